@@ -1,6 +1,6 @@
-"""Every setting of every stage: frozen dataclasses, and three profiles that fix them all.
+"""Every setting of every stage: frozen dataclasses (`profiles.py` holds the values of each profile).
 
-Imports nothing of ours, so that anything may read it. A docstring under a field gives unit and source.
+Imports nothing of ours, so that anything may read it. The docstring under a field gives its unit and its source.
 """
 
 from __future__ import annotations
@@ -14,6 +14,13 @@ COHORTS = ("mimic-iv-ecg", "ptb-xl", "cpsc2018", "csn")
 
 PROFILE_NAMES = ("smoke", "demo", "paper")
 OBJECTIVE_NAMES = ("merit", "cma", "ib", "mse")
+"""Eq. 7, Eq. 3, Eq. 9 and Eq. 5: the four pretraining objectives of the paper's ablation."""
+
+
+def one_of(name: str, value: object, allowed: tuple) -> None:
+    """Refuse a value outside `allowed`, in one line that lists what is."""
+    if value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(map(str, allowed))}; got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +36,7 @@ class SignalConfig:
 
     @property
     def n_samples(self) -> int:
+        """Samples of a stored recording."""
         return round(self.fs_hz * self.duration_s)
 
 
@@ -47,6 +55,142 @@ class HospitalConfig:
     """Positives that every scored class of a labelled site has at least, where the site's size allows."""
     workers: int = 2
     """Processes that generate; the output does not depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Isotropic ViT on ST-MEM tokens: patches of one lead, a SEP token at both ends of each lead (Sec. 3.3)."""
+
+    n_leads: int = 12
+    n_samples: int = 1000
+    patch: int = 25
+    """Samples a patch; divides n_samples (0.25 s at 100 Hz; ST-MEM: 0.30 s)."""
+    width: int = 192
+    depth: int = 12
+    heads: int = 3
+    bias_start: float | None = 4.0
+    """Value at which the attention bias of time offset 0 starts; None: no attention biases (plain ST-MEM)."""
+
+    def __post_init__(self) -> None:
+        if self.n_samples % self.patch:
+            raise ValueError(f"patch: expected a divisor of n_samples = {self.n_samples}; got {self.patch}")
+        if self.width % self.heads or self.width % 2:
+            raise ValueError(f"width: expected an even multiple of heads = {self.heads}; got {self.width}")
+
+    @property
+    def n_patches(self) -> int:
+        """Patches of one lead."""
+        return self.n_samples // self.patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """The auxiliary decoder that predicts hidden patches (Sec. 3.3; sizes after ST-MEM)."""
+
+    width: int = 256
+    depth: int = 4
+    heads: int = 4
+    lead_wise: bool = False
+    """True: each lead is decoded by itself, as in ST-MEM; False: all leads together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """The frozen text encoder (Sec. 3.3: MedCPT), or the size of the small one that the smaller profiles train."""
+
+    source: str = "trained"
+    """A hub name, a local folder, or "trained": a small BERT trained by masked language modelling on the reports."""
+    pooling: str = "mean"
+    """mean of the tokens' states ("similarly pooled", Sec. 3.3), or cls."""
+    max_tokens: int = 64
+    width: int = 128
+    depth: int = 2
+    heads: int = 4
+    vocabulary: int = 2000
+    updates: int = 300
+    """Updates of masked language modelling."""
+    batch: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("pooling", self.pooling, ("mean", "cls"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The whole network of Fig. 1 but for the text encoder, which is frozen and runs once per distinct report."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    text_width: int = 768
+    """Width of the text encoder's embedding."""
+    shared_width: int = 256
+    """Width d of the shared space (MERL)."""
+    mask_ratio: float = 0.75
+    """Share of the patches of each lead that is hidden (ST-MEM, D-BETA)."""
+    scaling: str = "zscore"
+    """What the encoder is fed and the decoder predicts: zscore or minmax per recording, or mv (a fixed scale)."""
+    patch_target: bool = False
+    """True: the target of each patch is normalised by its own mean and sd (ST-MEM's code)."""
+    temperature: float = 0.07
+    learn_temperature: bool = False
+
+    def __post_init__(self) -> None:
+        one_of("scaling", self.scaling, ("zscore", "minmax", "mv"))
+        if not 0 < self.mask_ratio < 1:
+            raise ValueError(f"mask_ratio: expected a number between 0 and 1; got {self.mask_ratio}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """The optimisation of one objective (App. A.1: AdamW, cosine, batch 128, 200 epochs; rate and decay are lost)."""
+
+    objective: str = "merit"
+    bottleneck_strength: float = 0.5
+    """β of Eq. 9; used by the objective ib alone."""
+    info_nce_scale: float = 1.0
+    """1: the mean of the two directions of Eq. 3; 2: their sum, as in MERL's code."""
+    seed: int = 0
+    batch: int = 128
+    epochs: float | None = 200.0
+    """Passes over the training recordings; or None, and `updates` is given."""
+    updates: int | None = None
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    bias_rate_scale: float = 10.0
+    """The attention biases learn this many times faster than the rest, without decay."""
+    warmup_share: float = 0.05
+    """Share of the updates with linear warm-up; cosine to 0 follows."""
+    clip_norm: float = 1.0
+    validation_share: float = 0.02
+    """Share of the patients held out for validation (App. A.1: 15,223 of 761,139 recordings)."""
+    validate_every: int = 1000
+    """Updates between two validations."""
+    save_every: int = 1000
+    """Updates between two checkpoints."""
+
+    def __post_init__(self) -> None:
+        one_of("objective", self.objective, OBJECTIVE_NAMES)
+        if (self.epochs is None) == (self.updates is None):
+            raise ValueError(f"duration: expected epochs or updates, not both; got {self.epochs} and {self.updates}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Everything that a profile fixes; `merit.profiles` holds the three."""
+
+    name: str
+    signal: SignalConfig = field(default_factory=SignalConfig)
+    hospitals: HospitalConfig = field(default_factory=HospitalConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    probe_epochs: int = 100
+    """Epochs of linear probing (App. A.2.2: 100)."""
+    bootstrap_resamples: int = 500
+    embed_batch: int = 256
 
 
 def replace(config: Any, **changes: Any) -> Any:

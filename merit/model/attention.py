@@ -1,0 +1,81 @@
+"""Transformer blocks whose attention carries learned biases over (query lead, key lead) and over the offset in time.
+
+The biases are what TinyViT calls attention biases, on two axes. Shapes: B batch, H heads, n tokens, D width, L leads,
+P positions of a lead (its patches and the two SEP tokens).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def token_codes(position: Tensor, n_positions: int, n_leads: int) -> Tensor:
+    """One-hot codes of each token's place, [B, n, P + L]; position: [B, L, K], integers below n_positions.
+
+    A bias that depends on two tokens' places alone is the product of their codes through one small table, which is how
+    `BiasedAttention` adds it without ever writing an n x n mask.
+    """
+    batch, leads, kept = position.shape
+    lead = torch.arange(n_leads, device=position.device)[None, :, None].expand(batch, leads, kept)
+    codes = (F.one_hot(position, n_positions), F.one_hot(lead, n_leads))
+    return torch.cat(codes, -1).flatten(1, 2)
+
+
+class BiasedAttention(nn.Module):
+    """Multi-head self-attention; `bias_start` None leaves the biases out."""
+
+    def __init__(self, width: int, heads: int, n_positions: int, n_leads: int, bias_start: float | None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.has_bias = bias_start is not None
+        if self.has_bias:
+            self.offset_bias = nn.Parameter(torch.zeros(heads, 2 * n_positions - 1))
+            self.lead_bias = nn.Parameter(torch.randn(heads, n_leads, n_leads) * 0.02)
+            nn.init.constant_(self.offset_bias[:, n_positions - 1 : n_positions], bias_start)
+            place = torch.arange(n_positions)
+            self.register_buffer("offset", place[:, None] - place[None, :] + n_positions - 1, persistent=False)
+
+    def bias_table(self) -> Tensor:
+        """[H, P + L, P + L]: biases over time offsets and over pairs of leads, block-diagonal."""
+        time = self.offset_bias[:, self.offset]
+        positions, leads = time.shape[-1], self.lead_bias.shape[-1]
+        return F.pad(time, (0, leads, 0, leads)) + F.pad(self.lead_bias, (positions, 0, positions, 0))
+
+    def forward(self, tokens: Tensor, codes: Tensor) -> Tensor:
+        """tokens: [B, n, D]; codes: [B or 1, n, P + L] of `token_codes`, in the tokens' dtype."""
+        batch, n, width = tokens.shape
+        q, k, v = self.qkv(tokens).view(batch, n, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        scale = q.shape[-1] ** -0.5
+        if self.has_bias:
+            # q.k + code_i.table.code_j as one product: queries and keys grow by P + L columns, no mask is materialised.
+            rows = codes[:, None] @ self.bias_table().to(codes.dtype)
+            q = torch.cat((q * scale, rows.expand(batch, -1, -1, -1)), -1)
+            k = torch.cat((k, codes[:, None].expand(batch, self.heads, -1, -1)), -1)
+            v, scale = F.pad(v, (0, codes.shape[-1])), 1.0
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : width // self.heads]
+        return self.out(mixed.transpose(1, 2).reshape(batch, n, width))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: attention, then an MLP of four times the width."""
+
+    def __init__(self, width: int, heads: int, n_positions: int, n_leads: int, bias_start: float | None) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = BiasedAttention(width, heads, n_positions, n_leads, bias_start)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, tokens: Tensor, codes: Tensor) -> Tensor:
+        """tokens: [B, n, D]; codes: [B or 1, n, P + L]."""
+        tokens = tokens + self.attention(self.norm1(tokens), codes)
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+def sin_cos(n_positions: int, width: int) -> Tensor:
+    """Fixed sine-cosine position codes, [P, D] (Vaswani et al., 2017, with base 100: a lead has tens of positions)."""
+    frequency = 100 ** -(torch.arange(width // 2) / (width // 2))
+    angle = torch.arange(n_positions)[:, None] * frequency
+    return torch.cat((angle.sin(), angle.cos()), 1)

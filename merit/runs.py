@@ -1,0 +1,179 @@
+"""A result: its identity, its file, its provenance. What was computed once from the same things is read, not computed.
+
+The identity hashes the stage, its resolved parameters, the identities of its inputs and the parsed source of the modules that
+compute it, with all that those import from this package (settings and this file apart: settings enter as parameters).
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+PACKAGE_ROOT = Path(__file__).parent
+NOT_SOURCE = frozenset({"merit.config", "merit.profiles", "merit.runs"})
+VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "wfdb")
+
+
+def digest(value: Any) -> str:
+    """Sixteen hexadecimal digits that depend on a JSON-like value (or dataclass) alone."""
+    text = json.dumps(plain(value), sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples and paths as what JSON has; anything else that it lacks is a TypeError at writing."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write to a temporary name beside `path`, then rename: a reader sees the whole file or none."""
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """As `write_json`, for text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module or package of ours, by its dotted name; None where there is none."""
+    base = PACKAGE_ROOT.joinpath(*name.split(".")[1:])
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@functools.cache
+def parsed(path: Path) -> tuple[str, frozenset[str]]:
+    """Digest of a file's syntax tree without docstrings and comments, and the modules of ours that it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "merit":
+            imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names if alias.name.split(".")[0] == "merit"}
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [n for n in body if not _is_docstring(n)]
+    text = ast.dump(tree, annotate_fields=False)
+    return hashlib.sha256(text.encode()).hexdigest(), frozenset(m for m in imported if module_file(m))
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    """A bare string anywhere: it computes nothing."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def source_closure(modules: Iterable[str]) -> dict[str, str]:
+    """Module -> digest of its source, for `modules` and all that they import from this package."""
+    found: dict[str, str] = {}
+    queue = list(modules)
+    while queue:
+        name = queue.pop()
+        if name in found or name in NOT_SOURCE:
+            continue
+        path = module_file(name)
+        if path is None:
+            raise ValueError(f"module: expected one of this package; got {name!r}")
+        found[name], imported = parsed(path)
+        queue += imported
+    return found
+
+
+def identity(stage: str, parameters: Any, inputs: Any, modules: Iterable[str]) -> str:
+    """The id of a result (DESIGN section 4): equal ids mean that computing again would give the same."""
+    return digest({"stage": stage, "parameters": parameters, "inputs": inputs, "source": source_closure(modules)})
+
+
+@functools.cache
+def commit() -> str:
+    """The commit of the checkout that this package lies in, "-dirty" added where it has changes; "" outside one."""
+    call = ["git", "-C", str(PACKAGE_ROOT), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    try:
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on, without importing them."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_or_compute(
+    folder: Path,
+    stage: str,
+    compute: Callable[[], dict[str, Any]],
+    *,
+    parameters: Any,
+    inputs: Mapping[str, str],
+    modules: Iterable[str],
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The result `folder/<stage>-<id>.json`: read where it is, else computed and written.
+
+    compute: gives the values, JSON-like and finite. facts: what is recorded but does not change the numbers (profile, device,
+    seed, synthetic). A file whose stage or id is another is refused by name.
+    """
+    key = identity(stage, parameters, inputs, modules)
+    path = folder / f"{stage}-{key}.json"
+    if path.exists():
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if (result.get("stage"), result.get("id")) != (stage, key):
+            raise ValueError(
+                f"{path}: expected the result {stage}-{key}; the file says otherwise; delete it to recompute"
+            )
+        return result
+    began = time.perf_counter()
+    values = compute()
+    result = {
+        "stage": stage,
+        "id": key,
+        "values": values,
+        "parameters": parameters,
+        "inputs": inputs,
+        **facts,
+        "commit": commit(),
+        "seconds": round(time.perf_counter() - began, 2),
+        "versions": versions(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    write_json(path, result)
+    return plain(result)
+
+
+def workspace_name(profile: str, data: str | Path | None, limit: int | None = None) -> str:
+    """Folder of a run's products: the profile, and for real data a key of where they lie, so that runs never mix."""
+    name = profile if data is None else f"{profile}-data-{digest(str(Path(data).resolve()))[:6]}"
+    return name if limit is None else f"{name}-limit{limit}"
