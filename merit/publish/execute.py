@@ -1,0 +1,189 @@
+"""Run one notebook with papermill, strictly: parameters checked first, the output in place only when every cell ran.
+
+Papermill alone logs unknown parameters, and says `completed` when the kernel was killed; hence the checks around it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from merit.publish import parameters as declarations
+
+PROVENANCE_MIME = "application/vnd.merit.provenance+json"
+"""The output type in which a notebook hands over where its numbers come from (see `merit.report.style.provenance`)."""
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook did not run to its end; the message names it, the cell, the error, and the partial notebook."""
+
+
+def execute(source: Path, out: Path, given: Mapping[str, Any], *, root: Path | None = None, key: str = "") -> Path:
+    """Run the notebook `source` with the parameters `given` and write it, with outputs, to `out`.
+
+    Runs in `root` (default: the current folder). `key` is stored with the output for whoever asks later whether it is
+    up to date. Raises ValueError before anything runs where a parameter is wrong, and NotebookFailed where a cell or
+    the kernel fails: `out` is then as it was before, and the partial run lies beside it as `*.failed.ipynb`.
+    """
+    import papermill
+
+    source, out, root = Path(source), Path(out), Path(root or Path.cwd())
+    known = declarations.declared(source)
+    values = declarations.check(given, known)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial, failed = out.with_name(f".{out.stem}.partial.ipynb"), out.with_suffix(".failed.ipynb")
+    started = time.monotonic()
+    try:
+        with _kernel_environment():
+            papermill.execute_notebook(
+                str(source), str(partial), parameters=values, cwd=str(root), progress_bar=False, start_timeout=120
+            )
+        notebook = json.loads(partial.read_text())
+        _require_complete(notebook)
+    except BaseException as error:  # a dead kernel raises its own class; an interrupt must not leave a half notebook
+        if partial.exists():
+            os.replace(partial, failed)
+        if not isinstance(error, Exception):
+            raise
+        rest = f"; as far as it came: {failed}" if failed.exists() else ""
+        raise NotebookFailed(f"{source} failed{_reason(error)}{rest}") from error
+    record = _record(source, {**{name: one.default for name, one in known.items()}, **values}, root)
+    record |= {"given": values, "seconds": round(time.monotonic() - started, 1), "key": key, **_handed_over(notebook)}
+    _finish(notebook, record, partial, out)
+    failed.unlink(missing_ok=True)
+    return out
+
+
+def run_named(
+    name: str,
+    given: Mapping[str, Any],
+    *,
+    profile: str = "demo",
+    data: str | None = None,
+    device: str = "auto",
+    root: Path = Path("."),
+) -> Path:
+    """Run `book/<name>.ipynb` again with other parameters and return the output, named after what was changed.
+
+    It lies in `artifacts/<workspace>/notebooks/variants`, beside what the book shows, and leaves that alone.
+    Raises ValueError for a notebook that does not exist (with those that do) and for wrong parameters.
+    """
+    from merit.runs import workspace_name
+
+    source = root / "book" / f"{name}.ipynb"
+    if not source.exists():
+        names = sorted(path.stem for path in (root / "book").glob("*.ipynb"))
+        raise ValueError(f"no notebook {name!r} in {root / 'book'}; there are {', '.join(names)}")
+    known = declarations.declared(source)
+    values = {key: value for key, value in _common(profile, data, device).items() if key in known}
+    values |= declarations.check(given, known)
+    workspace = workspace_name(values.get("profile", profile), values.get("data", data))
+    out = root / "artifacts" / workspace / "notebooks" / "variants" / f"{variant_name(name, given)}.ipynb"
+    return execute(source, out, values, root=root)
+
+
+def variant_name(name: str, given: Mapping[str, Any]) -> str:
+    """A file name that says what was changed: `table1_linear_probe--tasks=form`; long ones end in a digest."""
+    changes = "--".join(f"{key}={value}" for key, value in sorted(given.items()))
+    text = re.sub(r"[^\w.,=+-]+", "-", changes)
+    if len(text) > 80 or text != changes:
+        text = f"{text[:70]}-{hashlib.sha256(changes.encode()).hexdigest()[:8]}"
+    return f"{name}--{text}" if changes else name
+
+
+def _common(profile: str, data: str | None, device: str) -> dict[str, Any]:
+    return {"profile": profile, "data": data, "device": device}
+
+
+@contextlib.contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """What the kernel inherits: this environment's kernel, no personal start-up files, fixed hashing, as many threads
+    as this process may use."""
+    with tempfile.TemporaryDirectory(prefix="merit-kernel-") as scratch:
+        wanted = {
+            "PYTHONHASHSEED": "0",
+            "IPYTHONDIR": scratch,
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "JUPYTER_PLATFORM_DIRS": "1",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_usable_cores()),
+        }
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _require_complete(notebook: Mapping[str, Any]) -> None:
+    """Every code cell ran: after a kernel was killed papermill may call the rest `completed` without a count."""
+    for number, cell in enumerate(notebook["cells"]):
+        if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
+            continue
+        if cell.get("execution_count") is None:
+            raise RuntimeError(f"cell {number} did not run: the kernel ended before it (killed, or out of memory)")
+        if any(output["output_type"] == "error" for output in cell["outputs"]):
+            raise RuntimeError(f"cell {number} ended in an error")
+
+
+def _reason(error: Exception) -> str:
+    """` in cell 3: NameError: ...`, one line."""
+    where = f" in cell {error.cell_index}" if hasattr(error, "cell_index") else ""
+    what = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else f"{type(error).__name__}: {error}"
+    return f"{where}: {' '.join(what.split())}"
+
+
+def _record(source: Path, values: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    return {
+        "notebook": source.stem,
+        "parameters": dict(values),
+        "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "python": platform.python_version(),
+        "source": hashlib.sha256(source.read_bytes()).hexdigest()[:12],
+        "commit": commit(root),
+    }
+
+
+def commit(root: Path) -> str:
+    """The commit of the working tree at `root`, with `+` where files differ from it; "unknown" outside git."""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _handed_over(notebook: Mapping[str, Any]) -> dict[str, Any]:
+    """Device and inputs as the notebook's provenance line states them."""
+    found: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            found |= output.get("data", {}).get(PROVENANCE_MIME, {})
+    return found
+
+
+def _finish(notebook: dict[str, Any], record: dict[str, Any], partial: Path, out: Path) -> None:
+    for name in ("input_path", "output_path"):  # machine paths, and different at every run
+        notebook["metadata"].get("papermill", {}).pop(name, None)
+    notebook["metadata"]["merit"] = record
+    partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    os.replace(partial, out)

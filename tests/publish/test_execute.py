@@ -1,0 +1,91 @@
+"""The runner: nothing in place unless everything ran, and a record of what ran."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from merit.publish import execute as runner
+
+PARAMETERS = 'word: str = "a"  # what to print\nend: str = ""  # how to fail'
+BODY = """import os, signal
+print(word, os.environ["PYTHONHASHSEED"])
+if end == "raise":
+    raise KeyError("nothing here")
+if end == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)"""
+HANDS_OVER = f'display({{"text/plain": "x", "{runner.PROVENANCE_MIME}": {{"device": "abacus"}}}}, raw=True)'
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    """A notebook of three code cells that ends as its parameter `end` says."""
+    guarded = f"from merit.publish.parameters import guard\nguard(globals())\n{BODY}"
+    cells = [
+        {"cell_type": "code", "id": name, "source": text, "metadata": {"tags": tags}, "outputs": []}
+        | {"execution_count": None}
+        for name, text, tags in [("p", PARAMETERS, ["parameters"]), ("b", guarded, []), ("l", HANDS_OVER, [])]
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    path = tmp_path / "tiny.ipynb"
+    path.write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+def test_success_is_recorded_and_failure_leaves_the_last_success(source, tmp_path):
+    out = tmp_path / "out" / "tiny.ipynb"
+    runner.execute(source, out, {"word": "<b>"}, key="k1")
+    done = json.loads(out.read_text())
+    record = done["metadata"]["merit"]
+    assert record["parameters"] == {"word": "<b>", "end": ""}
+    assert record["given"] == {"word": "<b>"}
+    assert record["device"] == "abacus"
+    assert record["key"] == "k1"
+    assert record["seconds"] > 0
+    assert not {"input_path", "output_path"} & set(done["metadata"]["papermill"])
+    assert done["cells"][2]["outputs"][0]["text"] == ["<b> 0\n"]
+
+    before = out.read_bytes()
+    with pytest.raises(runner.NotebookFailed, match="KeyError: 'nothing here'; as far as it came: "):
+        runner.execute(source, out, {"end": "raise"})
+    assert out.read_bytes() == before
+    assert sorted(path.name for path in out.parent.iterdir()) == ["tiny.failed.ipynb", "tiny.ipynb"]
+
+
+def test_killed_kernel_is_a_failure(source, tmp_path):
+    out = tmp_path / "out" / "tiny.ipynb"
+    with pytest.raises(runner.NotebookFailed):
+        runner.execute(source, out, {"end": "kill"})
+    assert not out.exists()
+
+
+def test_cells_without_a_count_did_not_run():
+    cell = {"cell_type": "code", "source": ["1"], "execution_count": None, "outputs": []}
+    with pytest.raises(RuntimeError, match="cell 0 did not run"):
+        runner._require_complete({"cells": [cell]})
+
+
+def test_wrong_parameters_start_nothing(source, tmp_path):
+    with pytest.raises(ValueError, match="unknown 'wort'; the parameters are word: str, end: str"):
+        runner.execute(source, tmp_path / "out" / "tiny.ipynb", {"wort": "x"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_plain_papermill_refuses_the_unknown_name_too(source, tmp_path):
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", source, tmp_path / "o.ipynb", "-p", "wort", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "unknown 'wort'; the parameters are word: str, end: str" in done.stderr
+
+
+def test_variant_names_say_what_was_changed_and_stay_file_names():
+    assert runner.variant_name("t", {}) == "t"
+    assert runner.variant_name("t", {"tasks": "form", "seed": 1}) == "t--seed=1--tasks=form"
+    strange = runner.variant_name("t", {"data": "/a b/../c" * 30})
+    assert "/" not in strange
+    assert len(strange) < 100
+    assert strange != runner.variant_name("t", {"data": "/a b/../d" * 30})
