@@ -62,6 +62,7 @@ class EncoderConfig:
     """Isotropic ViT on ST-MEM tokens: patches of one lead, a SEP token at both ends of each lead (Sec. 3.3)."""
 
     n_leads: int = 12
+    fs_hz: int = 100
     n_samples: int = 1000
     patch: int = 25
     """Samples a patch; divides n_samples (0.25 s at 100 Hz; ST-MEM: 0.30 s)."""

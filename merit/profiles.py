@@ -59,7 +59,7 @@ def paper() -> Profile:
     return Profile(
         name="paper",
         text=TextConfig(source="ncbi/MedCPT-Query-Encoder", max_tokens=128),
-        pretrain=PretrainConfig(validate_every=5000, save_every=2000),
+        pretrain=PretrainConfig(validate_every=2000, save_every=2000),
     )
 
 

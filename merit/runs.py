@@ -1,7 +1,7 @@
 """A result: its identity, its file, its provenance. What was computed once from the same things is read, not computed.
 
-The identity hashes the stage, its resolved parameters, the identities of its inputs and the parsed source of the modules that
-compute it, with all that those import from this package (settings and this file apart: settings enter as parameters).
+The identity hashes the stage, its resolved parameters, the identities of its inputs and the parsed source of the
+modules that compute it, with all that those import from this package (settings apart: they enter as parameters).
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def read_or_compute(
 ) -> dict[str, Any]:
     """The result `folder/<stage>-<id>.json`: read where it is, else computed and written.
 
-    compute: gives the values, JSON-like and finite. facts: what is recorded but does not change the numbers (profile, device,
-    seed, synthetic). A file whose stage or id is another is refused by name.
+    compute: gives the values, JSON-like and finite. facts: what is recorded and does not change the numbers (profile,
+    device, seed, synthetic). A file whose stage or id is another is refused by name.
     """
     key = identity(stage, parameters, inputs, modules)
     path = folder / f"{stage}-{key}.json"

@@ -1,0 +1,41 @@
+"""What an encoder must offer to stand in a table: the protocol that ours, the random one and every peer's fulfil."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What an encoder wants to be fed; `embed` converts to it."""
+
+    fs_hz: float
+    duration_s: float
+    leads: tuple[str, ...]
+    scaling: str
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """An ECG encoder under evaluation. `embed_text` and a shared space are optional (see `ours.MeritEncoder`)."""
+
+    name: str
+    input_spec: InputSpec
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever the embeddings would."""
+
+    def embed(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, D] from signals [B, 12, T] in millivolts, leads in the order of `merit.data.recording.LEADS`."""
+
+
+class TextAligned(Protocol):
+    """What an encoder with a shared space offers besides."""
+
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [R, d], in the shared space."""

@@ -1,0 +1,69 @@
+"""Our own checkpoints behind the encoder protocol, and the randomly initialised network that every table needs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from merit.baselines.base import InputSpec
+from merit.config import ModelConfig
+from merit.data.preprocess import fix_length, resample
+from merit.data.recording import LEADS
+from merit.model.merit import Merit
+from merit.pretrain.checkpoint import load_model
+
+
+class MeritEncoder:
+    """A network of ours as an encoder: frozen, nothing masked, patch tokens averaged."""
+
+    def __init__(self, model: Merit, name: str, device: str = "cpu") -> None:
+        self.model, self.name, self.device = model.eval().requires_grad_(False).to(device), name, device
+        encoder = model.config.encoder
+        self.fs_hz, self.n_samples = 100.0, encoder.n_samples
+        self.input_spec = InputSpec(
+            fs_hz=self.fs_hz, duration_s=self.n_samples / self.fs_hz, leads=LEADS, scaling=model.config.scaling
+        )
+
+    @property
+    def identity(self) -> str:
+        """Digest of the weights and of the settings that give them meaning."""
+        total = hashlib.sha256(repr(self.model.config).encode())
+        for name, value in sorted(self.model.encoder.state_dict().items()):
+            total.update(name.encode() + value.cpu().numpy().tobytes())
+        return total.hexdigest()[:16]
+
+    def embed(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, D] from [B, 12, T] (or [D] from [12, T]) in millivolts at any rate; cut or padded to 10 s."""
+        signal = np.asarray(signal_mv, np.float32)
+        if signal.ndim not in (2, 3) or signal.shape[-2] != len(LEADS):
+            raise ValueError(
+                f"signal_mv: expected [batch, 12, samples] or [12, samples] in the order {', '.join(LEADS)}; got "
+                f"{list(signal.shape)}"
+            )
+        if not np.isfinite(signal).all():
+            raise ValueError(
+                "signal_mv: expected finite values; got NaN or infinity; see merit.data.preprocess.repair_gaps"
+            )
+        batch = signal[None] if signal.ndim == 2 else signal
+        if fs_hz != self.fs_hz:
+            batch = np.stack([resample(one, fs_hz, self.fs_hz) for one in batch])
+        batch = np.stack([fix_length(one, self.n_samples) for one in batch]).astype(np.float32)
+        with torch.inference_mode():
+            z = self.model.embed(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
+        return z[0] if signal.ndim == 2 else z
+
+
+def load(folder: str | Path, device: str = "cpu") -> MeritEncoder:
+    """The encoder of a checkpoint folder that `merit pretrain` finished."""
+    model, settings = load_model(Path(folder))
+    return MeritEncoder(model, settings["pretrain"]["objective"], device)
+
+
+def random_encoder(config: ModelConfig, seed: int, device: str = "cpu") -> MeritEncoder:
+    """The same network with the weights it starts from: the row that pretraining has to beat."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MeritEncoder(Merit(config, reconstructs=False, aligns=False), "random", device)

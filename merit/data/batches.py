@@ -1,0 +1,86 @@
+"""The training set as the loop reads it: signals of a store, one text embedding per distinct report, patients apart.
+
+Shapes: N records, R distinct reports, L leads, T samples, W text width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from merit.data.store import Store
+
+
+@dataclass(frozen=True)
+class PairedRecordings:
+    """Signals beside the embeddings of their reports; `take` gives a batch."""
+
+    signal_uv: np.ndarray
+    """int16 [N, L, T], microvolts; memory-mapped."""
+    rows: np.ndarray
+    """Rows of the store that take part, int64, rising."""
+    text: Tensor
+    """float32 [R, W]; one row per distinct report that is long enough, or [1, W] of zeros."""
+    text_row: np.ndarray
+    """Row of `text` per store row, -1 where the report is missing or too short."""
+    records: pd.DataFrame
+    """The store's records."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, positions: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Signals in mV [B, L, T], text embeddings [B, W] and which rows have one [B]; positions: in `rows`."""
+        rows = self.rows[positions]
+        signal = torch.from_numpy(self.signal_uv[rows]).to(device).float() / 1000
+        text_row = torch.from_numpy(self.text_row[rows])
+        return signal, self.text[text_row.clamp(min=0)].to(device), (text_row >= 0).to(device)
+
+    def only(self, rows: np.ndarray) -> PairedRecordings:
+        """The same with other rows of the store."""
+        return PairedRecordings(self.signal_uv, np.sort(rows), self.text, self.text_row, self.records)
+
+
+def distinct_reports(store: Store) -> list[str]:
+    """The reports that are long enough for alignment, each once, sorted."""
+    return sorted(set(store.records.loc[store.records["has_text"], "report"]))
+
+
+def pair(store: Store, text: np.ndarray, rows: np.ndarray) -> PairedRecordings:
+    """Join a store with the embeddings of `distinct_reports(store)`, [R, W]; rows: those that may take part."""
+    place = {report: i for i, report in enumerate(distinct_reports(store))}
+    if len(place) != len(text):
+        raise ValueError(f"text: expected {len(place)} rows, one a distinct report of the store; got {len(text)}")
+    has_text = store.records["has_text"].to_numpy(bool)
+    text_row = np.array([place[r] if h else -1 for r, h in zip(store.records["report"], has_text)], dtype=np.int64)
+    return PairedRecordings(store.signal_uv, np.sort(rows), torch.from_numpy(text), text_row, store.records)
+
+
+def hold_out_patients(data: PairedRecordings, share: float, seed: int) -> tuple[PairedRecordings, PairedRecordings]:
+    """Training and validation parts; whole patients (and groups of identical recordings) on one side.
+
+    share: of the patients, 0 to 1; at least one patient is held out. A ValueError when there are fewer than two.
+    """
+    unit = data.records[["patient_id", "group"]].iloc[data.rows]
+    label = _connected(unit["patient_id"].to_numpy(), unit["group"].to_numpy())
+    units = np.unique(label)
+    if len(units) < 2:
+        raise ValueError(f"pretraining: expected at least 2 patients, one of them to validate on; got {len(units)}")
+    order = np.random.default_rng(seed).permutation(units)
+    held = np.isin(label, order[: max(1, round(share * len(units)))])
+    return data.only(data.rows[~held]), data.only(data.rows[held])
+
+
+def _connected(patients: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """A label per record, equal for records that share a patient or a group, however indirectly."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    p, g = pd.factorize(patients)[0], pd.factorize(groups)[0]
+    n = p.max() + 1
+    links = coo_array((np.ones(len(p)), (p, g + n)), shape=(n + g.max() + 1,) * 2)
+    return connected_components(links, directed=False)[1][p]

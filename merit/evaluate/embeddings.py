@@ -1,0 +1,50 @@
+"""Embed once, then evaluate arrays: a store through an encoder, kept on disk by the identity of both.
+
+Shapes: N records, D width.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from merit.baselines.base import Encoder
+from merit.data.store import Store
+
+
+def embed_store(encoder: Encoder, store: Store, batch: int = 256, progress: bool = True) -> np.ndarray:
+    """float32 [N, D], a row per record of the store, streamed in batches. Refuses what is not finite, by record."""
+    rows: list[np.ndarray] = []
+    n, fs_hz = len(store.records), store.manifest["fs_hz"]
+    for start in tqdm(range(0, n, batch), desc=f"embedding by {encoder.name}", disable=not progress, mininterval=1.0):
+        signal_mv = store.signal_uv[start : start + batch].astype(np.float32) / 1000
+        rows.append(check(encoder.embed(signal_mv, fs_hz), len(signal_mv), encoder.name, start, store))
+    return np.concatenate(rows).astype(np.float32)
+
+
+def check(z: np.ndarray, expected: int, name: str, start: int, store: Store) -> np.ndarray:
+    """The batch itself, when it is [expected, D] and finite; a ValueError in one line else."""
+    if z.ndim != 2 or len(z) != expected:
+        raise ValueError(f"encoder {name}: expected embeddings [{expected}, width]; got {list(z.shape)}")
+    bad = np.flatnonzero(~np.isfinite(z).all(1))
+    if len(bad):
+        record = store.records["record_id"].iloc[start + bad[0]]
+        raise ValueError(f"encoder {name}: expected finite embeddings; got none for record {record}")
+    return z
+
+
+def cached_embedding(path: Path, encoder: Encoder, store: Store, batch: int, progress: bool = True) -> np.ndarray:
+    """The array at `path`, or `embed_store` written there; one whose rows are not the store's is refused."""
+    if not path.exists():
+        z = embed_store(encoder, store, batch, progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
+        np.save(temporary, z)
+        os.replace(temporary, path)
+    z = np.load(path, allow_pickle=False)
+    if len(z) != len(store.records):
+        raise ValueError(f"{path}: expected {len(store.records)} rows, one a record of the store; got {len(z)}")
+    return z

@@ -1,0 +1,148 @@
+"""The frozen text encoder: a hub model or folder (MedCPT), or a small BERT that is trained on the reports.
+
+Only this module imports transformers for embedding. Shapes: R texts, W text width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from merit.config import TextConfig
+
+GLOSSARY = Path(__file__).with_name("glossary.txt")
+"""Statements of electrocardiography, a line each, ours; they carry no labels of any recording."""
+
+
+def glossary() -> list[str]:
+    """The lines of the glossary, lower-cased as reports are."""
+    return [line.strip().lower() for line in GLOSSARY.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path, progress: bool = True) -> Path:
+    """Train a small BERT by masked language modelling on `reports` and the glossary; save it, with its WordPiece, and
+    return `folder`. One encoder serves all objectives; the same texts and settings give the same weights on the CPU.
+    """
+    from transformers import BertConfig, BertForMaskedLM
+
+    if (folder / "model.safetensors").exists():
+        return folder
+    texts = sorted(set(reports) | set(glossary()))
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    tokenizer = train_tokenizer(texts, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = BertForMaskedLM(
+            BertConfig(
+                vocab_size=len(tokenizer), hidden_size=config.width, num_hidden_layers=config.depth,
+                num_attention_heads=config.heads, intermediate_size=4 * config.width,
+                max_position_embeddings=config.max_tokens, pad_token_id=tokenizer.pad_token_id,
+                hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            )
+        )  # fmt: skip
+        tokens = tokenizer(
+            texts, padding="max_length", truncation=True, max_length=config.max_tokens, return_tensors="pt"
+        )
+        _masked_language_modelling(model, tokens, tokenizer, config, progress)
+    model.bert.save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
+    return folder
+
+
+def train_tokenizer(texts: Sequence[str], config: TextConfig):
+    """A lower-casing WordPiece of at most `config.vocabulary` pieces, learnt from `texts`."""
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertTokenizerFast
+
+    learner = BertWordPieceTokenizer(lowercase=True)
+    learner.train_from_iterator(texts, vocab_size=config.vocabulary, min_frequency=2, show_progress=False)
+    return BertTokenizerFast(tokenizer_object=learner._tokenizer, model_max_length=config.max_tokens)
+
+
+def _masked_language_modelling(model, tokens, tokenizer, config: TextConfig, progress: bool) -> None:
+    """BERT's own objective: 15 % of the pieces, of which 80 % masked, 10 % replaced, 10 % kept (Devlin et al. 2019)."""
+    ids, attention = tokens["input_ids"], tokens["attention_mask"]
+    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=config.updates, pct_start=0.1
+    )
+    generator = torch.Generator().manual_seed(config.seed)
+    model.train()
+    for _ in tqdm(range(config.updates), desc="text encoder", unit="update", disable=not progress, mininterval=1.0):
+        rows = torch.randint(len(ids), (config.batch,), generator=generator)
+        width = int(attention[rows].sum(1).max())
+        piece, ignored = ids[rows, :width], special[rows, :width]
+        chosen = (torch.rand(piece.shape, generator=generator) < 0.15) & ~ignored
+        fate = torch.rand(piece.shape, generator=generator)
+        noise = torch.randint(len(tokenizer), piece.shape, generator=generator)
+        masked = torch.where(chosen & (fate < 0.8), tokenizer.mask_token_id, piece)
+        masked = torch.where(chosen & (fate >= 0.9), noise, masked)
+        labels = torch.where(chosen, piece, -100)
+        loss = model(input_ids=masked, attention_mask=attention[rows, :width], labels=labels).loss
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+
+
+class TextEncoder:
+    """A frozen Hugging Face encoder by hub name or folder; `embed` pools its last hidden state."""
+
+    def __init__(self, source: str | Path, config: TextConfig, device: str = "cpu") -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(source)
+            self.model = AutoModel.from_pretrained(source).eval().to(device)
+        except (OSError, ValueError) as error:
+            raise FileNotFoundError(
+                f"text encoder {source}: expected a local folder with model and tokenizer, or a hub name and a network "
+                f"to reach it; {str(error).splitlines()[0]}"
+            ) from error
+        self.config, self.device = config, device
+        self.width: int = self.model.config.hidden_size
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str], batch: int = 128, progress: bool = False) -> np.ndarray:
+        """float32 [R, W]; mean over the tokens of a text, padding left out, or the first one (`pooling` cls)."""
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        out = np.zeros((len(texts), self.width), np.float32)
+        for start in tqdm(range(0, len(order), batch), desc="embedding reports", disable=not progress, mininterval=1.0):
+            rows = order[start : start + batch]
+            tokens = self.tokenizer(
+                [texts[i] for i in rows], padding=True, truncation=True, max_length=self.config.max_tokens,
+                return_tensors="pt",
+            ).to(self.device)  # fmt: skip
+            out[rows] = self.pool(self.model(**tokens).last_hidden_state, tokens["attention_mask"]).cpu().numpy()
+        return out
+
+    def pool(self, states: Tensor, attention: Tensor) -> Tensor:
+        """[B, W] from [B, n, W]; attention: [B, n], 1 for tokens, 0 for padding."""
+        if self.config.pooling == "cls":
+            return states[:, 0]
+        weight = attention[..., None].to(states.dtype)
+        return (states * weight).sum(1) / weight.sum(1)
+
+
+def weights_identity(folder: str | Path) -> str:
+    """Digest of the model and tokenizer files of a local folder, or the name of a hub model."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return str(folder)
+    found = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("tokenizer.json")])
+    total = hashlib.sha256()
+    for path in found:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]
