@@ -173,7 +173,11 @@ def read_or_compute(
     return plain(result)
 
 
-def workspace_name(profile: str, data: str | Path | None, limit: int | None = None) -> str:
+def home() -> Path:
+    """Where `artifacts/` and `book/` lie: MERIT_HOME, or the checkout that this package is in."""
+    return Path(os.environ.get("MERIT_HOME") or PACKAGE_ROOT.parent)
+
+
+def workspace_name(profile: str, data: str | Path | None) -> str:
     """Folder of a run's products: the profile, and for real data a key of where they lie, so that runs never mix."""
-    name = profile if data is None else f"{profile}-data-{digest(str(Path(data).resolve()))[:6]}"
-    return name if limit is None else f"{name}-limit{limit}"
+    return profile if data is None else f"{profile}-data-{digest(str(Path(data).resolve()))[:6]}"

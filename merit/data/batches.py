@@ -45,19 +45,21 @@ class PairedRecordings:
         return PairedRecordings(self.signal_uv, np.sort(rows), self.text, self.text_row, self.records)
 
 
-def distinct_reports(store: Store) -> list[str]:
-    """The reports that are long enough for alignment, each once, sorted."""
-    return sorted(set(store.records.loc[store.records["has_text"], "report"]))
+def distinct_reports(store: Store, rows: np.ndarray) -> list[str]:
+    """The reports of those rows that are long enough for alignment, each once, sorted."""
+    records = store.records.iloc[rows]
+    return sorted(set(records.loc[records["has_text"], "report"]))
 
 
-def pair(store: Store, text: np.ndarray, rows: np.ndarray) -> PairedRecordings:
-    """Join a store with the embeddings of `distinct_reports(store)`, [R, W]; rows: those that may take part."""
-    place = {report: i for i, report in enumerate(distinct_reports(store))}
+def pair(store: Store, rows: np.ndarray, text: np.ndarray) -> PairedRecordings:
+    """Join the rows of a store that may take part with the embeddings of their `distinct_reports`, float32 [R, W]."""
+    place = {report: i for i, report in enumerate(distinct_reports(store, rows))}
     if len(place) != len(text):
-        raise ValueError(f"text: expected {len(place)} rows, one a distinct report of the store; got {len(text)}")
+        raise ValueError(f"text: expected {len(place)} rows, one a distinct report; got {len(text)}")
     has_text = store.records["has_text"].to_numpy(bool)
-    text_row = np.array([place[r] if h else -1 for r, h in zip(store.records["report"], has_text)], dtype=np.int64)
-    return PairedRecordings(store.signal_uv, np.sort(rows), torch.from_numpy(text), text_row, store.records)
+    text_row = [place.get(r, -1) if h else -1 for r, h in zip(store.records["report"], has_text)]
+    embedding = torch.from_numpy(text) if len(text) else torch.zeros(1, text.shape[1])
+    return PairedRecordings(store.signal_uv, np.sort(rows), embedding, np.array(text_row, np.int64), store.records)
 
 
 def hold_out_patients(data: PairedRecordings, share: float, seed: int) -> tuple[PairedRecordings, PairedRecordings]:

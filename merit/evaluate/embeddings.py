@@ -6,6 +6,7 @@ Shapes: N records, D width.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +37,21 @@ def check(z: np.ndarray, expected: int, name: str, start: int, store: Store) -> 
     return z
 
 
-def cached_embedding(path: Path, encoder: Encoder, store: Store, batch: int, progress: bool = True) -> np.ndarray:
+def cached_embedding(
+    path: Path, make_encoder: Callable[[], Encoder], store: Store, batch: int, progress: bool = True
+) -> np.ndarray:
     """The array at `path`, or `embed_store` written there; one whose rows are not the store's is refused."""
     if not path.exists():
-        z = embed_store(encoder, store, batch, progress)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
-        np.save(temporary, z)
-        os.replace(temporary, path)
+        save_array(path, embed_store(make_encoder(), store, batch, progress))
     z = np.load(path, allow_pickle=False)
     if len(z) != len(store.records):
         raise ValueError(f"{path}: expected {len(store.records)} rows, one a record of the store; got {len(z)}")
     return z
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """An .npy file, renamed into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+    np.save(temporary, array, allow_pickle=False)
+    os.replace(temporary, path)

@@ -48,11 +48,12 @@ def finished(folder: Path) -> bool:
 
 
 def save_state(
-    folder: Path, model: Merit, optimiser: torch.optim.Optimizer, update: int, settings: dict[str, Any]
+    folder: Path, model: Merit, optimiser: torch.optim.Optimizer, update: int, seconds: float, settings: dict[str, Any]
 ) -> None:
     """All that the loop changes, in one file, renamed into place: a kill leaves the old one or the new one."""
     state = {
         "update": update,
+        "seconds": seconds,
         "settings": json.dumps(plain(settings), sort_keys=True),
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
@@ -68,21 +69,21 @@ def save_state(
 
 def resume(
     folder: Path, model: Merit, optimiser: torch.optim.Optimizer, settings: dict[str, Any], device: torch.device
-) -> int:
-    """Load the state in `folder` into model and optimiser and return its update; 0 where there is none.
+) -> tuple[int, float]:
+    """Load the state in `folder` into model and optimiser; its update and the seconds spent, 0 where there is none.
 
     A state of other settings is refused with the settings that differ.
     """
     path = folder / STATE
     if not path.exists():
-        return 0
+        return 0, 0.0
     state = torch.load(path, map_location=device, weights_only=True)
     differing = differences(json.loads(state["settings"]), json.loads(json.dumps(plain(settings))))
     if differing:
         raise ValueError(f"{path}: expected a checkpoint of these settings; they differ in {'; '.join(differing)}")
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
-    return state["update"]
+    return state["update"], state["seconds"]
 
 
 def differences(there: Any, here: Any, name: str = "") -> list[str]:
@@ -93,12 +94,14 @@ def differences(there: Any, here: Any, name: str = "") -> list[str]:
     return [] if there == here else [f"{name}: {there!r} there, {here!r} here"]
 
 
-def finish(folder: Path, model: Merit, settings: dict[str, Any], seen: pd.DataFrame) -> None:
-    """Write what stays; `model.safetensors` last, since it says that the run is finished."""
+def finish(folder: Path, model: Merit, settings: dict[str, Any], seen: pd.DataFrame, seconds: float) -> None:
+    """Write what stays, with the seconds of training; `model.safetensors` last: it says that the run is finished."""
     temporary = folder / ".seen.parquet"
     seen.to_parquet(temporary, index=False)
     os.replace(temporary, folder / "seen.parquet")
-    write_json(folder / "config.json", {**settings, "commit": commit(), "versions": versions()})
+    write_json(
+        folder / "config.json", {**settings, "seconds": round(seconds, 1), "commit": commit(), "versions": versions()}
+    )
     write_text(folder / "README.md", model_card(settings, seen))
     temporary = folder / ".model.safetensors"
     save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, temporary)

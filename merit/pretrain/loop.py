@@ -56,7 +56,7 @@ def pretrain(
     model = build(model_config, config).to(target)
     optimiser = make_optimiser(model, config)
     settings = {"model": asdict(model_config), "pretrain": asdict(config), "total_updates": total}
-    update = checkpoint.resume(folder, model, optimiser, settings, target)
+    update, before = checkpoint.resume(folder, model, optimiser, settings, target)
     history = checkpoint.History(folder / "history.jsonl", keep_until=update)
     bar = tqdm(
         total=total, initial=update, unit="update", desc=config.objective, disable=not progress, mininterval=1.0,
@@ -94,10 +94,10 @@ def pretrain(
             since.clear()
         if update % config.save_every == 0 or update == total or done == stop_after:
             history.flush()
-            checkpoint.save_state(folder, model, optimiser, update, settings)
+            checkpoint.save_state(folder, model, optimiser, update, before + time.perf_counter() - began, settings)
     bar.close()
     if update == total:
-        checkpoint.finish(folder, model, settings, seen_records(data, cohort))
+        checkpoint.finish(folder, model, settings, seen_records(data, cohort), before + time.perf_counter() - began)
     return folder
 
 

@@ -1,0 +1,111 @@
+"""Where recordings come from: real data sets under a folder, or synthetic hospitals; each becomes a store."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from merit import runs
+from merit.config import COHORTS, Profile, one_of
+from merit.profiles import profile as named_profile
+
+if TYPE_CHECKING:
+    from merit.data.store import Store
+
+
+class NoCohort(LookupError):
+    """A data set that is not there; the message says in one line what was looked for where."""
+
+
+@dataclass
+class Recordings:
+    """The stores of one profile and one source of recordings, in `artifacts/<name>/`."""
+
+    profile: Profile
+    data: Path | None
+    device: str
+    folder: Path
+    used: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What this session read or made, by kind and id, for `provenance`."""
+
+    @classmethod
+    def open(cls, profile: str = "demo", data: str | Path | None = None, device: str = "auto") -> Self:
+        """profile: smoke, demo or paper. data: folder with real data sets, None: synthetic hospitals. device: auto: GPU
+        where there is one. Nothing is computed yet; a folder that does not exist is refused.
+        """
+        root = None if data is None else Path(data).resolve()
+        if root is not None and not root.is_dir():
+            raise NoCohort(f"data: expected a folder that holds {', '.join(COHORTS)}; there is no folder {root}")
+        name = runs.workspace_name(profile, root)
+        return cls(named_profile(profile), root, device, runs.home() / "artifacts" / name)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether every number comes from synthetic hospitals."""
+        return self.data is None
+
+    @functools.cached_property
+    def sources(self) -> dict[str, Path]:
+        """Cohort -> root of its files; the synthetic hospitals are written when they are missing."""
+        if self.data is not None:
+            from merit.data.cohorts.registry import find_cohorts
+
+            return find_cohorts(self.data)
+        from merit.synthetic.hospitals import write_hospitals
+
+        return write_hospitals(self.folder / "raw", self.profile.hospitals)
+
+    def store(self, cohort: str) -> Store:
+        """The store of a cohort, ingested when it is missing; NoCohort where there are no recordings."""
+        one_of("cohort", cohort, COHORTS)
+        return self._stores(cohort)
+
+    @functools.cached_property
+    def _stores(self) -> Callable[[str], Store]:
+        return functools.cache(self._open_store)
+
+    def _open_store(self, cohort: str) -> Store:
+        from merit.data.ingest import ingest
+
+        if cohort not in self.sources:
+            raise NoCohort(f"{cohort}: no such data set under {self.data}")
+        out = self.folder / "stores" / cohort
+        store = ingest(cohort, self.sources[cohort], out, signal=self.profile.signal)
+        if len(store.records) == 0:
+            raise NoCohort(f"{cohort}: {self.sources[cohort]} lists {store.manifest['counts']} but no usable recording")
+        self.used[f"store {cohort}"] = {"id": store.identity, "seconds": store.manifest.get("seconds")}
+        return store
+
+    def cohorts(self) -> dict[str, dict[str, Any] | str]:
+        """Cohort -> the manifest of its store, or the reason why there is none."""
+        found: dict[str, dict[str, Any] | str] = {}
+        for cohort in COHORTS:
+            try:
+                found[cohort] = self.store(cohort).manifest
+            except (NoCohort, ValueError) as reason:
+                found[cohort] = str(reason)
+        return found
+
+    def note(self) -> str:
+        """One sentence on where the numbers come from."""
+        if self.synthetic:
+            return (
+                "Synthetic hospitals: these numbers show that the machinery works and test the theory where the truth "
+                "is known; they say nothing about real hearts and are not comparable with the paper's."
+            )
+        there = [c for c, manifest in self.cohorts().items() if isinstance(manifest, dict)]
+        counts = ", ".join(f"{cohort} ({len(self.store(cohort).records):,} recordings)" for cohort in there)
+        return f"Real recordings: {counts}; profile {self.profile.name}."
+
+    def torch_device(self) -> str:
+        """The device's name for torch; a ValueError when it is not there."""
+        import torch
+
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"device: expected one that is there (cpu); got {self.device}")
+        return self.device

@@ -1,0 +1,164 @@
+"""From stores to frozen encoders and their embeddings: text encoder, pretraining, one array per encoder and cohort."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from merit import runs
+from merit.config import OBJECTIVE_NAMES, PretrainConfig, one_of, replace
+from merit.pipeline.recordings import NoCohort, Recordings
+
+if TYPE_CHECKING:
+    from merit.baselines.ours import MeritEncoder
+
+ENCODER_NAMES = (*OBJECTIVE_NAMES, "random")
+OFFICIAL_TRAINING_FOLDS = range(1, 9)
+"""PTB-XL's folds 1 to 8: what may be pretrained on when PTB-XL is also evaluated."""
+
+
+class Training(Recordings):
+    """Everything that is trained, each thing under an identity that needs no weights."""
+
+    @functools.cached_property
+    def pretraining_cohort(self) -> str:
+        """MIMIC-IV-ECG where it has waveforms, else PTB-XL (of which folds 9 and 10 then stay out)."""
+        for cohort in ("mimic-iv-ecg", "ptb-xl"):
+            if isinstance(self.cohorts()[cohort], dict):
+                return cohort
+        raise NoCohort(f"pretraining: expected mimic-iv-ecg or ptb-xl with waveforms and reports under {self.data}")
+
+    @functools.cached_property
+    def pretraining_rows(self) -> np.ndarray:
+        """Rows of the pretraining store that may be trained or validated on; int64, rising."""
+        records = self.store(self.pretraining_cohort).records
+        if self.pretraining_cohort != "ptb-xl":
+            return np.arange(len(records))
+        kept_out = ~records["fold"].isin(OFFICIAL_TRAINING_FOLDS)
+        touched = records["group"].isin(records.loc[kept_out, "group"])
+        return np.flatnonzero(~kept_out & ~touched)
+
+    @functools.cached_property
+    def _rows_identity(self) -> str:
+        store = self.store(self.pretraining_cohort)
+        return f"{store.identity}:{runs.digest(self.pretraining_rows.tolist())}"
+
+    @functools.cached_property
+    def text_identity(self) -> str:
+        """Identity of the frozen text encoder: one for all objectives."""
+        config = self.profile.text
+        if config.source != "trained":
+            from merit.model.text import weights_identity
+
+            return runs.identity("text", config, {"weights": weights_identity(config.source)}, ["merit.model.text"])
+        inputs = {"reports": self._rows_identity, "glossary": runs.digest(_glossary_text())}
+        return runs.identity("text", config, inputs, ["merit.model.text"])
+
+    def text_encoder(self) -> Path | str:
+        """Folder (trained where it is missing) or hub name of the frozen text encoder."""
+        from merit.data.batches import distinct_reports
+        from merit.model.text import train_text_encoder
+
+        config = self.profile.text
+        if config.source != "trained":
+            return config.source
+        reports = distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
+        return train_text_encoder(reports, config, self.folder / "text" / self.text_identity)
+
+    def report_embeddings(self) -> np.ndarray:
+        """float32 [R, W], one row a distinct report of the pretraining rows; embedded once, then read."""
+        from merit.data.batches import distinct_reports
+        from merit.evaluate.embeddings import save_array
+        from merit.model.text import TextEncoder
+
+        path = self.folder / "text" / f"reports-{self.text_identity}-{runs.digest(self._rows_identity)}.npy"
+        if not path.exists():
+            reports = distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
+            encoder = TextEncoder(self.text_encoder(), self.profile.text, self.torch_device())
+            save_array(path, encoder.embed(reports, progress=True))
+        return np.load(path, allow_pickle=False)
+
+    def checkpoint_identity(self, objective: str, seed: int = 0) -> str:
+        """Identity of a pretraining run: settings, recordings, text encoder, source of the loop and the network."""
+        parameters = {"model": self.profile.model, "pretrain": self._pretrain_config(objective, seed)}
+        inputs = {"recordings": self._rows_identity, "text": self.text_identity}
+        return runs.identity("pretrain", parameters, inputs, ["merit.pretrain.loop"])
+
+    def _pretrain_config(self, objective: str, seed: int) -> PretrainConfig:
+        one_of("objective", objective, OBJECTIVE_NAMES)
+        return replace(self.profile.pretrain, objective=objective, seed=seed)
+
+    def checkpoint(self, objective: str, seed: int = 0) -> Path:
+        """Folder of a finished checkpoint, trained (or continued) where it is not finished."""
+        key = self.checkpoint_identity(objective, seed)
+        folder = self.folder / "checkpoints" / f"{objective}-seed{seed}-{key}"
+        if not (folder / "model.safetensors").exists():
+            from merit.data.batches import pair
+            from merit.pretrain.loop import pretrain
+
+            cohort = self.pretraining_cohort
+            text = self.report_embeddings()
+            model = replace(self.profile.model, text_width=text.shape[1])
+            data = pair(self.store(cohort), self.pretraining_rows, text)
+            config = self._pretrain_config(objective, seed)
+            pretrain(data, model, config, folder, cohort=cohort, device=self.torch_device())
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.used[f"checkpoint {objective} seed {seed}"] = {"id": key, "seconds": settings.get("seconds")}
+        return folder
+
+    def histories(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
+        """Long table of every term of the loss: objective, seed, update, epoch, split, term, value."""
+        rows = []
+        for objective in objectives:
+            for seed in seeds:
+                path = self.checkpoint(objective, seed) / "history.jsonl"
+                for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+                    for split in ("train", "validation"):
+                        for term, value in line[split].items():
+                            rows.append((objective, seed, line["update"], line["epoch"], split, term, value))
+        return pd.DataFrame(rows, columns=["objective", "seed", "update", "epoch", "split", "term", "value"])
+
+    def encoder_identity(self, encoder: str, seed: int = 0) -> str:
+        """Identity of an encoder by its name; needs no weights."""
+        one_of("encoder", encoder, ENCODER_NAMES)
+        if encoder == "random":
+            return runs.identity("random", {"model": self.profile.model, "seed": seed}, {}, ["merit.model.merit"])
+        return self.checkpoint_identity(encoder, seed)
+
+    def encoder(self, encoder: str, seed: int = 0) -> MeritEncoder:
+        """The encoder itself, pretrained where it has to be."""
+        from merit.baselines import ours
+
+        if encoder == "random":
+            return ours.random_encoder(self.profile.model, seed, self.torch_device())
+        return ours.load(self.checkpoint(encoder, seed), self.torch_device())
+
+    def embedding(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
+        """float32 [N, D], a row per record of the cohort's store."""
+        from merit.evaluate.embeddings import cached_embedding
+
+        store = self.store(cohort)
+        key = runs.identity(
+            "embed", {"encoder": self.encoder_identity(encoder, seed)}, {cohort: store.identity},
+            ["merit.evaluate.embeddings", "merit.baselines.ours"],
+        )  # fmt: skip
+        path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}-{key}.npy"
+        make = functools.partial(self.encoder, encoder, seed)
+        return cached_embedding(path, make, store, self.profile.embed_batch)
+
+    def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
+        """Cohort, patient and record ids that an encoder was pretrained on; empty for the random one."""
+        if encoder == "random":
+            return pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
+        return pd.read_parquet(self.checkpoint(encoder, seed) / "seen.parquet")
+
+
+def _glossary_text() -> str:
+    """The glossary that the small text encoder also reads; by path, since its module imports torch."""
+    return (runs.PACKAGE_ROOT / "model" / "glossary.txt").read_text(encoding="utf-8")

@@ -1,0 +1,136 @@
+"""The workspace that notebooks and commands use: it makes what is missing and reads what is there.
+
+Heavy packages are imported where something has to be computed: on the cached path torch is never touched.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from merit import runs
+from merit.config import one_of, replace
+from merit.data.taxonomy import TASK_COHORT, TASKS
+from merit.evaluate.settings import ProbeConfig
+from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS, NotEnoughData
+from merit.pipeline.recordings import NoCohort
+from merit.pipeline.training import ENCODER_NAMES, Training
+
+VARIANTS = ("as_published", "standardised")
+
+
+class Workspace(Training):
+    """From files to results in one direction (DESIGN section 3)."""
+
+    def bounds(self) -> dict[str, Any]:
+        """What a linear map and the noise allow in masked reconstruction, on the pretraining store."""
+        from merit.evaluate.reconstruction import linear_and_noise_bounds
+
+        store = self.store(self.pretraining_cohort)
+        result = self._result(
+            "bounds", lambda: linear_and_noise_bounds(store.signal_uv), {}, {"store": store.identity},
+            ["merit.evaluate.reconstruction"],
+        )  # fmt: skip
+        return result["values"]
+
+    def linear_probe(
+        self,
+        encoders: Sequence[str] = ENCODER_NAMES,
+        tasks: Sequence[str] | None = None,
+        variants: Sequence[str] = VARIANTS,
+        *,
+        encoder_seed: int = 0,
+        allow_seen: bool = False,
+        **settings: Any,
+    ) -> list[dict[str, Any]]:
+        """Results of linear probing (Table 1), one per encoder, task and variant; `settings` change `ProbeConfig`.
+
+        A task without enough recordings gives a result whose values hold a reason in place of scores.
+        """
+        config = replace(
+            ProbeConfig(epochs=self.profile.probe_epochs, n_resamples=self.profile.bootstrap_resamples),
+            **{k: v for k, v in settings.items() if v is not None},
+        )
+        for variant in variants:
+            one_of("variant", variant, VARIANTS)
+        results = []
+        for task in tasks or TASKS:
+            one_of("task", task, TASKS)
+            for encoder in encoders:
+                results += self._probe_one(encoder, task, tuple(variants), config, encoder_seed, allow_seen)
+        return results
+
+    def _probe_one(
+        self, encoder: str, task: str, variants: tuple[str, ...], config: ProbeConfig, seed: int, allow_seen: bool
+    ) -> list[dict[str, Any]]:
+        cohort = TASK_COHORT[task]
+        try:
+            store = self.store(cohort)
+        except NoCohort as reason:
+            return [self._without(encoder, task, variant, str(reason)) for variant in variants]
+        protocol = OFFICIAL_SPLIT if cohort == self.pretraining_cohort else TEN_FOLDS
+        compute = functools.cache(
+            lambda: self._probe_values(encoder, task, variants, config, seed, allow_seen, protocol)
+        )
+        parameters = {
+            "encoder": encoder, "encoder_seed": seed, "task": task, "protocol": protocol, "allow_seen": allow_seen,
+            "probe": asdict(config),
+        }  # fmt: skip
+        inputs = {"store": store.identity, "encoder": self.encoder_identity(encoder, seed)}
+        modules = ["merit.evaluate.probe_tables", "merit.evaluate.seen", "merit.evaluate.embeddings"]
+        return [
+            self._result(
+                "linear_probe", lambda v=variant: compute()[v], {**parameters, "variant": variant}, inputs, modules,
+                seed=config.seed,
+            )
+            for variant in variants
+        ]  # fmt: skip
+
+    def _probe_values(
+        self, encoder: str, task: str, variants: tuple[str, ...], config: ProbeConfig, seed: int, allow_seen: bool,
+        protocol: str,
+    ) -> dict[str, dict[str, Any]]:  # fmt: skip
+        from merit.evaluate.probe_tables import probe
+        from merit.evaluate.seen import refuse_seen
+        from merit.evaluate.tasks import select
+
+        store = self.store(TASK_COHORT[task])
+        try:
+            chosen = select(task, store.records, protocol=protocol, min_positives=config.min_positives)
+        except NotEnoughData as reason:
+            return {v: {"task": task, "encoder": encoder, "variant": v, "reason": str(reason)} for v in variants}
+        n_seen = refuse_seen(chosen.scored_patients(protocol), self.seen(encoder, seed), allow_seen)
+        features = self.embedding(encoder, chosen.cohort, seed)[chosen.rows]
+        found = probe(
+            features, chosen, config, encoder=encoder, variant=variants[0] if len(variants) == 1 else None,
+            protocol=protocol, device=self.torch_device(),
+        )  # fmt: skip
+        return {v: {**found[v], "n_seen": n_seen} for v in variants}
+
+    def _without(self, encoder: str, task: str, variant: str, reason: str) -> dict[str, Any]:
+        """A result in form alone, for a data set that is not there; it is not written."""
+        values = {"task": task, "encoder": encoder, "variant": variant, "reason": reason}
+        return {"stage": "linear_probe", "id": None, "values": values, "parameters": {}, "inputs": {}, "seconds": 0.0}
+
+    def _result(
+        self, stage: str, compute: Callable[[], dict[str, Any]], parameters: Any, inputs: dict[str, str],
+        modules: Sequence[str], seed: int | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        facts = {"profile": self.profile.name, "device": self.device, "seed": seed, "synthetic": self.synthetic}
+        result = runs.read_or_compute(
+            self.folder / "results", stage, compute, parameters=parameters, inputs=inputs, modules=modules, facts=facts
+        )
+        label = " ".join(str(parameters.get(k, "")) for k in ("encoder", "task", "variant")).strip()
+        self.used[f"{stage} {label}".strip()] = result
+        return result
+
+    def provenance(self) -> pd.DataFrame:
+        """A row per store, checkpoint and result that this session used: id, seconds, commit, device, finished."""
+        columns = ("id", "seconds", "commit", "device", "finished")
+        rows = [{"what": what, **{c: entry.get(c) for c in columns}} for what, entry in self.used.items()]
+        return pd.DataFrame(rows, columns=["what", *columns])
