@@ -1,0 +1,149 @@
+"""`python -m merit COMMAND`: the command line, made by tyro from these functions' signatures. No logic lives here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from merit.config import COHORTS, OBJECTIVE_NAMES, PROFILE_NAMES, SignalConfig
+
+ProfileName = Literal[PROFILE_NAMES]
+Objective = Literal[OBJECTIVE_NAMES]
+Cohort = Literal[COHORTS]
+Positional = tyro.conf.Positional
+
+
+def doctor(data: Path) -> None:
+    """Say which data sets lie under a folder, complete or in part, and what each chapter will be able to show."""
+    from merit.data.doctor import describe, examine
+
+    print(describe(examine(data)))
+
+
+def ingest(
+    cohort: Cohort, root: Path, out: Path, fs: int = 100, workers: int | None = None, limit: int | None = None
+) -> None:
+    """Turn a data set's files into a store.
+
+    Args:
+        cohort: Which data set.
+        root: Its folder, as published.
+        out: Folder of the store.
+        fs: Sampling rate of the store, Hz.
+        workers: Processes; default: one a core.
+        limit: Read only the first so many recordings.
+    """
+    from merit.data.ingest import ingest as run
+
+    store = run(cohort, root, out, signal=SignalConfig(fs_hz=fs), workers=workers, limit=limit)
+    counts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in store.manifest["counts"].items())
+    print(f"{out}: {len(store.records)} recordings; {counts}")
+
+
+def data(profile: ProfileName = "demo", data: Path | None = None) -> None:
+    """Make the synthetic hospitals (or look at real data), and a store of each data set."""
+    from merit.pipeline import Workspace
+
+    workspace = Workspace.open(profile, data)
+    for cohort, manifest in workspace.cohorts().items():
+        print(f"{cohort}: {manifest if isinstance(manifest, str) else manifest['counts']}")
+
+
+def pretrain(
+    profile: ProfileName = "demo",
+    objective: Literal[(*OBJECTIVE_NAMES, "all")] = "all",
+    data: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Pretrain one objective or all of them; a run that was killed goes on where its last checkpoint is.
+
+    Args:
+        profile: smoke, demo or paper.
+        objective: merit (Eq. 7), cma (Eq. 3), ib (Eq. 9), mse (Eq. 5), or all of them in turn.
+        data: Folder with real data sets; default: synthetic hospitals.
+        seed: Seed of weights, order and masks.
+        device: auto, cpu, cuda or cuda:1.
+    """
+    from merit.pipeline import Workspace
+
+    workspace = Workspace.open(profile, data, device)
+    for name in OBJECTIVE_NAMES if objective == "all" else (objective,):
+        print(workspace.checkpoint(name, seed))
+
+
+def evaluate(
+    profile: ProfileName = "demo",
+    data: Path | None = None,
+    tasks: str = "superclass,subclass,form,rhythm,all,cpsc2018,csn",
+    encoders: str = "merit,cma,ib,mse,random",
+    device: str = "auto",
+) -> None:
+    """Linear probing of every encoder on every task, a line per result, without the book."""
+    from merit.pipeline import Workspace
+    from merit.report.lines import result_line
+
+    workspace = Workspace.open(profile, data, device)
+    for result in workspace.linear_probe(encoders.split(","), tasks.split(",")):
+        print(result_line(result["values"]))
+
+
+def book(profile: ProfileName = "demo", data: Path | None = None, device: str = "auto") -> None:
+    """Run every notebook whose inputs changed and build the HTML book; prints where it is."""
+    from merit.publish.build import build_book
+    from merit.runs import home
+
+    build_book(profile, None if data is None else str(data.resolve()), device, home())
+
+
+def notebook(
+    name: Positional[str],
+    profile: ProfileName = "demo",
+    data: Path | None = None,
+    device: str = "auto",
+    p: Annotated[
+        tyro.conf.UseAppendAction[list[tuple[str, str]]], tyro.conf.arg(aliases=["-p"], metavar="NAME VALUE")
+    ] = [],  # noqa: B006
+) -> None:
+    """Run one notebook again with other parameters; nothing else is computed again.
+
+    Args:
+        name: Name of a notebook in book/, for example table1_linear_probe.
+        profile: smoke, demo or paper.
+        data: Folder with real data sets; default: synthetic hospitals.
+        device: auto, cpu, cuda or cuda:1.
+        p: A parameter of the notebook and its value; repeat for more.
+    """
+    from merit.publish.execute import run_named
+    from merit.runs import home
+
+    where = None if data is None else str(data.resolve())
+    print(run_named(name, dict(p), profile=profile, data=where, device=device, root=home()))
+
+
+def bench(out: Path | None = None, data: Path | None = None) -> None:
+    """Measure ingest, probing and pretraining as ratios in one run; print and, with `out`, write a JSON."""
+    from merit.bench import run
+
+    run(out, data)
+
+
+COMMANDS = {f.__name__: f for f in (doctor, ingest, data, pretrain, evaluate, book, notebook, bench)}
+
+
+def main() -> None:
+    """Run a command; what a user can mend is one line on stderr and exit status 2 (MERIT_TRACEBACK=1 shows where)."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="merit")
+    except (ValueError, LookupError, FileNotFoundError, RuntimeError) as error:
+        if os.environ.get("MERIT_TRACEBACK"):
+            raise
+        print(f"merit: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("merit: stopped; the same command goes on from what is on disk", file=sys.stderr)
+        sys.exit(130)
