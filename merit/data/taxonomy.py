@@ -38,7 +38,10 @@ def statements() -> pd.DataFrame:
 
 
 def cpsc2018_classes() -> pd.DataFrame:
-    """The nine classes of CPSC2018: number (of REFERENCE.csv), label, word (of headers), snomed, description."""
+    """The nine classes of CPSC2018: number (in REFERENCE.csv), label, word and snomed (in headers), also, description.
+
+    `also` holds further SNOMED codes of the same meaning that the challenges of 2020 and 2021 use, space-separated.
+    """
     return _table("cpsc2018_classes.csv")
 
 
@@ -48,6 +51,12 @@ def csn_conditions() -> pd.DataFrame:
     One row a SNOMED code: where the publisher's table gives several acronyms for one code, the first one holds.
     """
     return _table("csn_conditions.csv").assign(scored=lambda t: t["scored"] == "1")
+
+
+@cache
+def csn_labels() -> dict[str, str]:
+    """SNOMED code -> acronym, for the codes of the publisher's table."""
+    return dict(zip(csn_conditions()["snomed"], csn_conditions()["label"]))
 
 
 def classes(task: str) -> tuple[str, ...]:

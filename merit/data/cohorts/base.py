@@ -1,0 +1,188 @@
+"""What all cohorts share: a table of references, a way to read one, and what lies there without being listed.
+
+A reference is a row of `refs()`. Reading goes through `Cohort.read`, which refuses what the table already shows to be
+unusable; the subclass supplies the metadata and the waveform.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from merit import runs
+from merit.data.paths import name_problem
+from merit.data.recording import Recording
+from merit.data.recording import RejectedRecording as RejectedRecording
+from merit.data.wfdb_io import Waveform, read_waveform
+
+REF_COLUMNS = ("record_id", "patient_id", "path", "report", "labels", "fold", "age", "sex", "problem")
+"""`path` is relative to the root and without extension; `problem` is why a row cannot be read, "" where it can."""
+
+SYNTHETIC_MARK = "SYNTHETIC.md"
+MAX_LISTED = 50
+"""Names that a manifest lists of one kind; the rest is counted."""
+
+MAX_FINGERPRINT_FOLDERS = 20_000
+HEADER, SIGNALS = ".hea", (".dat", ".mat")
+
+
+class Cohort:
+    """One data set under one folder. Subclasses set the class attributes and write `_load`."""
+
+    name: str
+    published_recordings: int
+    """How many recordings the complete data set has."""
+    table_names: tuple[str, ...] = ()
+    """Metadata files, relative to the root; their content enters the fingerprint."""
+    waveform_folders: tuple[str, ...] = ()
+    """Folders below the root that hold waveforms; the fingerprint looks at their dates and sizes."""
+    patient_ids_published = True
+    official_folds = False
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def __repr__(self) -> str:
+        return f"<{self.name} at {self.root}>"
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the folder or its parent declares its content to be synthetic."""
+        return any((folder / SYNTHETIC_MARK).is_file() for folder in (self.root, self.root.resolve().parent))
+
+    def refs(self) -> pd.DataFrame:
+        """One row a recording that the metadata list, with REF_COLUMNS; no waveform is opened."""
+        return self._loaded[0]
+
+    def notes(self) -> dict[str, Any]:
+        """What the metadata showed on the way (bad rows, disagreements, unknown codes): counts and bounded lists."""
+        return self._loaded[1]
+
+    def read(self, ref: Any, fs_hz: float | None = None) -> Recording:
+        """The recording of a row of `refs()`, at the file's own rate.
+
+        fs_hz: the rate wanted, where the data set publishes several (see the subclass). Raises RejectedRecording.
+        """
+        if ref.problem:
+            raise RejectedRecording(ref.problem)
+        waveform, age, sex = self._waveform(ref, fs_hz)
+        return Recording(
+            record_id=ref.record_id,
+            patient_id=ref.patient_id,
+            signal_mv=waveform.signal_mv,
+            fs_hz=waveform.fs_hz,
+            report=ref.report,
+            labels=frozenset(ref.labels),
+            fold=None if pd.isna(ref.fold) else int(ref.fold),
+            age=None if pd.isna(age) else float(age),
+            sex=None if pd.isna(sex) else sex,
+        )
+
+    def has_waveform(self, ref: Any) -> bool:
+        """Whether any file of this recording is there, readable or not. Looks at names only."""
+        return not ref.problem and any(self._present(path) for path in self._paths(ref))
+
+    def strays(self) -> list[str]:
+        """Waveforms (relative, without extension) that no row of the metadata names."""
+        refs = self.refs()
+        known = {path for ref in refs.itertuples() for path in self._paths(ref)}
+        return sorted(set(self.waveforms()) - known)
+
+    def waveforms(self) -> Iterator[str]:
+        """Every waveform below the waveform folders, relative and without extension; one twice if in two files."""
+        for folder in self.waveform_folders:
+            yield from (relative for relative, _ in walk_files(self.root, folder, (HEADER, *SIGNALS)))
+
+    def fingerprint(self) -> str:
+        """A cheap identity of the source: content of the metadata files, dates and sizes of the folders above records.
+
+        Added and removed files change it; a waveform changed in place does not.
+        """
+        tables = {name: file_digest(self.root / name) for name in self.table_names if (self.root / name).is_file()}
+        return runs.digest({"cohort": self.name, "tables": tables, "folders": self._folder_states()})
+
+    def _load(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+        raise NotImplementedError
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+        return self._load()
+
+    def _paths(self, ref: Any) -> tuple[str, ...]:
+        return (ref.path,)
+
+    def _waveform(self, ref: Any, fs_hz: float | None) -> tuple[Waveform, Any, Any]:
+        """Waveform, age and sex; by default a WFDB record and what the row says."""
+        return read_waveform(str(self.root), ref.path), ref.age, ref.sex
+
+    def _present(self, path: str) -> bool:
+        base = os.path.join(self.root, path)
+        return any(os.path.lexists(base + extension) for extension in (HEADER, *SIGNALS))
+
+    def _folder_states(self) -> list[tuple[str, int, int]]:
+        states = []
+        queue = [(folder, 0) for folder in self.waveform_folders]
+        for folder, depth in queue:
+            path = self.root / folder
+            if len(states) >= MAX_FINGERPRINT_FOLDERS or not path.is_dir():
+                continue
+            states.append((folder, path.stat().st_mtime_ns, path.stat().st_size))
+            if depth < 2:
+                queue += [(f"{folder}/{name}", depth + 1) for name in _folders(path)]
+        return states
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root}  # workers read rows that they are handed: the table stays behind
+
+
+def make_refs(rows: dict[str, list[Any]] | pd.DataFrame) -> pd.DataFrame:
+    """The table of `refs()` from columns; what is missing is empty. Marks unusable paths and repeated record ids."""
+    refs = pd.DataFrame(rows)
+    empty: dict[str, Callable[[], Any]] = {"report": str, "problem": str, "labels": list}
+    for column in REF_COLUMNS:
+        if column not in refs:
+            refs[column] = [empty.get(column, lambda: None)() for _ in range(len(refs))]
+    refs["fold"] = refs["fold"].astype("Int64")
+    refs["age"] = refs["age"].astype("float64")
+    again = ["repeated record id: the first row holds" if r else "" for r in refs["record_id"].duplicated()]
+    refs["problem"] = [known or name_problem(path) or r for known, path, r in zip(refs["problem"], refs["path"], again)]
+    return refs[[*REF_COLUMNS, *(name for name in refs if name not in REF_COLUMNS)]].reset_index(drop=True)
+
+
+def walk_files(root: Path, folder: str, extensions: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """(path without extension, extension) of the files below `root/folder`, relative to root, in sorted order.
+
+    Links to folders are not followed.
+    """
+    try:
+        entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        relative = entry.name if folder in ("", ".") else f"{folder}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk_files(root, relative, extensions)
+        elif relative.endswith(extensions):
+            stem, extension = os.path.splitext(relative)
+            yield stem, extension
+
+
+def bounded(names: list[str]) -> dict[str, Any]:
+    """A count with the first names, for a manifest."""
+    return {"count": len(names), "names": names[:MAX_LISTED]}
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _folders(path: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))

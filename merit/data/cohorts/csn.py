@@ -1,0 +1,55 @@
+"""Chapman-Shaoxing-Ningbo 1.0.0: no table; age, sex and SNOMED codes stand in each record's header."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from merit.data import taxonomy
+from merit.data.cohorts.base import HEADER, Cohort, bounded, make_refs, walk_files
+from merit.data.recording import RejectedRecording
+from merit.data.tables import age_years, sex_name
+from merit.data.wfdb_io import read_comments
+
+FOLDER = "WFDBRecords"
+
+
+class Csn(Cohort):
+    """CSN. A row is a header; its labels are the acronyms of the codes that the publisher's own table lists.
+
+    Codes outside that table are counted in the notes: no acronym is made up for them.
+    """
+
+    name = "csn"
+    published_recordings = 45_152
+    waveform_folders = (FOLDER,)
+    patient_ids_published = False
+
+    def _load(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+        paths = [path for path, _ in walk_files(self.root, FOLDER, (HEADER,))]
+        comments = [_comments(str(self.root), path) for path in paths]
+        codes = [[code.strip() for code in c.get("dx", "").split(",") if code.strip()] for c in comments]
+        known = taxonomy.csn_labels()
+        names = [path.rpartition("/")[2] for path in paths]
+        refs = make_refs(
+            {
+                "record_id": names,
+                "patient_id": names,
+                "path": paths,
+                "labels": [sorted({known[code] for code in row if code in known}) for row in codes],
+                "age": [age_years(c.get("age", "")) for c in comments],
+                "sex": [sex_name(c.get("sex", "")) for c in comments],
+            }
+        )
+        unknown = Counter(code for row in codes for code in row if code not in known)
+        return refs, {"bad_rows": bounded([]), "unknown_codes": dict(sorted(unknown.items()))}
+
+
+def _comments(root: str, path: str) -> dict[str, str]:
+    """The comments of a header; none where it cannot be read (reading the record then says so, by name)."""
+    try:
+        return read_comments(root, path)
+    except RejectedRecording:
+        return {}

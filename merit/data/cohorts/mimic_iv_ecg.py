@@ -1,0 +1,51 @@
+"""MIMIC-IV-ECG 1.0: machine statements in one table, paths in another; nothing is labelled and nothing has folds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from merit.data.cohorts.base import Cohort, bounded, make_refs
+from merit.data.reports import STATEMENT_BREAK
+from merit.data.tables import iter_rows
+
+STATEMENTS = "machine_measurements.csv"
+PATHS = "record_list.csv"
+REPORTS = tuple(f"report_{index}" for index in range(18))
+
+
+class MimicIvEcg(Cohort):
+    """MIMIC-IV-ECG. Rows are those of `record_list.csv`; a study without statements has an empty report."""
+
+    name = "mimic-iv-ecg"
+    published_recordings = 800_035
+    table_names = (PATHS, STATEMENTS)
+    waveform_folders = ("files",)
+
+    def _load(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+        bad: list[str] = []
+        reports = self._reports(bad)
+        rows = list(iter_rows(self.root / PATHS, ("subject_id", "study_id", "path"), (), bad))
+        studies = [study for _, study, _ in rows]
+        refs = make_refs(
+            {
+                "record_id": studies,
+                "patient_id": [subject for subject, _, _ in rows],
+                "path": [path for _, _, path in rows],
+                "report": [reports.get(study, "") for study in studies],
+                "problem": ["" if subject and study else "no patient or study id" for subject, study, _ in rows],
+            }
+        )
+        without = len(set(studies) - reports.keys())
+        unlisted = sorted(reports.keys() - set(studies))
+        notes = {"studies_without_statements": without, "statements_without_study": bounded(unlisted)}
+        return refs, {"bad_rows": bounded(bad), **notes}
+
+    def _reports(self, bad: list[str]) -> dict[str, str]:
+        """Study -> its statements, one a line."""
+        path = self.root / STATEMENTS
+        if not path.is_file():
+            return {}
+        rows = iter_rows(path, ("study_id", "report_0"), REPORTS[1:], bad)
+        return {study: STATEMENT_BREAK.join(text for text in texts if text) for study, *texts in rows}

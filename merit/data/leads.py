@@ -1,0 +1,58 @@
+"""Leads by name and voltages by unit: whatever a file's order, case and scale, twelve leads in millivolts come out.
+
+Legend: L leads, T samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from merit.data.recording import LEADS, RejectedRecording
+
+MV_PER_UNIT = {"mv": 1.0, "uv": 1e-3, "μv": 1e-3, "v": 1e3}
+"""Units of voltage, case-folded (which turns the micro sign into the Greek letter); WFDB's own default is mV."""
+
+CANONICAL = {name.casefold(): name for name in LEADS}
+
+DERIVED = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
+"""Weights of (I, II) that give the other limb leads (Einthoven's law, Goldberger's definitions)."""
+
+
+def to_millivolts(signal: np.ndarray, units: Sequence[str]) -> np.ndarray:
+    """float32 [L, T] in mV from a signal [L, T] whose rows have `units`. A unit that is no voltage is refused."""
+    foreign = sorted({unit for unit in units if unit.strip().casefold() not in MV_PER_UNIT})
+    if foreign:
+        raise RejectedRecording(f"foreign unit: {', '.join(map(repr, foreign))}, expected mV, uV or V")
+    scale = np.array([MV_PER_UNIT[unit.strip().casefold()] for unit in units])
+    if (scale != 1.0).any():
+        signal = signal * scale[:, None]
+    return signal.astype(np.float32)
+
+
+def arrange(signal: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """[12, T] in the order of `LEADS` from the rows [L, T] called `names`, in any order and case.
+
+    Of the limb leads III, aVR, aVL and aVF those that are missing are derived from I and II. Any other missing lead,
+    a lead that is not one of the twelve, and a lead that occurs twice are refused.
+    """
+    found = [CANONICAL.get(name.strip().casefold()) for name in names]
+    unknown = [name for name, known in zip(names, found) if known is None]
+    if unknown:
+        raise RejectedRecording(f"unknown lead: {', '.join(map(repr, unknown))}, expected {' '.join(LEADS)}")
+    if len(set(found)) < len(found):
+        raise RejectedRecording(f"repeated lead: {', '.join(sorted({n for n in found if found.count(n) > 1}))}")
+    missing = [name for name in LEADS if name not in found and name not in DERIVED]
+    if missing:
+        raise RejectedRecording(f"missing lead: {', '.join(missing)}")
+    if tuple(found) == LEADS:
+        return signal
+    row = {name: index for index, name in enumerate(found)}
+    return np.stack([signal[row[n]] if n in row else derive(n, signal[row["I"]], signal[row["II"]]) for n in LEADS])
+
+
+def derive(name: str, lead_i: np.ndarray, lead_ii: np.ndarray) -> np.ndarray:
+    """One of III, aVR, aVL, aVF from I and II, in their unit and type."""
+    weight_i, weight_ii = DERIVED[name]
+    return (weight_i * lead_i + weight_ii * lead_ii).astype(lead_i.dtype)

@@ -1,0 +1,42 @@
+"""Names that come out of headers and tables, resolved so that nothing outside the data set's folder is opened."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from merit.data.recording import RejectedRecording
+
+
+def name_problem(name: str) -> str:
+    """Why a relative path without extension cannot name a recording; "" if it can. Looks at the text alone."""
+    if not name.strip():
+        return "no file name"
+    odd = any(ord(c) < 32 for c in name) or "::" in name or "://" in name or "\\" in name
+    if odd or os.path.isabs(name) or ".." in name.split("/"):
+        return f"outside the data set: {shown(name)}"
+    return ""
+
+
+def inside(root: str, folder: str, name: str) -> str:
+    """The absolute path of `name`, relative to `folder`; refused if it, or a link on the way, leaves `root`."""
+    if problem := name_problem(name):
+        raise RejectedRecording(problem)
+    folder, name = os.path.split(os.path.join(folder, name))
+    path = os.path.join(_real(folder), name)
+    if os.path.islink(path):
+        path = os.path.realpath(path)
+    base = _real(root)
+    if not path.startswith(base.rstrip(os.sep) + os.sep):
+        raise RejectedRecording(f"outside the data set: {shown(name)}")
+    return path
+
+
+def shown(text: str, limit: int = 80) -> str:
+    """Text of unknown origin, safe within one line: quoted, escaped and bounded."""
+    return ascii(text if len(text) <= limit else text[:limit] + "…")
+
+
+@functools.lru_cache(maxsize=4096)
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)

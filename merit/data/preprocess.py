@@ -1,0 +1,106 @@
+"""From a recording as read to a row of a store, in pure functions: gaps, rate, length, scale.
+
+Legend: L leads, T samples. Leads are rows, in the order of `merit.data.recording.LEADS`.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from merit.data.leads import DERIVED, derive
+from merit.data.recording import LEADS, RejectedRecording
+
+MAX_GAP_FRACTION = 0.2
+"""A lead with a larger share of invalid samples is refused: a straight line over more than 2 of 10 s is no ECG."""
+
+MAX_MICROVOLTS = 32767
+"""Largest magnitude that a store holds; -32768 stays free, as WFDB uses it for invalid samples."""
+
+MAX_DENOMINATOR = 10_000
+"""Bound on the terms of the resampling ratio: rates with four decimals are met exactly."""
+
+
+def repair_gaps(signal: np.ndarray, max_fraction: float = MAX_GAP_FRACTION) -> tuple[np.ndarray, int]:
+    """[12, T] without NaN and Inf, and how many samples were replaced.
+
+    A gap is bridged by a straight line between the neighbouring finite samples of the same lead; at the ends the
+    nearest one holds. A lead without any finite sample is derived from I and II where it can be. Refused: other such
+    leads, and a lead with more than `max_fraction` of its samples invalid.
+    """
+    finite = np.isfinite(signal)
+    if finite.all():
+        return signal, 0
+    invalid = 1.0 - finite.mean(axis=1)
+    if (invalid == 1.0).all():
+        raise RejectedRecording("not finite: no sample of any lead is a number")
+    worst = [row for row in range(len(signal)) if invalid[row] > max_fraction and not _derivable(row, invalid)]
+    if worst:
+        named = ", ".join(f"{LEADS[row]} {invalid[row]:.0%}" for row in worst)
+        raise RejectedRecording(f"not finite: {named} of the samples, at most {max_fraction:.0%} can be repaired")
+    repaired = signal.copy()
+    time = np.arange(signal.shape[1])
+    for row in np.flatnonzero(invalid):
+        good = finite[row]
+        if good.any():
+            repaired[row, ~good] = np.interp(time[~good], time[good], signal[row, good])
+    for row in np.flatnonzero(invalid == 1.0):
+        repaired[row] = derive(LEADS[row], repaired[0], repaired[1])
+    return repaired, int((~finite).sum())
+
+
+def _derivable(row: int, invalid: np.ndarray) -> bool:
+    return invalid[row] == 1.0 and LEADS[row] in DERIVED
+
+
+def resample(signal: np.ndarray, fs_hz: float, to_hz: float) -> np.ndarray:
+    """[L, round(T * to / from)] by polyphase filtering with the ratio of the rates, integers or not.
+
+    The line from the first to the last sample is taken out before and put back after, so that an offset or a drift
+    makes no transient at the ends. Equal rates return the input itself.
+    """
+    if fs_hz == to_hz:
+        return signal
+    ratio = (Fraction(to_hz) / Fraction(fs_hz)).limit_denominator(MAX_DENOMINATOR)
+    if ratio == 0:
+        raise ValueError(f"resampling from {fs_hz} Hz to {to_hz} Hz: expected a ratio above 1/{MAX_DENOMINATOR}")
+    n_samples = round(signal.shape[1] * to_hz / fs_hz)
+    resampled = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1, padtype="line")
+    return resampled[:, :n_samples]
+
+
+def fix_length(signal: np.ndarray, n_samples: int) -> np.ndarray:
+    """[L, n_samples]: cut at the end, or padded with zeros at the end."""
+    missing = n_samples - signal.shape[1]
+    return np.pad(signal, ((0, 0), (0, missing))) if missing > 0 else signal[:, :n_samples]
+
+
+def to_microvolts(signal_mv: np.ndarray) -> tuple[np.ndarray, int]:
+    """int16 of the shape of `signal_mv`, rounded to 1 µV, and how many samples were out of range.
+
+    Those are clipped to the largest magnitude, never wrapped. The input is finite (see `repair_gaps`).
+    """
+    microvolts = np.rint(signal_mv.astype(np.float64) * 1000.0)
+    n_saturated = int((np.abs(microvolts) > MAX_MICROVOLTS).sum())
+    if n_saturated:
+        microvolts = np.clip(microvolts, -MAX_MICROVOLTS, MAX_MICROVOLTS)
+    return microvolts.astype(np.int16), n_saturated
+
+
+def is_flat(signal: np.ndarray) -> bool:
+    """Whether every lead of [L, T] is one constant."""
+    return bool((signal == signal[:, :1]).all())
+
+
+def zscore(signal: np.ndarray, floor: float = 1e-6) -> np.ndarray:
+    """float32 [..., L, T] with mean 0 and standard deviation 1 over all leads and samples of each recording.
+
+    One scale for the twelve leads keeps their ratios. `floor`, in the unit of the signal, is the least deviation
+    divided by.
+    """
+    values = signal.astype(np.float32)
+    mean = values.mean(axis=(-2, -1), keepdims=True)
+    deviation = values.std(axis=(-2, -1), keepdims=True)
+    return (values - mean) / np.maximum(deviation, floor)

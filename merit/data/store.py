@@ -1,0 +1,89 @@
+"""A cohort after preprocessing, on disk: one folder, memory-mapped signals, a table, and a manifest of what was done.
+
+Legend: N records, L leads, T samples.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SIGNALS, RECORDS, REJECTED, MANIFEST = "signal_uv.npy", "records.parquet", "rejected.csv", "manifest.json"
+FORMAT_VERSION = 1
+
+
+class NoStore(FileNotFoundError):
+    """A folder that holds no finished store; one line says what to do."""
+
+
+class Store:
+    """Read access to a finished store. Nothing is loaded before it is asked for."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Store:
+        """The store in `folder`. Raises NoStore where there is none, ValueError where it is of another version."""
+        folder = Path(folder)
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise NoStore(f"no store in {folder}: expected {MANIFEST} there; write one with `python -m merit ingest`")
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest.get("format_version") != FORMAT_VERSION:
+            raise ValueError(
+                f"{path}: expected a store of version {FORMAT_VERSION}, got {manifest.get('format_version')!r}; "
+                "delete the folder and run `python -m merit ingest` again"
+            )
+        return cls(folder, manifest)
+
+    def __len__(self) -> int:
+        return int(self.manifest["counts"]["stored"])
+
+    def __repr__(self) -> str:
+        return f"<store of {len(self)} recordings of {self.cohort} in {self.folder}>"
+
+    @property
+    def cohort(self) -> str:
+        """Name of the data set."""
+        return str(self.manifest["cohort"])
+
+    @property
+    def identity(self) -> str:
+        """Hexadecimal digest of signals, records and preprocessing; the same wherever and whenever it was written."""
+        return str(self.manifest["identity"])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the recordings are of synthetic hospitals."""
+        return bool(self.manifest["synthetic"])
+
+    @property
+    def fs_hz(self) -> float:
+        """Sampling rate of the signals, Hz."""
+        return float(self.manifest["signal"]["fs_hz"])
+
+    @functools.cached_property
+    def signal_uv(self) -> np.ndarray:
+        """int16 [N, 12, T], microvolts, memory-mapped, leads in the order of LEADS."""
+        if len(self) == 0:  # an empty file cannot be mapped
+            return np.load(self.folder / SIGNALS)
+        return np.load(self.folder / SIGNALS, mmap_mode="r")
+
+    @functools.cached_property
+    def records(self) -> pd.DataFrame:
+        """One row a signal: record_id, patient_id, group, fold, labels (lists), report (cleaned), has_text, age, sex,
+        path, source_fs_hz, source_duration_s, n_repaired, n_saturated."""
+        table = pd.read_parquet(self.folder / RECORDS)
+        return table.assign(labels=[list(labels) for labels in table["labels"]])
+
+    @functools.cached_property
+    def rejected(self) -> pd.DataFrame:
+        """record_id and reason of every recording that is not in the store, in the order of the source."""
+        return pd.read_csv(self.folder / REJECTED, dtype=str, keep_default_na=False)
