@@ -11,6 +11,7 @@ others rests in their last steps, so folds are ordered by falling size and those
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -99,12 +100,15 @@ def epoch_order(seed: int, fold: int, epoch: int, n_records: int) -> np.ndarray:
 
 
 def initial_head(seed: int, fold: int, width: int, n_classes: int) -> torch.Tensor:
-    """float32 [C, D + 1]: weight and bias of a fresh `torch.nn.Linear(width, n_classes)`."""
-    first = int(np.random.default_rng([seed, fold]).integers(2**31))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(first)
-        linear = torch.nn.Linear(width, n_classes)
-    return torch.cat([linear.weight, linear.bias[:, None]], dim=1).detach()
+    """float32 [C, D + 1]: weight and bias of a fresh `torch.nn.Linear(width, n_classes)`, the bias last.
+
+    Drawn as torch draws them, but from a generator of its own, so that no global random state is read or changed.
+    """
+    generator = torch.Generator().manual_seed(int(np.random.default_rng([seed, fold]).integers(2**31)))
+    weight, bias = torch.empty(n_classes, width), torch.empty(n_classes, 1)
+    torch.nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+    bias.uniform_(-1 / math.sqrt(width), 1 / math.sqrt(width), generator=generator)
+    return torch.cat([weight, bias], dim=1)
 
 
 def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,9 +147,7 @@ class _Batched:
         self.features = torch.from_numpy(features).to(device)
         self.labels = torch.from_numpy(labels.astype(np.float32)).to(device)
         scaling = [_scaling(features, split, variants) for split in self.splits]
-        self.offset, self.scale = (
-            torch.from_numpy(np.stack(part)[:, :, None, :]).to(device) for part in zip(*scaling)
-        )
+        self.offset, self.scale = (torch.from_numpy(np.stack(part)[:, :, None, :]).to(device) for part in zip(*scaling))
         first = [initial_head(config.seed, s.fold, self.width, self.n_classes) for s in self.splits]
         self.weight = torch.stack(first)[:, None].repeat(1, len(variants), 1, 1).to(device)
         self.mean, self.square, self.gradient, self.update = (torch.zeros_like(self.weight) for _ in range(4))

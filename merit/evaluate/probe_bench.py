@@ -1,4 +1,4 @@
-"""How long linear probing takes: all folds together, and the same heads one after another as anybody would train them."""
+"""How long linear probing takes: all folds together, and the same heads one after another."""
 
 from __future__ import annotations
 
@@ -43,23 +43,7 @@ def measure(
     """
     config = config or ProbeConfig()
     embeddings = np.random.default_rng(config.seed).normal(size=(len(records), dims)).astype(np.float32)
-    few = replace(config, epochs=timed_epochs)
-    rows = {}
-    for name in tasks:
-        task = select(name, records, n_folds=config.folds, min_positives=config.min_positives)
-        features, splits = embeddings[task.rows], make_splits(task.folds, n_folds=config.folds)
-        batched = _seconds(lambda: train(features, task.labels, splits, few))  # noqa: B023
-        alone = _seconds(
-            lambda: [train_alone(features, task.labels, s, few, variant) for variant in VARIANTS for s in splits]  # noqa: B023
-        )
-        rows[name] = {
-            "records": len(task.rows),
-            "classes": len(task.classes),
-            "probe_s": _seconds(lambda: probe(features, task, config)),  # noqa: B023
-            "train_s_per_epoch": batched / timed_epochs,
-            "alone_s_per_epoch": alone / timed_epochs,
-            "ratio": alone / batched,
-        }
+    rows = {name: _measure_task(name, records, embeddings, config, timed_epochs) for name in tasks}
     together, one_by_one = (sum(row[k] for row in rows.values()) for k in ("train_s_per_epoch", "alone_s_per_epoch"))
     return {
         "tasks": rows,
@@ -69,6 +53,26 @@ def measure(
         "epochs": config.epochs,
         "dims": dims,
         "threads": torch.get_num_threads(),
+    }
+
+
+def _measure_task(
+    name: str, records: pd.DataFrame, embeddings: np.ndarray, config: ProbeConfig, timed_epochs: int
+) -> dict[str, Any]:
+    task = select(name, records, n_folds=config.folds, min_positives=config.min_positives)
+    features, splits = embeddings[task.rows], make_splits(task.folds, n_folds=config.folds)
+    few = replace(config, epochs=timed_epochs)
+    together = _seconds(lambda: train(features, task.labels, splits, few))
+    alone = _seconds(
+        lambda: [train_alone(features, task.labels, split, few, variant) for variant in VARIANTS for split in splits]
+    )
+    return {
+        "records": len(task.rows),
+        "classes": len(task.classes),
+        "probe_s": _seconds(lambda: probe(features, task, config)),
+        "train_s_per_epoch": together / timed_epochs,
+        "alone_s_per_epoch": alone / timed_epochs,
+        "ratio": alone / together,
     }
 
 

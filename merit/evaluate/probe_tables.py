@@ -43,9 +43,7 @@ def probe(
     splits = make_splits(task.folds, protocol, config.folds)
     scored = np.stack([scored_classes(task.labels, split, config.min_positives) for split in splits])
     choose = _validation_auroc(features, task, splits, scored) if config.select == "best_validation" else None
-    heads = linear_probe.train(
-        features, task.labels, splits, config, variants=variants, device=device, choose=choose
-    )
+    heads = linear_probe.train(features, task.labels, splits, config, variants=variants, device=device, choose=choose)
     return {
         name: _values(_score(features, task, splits, scored, heads, v), heads.epoch[:, v], task, config)
         | {"encoder": encoder, "variant": name, "protocol": protocol}

@@ -40,7 +40,7 @@ def make_splits(folds: np.ndarray, protocol: str = TEN_FOLDS, n_folds: int = 10)
         raise ValueError(f"unknown protocol {protocol!r}; known: {list(PROTOCOLS)}")
     if protocol == OFFICIAL_SPLIT:
         _need_folds(folds, [9, 10], "the official split")
-        _need_folds(np.minimum(folds, 8), [8], "the official split (8 stands for 1 to 8)")
+        _need_folds(np.where(folds <= 8, 8, folds), [8], "the official split (8 stands for 1 to 8)")
         return [_split(folds, 10, 9, range(1, 9))]
     everything = range(1, n_folds + 1)
     _need_folds(folds, everything, f"{n_folds}-fold cross-validation")
