@@ -11,14 +11,13 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from merit import runs
 from merit.data.paths import name_problem
-from merit.data.recording import Recording
-from merit.data.recording import RejectedRecording as RejectedRecording
+from merit.data.recording import Recording, RejectedRecording
 from merit.data.wfdb_io import Waveform, read_waveform
 
 REF_COLUMNS = ("record_id", "patient_id", "path", "report", "labels", "fold", "age", "sex", "problem")
@@ -30,6 +29,14 @@ MAX_LISTED = 50
 
 MAX_FINGERPRINT_FOLDERS = 20_000
 HEADER, SIGNALS = ".hea", (".dat", ".mat")
+
+
+class Metadata(NamedTuple):
+    """What a data set's tables and headers amount to; see the methods of Cohort."""
+
+    refs: pd.DataFrame
+    broken_rows: list[str]
+    notes: dict[str, Any]
 
 
 class Cohort:
@@ -58,11 +65,15 @@ class Cohort:
 
     def refs(self) -> pd.DataFrame:
         """One row a recording that the metadata list, with REF_COLUMNS; no waveform is opened."""
-        return self._loaded[0]
+        return self._loaded.refs
 
     def notes(self) -> dict[str, Any]:
-        """What the metadata showed on the way (bad rows, disagreements, unknown codes): counts and bounded lists."""
-        return self._loaded[1]
+        """What the metadata showed on the way (disagreements, unknown codes): counts and bounded lists."""
+        return self._loaded.notes
+
+    def broken_rows(self) -> list[str]:
+        """Rows of the metadata files that could not be parsed, "file line number: reason"."""
+        return self._loaded.broken_rows
 
     def read(self, ref: Any, fs_hz: float | None = None) -> Recording:
         """The recording of a row of `refs()`, at the file's own rate.
@@ -107,11 +118,11 @@ class Cohort:
         tables = {name: file_digest(self.root / name) for name in self.table_names if (self.root / name).is_file()}
         return runs.digest({"cohort": self.name, "tables": tables, "folders": self._folder_states()})
 
-    def _load(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+    def _load(self) -> Metadata:
         raise NotImplementedError
 
     @functools.cached_property
-    def _loaded(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+    def _loaded(self) -> Metadata:
         return self._load()
 
     def _paths(self, ref: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import pandas as pd
 import scipy.io
 
 from merit.data import taxonomy
-from merit.data.cohorts.base import HEADER, Cohort, bounded, make_refs, walk_files
+from merit.data.cohorts.base import HEADER, Cohort, Metadata, bounded, make_refs, walk_files
 from merit.data.paths import inside, shown
 from merit.data.recording import LEADS, RejectedRecording
 from merit.data.tables import age_years, iter_rows, sex_name
@@ -47,7 +47,7 @@ class Cpsc2018(Cohort):
 
     waveform_folders = (".",)
 
-    def _load(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+    def _load(self) -> Metadata:
         bad: list[str] = []
         reference = self._reference(bad)
         files = self._files()
@@ -64,13 +64,12 @@ class Cpsc2018(Cohort):
             rows.append((record_id, record_id, path, labels, age, sex or sex_name(comments.get("sex", ""))))
         refs = make_refs(pd.DataFrame(rows, columns=["record_id", "patient_id", "path", "labels", "age", "sex"]))
         notes = {
-            "bad_rows": bounded(bad),
             "reference": self.table_names[0] if reference else "none: labels from headers only",
             "not_in_reference": bounded(sorted(files.keys() - reference.keys()) if reference else []),
             "header_disagrees_with_reference": bounded(disagreements),
             "unknown_words": bounded(unknown),
         }
-        return refs, notes
+        return Metadata(refs, bad, notes)
 
     def _files(self) -> dict[str, str]:
         """Record id -> path of the recordings that are there; a header counts, and so does a struct without one."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
-
-import pandas as pd
 
 from merit.data import taxonomy
-from merit.data.cohorts.base import HEADER, Cohort, bounded, make_refs, walk_files
+from merit.data.cohorts.base import HEADER, Cohort, Metadata, make_refs, walk_files
 from merit.data.recording import RejectedRecording
 from merit.data.tables import age_years, sex_name
 from merit.data.wfdb_io import read_comments
@@ -27,7 +24,7 @@ class Csn(Cohort):
     waveform_folders = (FOLDER,)
     patient_ids_published = False
 
-    def _load(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+    def _load(self) -> Metadata:
         paths = [path for path, _ in walk_files(self.root, FOLDER, (HEADER,))]
         comments = [_comments(str(self.root), path) for path in paths]
         codes = [[code.strip() for code in c.get("dx", "").split(",") if code.strip()] for c in comments]
@@ -44,7 +41,7 @@ class Csn(Cohort):
             }
         )
         unknown = Counter(code for row in codes for code in row if code not in known)
-        return refs, {"bad_rows": bounded([]), "unknown_codes": dict(sorted(unknown.items()))}
+        return Metadata(refs, [], {"unknown_codes": dict(sorted(unknown.items()))})
 
 
 def _comments(root: str, path: str) -> dict[str, str]:

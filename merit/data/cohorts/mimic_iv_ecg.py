@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
-
-from merit.data.cohorts.base import Cohort, bounded, make_refs
+from merit.data.cohorts.base import Cohort, Metadata, bounded, make_refs
 from merit.data.reports import STATEMENT_BREAK
 from merit.data.tables import iter_rows
 
@@ -23,7 +19,7 @@ class MimicIvEcg(Cohort):
     table_names = (PATHS, STATEMENTS)
     waveform_folders = ("files",)
 
-    def _load(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+    def _load(self) -> Metadata:
         bad: list[str] = []
         reports = self._reports(bad)
         rows = list(iter_rows(self.root / PATHS, ("subject_id", "study_id", "path"), (), bad))
@@ -40,7 +36,7 @@ class MimicIvEcg(Cohort):
         without = len(set(studies) - reports.keys())
         unlisted = sorted(reports.keys() - set(studies))
         notes = {"studies_without_statements": without, "statements_without_study": bounded(unlisted)}
-        return refs, {"bad_rows": bounded(bad), **notes}
+        return Metadata(refs, bad, notes)
 
     def _reports(self, bad: list[str]) -> dict[str, str]:
         """Study -> its statements, one a line."""

@@ -6,10 +6,8 @@ import ast
 from collections import Counter
 from typing import Any
 
-import pandas as pd
-
 from merit.data import taxonomy
-from merit.data.cohorts.base import Cohort, bounded, make_refs
+from merit.data.cohorts.base import Cohort, Metadata, make_refs
 from merit.data.paths import name_problem, shown
 from merit.data.tables import age_years, number, read_table
 from merit.data.wfdb_io import Waveform, read_waveform
@@ -33,7 +31,7 @@ class PtbXl(Cohort):
     waveform_folders = ("records100", "records500")
     official_folds = True
 
-    def _load(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+    def _load(self) -> Metadata:
         table, bad = read_table(self.root / TABLE, COLUMNS)
         parsed = [_codes(text) for text in table["scp_codes"]]
         folds = [_fold(text) for text in table["strat_fold"]]
@@ -56,7 +54,7 @@ class PtbXl(Cohort):
         )
         known = set(taxonomy.statements()["code"])
         unknown = Counter(code for codes in refs["labels"] for code in codes if code not in known)
-        return refs, {"bad_rows": bounded(bad), "unknown_codes": dict(sorted(unknown.items()))}
+        return Metadata(refs, bad, {"unknown_codes": dict(sorted(unknown.items()))})
 
     def _paths(self, ref: Any) -> tuple[str, ...]:
         return ref.path, ref.path_500

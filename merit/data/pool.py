@@ -1,0 +1,49 @@
+"""Work in other processes, in order and in bounded memory. The workers go when the parent does, even killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+AHEAD = 3
+"""Tasks a worker handed out before the first result is taken: enough to keep them busy, few enough to fit in memory."""
+
+
+def ordered_map(function: Callable[[A], B], tasks: Iterable[A], workers: int) -> Iterator[B]:
+    """`map(function, tasks)` in `workers` processes; in this one if it is one. `function` is a module's own."""
+    if workers <= 1:
+        yield from map(function, tasks)
+        return
+    context = multiprocessing.get_context("forkserver")  # a fork of this process could inherit locks held by threads
+    context.set_forkserver_preload([function.__module__])
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent) as executor:
+        pending: deque[Future[B]] = deque()
+        try:
+            for task in tasks:
+                pending.append(executor.submit(function, task))
+                if len(pending) >= AHEAD * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_with_parent() -> None:
+    """End this worker when its parent ends: one killed outright could not tell it to, and it would wait for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
