@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,12 +33,13 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
     return `folder`. One encoder serves all objectives; the same texts and settings give the same weights on the CPU.
     """
     from transformers import BertConfig, BertForMaskedLM
+    from transformers.utils import logging
 
     if (folder / "model.safetensors").exists():
         return folder
     texts = sorted(set(reports) | set(glossary()))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    tokenizer = train_tokenizer(texts, config)
+    tokenizer = make_tokenizer(texts, config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = BertForMaskedLM(
@@ -52,6 +54,7 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
             texts, padding="max_length", truncation=True, max_length=config.max_tokens, return_tensors="pt"
         )
         _masked_language_modelling(model, tokens, tokenizer, config, progress)
+    logging.disable_progress_bar()
     model.bert.save_pretrained(temporary)
     tokenizer.save_pretrained(temporary)
     shutil.rmtree(folder, ignore_errors=True)
@@ -59,14 +62,26 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
     return folder
 
 
-def train_tokenizer(texts: Sequence[str], config: TextConfig):
-    """A lower-casing WordPiece of at most `config.vocabulary` pieces, learnt from `texts`."""
-    from tokenizers import BertWordPieceTokenizer
+def make_tokenizer(texts: Sequence[str], config: TextConfig):
+    """A lower-casing WordPiece: every character, then the commonest whole words of `texts`, ties in alphabetical order.
+
+    The tokenizers library's own trainer gives another vocabulary at every run (huggingface/tokenizers#1794). Reports use
+    few enough words for whole ones, and what is rarer falls back to characters.
+    """
+    from tokenizers import BertWordPieceTokenizer, normalizers, pre_tokenizers
     from transformers import BertTokenizerFast
 
-    learner = BertWordPieceTokenizer(lowercase=True)
-    learner.train_from_iterator(texts, vocab_size=config.vocabulary, min_frequency=2, show_progress=False)
-    return BertTokenizerFast(tokenizer_object=learner._tokenizer, model_max_length=config.max_tokens)
+    normalise, split = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(word for word, _ in split.pre_tokenize_str(normalise.normalize_str(text)))
+    characters = sorted({c for word in counts for c in word})
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
+    words = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if len(word) > 1]
+    pieces += words[: max(0, config.vocabulary - len(pieces))]
+    table = {piece: i for i, piece in enumerate(pieces)}
+    learnt = BertWordPieceTokenizer(vocab=table, lowercase=True)
+    return BertTokenizerFast(tokenizer_object=learnt._tokenizer, model_max_length=config.max_tokens)
 
 
 def _masked_language_modelling(model, tokens, tokenizer, config: TextConfig, progress: bool) -> None:

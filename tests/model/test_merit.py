@@ -1,0 +1,99 @@
+"""The network: one forward for pretraining and use, no leak from hidden patches, branches as the objective needs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig
+from merit.model.masking import random_visible
+from merit.model.merit import Merit
+from merit.model.scaling import normalise_patches, scale
+
+ENCODER = EncoderConfig(n_samples=200, patch=20, width=16, depth=2, heads=2)
+CONFIG = ModelConfig(encoder=ENCODER, decoder=DecoderConfig(width=16, depth=1, heads=2), text_width=8, shared_width=12)
+
+
+@pytest.fixture
+def model() -> Merit:
+    torch.manual_seed(0)
+    return Merit(CONFIG).eval()
+
+
+@pytest.fixture
+def signal() -> torch.Tensor:
+    return torch.randn(3, 12, 200, generator=torch.Generator().manual_seed(1))
+
+
+def test_embedding_equals_pretraining_with_nothing_masked(model, signal):
+    every = torch.arange(10).expand(3, 12, 10)
+    tokens = model.encoder(scale(signal, "zscore"), every)
+    torch.testing.assert_close(model.embed(signal), model.encoder.pool(tokens))
+
+
+def test_hidden_samples_do_not_reach_the_encoder(model, signal):
+    scaled = scale(signal, "zscore")
+    visible = random_visible((3, 12, 10), 0.75, torch.Generator().manual_seed(2))
+    shown = torch.zeros(3, 12, 10, dtype=torch.bool).scatter(-1, visible, True).repeat_interleave(20, -1)
+    other = torch.where(shown, scaled, scaled + 100)
+    torch.testing.assert_close(model.encoder(scaled, visible), model.encoder(other, visible))
+    assert not torch.allclose(model.encoder(scaled), model.encoder(other))
+
+
+def test_shapes_of_a_pretraining_forward(model, signal):
+    visible = random_visible((3, 12, 10), 0.75, torch.Generator().manual_seed(2))
+    out = model(signal, torch.zeros(3, 8), visible)
+    assert out.ecg.shape == out.text.shape == (3, 12)
+    assert out.prediction.shape == out.target.shape == (3, 12, 10, 20)
+    assert out.hidden.shape == (3, 12, 10)
+    assert out.hidden.float().mean().item() == pytest.approx(1 - visible.shape[-1] / 10)
+
+
+@pytest.mark.parametrize("lead_wise", [False, True])
+def test_decoder_reads_other_leads_unless_lead_wise(signal, lead_wise):
+    torch.manual_seed(0)
+    decoder = DecoderConfig(width=16, depth=1, heads=2, lead_wise=lead_wise)
+    model = Merit(ModelConfig(encoder=ENCODER, decoder=decoder, text_width=8, shared_width=12)).eval()
+    visible = random_visible((3, 12, 10), 0.75, torch.Generator().manual_seed(2))
+    tokens = model.encoder(scale(signal, "zscore"), visible)
+    changed = tokens.clone()
+    changed[:, 5] += torch.randn_like(changed[:, 5])
+    moved = (model.decoder(tokens, visible) - model.decoder(changed, visible)).abs().amax((0, 2, 3))
+    assert moved[5] > 1e-3
+    assert (moved[0] < 1e-6) == lead_wise
+
+
+def test_branches_follow_the_objective():
+    names = {name.split(".")[0] for name, _ in Merit(CONFIG, aligns=False).named_parameters()}
+    assert names == {"encoder", "decoder"}
+    names = {name.split(".")[0] for name, _ in Merit(CONFIG, reconstructs=False).named_parameters()}
+    assert names == {"encoder", "ecg_head", "text_head"}
+
+
+def test_a_wrong_shape_is_refused_in_one_line(model):
+    with pytest.raises(ValueError, match=r"expected \[batch, 12 leads, 200 samples\]; got \[3, 8, 200\]"):
+        model.encoder(torch.zeros(3, 8, 200))
+
+
+def test_gain_and_offset_of_a_recording_do_not_matter(model, signal):
+    torch.testing.assert_close(model.embed(signal), model.embed(3 * signal + 2), rtol=1e-4, atol=1e-5)
+
+
+def test_scalings():
+    signal = torch.randn(2, 12, 50, generator=torch.Generator().manual_seed(0)) + 3
+    z = scale(signal, "zscore")
+    torch.testing.assert_close(z.mean((1, 2)), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.square().mean((1, 2)), torch.ones(2))
+    unit = scale(signal, "minmax")
+    assert (unit.amin((1, 2)).tolist(), unit.amax((1, 2)).tolist()) == ([0, 0], [1, 1])
+    assert torch.equal(scale(signal, "mv"), signal)
+    assert torch.isfinite(scale(torch.ones(1, 12, 50), "zscore")).all()
+    patch = normalise_patches(signal.view(2, 12, 5, 10))
+    torch.testing.assert_close(patch.square().mean(-1), torch.ones(2, 12, 5), rtol=1e-3, atol=1e-3)
+
+
+def test_settings_that_cannot_work_are_refused():
+    with pytest.raises(ValueError, match="expected a divisor of n_samples = 1000; got 30"):
+        EncoderConfig(patch=30)
+    with pytest.raises(ValueError, match="expected one of zscore, minmax, mv; got 'max'"):
+        ModelConfig(scaling="max")

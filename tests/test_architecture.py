@@ -1,0 +1,133 @@
+"""Imports flow one way, heavy packages enter in one place, and the cached path needs no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from merit import runs
+
+BELOW = {
+    "config": set(),
+    "profiles": {"config"},
+    "runs": {"config"},
+    "objectives": set(),
+    "data": {"config", "runs"},
+    "synthetic": {"config", "runs", "data"},
+    "model": {"config"},
+    "pretrain": {"config", "runs", "model", "objectives", "data"},
+    "baselines": {"config", "data", "model", "pretrain"},
+    "evaluate": {"config", "runs", "data", "baselines"},
+    "report": {"config", "runs"},
+    "publish": {"config", "runs", "data", "report"},
+    "pipeline": {"config", "profiles", "runs", "data", "synthetic", "model", "pretrain", "baselines", "evaluate"},
+    "bench": {
+        "config",
+        "profiles",
+        "runs",
+        "data",
+        "synthetic",
+        "model",
+        "objectives",
+        "pretrain",
+        "evaluate",
+        "pipeline",
+    },
+}
+"""Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
+
+ONLY_IN = {
+    "wfdb": {"merit.data.wfdb_io", "merit.data.ingest_bench"},
+    "transformers": {"merit.model.text"},
+    "tokenizers": {"merit.model.text"},
+    "papermill": {"merit.publish.execute"},
+    "tyro": {"merit.cli"},
+}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(runs.PACKAGE_ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(runs.PACKAGE_ROOT.parent).with_suffix("").parts)
+        yield name.removesuffix(".__init__"), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def layer(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def test_imports_flow_down():
+    upward = []
+    for name, tree in modules():
+        here = layer(name)
+        if here in ("", "cli", "__main__"):
+            continue
+        for target in imported(tree):
+            if target.startswith("merit.") and layer(target) not in BELOW[here] | {here}:
+                upward.append(f"{name} imports {target}")
+    assert not upward
+
+
+def test_evaluation_and_pretraining_do_not_know_each_other():
+    for name, tree in modules():
+        targets = {layer(t) for t in imported(tree) if t.startswith("merit.")}
+        assert not (layer(name) == "evaluate" and "pretrain" in targets), name
+        assert not (layer(name) == "pretrain" and "evaluate" in targets), name
+
+
+def test_no_cycles():
+    graph = {name: {t for t in imported(tree) if t.startswith("merit")} for name, tree in modules()}
+    known = set(graph)
+    edges = {
+        n: {t if t in known else t.rpartition(".")[0] for t in ts} & known - {n, "merit"} for n, ts in graph.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        if name not in done:
+            for target in edges[name]:
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in edges:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("package", sorted(ONLY_IN))
+def test_heavy_packages_enter_in_one_place(package):
+    users = {name for name, tree in modules() if any(t.split(".")[0] == package for t in imported(tree))}
+    assert users <= ONLY_IN[package]
+
+
+def test_reports_and_the_workspace_need_no_torch():
+    code = "import merit, merit.pipeline, merit.report.tables, merit.publish.build, sys; print('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert shown.stdout.strip() == "False"
+
+
+def test_files_and_functions_stay_short():
+    long = []
+    for path in sorted(runs.PACKAGE_ROOT.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > 350:
+            long.append(f"{path.name}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.name != "pretrain":
+                size = node.end_lineno - node.lineno + 1
+                if size > 80:
+                    long.append(f"{path.name}: {node.name} has {size} lines")
+    assert not long
