@@ -109,9 +109,9 @@ def _rejected(cohort: Cohort, candidates: Candidates, journal: Journal) -> tuple
     """What is not stored and why: rows in the order of the source, then waveforms without a row, then broken rows."""
     refused = {row: o.reason for row, o in zip(candidates.rows, journal.outcomes) if o.reason}
     refused |= dict.fromkeys(candidates.absent, ABSENT)
-    names = candidates.refs["record_id"]
+    names = candidates.refs["record_id"].tolist()
     strays = cohort.strays()
-    rows = [(names.iloc[row], refused[row]) for row in sorted(refused)]
+    rows = [(names[row], refused[row]) for row in sorted(refused)]
     rows += [(path, STRAY) for path in strays]
     rows += [tuple(text.split(": ", 1)) for text in cohort.broken_rows()]
     return pd.DataFrame(rows, columns=["record_id", "reason"], dtype=object), strays

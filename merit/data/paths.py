@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 
 from merit.data.recording import RejectedRecording
+
+_OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)|::|://|[\x00-\x1f\\]")
+"""An absolute path, a step up, a chained or remote address (which file-system layers follow), a control character."""
 
 
 def name_problem(name: str) -> str:
     """Why a relative path without extension cannot name a recording; "" if it can. Looks at the text alone."""
     if not name.strip():
         return "no file name"
-    odd = any(ord(c) < 32 for c in name) or "::" in name or "://" in name or "\\" in name
-    if odd or os.path.isabs(name) or ".." in name.split("/"):
+    if _OUTSIDE.search(name):
         return f"outside the data set: {shown(name)}"
     return ""
 

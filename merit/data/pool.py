@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import threading
+import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -29,13 +32,25 @@ def ordered_map(function: Callable[[A], B], tasks: Iterable[A], workers: int) ->
         pending: deque[Future[B]] = deque()
         try:
             for task in tasks:
-                pending.append(executor.submit(function, task))
+                with _without_main():
+                    pending.append(executor.submit(function, task))
                 if len(pending) >= AHEAD * workers:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start workers without the caller's script: they need no part of it, and it may be standard input or unguarded."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _leave_with_parent() -> None:

@@ -102,7 +102,7 @@ class Cohort:
     def strays(self) -> list[str]:
         """Waveforms (relative, without extension) that no row of the metadata names."""
         refs = self.refs()
-        known = {path for ref in refs.itertuples() for path in self._paths(ref)}
+        known = {path for ref in refs.itertuples(index=False) for path in self._paths(ref)}
         return sorted(set(self.waveforms()) - known)
 
     def waveforms(self) -> Iterator[str]:
@@ -133,7 +133,7 @@ class Cohort:
         return read_waveform(str(self.root), ref.path), ref.age, ref.sex
 
     def _present(self, path: str) -> bool:
-        base = os.path.join(self.root, path)
+        base = f"{self.root}/{path}"
         return any(os.path.lexists(base + extension) for extension in (HEADER, *SIGNALS))
 
     def _folder_states(self) -> list[tuple[str, int, int]]:
