@@ -1,0 +1,180 @@
+"""Synthetic hospitals: four sites, each a genuine WFDB tree in the layout of one published data set.
+
+`write_hospitals` samples who has what, generates each recording from its own seed (so that the number of processes does
+not matter), writes the trees under a temporary name and renames them when they are complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from merit import runs
+from merit.config import HospitalConfig
+from merit.data.pool import ordered_map
+from merit.synthetic.about import about_page
+from merit.synthetic.admissions import admit
+from merit.synthetic.cases import cardiac_signal, make_case
+from merit.synthetic.labels import sample_findings
+from merit.synthetic.leads import twelve_leads
+from merit.synthetic.recorder import SITES, electrode_noise
+from merit.synthetic.reports import named_findings, write_report
+from merit.synthetic.site_trees import LAYOUTS
+from merit.synthetic.truth import measure
+
+RECORD_FILE = "synthetic.json"
+"""Beside SYNTHETIC.md: what a tree was made from; it is written last, so that a tree with it is complete."""
+CHUNK = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One recording to make: everything a worker needs, and nothing that depends on other recordings."""
+
+    site: str
+    index: int
+    patient: int
+    age: float
+    female: bool
+    findings: frozenset[str]
+    patient_seed: int
+    record_seed: int
+    fold: int = 0
+    duration_s: float = 10.0
+    also_500_hz: bool = False
+
+
+@dataclass(kw_only=True)
+class Made:
+    """What a worker returns about a recording that it has written."""
+
+    order: Order
+    truth: dict[str, float] = field(default_factory=dict)
+    named: list[str] = field(default_factory=list)
+    report: list[str] = field(default_factory=list)
+
+
+def write_hospitals(folder: Path, config: HospitalConfig, progress: bool = True) -> dict[str, Path]:
+    """Write every site of `config.recordings` as `folder/<data set>`; returns cohort name -> root.
+
+    A site that is there from the same settings (of that site) and the same generator is kept as it is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    roots = {}
+    for site, n in config.recordings.items():
+        if site not in SITES:
+            raise ValueError(f"unknown site {site!r} in HospitalConfig.recordings; known: {sorted(SITES)}")
+        roots[site] = folder / site
+        identity = site_identity(site, config)
+        if not _is_complete(roots[site], identity):
+            _write_site(roots[site], site, n, config, identity, progress)
+    return roots
+
+
+def site_identity(site: str, config: HospitalConfig) -> dict[str, Any]:
+    """What a site's tree depends on: its settings and the generator's own source."""
+    settings = {key: value for key, value in asdict(config).items() if key not in ("recordings", "workers")}
+    source = {
+        path.name: runs.parsed(path)[0] if path.suffix == ".py" else runs.digest(path.read_text(encoding="utf-8"))
+        for path in sorted(Path(__file__).parent.iterdir())
+        if path.suffix in (".py", ".csv", ".json") and path.stem not in ("realism", "real_statistics")
+    }
+    return {"site": site, "recordings": config.recordings[site], **settings, "generator": runs.digest(source)}
+
+
+def _is_complete(root: Path, identity: dict[str, Any]) -> bool:
+    record = root / RECORD_FILE
+    return record.is_file() and json.loads(record.read_text(encoding="utf-8")) == identity
+
+
+def _write_site(root: Path, site: str, n: int, config: HospitalConfig, identity: dict[str, Any], progress: bool) -> None:
+    temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{site}."))
+    try:
+        os.chmod(temporary, 0o755)
+        made = _make(site, n, config, temporary, progress)
+        LAYOUTS[site].tables(temporary, made)
+        _write_truth(temporary / "truth.parquet", made)
+        (temporary / "SYNTHETIC.md").write_text(about_page(site, identity), encoding="utf-8")
+        runs.write_json(temporary / RECORD_FILE, identity)
+        if root.exists():
+            shutil.rmtree(root)
+        os.replace(temporary, root)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def plan_site(site: str, n: int, config: HospitalConfig) -> list[Order]:
+    """Who comes to a site and with which findings; no waveform is needed for it."""
+    code = list(SITES).index(site)
+    rng = np.random.default_rng(np.random.SeedSequence([config.seed, code]))
+    floor = 0 if site == "mimic-iv-ecg" else config.min_positives
+    findings = sample_findings(site, n, floor, rng)
+    rows = admit(site, findings, rng)
+    seeds = [np.random.SeedSequence([config.seed, code, k]).generate_state(2, np.uint64) for k in range(n)]
+    return [
+        Order(site=site, index=k, patient_seed=int(seeds[row["patient"]][0]), record_seed=int(seeds[k][1]), **row)
+        for k, row in enumerate(rows)
+    ]
+
+
+def _make(site: str, n: int, config: HospitalConfig, root: Path, progress: bool) -> list[Made]:
+    orders = plan_site(site, n, config)
+    chunks = [orders[k : k + CHUNK] for k in range(0, n, CHUNK)]
+    work = partial(make_chunk, root=root, omission=config.report_omission)
+    LAYOUTS[site].folders(root, orders)
+    made: list[Made] = []
+    with tqdm(total=n, desc=f"synthetic {site}", unit="rec", disable=not progress) as shown:
+        for part in ordered_map(work, chunks, config.workers if len(chunks) > 2 else 1):
+            made += part
+            shown.update(len(part))
+    return made
+
+
+def make_chunk(orders: list[Order], root: Path, omission: float) -> list[Made]:
+    """Generate and write some recordings."""
+    return [_make_one(order, root, omission) for order in orders]
+
+
+def _make_one(order: Order, root: Path, omission: float) -> Made:
+    made, signal_mv, fs_hz = render(order, omission)
+    LAYOUTS[order.site].record(root, made, signal_mv, fs_hz)
+    return made
+
+
+def render(order: Order, omission: float = 0.3) -> tuple[Made, np.ndarray, int]:
+    """One recording in memory: its truth and report, twelve leads float32 [12, T] in mV, and their rate."""
+    site = SITES[order.site]
+    fs_hz = 500 if order.also_500_hz else site.fs_hz
+    n_samples = round(order.duration_s * fs_hz)
+    guard_s = 0.1325 / 150 if order.also_500_hz else site.guard_s
+    case = make_case(order.findings, site, order.age, order.female, order.patient_seed, order.record_seed)
+    eight, events = cardiac_signal(case, fs_hz, n_samples, guard_s)
+    truth = measure(case, events, order.duration_s)
+    rng = np.random.default_rng([order.record_seed, 1])
+    named = named_findings(order.findings, omission, rng)
+    made = Made(order=order, truth=truth, named=named, report=write_report(named, truth, rng))
+    return made, twelve_leads(eight + electrode_noise(site, fs_hz, n_samples, guard_s, rng)), fs_hz
+
+
+def _write_truth(path: Path, made: list[Made]) -> None:
+    """One row a recording: identity, patient, findings (all, and named by the report), continuous truth."""
+    rows = [
+        {
+            "record_id": LAYOUTS[one.order.site].record_id(one.order), "patient_id": LAYOUTS[one.order.site].patient_id(one.order),
+            "age": one.order.age, "sex": "female" if one.order.female else "male",
+            "findings": sorted(one.order.findings), "named": one.named, **one.truth,
+        }
+        for one in made
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_parquet(path, index=False)

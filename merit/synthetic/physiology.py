@@ -1,0 +1,216 @@
+"""The heart of one recording: Gaussian waves in three dimensions, and how they become eight leads.
+
+A wave is a Gaussian in time with its own rise and fall, carried by a heart vector (x left, y feet, z front; mV) and by
+a small part of its own in V1..V6 that no vector explains. Findings edit the waves; the rhythm says when they happen.
+L is the eight independent leads, K the waves of a complex, B its occurrences, T samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from merit.synthetic.leads import patient_field, smooth_chest
+
+EDGE = 2.2
+"""A wave begins and ends this many of its widths from its peak, where it has fallen to 9 % of it."""
+
+
+@dataclass(slots=True)
+class Wave:
+    """One Gaussian. `at_ms` counts from R in QRS, from the J point in ST, from the end of T in T, from its centre in P."""
+
+    at_ms: float
+    rise_ms: float
+    fall_ms: float
+    vector: np.ndarray
+    """[3], mV."""
+    near: np.ndarray | float = 0.0
+    """[6], mV in V1..V6 beyond the vector's projection."""
+
+    @property
+    def size(self) -> float:
+        return float(np.sqrt(self.vector @ self.vector))
+
+
+def wave(at_ms: float, rise_ms: float, fall_ms: float, *vector: float) -> Wave:
+    """A wave with the vector given as three numbers."""
+    return Wave(at_ms, rise_ms, fall_ms, np.array(vector, float))
+
+
+@dataclass(slots=True)
+class Complex:
+    """A ventricular complex: the waves of QRS, ST and T, and how long its QT is against the heart's own."""
+
+    qrs: dict[str, Wave]
+    st: dict[str, Wave]
+    t: dict[str, Wave]
+    extra_qt_ms: float = 0.0
+
+    def onset_ms(self) -> float:
+        """Begin of QRS, from R."""
+        return min(w.at_ms - EDGE * w.rise_ms for w in self.qrs.values() if w.size > 0.03)
+
+    def j_ms(self) -> float:
+        """End of QRS, from R."""
+        return max(w.at_ms + EDGE * w.fall_ms for w in self.qrs.values() if w.size > 0.03)
+
+    def add_st(self, vector: np.ndarray, slope: float = 0.0) -> None:
+        """Shift the ST segment by `vector` [3] mV: three overlapping waves from J on, `slope` tilts them."""
+        for k, name in enumerate(("st1", "st2", "st3")):
+            part = vector * (0.72 + slope * (k - 1))
+            if name in self.st:
+                self.st[name].vector = self.st[name].vector + part
+            else:
+                self.st[name] = Wave(15.0 + 48.0 * k, 20.0 if k == 0 else 30.0, 32.0, part)
+
+
+@dataclass(slots=True)
+class Heart:
+    """Everything of a recording but its timing: the waves, the intervals, the lead field."""
+
+    field: np.ndarray
+    """[L, 3]."""
+    p: dict[str, dict[str, Wave]]
+    """Atrial complexes by name: P sinus, E ectopic, R retrograde."""
+    complexes: dict[str, Complex]
+    """Ventricular complexes by name: N conducted, V ventricular, A aberrant, J junctional."""
+    pr_ms: float
+    qtc_ms: float
+    """QT at one second of RR; QT follows the cube root of RR (Fridericia)."""
+    age: float
+    nondipolar: float
+    texture: np.ndarray
+    """[24, 6]: this patient's unexplained part of each wave in V1..V6, per mV of its vector."""
+    spikes: np.ndarray | None = None
+    """[3] mV: vector of the pacing spike, if any."""
+    atrial: dict[str, float] = field(default_factory=dict)
+    """Amplitude (mV) and rate (Hz) of fibrillation or flutter waves."""
+
+    def qt_ms(self, rr_s: np.ndarray | float) -> np.ndarray:
+        """QT of beats that follow RR intervals of `rr_s` seconds."""
+        return self.qtc_ms * np.cbrt(np.clip(rr_s, 0.3, 1.6))
+
+    def p_extent_ms(self, name: str) -> tuple[float, float]:
+        """Begin and end of an atrial wave, from its centre."""
+        waves = self.p[name].values()
+        return min(w.at_ms - EDGE * w.rise_ms for w in waves), max(w.at_ms + EDGE * w.fall_ms for w in waves)
+
+
+@dataclass(slots=True)
+class Template:
+    """A complex ready to be rendered: K Gaussians and their amplitudes in eight leads."""
+
+    at_s: np.ndarray
+    rise_s: np.ndarray
+    fall_s: np.ndarray
+    amplitude: np.ndarray
+    """[L, K], mV."""
+    follows_qt: np.ndarray
+    """[K]: 1 for waves that move with QT, else 0."""
+    begin_s: float
+    end_s: float
+
+
+def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float, nondipolar: float) -> Heart:
+    """A patient's healthy heart: amplitudes, widths and intervals as they vary between people."""
+    size = np.exp(rng.normal(-0.02 if female else 0.08, 0.22)) * (1.12 - 0.0028 * (age - 30))
+    s = np.exp(rng.normal(0, 1, 12) * (0.30, 0.28, 0.20, 0.32, 0.45, 0.22, 0.30, 0.3, 0.3, 0.3, 0.3, 0.3))
+    w = np.exp(rng.normal(0, 0.09)) * (0.95 if female else 1.02)
+    t = size * np.exp(rng.normal(0.05 if female else 0.16, 0.25)) * (1.1 - 0.004 * (age - 40))
+    wobble = rng.normal(0, 1, (8, 3))
+    qrs = {
+        "q": wave(-24 * w, 6.5 * w, 7.5 * w, -0.26, -0.05 + 0.07 * wobble[0, 1], 0.17 + 0.06 * wobble[0, 2]),
+        "r1": wave(-9 * w, 8.0 * w, 9.0 * w, 0.34 + 0.1 * wobble[1, 0], 0.30 + 0.15 * wobble[1, 1], 0.36),
+        "r2": wave(4 * w, 9.0 * w, 9.5 * w, 0.92, 0.66 + 0.25 * wobble[2, 1], -0.42 + 0.16 * wobble[2, 2]),
+        "s1": wave(20 * w, 8.0 * w, 9.0 * w, 0.02 + 0.12 * wobble[3, 0], 0.10 + 0.12 * wobble[3, 1], -0.55),
+        "s2": wave(32 * w, 8.0 * w, 8.5 * w, -0.20 + 0.08 * wobble[4, 0], -0.16 + 0.12 * wobble[4, 1], -0.14),
+    }
+    for k, one in enumerate(qrs.values()):
+        one.vector = one.vector * size * s[k]
+    early = np.array([0.20 + 0.04 * wobble[5, 0], 0.13 + 0.05 * wobble[5, 1], 0.17 + 0.05 * wobble[5, 2]])
+    late = np.array([0.24 + 0.05 * wobble[6, 0], 0.20 + 0.06 * wobble[6, 1], 0.05 + 0.06 * wobble[6, 2]])
+    fall = 36 * np.exp(rng.normal(0, 0.12))
+    waves_t = {
+        "t1": wave(-2.75 * fall, 1.65 * fall, 1.15 * fall, *(early * t)),
+        "t2": wave(-EDGE * fall, 1.35 * fall, fall, *(late * t)),
+        "u": wave(0.9 * fall + 45, 32, 34, *(np.array([0.012, 0.012, 0.022]) * s[9])),
+    }
+    pw, pa = np.exp(rng.normal(0, 0.10)) * (0.94 + 0.0012 * age), np.exp(rng.normal(0, 0.28))
+    atrial = {
+        "ra": wave(-15 * pw, 13 * pw, 15 * pw, *(pa * np.array([0.028, 0.085 + 0.018 * wobble[7, 1], 0.042]))),
+        "la": wave(15 * pw, 14 * pw, 14 * pw, *(pa * s[7] * np.array([0.058, 0.055, -0.036 + 0.014 * wobble[7, 2]]))),
+    }
+    heart = Heart(
+        field=patient_field(rng, spread), p={"P": atrial}, complexes={"N": Complex(qrs, {}, waves_t)},
+        pr_ms=float(np.clip(rng.normal(152 + 0.25 * (age - 50), 17), 112, 196)),
+        qtc_ms=float(np.clip(rng.normal(408 if female else 400, 16), 355, 446)),
+        age=age, nondipolar=nondipolar, texture=smooth_chest(rng, 24, 0.45),
+    )  # fmt: skip
+    early_repolarisation = np.array([0.25, 0.2, 0.55]) * rng.normal(0.045 if not female else 0.02, 0.025)
+    heart.complexes["N"].add_st(early_repolarisation * size, slope=0.25)
+    return heart
+
+
+def _pack(heart: Heart, waves: list[Wave], at_ms: list[float], follows_qt: list[float]) -> Template:
+    vectors = np.stack([w.vector for w in waves])
+    amplitude = heart.field @ vectors.T
+    size = np.sqrt((vectors**2).sum(1))
+    near = np.stack([np.broadcast_to(w.near, 6) for w in waves]) + heart.nondipolar * (
+        size[:, None] * heart.texture[: len(waves)]
+    )
+    amplitude[2:] += near.T
+    at, rise, fall = (np.array(v) / 1000 for v in (at_ms, [w.rise_ms for w in waves], [w.fall_ms for w in waves]))
+    return Template(
+        *(v.astype(np.float32) for v in (at, rise, fall, amplitude, np.array(follows_qt))),
+        begin_s=float((at - 4 * rise).min()), end_s=float((at + 4 * fall).max()) + 0.06,
+    )  # fmt: skip
+
+
+def pack_atrial(heart: Heart, name: str) -> Template:
+    """The template of an atrial wave, time zero at its centre."""
+    waves = list(heart.p[name].values())
+    return _pack(heart, waves, [w.at_ms for w in waves], [0.0] * len(waves))
+
+
+def pack_ventricular(heart: Heart, name: str, rr_s: float, part: str = "all") -> Template:
+    """The template of a ventricular complex at an RR of `rr_s`, time zero at R; `part` is all, qrs or repolarisation."""
+    one = heart.complexes[name]
+    onset, j = one.onset_ms(), one.j_ms()
+    t_end = onset + float(heart.qt_ms(rr_s)) + one.extra_qt_ms
+    rows = [(w, w.at_ms, 0.0) for w in one.qrs.values()] if part != "repolarisation" else []
+    if part != "qrs":
+        rows += [(w, j + w.at_ms, 0.0) for w in one.st.values()]
+        rows += [(w, t_end + w.at_ms, 1.0) for w in one.t.values()]
+    return _pack(heart, *map(list, zip(*rows)))
+
+
+def add_beats(
+    signal: np.ndarray, template: Template, times_s: np.ndarray, gains: np.ndarray, shift_s: np.ndarray, fs_hz: int,
+    guard_s: float,
+) -> None:  # fmt: skip
+    """Add a template to `signal` [L, T] (in place, mV) at each of B `times_s`.
+
+    `gains` [B, L] scales each occurrence lead by lead (breathing), `shift_s` [B] moves what follows QT. The
+    recorder's low-pass, a Gaussian of standard deviation `guard_s`, widens each wave and keeps its area.
+    """
+    if len(times_s) == 0:
+        return
+    rise, fall = np.hypot(template.rise_s, guard_s), np.hypot(template.fall_s, guard_s)
+    amplitude = template.amplitude * ((template.rise_s + template.fall_s) / (rise + fall))
+    first = np.floor((times_s + template.begin_s) * fs_hz).astype(int)
+    width = int(np.ceil((template.end_s - template.begin_s) * fs_hz)) + 2
+    offset = (first / fs_hz - times_s).astype(np.float32)
+    grid = offset[:, None] + np.arange(width, dtype=np.float32) / fs_hz
+    at = template.at_s + shift_s[:, None].astype(np.float32) * template.follows_qt
+    distance = grid[:, None, :] - at[:, :, None]
+    distance *= np.where(distance < 0, (1 / rise)[:, None], (1 / fall)[:, None])
+    np.square(distance, out=distance)
+    distance *= -0.5
+    beats = (amplitude * gains[:, :, None]).astype(np.float32) @ np.exp(distance, out=distance)
+    length = signal.shape[1]
+    for start, beat in zip(first, beats):
+        low, high = max(start, 0), min(start + width, length)
+        if low < high:
+            signal[:, low:high] += beat[:, low - start : high - start]
