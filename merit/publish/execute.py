@@ -8,20 +8,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from merit import runs
 from merit.publish import parameters as declarations
-
-PROVENANCE_MIME = "application/vnd.merit.provenance+json"
-"""The output type in which a notebook hands over where its numbers come from (see `merit.report.style.provenance`)."""
+from merit.report.prose import PROVENANCE_MIME
 
 
 class NotebookFailed(RuntimeError):
@@ -31,20 +30,22 @@ class NotebookFailed(RuntimeError):
 def execute(source: Path, out: Path, given: Mapping[str, Any], *, root: Path | None = None, key: str = "") -> Path:
     """Run the notebook `source` with the parameters `given` and write it, with outputs, to `out`.
 
-    Runs in `root` (default: the current folder). `key` is stored with the output for whoever asks later whether it is
-    up to date. Raises ValueError before anything runs where a parameter is wrong, and NotebookFailed where a cell or
-    the kernel fails: `out` is then as it was before, and the partial run lies beside it as `*.failed.ipynb`.
+    Runs in `root`, which is where `artifacts/` lies (default: this checkout). `key` is stored with the output, for
+    whoever asks later whether it is up to date. Raises ValueError before anything runs where a parameter is wrong, and
+    NotebookFailed where a cell or the kernel fails: `out` is then as it was before, and the partial run lies beside it
+    as `*.failed.ipynb`.
     """
     import papermill
 
-    source, out, root = Path(source), Path(out), Path(root or Path.cwd())
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of `x: str | None`, which it cannot read
+    source, out, root = Path(source), Path(out), Path(root or runs.home())
     known = declarations.declared(source)
-    values = declarations.check(given, known)
+    values = {name: value for name, value in declarations.check(given, known).items() if value != known[name].default}
     out.parent.mkdir(parents=True, exist_ok=True)
     partial, failed = out.with_name(f".{out.stem}.partial.ipynb"), out.with_suffix(".failed.ipynb")
     started = time.monotonic()
     try:
-        with _kernel_environment():
+        with _kernel_environment(root):
             papermill.execute_notebook(
                 str(source), str(partial), parameters=values, cwd=str(root), progress_bar=False, start_timeout=120
             )
@@ -57,7 +58,7 @@ def execute(source: Path, out: Path, given: Mapping[str, Any], *, root: Path | N
             raise
         rest = f"; as far as it came: {failed}" if failed.exists() else ""
         raise NotebookFailed(f"{source} failed{_reason(error)}{rest}") from error
-    record = _record(source, {**{name: one.default for name, one in known.items()}, **values}, root)
+    record = _record(source, {**{name: one.default for name, one in known.items()}, **values})
     record |= {"given": values, "seconds": round(time.monotonic() - started, 1), "key": key, **_handed_over(notebook)}
     _finish(notebook, record, partial, out)
     failed.unlink(missing_ok=True)
@@ -78,8 +79,6 @@ def run_named(
     It lies in `artifacts/<workspace>/notebooks/variants`, beside what the book shows, and leaves that alone.
     Raises ValueError for a notebook that does not exist (with those that do) and for wrong parameters.
     """
-    from merit.runs import workspace_name
-
     source = root / "book" / f"{name}.ipynb"
     if not source.exists():
         names = sorted(path.stem for path in (root / "book").glob("*.ipynb"))
@@ -87,7 +86,7 @@ def run_named(
     known = declarations.declared(source)
     values = {key: value for key, value in _common(profile, data, device).items() if key in known}
     values |= declarations.check(given, known)
-    workspace = workspace_name(values.get("profile", profile), values.get("data", data))
+    workspace = runs.workspace_name(values.get("profile", profile), values.get("data", data))
     out = root / "artifacts" / workspace / "notebooks" / "variants" / f"{variant_name(name, given)}.ipynb"
     return execute(source, out, values, root=root)
 
@@ -106,17 +105,21 @@ def _common(profile: str, data: str | None, device: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _kernel_environment() -> Iterator[None]:
+def _kernel_environment(root: Path) -> Iterator[None]:
     """What the kernel inherits: this environment's kernel, no personal start-up files, fixed hashing, as many threads
     as this process may use."""
     with tempfile.TemporaryDirectory(prefix="merit-kernel-") as scratch:
         wanted = {
+            "MERIT_HOME": str(root.resolve()),
             "PYTHONHASHSEED": "0",
             "IPYTHONDIR": scratch,
             "JUPYTER_PREFER_ENV_PATH": "1",
             "JUPYTER_PLATFORM_DIRS": "1",
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_usable_cores()),
         }
+        quiet = Path(scratch, "profile_default", "ipython_kernel_config.py")
+        quiet.parent.mkdir()
+        quiet.write_text("c.IPKernelApp.log_level = 40\n")  # else each kernel warns that it speaks TCP
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         try:
@@ -151,33 +154,23 @@ def _reason(error: Exception) -> str:
     return f"{where}: {' '.join(what.split())}"
 
 
-def _record(source: Path, values: Mapping[str, Any], root: Path) -> dict[str, Any]:
+def _record(source: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "notebook": source.stem,
         "parameters": dict(values),
         "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "python": platform.python_version(),
         "source": hashlib.sha256(source.read_bytes()).hexdigest()[:12],
-        "commit": commit(root),
+        "commit": runs.commit() or "unknown",
     }
 
 
-def commit(root: Path) -> str:
-    """The commit of the working tree at `root`, with `+` where files differ from it; "unknown" outside git."""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
-
-
 def _handed_over(notebook: Mapping[str, Any]) -> dict[str, Any]:
-    """Device and inputs as the notebook's provenance line states them."""
+    """Device and inputs as the notebook's provenance line states them; moved from the outputs, which no page shows."""
     found: dict[str, Any] = {}
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
-            found |= output.get("data", {}).get(PROVENANCE_MIME, {})
+            found |= output.get("data", {}).pop(PROVENANCE_MIME, {})
     return found
 
 

@@ -1,0 +1,95 @@
+"""Sentences that read the numbers: what the tables say, computed, so that prose never states what they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from merit.report.prose import listing
+from merit.report.style import look, task_label
+
+Result = Mapping[str, Any]
+
+
+def gap(results: Sequence[Result], task: str, first: str, second: str, variant: str, metric: str = "auroc") -> str:
+    """How far `first` is above `second` on a task, in points, paired by fold, against the spread over folds."""
+    pair = [_find(results, task, encoder, variant) for encoder in (first, second)]
+    if None in pair:
+        return f"{task_label(task)}: not both of {look(first).label} and {look(second).label} were scored."
+    a, b = (np.array([fold[metric] for fold in one["folds"]], dtype=float) for one in pair)
+    means = [100 * one["mean"][metric] for one in pair]
+    points = means[0] - means[1]
+    side = "above" if points > 0 else "below"
+    text = (
+        f"{task_label(task)}: {look(first).label} at {means[0]:.1f} is {abs(points):.1f} points {side} "
+        f"{look(second).label} at {means[1]:.1f}"
+    )
+    if len(a) == len(b) > 1:
+        spread = 100 * max(one["sd"][metric] for one in pair)
+        text += f", {'more' if abs(points) > spread else 'less'} than the larger spread over folds ({spread:.1f})"
+        text += f"; in {int(np.sum((a - b) * np.sign(points) > 0))} of {len(a)} folds the sign is the same"
+    return text + "."
+
+
+def order(results: Sequence[Result], variant: str, metric: str = "auroc") -> str:
+    """Which encoder is first on which tasks."""
+    scored = [one["values"] for one in results if "mean" in one["values"] and one["values"]["variant"] == variant]
+    firsts: dict[str, list[str]] = {}
+    for task in dict.fromkeys(one["task"] for one in scored):
+        of_task = [one for one in scored if one["task"] == task]
+        winner = max(of_task, key=lambda one: one["mean"][metric])
+        firsts.setdefault(winner["encoder"], []).append(task_label(task))
+    parts = [f"{look(encoder).label} on {listing(tasks)}" for encoder, tasks in firsts.items()]
+    return f"Highest mean: {'; '.join(parts)}." if parts else "No task could be scored."
+
+
+def unscored(results: Sequence[Result]) -> str:
+    """The tasks without scores, each with its reason, once."""
+    reasons = {one["values"]["task"]: one["values"]["reason"] for one in results if "reason" in one["values"]}
+    return "\n".join(f"- {task_label(task)}: not scored, {reason}" for task, reason in reasons.items())
+
+
+def masked_error(history: pd.DataFrame, bounds: Mapping[str, Any]) -> str:
+    """The held-out masked error of each objective that has a decoder, beside what a linear map and noise allow.
+
+    history: as `Workspace.histories` gives it. bounds: three_lead_error and noise_floor, shares of the variance.
+    """
+    errors = _final(history, "masked_mse")
+    if errors.empty:
+        return "No objective with a reconstruction term was trained."
+    lines = listing(f"{look(name).label} {value:.3f}" for name, value in errors.items())
+    linear, floor = bounds["three_lead_error"], bounds["noise_floor"]
+    below = listing(look(name).label for name, value in errors.items() if value < linear)
+    beats = f"{below} go below it" if below else "none goes below it"
+    return (
+        f"Held-out masked error, as a share of the target's variance: {lines}. Predicting the mean gives 1. One linear "
+        f"map from three whole leads to the others gives {linear:.3f}: {beats}. The recordings' own noise sets a floor "
+        f"of {floor:.3f}."
+    )
+
+
+def alignment(history: pd.DataFrame) -> str:
+    """The held-out InfoNCE of each objective that aligns, in nats."""
+    values = _final(history, "info_nce")
+    if values.empty:
+        return "No objective with an alignment term was trained."
+    lines = listing(f"{look(str(name)).label} {value:.2f}" for name, value in values.items())
+    return f"Held-out InfoNCE after the last update, in nats (less is better): {lines}."
+
+
+def _final(history: pd.DataFrame, term: str) -> pd.Series:
+    """Objective -> the term on held-out patients after the last update, averaged over seeds."""
+    held_out = history[(history["term"] == term) & (history["split"] == "validation")]
+    last = held_out[held_out["update"] == held_out.groupby("objective")["update"].transform("max")]
+    return last.groupby("objective", sort=False)["value"].mean()
+
+
+def _find(results: Sequence[Result], task: str, encoder: str, variant: str) -> Mapping[str, Any] | None:
+    for one in results:
+        values = one["values"]
+        if (values["task"], values["encoder"], values["variant"]) == (task, encoder, variant) and "mean" in values:
+            return values
+    return None

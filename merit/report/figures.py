@@ -1,0 +1,135 @@
+"""The book's figures: each takes tables of numbers and returns a matplotlib figure. Colours as in `style.LOOKS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from merit.report.style import COHORT_LABELS, TERM_LABELS, look, task_label
+
+PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.6  # inches
+
+
+def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) -> Figure:
+    """A panel a term of the loss: training faint, validation with markers, one colour an objective.
+
+    history: long, columns objective, seed, update, epoch, split ("train" or "validation"), term, value; several
+    seeds are averaged. bounds: lines in the panel of the masked error (keys three_lead_error, noise_floor).
+    """
+    terms = list(dict.fromkeys(history["term"]))
+    figure, axes = _panels(len(terms))
+    for axis, term in zip(axes, terms):
+        for objective, one in history[history["term"] == term].groupby("objective", sort=False):
+            _curve(axis, str(objective), one)
+        if term == "masked_mse":
+            _bound_lines(axis, bounds or {})
+        axis.set(title=TERM_LABELS.get(term, term), xlabel="update")
+    handles, labels = _distinct(axes)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _curve(axis: plt.Axes, objective: str, one: pd.DataFrame) -> None:
+    style = look(objective)
+    train, held_out = (
+        one[one["split"] == split].groupby("update")["value"].mean() for split in ("train", "validation")
+    )
+    axis.plot(train.index, train, color=style.colour, linewidth=0.8, alpha=0.5)
+    every = max(1, len(held_out) // 8)
+    axis.plot(
+        held_out.index, held_out, color=style.colour, linestyle=style.line, marker=style.marker, markevery=every,
+        markersize=4, label=style.label,
+    )  # fmt: skip
+
+
+def _bound_lines(axis: plt.Axes, bounds: Mapping[str, Any]) -> None:
+    lines = {"three_lead_error": ("linear map from three leads", "--"), "noise_floor": ("noise floor", ":")}
+    for key, (label, dashes) in lines.items():
+        if bounds.get(key) is not None:
+            axis.axhline(bounds[key], color="#444444", linewidth=1, linestyle=dashes, label=label)
+    axis.set_ylim(bottom=0)
+
+
+def probe_scores(results: Sequence[Mapping[str, Any]], variant: str, metric: str = "auroc") -> Figure:
+    """One line a task, one marker an encoder: mean over folds in percent, with bars of one standard deviation."""
+    scored = [
+        one["values"] for one in results if one["values"].get("variant") == variant and _value(one, metric) is not None
+    ]
+    tasks = list(dict.fromkeys(one["task"] for one in scored))
+    encoders = list(dict.fromkeys(one["encoder"] for one in scored))
+    figure, axis = plt.subplots(figsize=(2 * PANEL_WIDTH, 0.62 * len(tasks) + 1.1))
+    for place, encoder in enumerate(encoders):
+        style, own = look(encoder), [one for one in scored if one["encoder"] == encoder]
+        axis.errorbar(
+            [100 * one["mean"][metric] for one in own],
+            [tasks.index(one["task"]) + 0.13 * (place - (len(encoders) - 1) / 2) for one in own],
+            xerr=[100 * (one["sd"][metric] or 0) for one in own],
+            color=style.colour, marker=style.marker, linestyle="none", markersize=5, elinewidth=1, label=style.label,
+        )  # fmt: skip
+    axis.set_yticks(range(len(tasks)), [task_label(task) for task in tasks])
+    axis.invert_yaxis()
+    axis.set_xlabel("macro AUROC, percent" if metric == "auroc" else f"{metric}, percent")
+    figure.legend(loc="outside lower center", ncols=len(encoders))
+    return figure
+
+
+def _value(result: Mapping[str, Any], metric: str) -> float | None:
+    return result["values"].get("mean", {}).get(metric)
+
+
+def label_shares(shares: Mapping[str, pd.Series], most: int = 24) -> Figure:
+    """A panel a cohort: share of recordings that carry each label, the commonest first, on a logarithmic axis."""
+    figure, axes = _panels(len(shares), height=4.2)
+    for axis, (cohort, share) in zip(axes, shares.items()):
+        top = share.sort_values(ascending=False).head(most)
+        axis.barh(np.arange(len(top)), 100 * top.to_numpy(), color="#4C78A8")
+        axis.set_yticks(np.arange(len(top)), [str(name) for name in top.index], fontsize=7)
+        axis.invert_yaxis()
+        left_out = f" (first {most} of {len(share)})" if len(share) > most else ""
+        axis.set(xscale="log", xlabel="percent of recordings", title=f"{COHORT_LABELS.get(cohort, cohort)}{left_out}")
+    return figure
+
+
+def quantiles(
+    ours: Mapping[str, pd.Series], real: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]
+) -> Figure:
+    """A panel a quantity: our distribution as a histogram, the real one as its quantiles.
+
+    ours: quantity -> values. real: quantity -> quantile ("0.05" ... "0.95") -> value, in the same unit.
+    labels: quantity -> axis label with unit.
+    """
+    figure, axes = _panels(len(ours), width=2.6, height=2.1)
+    for axis, (name, values) in zip(axes, ours.items()):
+        finite = values[np.isfinite(values)]
+        axis.hist(finite, bins=40, color="#4C78A8", density=True, label="synthetic")
+        marks = real.get(name, {})
+        for order, (share, value) in enumerate(sorted(marks.items(), key=lambda item: float(item[0]))):
+            middle = abs(float(share) - 0.5) < 1e-9
+            axis.axvline(
+                value, color="#D55E00", linestyle="-" if middle else ":", linewidth=1.6 if middle else 1.1,
+                label="real: median" if middle else "real: other quantiles" if order == 0 else None,
+            )  # fmt: skip
+        axis.set(xlabel=labels.get(name, name), yticks=[])
+    handles, names = _distinct(axes)
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _panels(count: int, width: float = PANEL_WIDTH, height: float = PANEL_HEIGHT) -> tuple[Figure, list[plt.Axes]]:
+    columns = 2 if count <= 4 else 3
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * width, rows * height + 0.4), squeeze=False)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return figure, list(axes.flat[:count])
+
+
+def _distinct(axes: Sequence[plt.Axes]) -> tuple[list, list[str]]:
+    """Legend handles of all panels, each label once."""
+    pairs = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    return list(pairs.values()), list(pairs)
