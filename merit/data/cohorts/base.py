@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,14 @@ class Metadata(NamedTuple):
     refs: pd.DataFrame
     broken_rows: list[str]
     notes: dict[str, Any]
+
+
+class Census(NamedTuple):
+    """Counts for an overview. `waveforms` counts recordings, and is a lower bound unless `counted_all`."""
+
+    rows: int
+    waveforms: int
+    counted_all: bool
 
 
 class Cohort:
@@ -95,15 +104,31 @@ class Cohort:
             sex=None if pd.isna(sex) else sex,
         )
 
+    def readable_path(self, ref: Any, fs_hz: float | None = None) -> str:
+        """The file that `read` opens for the rate wanted, relative and without extension."""
+        return ref.path
+
     def has_waveform(self, ref: Any) -> bool:
         """Whether any file of this recording is there, readable or not. Looks at names only."""
-        return not ref.problem and any(self._present(path) for path in self._paths(ref))
+        return not ref.problem and any(path in self._listed for path in self._paths(ref))
+
+    def census(self, max_files: int) -> Census:
+        """How many rows and waveforms there are; of a large tree no more than `max_files` files are looked at."""
+        refs = self.refs()
+        present = sum(self.has_waveform(ref) for ref in refs.itertuples(index=False))
+        return Census(len(refs), present, counted_all=True)
+
+    def _bounded_census(self, rows: int | None, max_files: int) -> Census:
+        """A census that walks at most `max_files` waveform files; `rows` is None where each waveform is its row."""
+        files = list(itertools.islice(self.waveforms(), max_files))
+        present = len(set(files))
+        return Census(present if rows is None else rows, present, counted_all=len(files) < max_files)
 
     def strays(self) -> list[str]:
         """Waveforms (relative, without extension) that no row of the metadata names."""
         refs = self.refs()
         known = {path for ref in refs.itertuples(index=False) for path in self._paths(ref)}
-        return sorted(set(self.waveforms()) - known)
+        return sorted(self._listed - known)
 
     def waveforms(self) -> Iterator[str]:
         """Every waveform below the waveform folders, relative and without extension; one twice if in two files."""
@@ -125,12 +150,16 @@ class Cohort:
     def _loaded(self) -> Metadata:
         return self._load()
 
+    @functools.cached_property
+    def _listed(self) -> frozenset[str]:
+        return frozenset(self.waveforms())
+
     def _paths(self, ref: Any) -> tuple[str, ...]:
         return (ref.path,)
 
     def _waveform(self, ref: Any, fs_hz: float | None) -> tuple[Waveform, Any, Any]:
         """Waveform, age and sex; by default a WFDB record and what the row says."""
-        return read_waveform(str(self.root), ref.path), ref.age, ref.sex
+        return read_waveform(str(self.root), self.readable_path(ref, fs_hz)), ref.age, ref.sex
 
     def _present(self, path: str) -> bool:
         base = f"{self.root}/{path}"
@@ -166,22 +195,23 @@ def make_refs(rows: dict[str, list[Any]] | pd.DataFrame) -> pd.DataFrame:
     return refs[[*REF_COLUMNS, *(name for name in refs if name not in REF_COLUMNS)]].reset_index(drop=True)
 
 
-def walk_files(root: Path, folder: str, extensions: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def walk_files(
+    root: Path, folder: str, extensions: tuple[str, ...], follow_links: bool = True
+) -> Iterator[tuple[str, str]]:
     """(path without extension, extension) of the files below `root/folder`, relative to root, in sorted order.
 
-    Links to folders are not followed.
+    A link to a folder is followed, links below it are not, so that links in a circle end.
     """
     try:
         entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
     except OSError:
         return
     for entry in entries:
-        relative = entry.name if folder in ("", ".") else f"{folder}/{entry.name}"
-        if entry.is_dir(follow_symlinks=False):
-            yield from walk_files(root, relative, extensions)
+        relative = entry.name if folder == "." else f"{folder}/{entry.name}"
+        if entry.is_dir(follow_symlinks=follow_links):
+            yield from walk_files(root, relative, extensions, follow_links and not entry.is_symlink())
         elif relative.endswith(extensions):
-            stem, extension = os.path.splitext(relative)
-            yield stem, extension
+            yield os.path.splitext(relative)
 
 
 def bounded(names: list[str]) -> dict[str, Any]:

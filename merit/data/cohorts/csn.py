@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from merit.data import taxonomy
-from merit.data.cohorts.base import HEADER, Cohort, Metadata, make_refs, walk_files
+from merit.data.cohorts.base import HEADER, Census, Cohort, Metadata, make_refs, walk_files
 from merit.data.recording import RejectedRecording
 from merit.data.tables import age_years, sex_name
 from merit.data.wfdb_io import read_comments
@@ -42,6 +42,10 @@ class Csn(Cohort):
         )
         unknown = Counter(code for row in codes for code in row if code not in known)
         return Metadata(refs, [], {"unknown_codes": dict(sorted(unknown.items()))})
+
+    def census(self, max_files: int) -> Census:
+        """Every header is a row, so nothing but names is looked at."""
+        return self._bounded_census(None, max_files)
 
 
 def _comments(root: str, path: str) -> dict[str, str]:

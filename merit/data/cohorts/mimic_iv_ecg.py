@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from merit.data.cohorts.base import Cohort, Metadata, bounded, make_refs
+from merit.data.cohorts.base import Census, Cohort, Metadata, bounded, make_refs
 from merit.data.reports import STATEMENT_BREAK
 from merit.data.tables import iter_rows
 
@@ -37,6 +37,11 @@ class MimicIvEcg(Cohort):
         unlisted = sorted(reports.keys() - set(studies))
         notes = {"studies_without_statements": without, "statements_without_study": bounded(unlisted)}
         return Metadata(refs, bad, notes)
+
+    def census(self, max_files: int) -> Census:
+        """Counts the rows of `record_list.csv` without reading a report."""
+        rows = sum(1 for _ in iter_rows(self.root / PATHS, ("study_id",), (), []))
+        return self._bounded_census(rows, max_files)
 
     def _reports(self, bad: list[str]) -> dict[str, str]:
         """Study -> its statements, one a line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from typing import Any
 
@@ -10,7 +11,6 @@ from merit.data import taxonomy
 from merit.data.cohorts.base import Cohort, Metadata, make_refs
 from merit.data.paths import name_problem, shown
 from merit.data.tables import age_years, number, read_table
-from merit.data.wfdb_io import Waveform, read_waveform
 
 TABLE = "ptbxl_database.csv"
 COLUMNS = ("ecg_id", "patient_id", "age", "sex", "report", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
@@ -42,7 +42,7 @@ class PtbXl(Cohort):
                 "path": table["filename_lr"].tolist(),
                 "path_500": table["filename_hr"].tolist(),
                 "report": table["report"].tolist(),
-                "labels": [codes for codes, _ in parsed],
+                "labels": [list(codes) for codes, _ in parsed],
                 "fold": folds,
                 "age": [age_years(text) for text in table["age"]],
                 "sex": [SEX.get(text.removesuffix(".0")) for text in table["sex"]],
@@ -59,21 +59,22 @@ class PtbXl(Cohort):
     def _paths(self, ref: Any) -> tuple[str, ...]:
         return ref.path, ref.path_500
 
-    def _waveform(self, ref: Any, fs_hz: float | None) -> tuple[Waveform, Any, Any]:
+    def readable_path(self, ref: Any, fs_hz: float | None = None) -> str:
+        """The 100 Hz file if at most that is wanted, else the 500 Hz file; the other where the choice is not there."""
         order = self._paths(ref) if fs_hz is not None and fs_hz <= LOW_RATE_HZ else self._paths(ref)[::-1]
-        path = next((path for path in order if path and self._present(path)), order[0])
-        return read_waveform(str(self.root), path), ref.age, ref.sex
+        return next((path for path in order if path and self._present(path)), order[0])
 
 
-def _codes(text: str) -> tuple[list[str], str]:
+@functools.lru_cache(maxsize=1 << 14)  # the same few thousand combinations come again and again
+def _codes(text: str) -> tuple[tuple[str, ...], str]:
     """The statements of a cell such as "{'NORM': 100.0, 'SR': 0.0}", and what is wrong with it."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return [], f"unparsable scp_codes: {shown(text)}"
+        return (), f"unparsable scp_codes: {shown(text)}"
     if not isinstance(value, dict) or not all(isinstance(code, str) for code in value):
-        return [], f"unparsable scp_codes: {shown(text)}"
-    return sorted(value), ""
+        return (), f"unparsable scp_codes: {shown(text)}"
+    return tuple(sorted(value)), ""
 
 
 def _fold(text: str) -> int | None:
