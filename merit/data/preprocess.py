@@ -33,7 +33,7 @@ def repair_gaps(signal: np.ndarray, max_fraction: float = MAX_GAP_FRACTION) -> t
     finite = np.isfinite(signal)
     if finite.all():
         return signal, 0
-    invalid = 1.0 - finite.mean(axis=1)
+    invalid = (~finite).mean(axis=1)
     if (invalid == 1.0).all():
         raise RejectedRecording("not finite: no sample of any lead is a number")
     worst = [row for row in range(len(signal)) if invalid[row] > max_fraction and not _derivable(row, invalid)]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import ast
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,6 @@ import pytest
 from merit.data import taxonomy
 
 COUNTS = {"superclass": 5, "subclass": 23, "form": 19, "rhythm": 12, "all": 71, "cpsc2018": 9, "csn": 38}
-
-
-@pytest.fixture(scope="module")
-def real() -> Path:
-    folder = os.environ.get("MERIT_REAL_DATA")
-    if not folder:
-        pytest.skip("MERIT_REAL_DATA is not set")
-    return Path(folder)
 
 
 @pytest.mark.parametrize(("task", "count"), COUNTS.items())
@@ -64,8 +55,8 @@ def test_snomed_codes_and_labels_are_unique() -> None:
         assert table["label"].is_unique
 
 
-def test_ptb_xl_agrees_with_the_publishers_table(real: Path) -> None:
-    theirs = pd.read_csv(real / "ptb-xl/scp_statements.csv", index_col=0)
+def test_ptb_xl_agrees_with_the_publishers_table(real_data: Path) -> None:
+    theirs = pd.read_csv(real_data / "ptb-xl/scp_statements.csv", index_col=0)
     ours = taxonomy.statements().set_index("code")
     assert set(ours.index) == set(theirs.index)
     theirs = theirs.loc[ours.index]
@@ -78,21 +69,21 @@ def test_ptb_xl_agrees_with_the_publishers_table(real: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "positive"), [("superclass", 21388), ("subclass", 21388), ("form", 8978), ("rhythm", 21030)]
 )
-def test_ptb_xl_counts_are_the_literatures(real: Path, task: str, positive: int) -> None:
-    rows = pd.read_csv(real / "ptb-xl/ptbxl_database.csv", usecols=["scp_codes"])
+def test_ptb_xl_counts_are_the_literatures(real_data: Path, task: str, positive: int) -> None:
+    rows = pd.read_csv(real_data / "ptb-xl/ptbxl_database.csv", usecols=["scp_codes"])
     labels = [set(ast.literal_eval(text)) for text in rows["scp_codes"]]
     assert int(taxonomy.label_matrix(task, labels).any(axis=1).sum()) == positive
 
 
-def test_csn_conditions_agree_with_the_publishers_table(real: Path) -> None:
-    theirs = pd.read_csv(real / "csn/ConditionNames_SNOMED-CT.csv", encoding="utf-8-sig", dtype=str)
+def test_csn_conditions_agree_with_the_publishers_table(real_data: Path) -> None:
+    theirs = pd.read_csv(real_data / "csn/ConditionNames_SNOMED-CT.csv", encoding="utf-8-sig", dtype=str)
     first = theirs.drop_duplicates("Snomed_CT").set_index("Snomed_CT")["AcronymName"].str.strip()
     ours = taxonomy.csn_conditions().set_index("snomed")["label"]
     assert ours.to_dict() == first.to_dict()
 
 
-def test_both_csn_label_sets_against_the_released_columns(real: Path) -> None:
-    folder = real / "merl-splits/finetune/data_split/chapman"
+def test_both_csn_label_sets_against_the_released_columns(real_data: Path) -> None:
+    folder = real_data / "merl-splits/finetune/data_split/chapman"
     rows = pd.concat([pd.read_csv(folder / f"chapman_{part}.csv") for part in ("train", "val", "test")])
     names = list(taxonomy.classes("csn"))
     labels = [text.split(",") for text in rows["diagnose"]]
