@@ -11,6 +11,8 @@ from merit.synthetic.physiology import Complex, Heart, Template, Wave, add_beats
 from merit.synthetic.recorder import Site
 from merit.synthetic.rhythm import Events, Plan, make_rhythm
 
+SEVERITY = (-0.04, 0.32)
+"""Mean and standard deviation of the logarithm of a finding's severity: the mildest can hardly be seen."""
 SPIKE_MS = 1.2
 SPIKE_BEFORE_QRS_MS = 12.0
 
@@ -21,23 +23,22 @@ def make_case(findings: frozenset[str], site: Site, age: float, female: bool, pa
     rng = np.random.default_rng(record)
     heart.field = heart.field * np.exp(rng.normal(0, 0.04, (8, 1)))
     case = Case(heart, Plan(rate_bpm=float(np.clip(rng.normal(73, 11), 52, 99))), rng, findings)
-    if "NORM" not in findings:
-        _grow_old(case)
+    _grow_old(case, 0.4 if "NORM" in findings else 1.0)
     for code, act in EFFECTS.items():
         if code in findings:
-            act(case, float(np.clip(np.exp(rng.normal(0, 0.28)), 0.45, 1.7)))
+            act(case, float(np.clip(np.exp(rng.normal(*SEVERITY)), 0.4, 1.7)))
     rhythm_findings.finish_rhythm(case)
     if case.plan.rate_bpm > 100 and not findings & {"1AVB", "LPR"}:
         heart.pr_ms = max(heart.pr_ms - 0.35 * (case.plan.rate_bpm - 100), 95.0)
     return case
 
 
-def _grow_old(case: Case) -> None:
-    """What nobody writes down: flatter T, a more horizontal axis, a slur, more often in those who have something."""
+def _grow_old(case: Case, often: float) -> None:
+    """What nobody writes down: a flatter T, an ST level slightly off. Seldom where the ECG is called normal."""
     rng, one = case.rng, case.conducted
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 * often:
         t_away(one, direction(*(np.array([0.7, 0.4, 0.2]) + rng.normal(0, 0.3, 3))), 0.5 * rng.random())
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 * often:
         one.add_st(rng.normal(0, 0.025, 3))
 
 
@@ -94,9 +95,9 @@ def atrial_waves(atrial: dict[str, float], n_samples: int, fs_hz: int, rng: np.r
     t = np.arange(n_samples, dtype=np.float32) / fs_hz
     if "flutter_mv" in atrial:
         phase = 2 * np.pi * atrial["hz"] * t + np.float32(rng.uniform(0, 2 * np.pi))
-        saw = sum(np.sin(k * phase + 0.25 * (k - 1)) / k for k in (1, 2, 3)) * 0.62
-        bump = np.maximum(np.cos(phase + 1.1), 0) ** 3
-        return atrial["flutter_mv"] * np.stack([0.10 * saw, -0.95 * saw, 0.25 * saw + 0.45 * bump])
+        saw = np.sin(phase) + 0.40 * np.sin(2 * phase) + 0.16 * np.sin(3 * phase)
+        bump = np.maximum(np.cos(phase + 0.9), 0) ** 3
+        return atrial["flutter_mv"] * np.stack([0.10 * saw, -0.85 * saw, 0.10 * saw + 0.55 * bump])
     waves = np.zeros((3, n_samples), np.float32)
     for axis, part in enumerate((0.5, 0.8, 1.0)):
         wander = np.cumsum(rng.normal(0, 0.9, n_samples // 20 + 2)) * np.sqrt(20 / fs_hz)

@@ -19,7 +19,9 @@ from merit.synthetic.physiology import wave
 
 
 def _narrow_size(case: Case) -> float:
-    return float(np.clip(case.conducted.qrs["r2"].size, 0.6, 2.0))
+    """Size of the main force of a narrow QRS, mV; of whatever QRS there is after a left bundle branch block."""
+    qrs = case.conducted.qrs
+    return float(np.clip(qrs["r2"].size if "r2" in qrs else qrs_size(case.conducted), 0.6, 2.0))
 
 
 @effect("LAFB")
@@ -81,14 +83,15 @@ def incomplete_right(case: Case, s: float) -> None:
 @effect("CRBBB", "RBBB")
 def right_bundle(case: Case, s: float) -> None:
     one, size = case.conducted, _narrow_size(case)
-    w = case.vary(1.0, 0.1, 0.85, 1.3)
+    w = case.vary(1.04, 0.1, 0.88, 1.35)
     late = case.rng.normal(0, 0.12, 3) + (-0.66, 0.02, 0.80)
-    one.qrs["s1"].vector = one.qrs["s1"].vector * 0.45
+    one.qrs["s1"].vector = one.qrs["s1"].vector * 0.3
+    one.qrs["r2"].vector = one.qrs["r2"].vector * (0.9, 1.0, 0.75)
     one.qrs["s2"].vector = one.qrs["s2"].vector * 0.4
-    one.qrs["late1"] = wave(42 * w, 10 * w, 14 * w, *(0.62 * size * late))
-    one.qrs["late2"] = wave(66 * w, 13 * w, 15 * w, *(0.42 * size * late))
+    one.qrs["late1"] = wave(42 * w, 10 * w, 14 * w, *(0.74 * size * late))
+    one.qrs["late2"] = wave(68 * w, 14 * w, 15 * w, *(0.46 * size * late))
     away = direction(-0.55, 0, 0.85)
-    t_away(one, away, 1.3, 0.16 * size)
+    t_away(one, away, 1.5, 0.22 * size)
     one.add_st(-0.05 * size * away)
     one.extra_qt_ms += 18
 
@@ -101,10 +104,10 @@ def left_bundle(case: Case, s: float) -> None:
     up = case.rng.normal(0.05, 0.3)
     turn = case.rng.normal(0, 0.08, (4, 3))
     parts = (
-        (-36, 12, 11, 0.45, (0.62, 0.35 + up, -0.05 + 0.25 * case.rng.random())),
-        (-12, 13, 14, 0.85, (0.92, 0.25 + up, -0.80)),
-        (24, 15, 16, 0.92, (1.0, 0.05 + up, -0.95)),
-        (56, 13, 15, 0.42, (0.85, -0.12 + up, -0.75)),
+        (-38, 12, 12, 0.42, (0.60, 0.35 + up, -0.15 + 0.35 * case.rng.random())),
+        (-12, 14, 15, 0.82, (0.74, 0.22 + up, -1.08)),
+        (26, 16, 17, 0.90, (0.80, 0.05 + up, -1.25)),
+        (60, 14, 16, 0.42, (0.78, -0.12 + up, -0.85)),
     )
     one.qrs = {
         f"l{k}": wave(at * w, rise * w, fall * w, *(part * size * (np.array(v) + turn[k])))
@@ -127,7 +130,7 @@ def incomplete_left(case: Case, s: float) -> None:
 @effect("IVCD", "IDC")
 def intraventricular(case: Case, s: float) -> None:
     one = case.conducted
-    stretch(one, case.vary(1.36, 0.08, 1.2, 1.6))
+    stretch(one, case.vary(1.38, 0.07, 1.25, 1.6))
     end, size = one.j_ms(), _narrow_size(case)
     one.qrs["notch"] = wave(end - 12, 8, 10, *(0.24 * size * case.rng.normal(0, 0.7, 3)))
     t_away(one, direction(0.9, 0.4, 0), 0.4 * s)
@@ -138,13 +141,13 @@ def preexcitation(case: Case, s: float) -> None:
     one, size = case.conducted, _narrow_size(case)
     pathways = ((-0.45, 0.45, 0.80), (0.75, -0.35, 0.45), (0.80, -0.55, -0.10), (0.70, 0.40, -0.45))
     unit = direction(*(np.array(pathways[case.rng.integers(4)]) + case.rng.normal(0, 0.1, 3)))
-    amount = size * case.vary(0.55, 0.12, 0.3, 0.9) * s
-    one.qrs["q"].vector = one.qrs["q"].vector * 0.2
-    one.qrs["delta1"] = wave(-38, 10, 14, *(0.45 * amount * unit))
-    one.qrs["delta2"] = wave(-19, 13, 13, *(1.0 * amount * unit))
+    amount = size * case.vary(0.62, 0.12, 0.35, 1.0) * s
+    one.qrs["q"].vector = one.qrs["q"].vector * 0.1
+    one.qrs["delta1"] = wave(-50, 12, 16, *(0.34 * amount * unit))
+    one.qrs["delta2"] = wave(-27, 15, 16, *(0.85 * amount * unit))
     for name in ("r1", "r2"):
-        one.qrs[name].vector = 0.8 * one.qrs[name].vector + 0.35 * amount * unit
-    t_away(one, unit, 1.2, 0.10 * amount)
+        one.qrs[name].vector = 0.8 * one.qrs[name].vector + 0.30 * amount * unit
+    t_away(one, unit, 1.2, 0.08 * amount)
     case.heart.pr_ms = case.vary(102, 9, 82, 120)
 
 
@@ -181,7 +184,8 @@ def p_change(case: Case, s: float) -> None:
 @effect("LVH")
 def left_hypertrophy(case: Case, s: float) -> None:
     one = case.conducted
-    factor = 1.0 + case.vary(0.52, 0.15, 0.2, 1.0) * s
+    wanted = case.vary(1.75, 0.22, 1.35, 2.4) * s**0.6 / _narrow_size(case)
+    factor = max(wanted, 1.0 + 0.22 * s)
     for name in ("r2", "s1") if "r2" in one.qrs else tuple(one.qrs):
         one.qrs[name].vector = one.qrs[name].vector * factor * (1.08, 0.9, 1.12)
     stretch(one, 1.06)

@@ -115,36 +115,38 @@ class Template:
 
 def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float, nondipolar: float) -> Heart:
     """A patient's healthy heart: amplitudes, widths and intervals as they vary between people."""
-    size = np.exp(rng.normal(-0.02 if female else 0.08, 0.22)) * (1.12 - 0.0028 * (age - 30))
+    size = np.exp(rng.normal(-0.04 if female else 0.07, 0.18)) * (1.12 - 0.0028 * (age - 30))
     s = np.exp(rng.normal(0, 1, 12) * (0.30, 0.28, 0.20, 0.32, 0.45, 0.22, 0.30, 0.3, 0.3, 0.3, 0.3, 0.3))
-    w = np.exp(rng.normal(0, 0.09)) * (0.95 if female else 1.02)
-    t = size * np.exp(rng.normal(0.05 if female else 0.16, 0.25)) * (1.1 - 0.004 * (age - 40))
+    w = np.exp(rng.normal(0, 0.09)) * (1.02 if female else 1.09)
+    t = size * np.exp(rng.normal(-0.05 if female else 0.08, 0.22)) * (1.1 - 0.004 * (age - 40))
     wobble = rng.normal(0, 1, (8, 3))
     qrs = {
-        "q": wave(-24 * w, 6.5 * w, 7.5 * w, -0.26, -0.05 + 0.07 * wobble[0, 1], 0.17 + 0.06 * wobble[0, 2]),
-        "r1": wave(-9 * w, 8.0 * w, 9.0 * w, 0.34 + 0.1 * wobble[1, 0], 0.30 + 0.15 * wobble[1, 1], 0.36),
-        "r2": wave(4 * w, 9.0 * w, 9.5 * w, 0.92, 0.66 + 0.25 * wobble[2, 1], -0.42 + 0.16 * wobble[2, 2]),
-        "s1": wave(20 * w, 8.0 * w, 9.0 * w, 0.02 + 0.12 * wobble[3, 0], 0.10 + 0.12 * wobble[3, 1], -0.55),
-        "s2": wave(32 * w, 8.0 * w, 8.5 * w, -0.20 + 0.08 * wobble[4, 0], -0.16 + 0.12 * wobble[4, 1], -0.14),
+        "q": wave(-25 * w, 6.5 * w, 7.5 * w, -0.20, -0.03 + 0.06 * wobble[0, 1], 0.11 + 0.06 * wobble[0, 2]),
+        "r1": wave(-10 * w, 8.5 * w, 9.5 * w, 0.36 + 0.1 * wobble[1, 0], 0.20 + 0.14 * wobble[1, 1], 0.32),
+        "r2": wave(4 * w, 9.0 * w, 10.0 * w, 0.98, 0.46 + 0.24 * wobble[2, 1], -0.50 + 0.18 * wobble[2, 2]),
+        "s1": wave(21 * w, 8.5 * w, 9.5 * w, 0.06 + 0.12 * wobble[3, 0], 0.10 + 0.12 * wobble[3, 1], -0.62),
+        "s2": wave(35 * w, 8.5 * w, 9.5 * w, -0.15 + 0.08 * wobble[4, 0], -0.06 + 0.10 * wobble[4, 1], -0.14),
     }
     for k, one in enumerate(qrs.values()):
         one.vector = one.vector * size * s[k]
-    early = np.array([0.20 + 0.04 * wobble[5, 0], 0.13 + 0.05 * wobble[5, 1], 0.17 + 0.05 * wobble[5, 2]])
-    late = np.array([0.24 + 0.05 * wobble[6, 0], 0.20 + 0.06 * wobble[6, 1], 0.05 + 0.06 * wobble[6, 2]])
+    early = np.array([0.15, 0.05, 0.14]) + 0.038 * wobble[5]
+    late = np.array([0.195, 0.085, 0.055]) + 0.042 * wobble[6]
     fall = 36 * np.exp(rng.normal(0, 0.12))
     waves_t = {
         "t1": wave(-2.75 * fall, 1.65 * fall, 1.15 * fall, *(early * t)),
         "t2": wave(-EDGE * fall, 1.35 * fall, fall, *(late * t)),
         "u": wave(0.9 * fall + 45, 32, 34, *(np.array([0.012, 0.012, 0.022]) * s[9])),
     }
-    pw, pa = np.exp(rng.normal(0, 0.10)) * (0.94 + 0.0012 * age), np.exp(rng.normal(0, 0.28))
+    for one in (waves_t["t1"], waves_t["t2"]):
+        one.near = t * np.array([0.0, 0.03, 0.0, -0.035, -0.025, 0.0])
+    pw, pa = np.exp(rng.normal(0, 0.10)) * (1.10 + 0.0012 * age), np.exp(rng.normal(0, 0.28))
     atrial = {
-        "ra": wave(-15 * pw, 13 * pw, 15 * pw, *(pa * np.array([0.028, 0.085 + 0.018 * wobble[7, 1], 0.042]))),
+        "ra": wave(-15 * pw, 13 * pw, 15 * pw, *(pa * np.array([0.030, 0.080 + 0.018 * wobble[7, 1], 0.042]))),
         "la": wave(15 * pw, 14 * pw, 14 * pw, *(pa * s[7] * np.array([0.058, 0.055, -0.036 + 0.014 * wobble[7, 2]]))),
     }
     heart = Heart(
         field=patient_field(rng, spread), p={"P": atrial}, complexes={"N": Complex(qrs, {}, waves_t)},
-        pr_ms=float(np.clip(rng.normal(152 + 0.25 * (age - 50), 17), 112, 196)),
+        pr_ms=float(np.clip(rng.normal(156 + 0.25 * (age - 50), 17), 116, 196)),
         qtc_ms=float(np.clip(rng.normal(408 if female else 400, 16), 355, 446)),
         age=age, nondipolar=nondipolar, texture=smooth_chest(rng, 24, 0.45),
     )  # fmt: skip

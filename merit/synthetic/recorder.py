@@ -29,9 +29,9 @@ class Site:
     wander_uv: float
     wander_hz: float
     """Above this, baseline wander falls off; a site with a strong high-pass keeps little below it."""
-    spread: float = 1.0
-    """Variation of the lead field between patients (1: as tuned)."""
-    nondipolar: float = 0.12
+    spread: float = 1.25
+    """Variation of the lead field between patients (0: none)."""
+    nondipolar: float = 0.10
 
     @property
     def guard_s(self) -> float:
@@ -41,14 +41,18 @@ class Site:
 
 SITES = {
     "mimic-iv-ecg": Site(name="mimic-iv-ecg", fs_hz=500, gain_per_mv=200, lowpass_hz=150, mains_hz=60, mains_uv=2,
-                         muscle_uv=9, wander_uv=38, wander_hz=0.5),
+                         muscle_uv=7, wander_uv=24, wander_hz=0.5),
     "ptb-xl": Site(name="ptb-xl", fs_hz=100, gain_per_mv=1000, lowpass_hz=38, mains_hz=50, mains_uv=1.5,
-                   muscle_uv=14, wander_uv=36, wander_hz=0.45),
+                   muscle_uv=9.5, wander_uv=22, wander_hz=0.45),
     "cpsc2018": Site(name="cpsc2018", fs_hz=500, gain_per_mv=1000, lowpass_hz=100, mains_hz=50, mains_uv=4,
-                     muscle_uv=13, wander_uv=45, wander_hz=0.6),
+                     muscle_uv=9.5, wander_uv=30, wander_hz=0.6),
     "csn": Site(name="csn", fs_hz=500, gain_per_mv=1000, lowpass_hz=100, mains_hz=50, mains_uv=3,
-                muscle_uv=10, wander_uv=32, wander_hz=0.5),
+                muscle_uv=8, wander_uv=22, wander_hz=0.5),
 }  # fmt: skip
+
+
+CLOTHING = np.array([1.0, 1.0, 0.7, 0.55, 0.55, 0.55, 0.55, 0.55, 0.55])
+"""Muscle noise of each electrode: arms more than the leg, the chest least."""
 
 
 def electrode_noise(site: Site, fs_hz: int, n_samples: int, guard_s: float, rng: np.random.Generator) -> np.ndarray:
@@ -58,7 +62,7 @@ def electrode_noise(site: Site, fs_hz: int, n_samples: int, guard_s: float, rng:
     """
     f = scipy.fft.rfftfreq(n_samples, 1 / fs_hz).astype(np.float32)
     quality = np.exp(rng.normal(0, 0.55))
-    level = np.exp(rng.normal(0, 0.5, 9)) * quality
+    level = np.exp(rng.normal(0, 0.5, 9)) * quality * CLOTHING
     drift = np.exp(rng.normal(0, 0.6, 9)) * np.exp(rng.normal(0, 0.6))
     bin_hz = fs_hz / n_samples
     muscle = np.exp(-0.5 * (2 * np.pi * f * guard_s) ** 2) / (1 + (3.0 / np.maximum(f, 0.5)) ** 1) * np.sqrt(bin_hz / 250)

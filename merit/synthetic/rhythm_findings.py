@@ -41,7 +41,7 @@ def arrhythmia(case: Case, s: float) -> None:
 def fibrillation(case: Case, s: float) -> None:
     case.plan.base, case.plan.rate_bpm = "fibrillation", case.vary(92, 24, 48, 165)
     case.plan.scatter = case.vary(0.21, 0.04, 0.12, 0.32)
-    case.heart.atrial = {"fibrillation_mv": case.vary(0.045, 0.025, 0.008, 0.12), "hz": case.vary(6.4, 0.8, 4.6, 8.5)}
+    case.heart.atrial = {"fibrillation_mv": case.vary(0.052, 0.025, 0.010, 0.12), "hz": case.vary(6.4, 0.8, 4.6, 8.5)}
 
 
 @effect("AFLT", "AF")
@@ -138,7 +138,7 @@ def paced(case: Case, s: float) -> None:
     case.plan.base, case.plan.rate_bpm = "paced", case.vary(68, 8, 55, 95)
     angle = case.rng.normal(0, 0.15, 3)
     case.heart.complexes["V"] = ventricular_beat(
-        case, direction(*(np.array([0.5, -0.72, -0.55]) + angle)), case.vary(1.0, 0.06, 0.88, 1.15), case.vary(1.35, 0.25, 0.8, 2)
+        case, direction(*(np.array([0.5, -0.72, -0.55]) + angle)), case.vary(1.18, 0.07, 1.02, 1.4), case.vary(1.35, 0.25, 0.8, 2)
     )
     case.heart.spikes = direction(*(np.array([-0.4, -0.8, -0.3]) + angle)) * case.vary(1.1, 0.45, 0.35, 2.2)
 
@@ -179,7 +179,7 @@ def finish_rhythm(case: Case) -> None:
     heart.complexes.setdefault("A", _aberrant(case))
     heart.complexes.setdefault("J", one)
     if "V" not in heart.complexes:
-        size = case.vary(1.5, 0.35, 0.8, 2.4)
+        size = case.vary(1.6, 0.3, 1.0, 2.4)
         heart.complexes["V"] = ventricular_beat(case, ectopic_origin(case), case.vary(1.0, 0.1, 0.82, 1.25), size)
     if case.plan.base == "dissociated":
         case.plan.early = []

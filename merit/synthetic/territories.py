@@ -44,8 +44,8 @@ def infarct(case: Case, place: str, s: float, acute: float, old_t: float) -> Non
     size = qrs_size(one)
     broad = set(one.qrs) & {"l0", "v0"}
     early = min(one.qrs.values(), key=lambda w: w.at_ms).at_ms
-    depth = (0.22 if broad else 0.52) * s * size
-    one.qrs["dead"] = Wave(early + 4.0, 10.0, 13.0, -depth * unit, -0.10 * s * chest)
+    depth = (0.22 if broad else 0.46) * s * size
+    one.qrs["dead"] = Wave(early + 9.0, 12.0, 15.0, -depth * unit, -0.10 * s * chest)
     for name, share in (("q", 0.75), ("r1", 0.85), ("r2", 0.38), ("l0", 0.4), ("l1", 0.2)):
         if name in one.qrs:
             one.qrs[name].vector = drop_along(one.qrs[name].vector, unit, min(share * s, 1.0))
@@ -73,7 +73,8 @@ def some_infarction(case: Case, s: float) -> None:
 
 @effect("ANEUR")
 def aneurysm(case: Case, s: float) -> None:
-    infarct(case, str(case.rng.choice(["A", "AS", "A", "I"])), 0.9 * s, case.vary(0.20, 0.05, 0.1, 0.35), 0.5)
+    place = next((INFARCTS[c] for c in INFARCTS if c in case.findings), str(case.rng.choice(["A", "AS", "A", "I"])))
+    infarct(case, place, 0.9 * s, case.vary(0.20, 0.05, 0.1, 0.35), 0.5)
 
 
 def ischaemia(case: Case, place: str, st_mv: float, turn: float) -> None:
