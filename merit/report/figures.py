@@ -1,21 +1,35 @@
-"""The book's figures: each takes tables of numbers and returns a matplotlib figure. Colours as in `style.LOOKS`."""
+"""The book's figures: each takes tables of numbers and returns a figure. Colours as in `style.LOOKS`.
+
+No pyplot: nothing global is drawn on, and a figure shows itself whatever the backend is.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from merit.report.style import COHORT_LABELS, TERM_LABELS, look, task_label
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.6  # inches
 
 
-def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) -> Figure:
+class Drawing(Figure):
+    """A figure that Jupyter displays as a PNG."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", metadata={"Software": None})
+        return buffer.getvalue()
+
+
+def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) -> Drawing:
     """A panel a term of the loss: training faint, validation with markers, one colour an objective.
 
     history: long, columns objective, seed, update, epoch, split ("train" or "validation"), term, value; several
@@ -34,7 +48,7 @@ def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) ->
     return figure
 
 
-def _curve(axis: plt.Axes, objective: str, one: pd.DataFrame) -> None:
+def _curve(axis: Axes, objective: str, one: pd.DataFrame) -> None:
     style = look(objective)
     train, held_out = (
         one[one["split"] == split].groupby("update")["value"].mean() for split in ("train", "validation")
@@ -47,7 +61,7 @@ def _curve(axis: plt.Axes, objective: str, one: pd.DataFrame) -> None:
     )  # fmt: skip
 
 
-def _bound_lines(axis: plt.Axes, bounds: Mapping[str, Any]) -> None:
+def _bound_lines(axis: Axes, bounds: Mapping[str, Any]) -> None:
     lines = {"three_lead_error": ("linear map from three leads", "--"), "noise_floor": ("noise floor", ":")}
     for key, (label, dashes) in lines.items():
         if bounds.get(key) is not None:
@@ -55,14 +69,15 @@ def _bound_lines(axis: plt.Axes, bounds: Mapping[str, Any]) -> None:
     axis.set_ylim(bottom=0)
 
 
-def probe_scores(results: Sequence[Mapping[str, Any]], variant: str, metric: str = "auroc") -> Figure:
+def probe_scores(results: Sequence[Mapping[str, Any]], variant: str, metric: str = "auroc") -> Drawing:
     """One line a task, one marker an encoder: mean over folds in percent, with bars of one standard deviation."""
     scored = [
         one["values"] for one in results if one["values"].get("variant") == variant and _value(one, metric) is not None
     ]
     tasks = list(dict.fromkeys(one["task"] for one in scored))
     encoders = list(dict.fromkeys(one["encoder"] for one in scored))
-    figure, axis = plt.subplots(figsize=(2 * PANEL_WIDTH, 0.62 * len(tasks) + 1.1))
+    figure = Drawing(figsize=(2 * PANEL_WIDTH, 0.62 * len(tasks) + 1.1), layout="constrained")
+    axis = figure.subplots()
     for place, encoder in enumerate(encoders):
         style, own = look(encoder), [one for one in scored if one["encoder"] == encoder]
         axis.errorbar(
@@ -82,7 +97,7 @@ def _value(result: Mapping[str, Any], metric: str) -> float | None:
     return result["values"].get("mean", {}).get(metric)
 
 
-def label_shares(shares: Mapping[str, pd.Series], most: int = 24) -> Figure:
+def label_shares(shares: Mapping[str, pd.Series], most: int = 24) -> Drawing:
     """A panel a cohort: share of recordings that carry each label, the commonest first, on a logarithmic axis."""
     figure, axes = _panels(len(shares), height=4.2)
     for axis, (cohort, share) in zip(axes, shares.items()):
@@ -92,12 +107,15 @@ def label_shares(shares: Mapping[str, pd.Series], most: int = 24) -> Figure:
         axis.invert_yaxis()
         left_out = f" (first {most} of {len(share)})" if len(share) > most else ""
         axis.set(xscale="log", xlabel="percent of recordings", title=f"{COHORT_LABELS.get(cohort, cohort)}{left_out}")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
     return figure
 
 
 def quantiles(
     ours: Mapping[str, pd.Series], real: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]
-) -> Figure:
+) -> Drawing:
     """A panel a quantity: our distribution as a histogram, the real one as its quantiles.
 
     ours: quantity -> values. real: quantity -> quantile ("0.05" ... "0.95") -> value, in the same unit.
@@ -120,16 +138,17 @@ def quantiles(
     return figure
 
 
-def _panels(count: int, width: float = PANEL_WIDTH, height: float = PANEL_HEIGHT) -> tuple[Figure, list[plt.Axes]]:
+def _panels(count: int, width: float = PANEL_WIDTH, height: float = PANEL_HEIGHT) -> tuple[Drawing, list[Axes]]:
     columns = 2 if count <= 4 else 3
     rows = -(-count // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * width, rows * height + 0.4), squeeze=False)
+    figure = Drawing(figsize=(columns * width, rows * height + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     return figure, list(axes.flat[:count])
 
 
-def _distinct(axes: Sequence[plt.Axes]) -> tuple[list, list[str]]:
+def _distinct(axes: Sequence[Axes]) -> tuple[list, list[str]]:
     """Legend handles of all panels, each label once."""
     pairs = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
     return list(pairs.values()), list(pairs)

@@ -6,6 +6,7 @@ Plain objects that Jupyter displays by their `_repr_*_` methods, so that nothing
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -80,4 +81,6 @@ def _count(inputs: list[dict[str, Any]]) -> str:
 def _plain(value: Any) -> Any:
     """A value as JSON takes it: numpy scalars become Python's, whatever else becomes text."""
     value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)

@@ -15,38 +15,64 @@ from merit.report import paper, tables
 from merit.report.prose import Html
 from merit.report.style import COHORT_LABELS
 
+COUNTED = {
+    "rows": "listed",
+    "rows_without_waveform": "without waveform",
+    "refused": "refused",
+    "left_out_by_limit": "left out by a limit",
+    "stored": "stored",
+    "patients": "patients",
+    "without_text": "without usable report",
+    "repaired": "with repaired gaps",
+}
+"""Count of a store's manifest -> column head; those that are zero everywhere have no column."""
 
-def counts(stores: Mapping[str, Any], missing: Mapping[str, str]) -> Html:
-    """A row a cohort: what is here, beside what the publisher or the paper counts; `missing`: cohort -> reason."""
+
+def counts(manifests: Mapping[str, Mapping[str, Any] | str]) -> Html:
+    """A row a cohort: what is here, beside what the publisher or the paper counts; a text is why it is not here."""
+    there = {cohort: manifest["counts"] for cohort, manifest in manifests.items() if not isinstance(manifest, str)}
+    shown = [key for key in COUNTED if any(found.get(key) for found in there.values())]
     rows = {}
-    for cohort in [*stores, *missing]:
-        published = "; ".join(f"{one.number:,} {one.what} ({one.source})" for one in paper.COUNTS.get(cohort, ()))
-        ours = _ours(stores[cohort]) if cohort in stores else {"recordings here": missing[cohort]}
-        rows[COHORT_LABELS.get(cohort, cohort)] = {**ours, "published": published}
+    for cohort, manifest in manifests.items():
+        if cohort in there:
+            cells = {COUNTED[key]: f"{there[cohort].get(key, 0):,}" for key in shown}
+        else:
+            cells = {COUNTED[shown[0]] if shown else "listed": str(manifest)}
+        published = [f"{one.number:,} {one.what} ({one.source})" for one in paper.COUNTS.get(cohort, ())]
+        rows[COHORT_LABELS.get(cohort, cohort)] = {**cells, "published": "\n".join(published)}
     return tables.mapping(rows, "counts")
 
 
-def _ours(store: Any) -> dict[str, str]:
-    records = store.records
-    return {
-        "recordings here": f"{len(records):,}",
-        "patients": f"{records['patient_id'].nunique():,}",
-        "with a report to align": f"{int(records['has_text'].sum()):,}",
-        "refused": f"{len(store.rejected):,}",
-    }
-
-
-def refusals(stores: Mapping[str, Any], most: int = 12) -> Html:
-    """A row a reason (without its particulars), a column a cohort: how many recordings were refused for it."""
+def refusals(manifests: Mapping[str, Mapping[str, Any] | str], most: int = 12) -> Html:
+    """A row a reason (without its particulars), a column a cohort: how many recordings are not in the store for it."""
     reasons = {
-        COHORT_LABELS.get(cohort, cohort): store.rejected["reason"].astype(str).str.split(":").str[0].value_counts()
-        for cohort, store in stores.items()
+        COHORT_LABELS.get(cohort, cohort): pd.Series(manifest["rejected"], dtype=float)
+        for cohort, manifest in manifests.items()
+        if not isinstance(manifest, str)
     }
     frame = pd.DataFrame(reasons).fillna(0).astype(int)
     if frame.empty:
-        return Html("<p>No recording was refused.</p>")
+        return Html("<p>Every recording that is listed was stored.</p>")
     frame = frame.loc[frame.sum(axis=1).sort_values(ascending=False, kind="stable").index[:most]]
-    return tables.render(frame.map("{:,}".format), "refusals")
+    return tables.render(frame.rename_axis(None).map("{:,}".format), "refusals")
+
+
+def hardness(measured: Mapping[str, float], targets: Mapping[str, float], tolerance: Mapping[str, float]) -> Html:
+    """A row a share of variance: here, on real PTB-XL recordings, and how far apart they may be."""
+    names = {
+        "own_three": "a recording's own three components explain",
+        "common_three": "one common set of three components explains",
+        "three_lead_bound": "error of one linear map from three leads to the others",
+    }
+    rows = {
+        label: {
+            "here": f"{measured[key]:.3f}",
+            "real PTB-XL": f"{targets[key]:.3f}",
+            "aimed within": f"±{tolerance[key]:.2f}",
+        }
+        for key, label in names.items()
+    }
+    return tables.mapping(rows, "hardness")
 
 
 def label_shares(store: Any) -> pd.Series:

@@ -63,7 +63,6 @@ def apply() -> None:
             "figure.facecolor": "white",
             "figure.dpi": 110,
             "savefig.dpi": 160,
-            "figure.constrained_layout.use": True,
             "font.size": 9,
             "axes.spines.top": False,
             "axes.spines.right": False,

@@ -18,9 +18,9 @@ SHADE = "background-color: rgba(128,128,128,.28)"
 METRICS = {
     "auroc": "AUROC",
     "f1": "F1",
-    "f1_oracle": "F1, oracle",
-    "accuracy": "accuracy",
-    "accuracy_oracle": "accuracy, oracle",
+    "f1_oracle": "F1 oracle",
+    "accuracy": "Acc.",
+    "accuracy_oracle": "Acc. oracle",
 }
 """Metric -> column head. `oracle`: threshold chosen on the scored set itself; without: on the validation fold."""
 
@@ -29,6 +29,11 @@ PUBLISHED_METRIC = {"auroc": "auroc", "f1_oracle": "f1", "accuracy_oracle": "acc
 
 HALVES = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
 """Tasks side by side, as the paper's Tables 6 and 8 have them."""
+
+NOT_COMPARABLE = (
+    '<p class="merit-note">The rows of the paper were measured on real recordings, those above them on synthetic ones: '
+    "no difference between the two means anything.</p>"
+)
 
 VARIANTS = {
     "as_published": "<b>As published.</b> The probe reads the embedding as it is; its scale differs between encoders.",
@@ -45,17 +50,19 @@ def render(
     marks: pd.DataFrame | None = None,
     apart: Iterable[Any] = (),
     words: bool = False,
+    group: int = 0,
 ) -> Html:
     """A frame of texts as an HTML table that scrolls by itself when the page is narrow.
 
     name: unique on the page, makes the ids fixed. marks: CSS of each cell. apart: row labels set apart and muted.
-    words: the cells hold words and not numbers.
+    words: the cells hold words and not numbers. group: that many columns belong together (5, or 0 for none).
     """
     styler = frame.style.format(escape="html", na_rep="–").format_index(escape="html", axis=0)
     styler = styler.format_index(escape="html", axis=1)
     styler.set_uuid(f"merit-{name}")
     styler.cell_ids = False
-    styler.set_table_attributes(f'class="merit-table{" merit-words" if words else ""}"')
+    kind = " merit-words" if words else f" merit-group-{group}" if group else ""
+    styler.set_table_attributes(f'class="merit-table{kind}"')
     if marks is not None:
         styler.apply(lambda _: marks.reindex_like(frame).fillna(""), axis=None)
     apart = list(apart)
@@ -94,19 +101,19 @@ def _block(scored: Sequence[Result], tasks: Sequence[str], variant: str, synthet
                 cell = look(one["encoder"]).label, (task_label(one["task"]), head)
                 means.loc[cell] = 100 * one["mean"][metric]
                 texts.loc[cell] = _with_spread(one["mean"][metric], one["sd"][metric])
-    marks, published = ranked(means), _published_rows(tasks, columns, synthetic)
+    marks, published = ranked(means), _published_rows(tasks, columns)
     texts = pd.concat([texts, published])
-    return render(texts, f"{variant}-{'-'.join(tasks)}", marks=marks, apart=published.index)
+    table = render(texts, f"{variant}-{'-'.join(tasks)}", marks=marks, apart=published.index, group=len(METRICS))
+    return table + Html(NOT_COMPARABLE) if synthetic and len(published) else table
 
 
 def _with_spread(mean: float, sd: float | None) -> str:
-    """`87.2 ±0.4`, percent; a single split has no spread."""
-    return f"{100 * mean:.1f}" if sd is None else f"{100 * mean:.1f} ±{100 * sd:.1f}"
+    """Mean and, on a line of its own, spread, in percent; a single split has no spread."""
+    return f"{100 * mean:.1f}" if sd is None else f"{100 * mean:.1f}\n±{100 * sd:.1f}"
 
 
-def _published_rows(tasks: Sequence[str], columns: pd.MultiIndex, synthetic: bool) -> pd.DataFrame:
+def _published_rows(tasks: Sequence[str], columns: pd.MultiIndex) -> pd.DataFrame:
     """The paper's rows, two decimals as printed; a star where the column was inferred, a dash where lost."""
-    aside = " (real hearts: not comparable)" if synthetic else ""
     rows = {}
     for row, label in paper.ROW_LABELS.items():
         cells = {}
@@ -117,8 +124,8 @@ def _published_rows(tasks: Sequence[str], columns: pd.MultiIndex, synthetic: boo
                     star = "*" if cell.status == "column inferred" else ""
                     cells[task_label(task), METRICS[metric]] = f"{cell.value:.2f}{star}"
         if cells:
-            rows[label + aside] = cells
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=None) if rows else pd.DataFrame()
+            rows[label] = cells
+    frame = pd.DataFrame.from_dict(rows, orient="index") if rows else pd.DataFrame()
     return frame.reindex(columns=columns).astype(object)
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from merit.publish import parameters
 
-CELL = '''tasks: str = "superclass,form"  # which tasks
+CELL = """tasks: str = "superclass,form"  # which tasks
 epochs: int | None = None  # passes over the data
 rate: float = 1e-3  # step
 deep: bool = False  # whether
-names: list[str] = ["a", "b"]  # several'''
+names: list[str] = ["a", "b"]  # several"""
 
 
 def notebook(*sources: str) -> dict:
@@ -27,7 +27,7 @@ def test_declared_reads_type_default_and_comment():
 
 @pytest.mark.parametrize("sources", [[], [CELL, CELL], ["x = 1"], ["import os\nx: int = 1"], ['x: int = "one"']])
 def test_declared_refuses_anything_but_one_typed_cell(sources):
-    with pytest.raises(ValueError, match="parameters|expected int"):
+    with pytest.raises(ValueError, match=r"parameters|expected int"):
         parameters.declared(notebook(*sources))
 
 

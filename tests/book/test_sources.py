@@ -1,0 +1,81 @@
+"""The committed book: what a reader's build relies on, checked without executing anything."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from merit.config import PROFILE_NAMES
+from merit.publish import parameters, stage
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
+COMMON = {"profile": ("str", "demo"), "data": ("str | None", None)}
+
+
+def load(path: Path) -> dict:
+    """A notebook's JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_toc_lists_every_page_and_nothing_else():
+    listed = stage.pages(ROOT / "_toc.yml")
+    there = [f"book/{path.stem}" for path in (ROOT / "book").iterdir() if path.suffix in (".md", ".ipynb")]
+    assert sorted(listed) == sorted(there)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_committed_clean(path):
+    for cell in load(path)["cells"]:
+        assert cell["id"]
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_parameters_are_typed_commented_and_guarded(path):
+    known = parameters.declared(path)
+    assert {name: known[name][:2] for name in COMMON} == COMMON
+    assert all(one.comment for one in known.values())
+    code = ["".join(cell["source"]) for cell in load(path)["cells"] if cell["cell_type"] == "code"]
+    assert "guard(globals())" in code[1]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_figures_have_captions_and_pictures_a_text(path):
+    for cell in load(path)["cells"]:
+        shown = cell["metadata"].get("mystnb", {})
+        if "figure" in shown:
+            assert shown["figure"]["name"]
+            assert shown["figure"]["caption"].endswith(".")
+        if "figures." in "".join(cell["source"]) and cell["cell_type"] == "code":
+            assert shown["image"]["alt"]
+
+
+def test_budget_covers_every_notebook_in_every_profile_and_the_demo_fits():
+    with (ROOT / "book" / "budget.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for profile in PROFILE_NAMES:
+        steps = [row["step"] for row in rows if row["profile"] == profile]
+        assert {path.stem for path in NOTEBOOKS} <= set(steps)
+        assert len(steps) == len(set(steps))
+    assert sum(float(row["seconds"]) for row in rows if row["profile"] == "demo") < 900
+
+
+def test_footer_escapes_whatever_a_parameter_holds():
+    spec = importlib.util.spec_from_file_location("footer", ROOT / "book" / "_ext" / "footer.py")
+    footer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(footer)
+    record = {
+        "notebook": "table1_linear_probe", "given": {"tasks": "<script>'", "profile": "smoke"}, "seconds": 3.2,
+        "parameters": {"tasks": "<script>'"}, "finished": "now", "commit": "c", "source": "s", "python": "3",
+    }  # fmt: skip
+    text = footer.footer(record)
+    assert "<script>" not in text
+    assert "make notebook NB=table1_linear_probe PROFILE=smoke P=" in text
+    assert "3 s" in text

@@ -1,0 +1,100 @@
+"""What is run again and what is not; the renderer itself is run by the smoke book."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from merit import runs
+from merit.publish import build, execute
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    """A book of two notebooks, one of them the last; executing one only writes down that it was."""
+    for name, text in (("_toc.yml", "root: book/provenance\nchapters: [{file: book/n}]\n"), ("_config.yml", "")):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "requirements.txt").write_text("numpy==1\n")
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "budget.csv").write_text("step,profile,seconds\nn,demo,0\n")
+    for name in ("n", "provenance"):
+        source = {
+            "cell_type": "code",
+            "source": 'profile: str = "demo"',
+            "metadata": {"tags": ["parameters"]},
+            "id": "p",
+        }
+        prose = {"cell_type": "markdown", "source": "# T", "metadata": {}, "id": "t"}
+        (tmp_path / "book" / f"{name}.ipynb").write_text(json.dumps({"cells": [prose, source], "metadata": {}}))
+
+    def run(source, out, given, *, root, key):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        notebook = json.loads(source.read_text())
+        out.write_text(json.dumps(notebook | {"metadata": {"merit": {"key": key, "given": dict(given)}}}))
+
+    monkeypatch.setattr(execute, "execute", run)
+    return tmp_path
+
+
+def ran(root: Path, profile: str = "demo") -> list[str]:
+    """The notebooks that a build runs."""
+    common = {"profile": profile, "data": None, "device": "auto"}
+    return build.run_notebooks(root, root / "artifacts" / profile, common, say=lambda _: None)
+
+
+def edit(root: Path, cell: int, text: str) -> None:
+    """Another source in a cell of the notebook n."""
+    path = root / "book" / "n.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["cells"][cell]["source"] = text
+    path.write_text(json.dumps(notebook))
+
+
+def test_runs_once_with_the_last_notebook_last(root):
+    assert ran(root) == ["n", "provenance"]
+    assert ran(root) == []
+    assert ran(root, "smoke") == ["n", "provenance"]
+
+
+def test_code_and_surroundings_run_again_and_prose_does_not(root):
+    ran(root)
+    edit(root, 0, "# Other prose")
+    assert ran(root) == []
+    edit(root, 1, 'profile: str = "demo"  # a comment of a parameter is code')
+    assert ran(root) == ["n", "provenance"]
+    (root / "requirements.txt").write_text("numpy==2\n")
+    assert ran(root) == ["n", "provenance"]
+
+
+def test_only_declared_parameters_are_given(root):
+    ran(root)
+    record = json.loads((root / "artifacts" / "demo" / "n.ipynb").read_text())["metadata"]["merit"]
+    assert record["given"] == {"profile": "demo"}
+
+
+def test_over_budget_is_said(root, capsys):
+    build.run_notebooks(root, root / "a", {"profile": "demo", "data": None, "device": "auto"})
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("n ") and "budget" in line)
+    assert line.endswith("OVER BUDGET")
+
+
+def test_build_renders_only_what_changed(root, monkeypatch, capsys):
+    rendered = []
+
+    def render(built: Path) -> float:
+        rendered.append(built)
+        page = built / "html" / "book" / "intro.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text("")
+        return 0.0
+
+    monkeypatch.setattr(build, "render", render)
+    page = build.build_book("demo", None, "auto", root)
+    assert page == build.build_book("demo", None, "auto", root)
+    assert len(rendered) == 1
+    assert f"nothing to do; the book is at {page}" in capsys.readouterr().out
+    (root / "book" / "new.md").write_text("# New\n")
+    build.build_book("demo", None, "auto", root, quiet=True)
+    assert rendered == [root / "_build" / runs.workspace_name("demo", None)] * 2

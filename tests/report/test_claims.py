@@ -1,0 +1,45 @@
+"""Sentences say what the numbers say."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from merit.report import claims
+
+
+def test_gap_reads_direction_size_and_spread(results):
+    text = claims.gap(results, "superclass", "merit", "random", "as_published")
+    assert text == (
+        "PTB-XL superclass: MERIT at 90.0 is 20.0 points above random at 70.0, more than the larger spread over folds "
+        "(1.0); in 2 of 2 folds the sign is the same."
+    )
+    assert "20.0 points below MERIT" in claims.gap(results, "superclass", "random", "merit", "as_published")
+
+
+def test_gap_without_both_says_so(results):
+    assert claims.gap(results, "superclass", "merit", "cma", "as_published").endswith(
+        "not both of MERIT and CMA were scored."
+    )
+
+
+def test_order_and_unscored(results):
+    assert claims.order(results, "as_published") == "Highest mean: MERIT on PTB-XL superclass."
+    assert claims.unscored(results) == "- PTB-XL form: not scored, no recordings under <b>"
+
+
+def test_masked_error_takes_the_last_validation_and_compares_with_the_linear_map():
+    rows = [
+        ("merit", 100, "validation", "masked_mse", 0.9),
+        ("merit", 200, "validation", "masked_mse", 0.3),
+        ("mse", 200, "validation", "masked_mse", 0.5),
+        ("mse", 200, "train", "masked_mse", 0.1),
+        ("cma", 200, "validation", "info_nce", 2.5),
+    ]
+    history = pd.DataFrame(rows, columns=["objective", "update", "split", "term", "value"])
+    text = claims.masked_error(history, {"three_lead_error": 0.37, "noise_floor": 0.05})
+    assert "MERIT 0.300 and MSE 0.500" in text
+    assert "0.370: MERIT" in text
+    assert "2.50" in claims.alignment(history)
+    assert (
+        claims.alignment(history[history["term"] == "masked_mse"]) == "No objective with an alignment term was trained."
+    )

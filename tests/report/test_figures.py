@@ -1,0 +1,49 @@
+"""Figures show what they were given: panels, lines, and one look per objective."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from merit.report import figures, style
+
+
+@pytest.fixture
+def history() -> pd.DataFrame:
+    """Two objectives, two updates, both splits."""
+    rows = [
+        (objective, 0, update, update / 10, split, term, 1.0 / update)
+        for objective, term in (("merit", "masked_mse"), ("merit", "info_nce"), ("cma", "info_nce"))
+        for update in (10, 20)
+        for split in ("train", "validation")
+    ]
+    return pd.DataFrame(rows, columns=["objective", "seed", "update", "epoch", "split", "term", "value"])
+
+
+def test_histories_has_a_panel_a_term_and_the_bounds_in_the_right_one(history):
+    drawn = figures.histories(history, {"three_lead_error": 0.37, "noise_floor": 0.05})
+    panels = {axis.get_title(): axis for axis in drawn.axes if axis.get_visible()}
+    assert set(panels) == {style.TERM_LABELS["masked_mse"], style.TERM_LABELS["info_nce"]}
+    masked = panels[style.TERM_LABELS["masked_mse"]]
+    assert [line.get_ydata()[0] for line in masked.lines[2:]] == [0.37, 0.05]
+    colours = {line.get_color() for line in panels[style.TERM_LABELS["info_nce"]].lines}
+    assert colours == {style.look("merit").colour, style.look("cma").colour}
+    assert drawn._repr_png_().startswith(b"\x89PNG")
+
+
+def test_looks_differ_in_colour_marker_and_line():
+    for values in zip(*(style.LOOKS[name] for name in style.LOOKS)):
+        assert len(set(map(str, values))) == len(style.LOOKS)
+
+
+def test_probe_scores_places_each_encoder(results):
+    drawn = figures.probe_scores(results, "as_published")
+    containers = drawn.axes[0].containers
+    assert [round(float(one.lines[0].get_xdata()[0])) for one in containers] == [90, 70]
+
+
+def test_label_shares_keeps_the_commonest():
+    shares = pd.Series({f"L{k}": 1 / (k + 1) for k in range(30)})
+    axis = figures.label_shares({"csn": shares}, most=5).axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["L0", "L1", "L2", "L3", "L4"]
+    assert axis.get_title() == "CSN (first 5 of 30)"
