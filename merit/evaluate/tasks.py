@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from merit.data import taxonomy
-from merit.evaluate.splits import TEN_FOLDS, NotEnoughData, make_splits, scored_classes
+from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS, NotEnoughData, make_splits, scored_classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,14 @@ class TaskData:
     n_left_out: int
     """Records of the table without any label of the task."""
 
-    def scored_patients(self) -> list[tuple[str, str]]:
-        """(cohort, patient) pairs, each once, for `seen.refuse_seen`."""
-        return [(self.cohort, patient) for patient in np.unique(self.patients).tolist()]
+    def scored_patients(self, protocol: str = TEN_FOLDS) -> list[tuple[str, str]]:
+        """(cohort, patient) pairs, each once, whose records the protocol scores or sets thresholds on.
+
+        For `seen.refuse_seen`: under the official split those are folds 9 and 10, and a head may be trained on patients
+        that the encoder has seen.
+        """
+        held_out = self.folds >= 9 if protocol == OFFICIAL_SPLIT else np.ones(len(self.folds), dtype=bool)
+        return [(self.cohort, patient) for patient in np.unique(self.patients[held_out]).tolist()]
 
 
 def select(

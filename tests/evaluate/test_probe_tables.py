@@ -91,6 +91,13 @@ def test_classes_that_a_fold_cannot_score_are_named_and_left_out(records: pd.Dat
     assert [row["n_scored_classes"] for row in result["folds"]] == [4, 5, 5, 5, 5, 5, 5, 5, 5, 4]
     assert result["per_class"]["HYP"]["n_folds"] == 8
     assert result["per_class"]["NORM"]["n_folds"] == 10
+    splits = make_splits(task.folds)
+    heads = linear_probe.train(features, task.labels, splits, CONFIG)
+    rows = np.concatenate([splits[f].test for f in range(1, 9)])
+    logits = np.concatenate([heads.logits(features[splits[f].test], f, 0) for f in range(1, 9)])
+    hyp = task.classes.index("HYP")
+    expected = metrics.auroc(task.labels[rows][:, [hyp]], logits[:, [hyp]])[0]
+    assert result["per_class"]["HYP"]["auroc"] == pytest.approx(expected)
 
 
 def test_a_fold_that_scores_nothing_has_no_numbers(features: np.ndarray, task: TaskData) -> None:

@@ -36,6 +36,8 @@ def test_patients_come_with_their_cohort_once(task: TaskData) -> None:
     pairs = task.scored_patients()
     assert len(pairs) == len(set(pairs)) == len(set(task.patients))
     assert pairs[0][0] == "ptb-xl"
+    held_out = task.scored_patients(OFFICIAL_SPLIT)
+    assert {patient for _, patient in held_out} == set(task.patients[task.folds >= 9])
 
 
 def test_groups_are_patients_unless_the_store_has_others(records: pd.DataFrame, task: TaskData) -> None:
