@@ -47,7 +47,9 @@ class PtbXl(Cohort):
                 "age": [age_years(text) for text in table["age"]],
                 "sex": [SEX.get(text.removesuffix(".0")) for text in table["sex"]],
                 "problem": [
-                    problem or _problem(row.patient_id, row.strat_fold, fold) or name_problem(row.filename_hr)
+                    problem
+                    or _problem(row.patient_id, row.strat_fold, fold)
+                    or (row.filename_hr and name_problem(row.filename_hr))
                     for row, fold, (_, problem) in zip(table.itertuples(), folds, parsed)
                 ],
             }
