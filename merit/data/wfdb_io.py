@@ -56,6 +56,13 @@ def read_comments(root: str, name: str) -> dict[str, str]:
     return {key.strip().casefold(): value.strip() for key, _, value in pairs}
 
 
+def read_annotation(root: str, name: str, extension: str) -> tuple[np.ndarray, list[str]]:
+    """Samples and symbols of an annotation file, such as LUDB's delineation of one lead (extension "v1")."""
+    path = inside(root, root, f"{name}.{extension}")
+    annotation = wfdb.rdann(path.removesuffix(f".{extension}"), extension)
+    return annotation.sample, list(annotation.symbol)
+
+
 def read_plainly(root: str, names: list[str]) -> int:
     """Read the records with wfdb alone, as a measure to compare ingest with; returns how many."""
     for name in names:
@@ -82,7 +89,8 @@ def _lines(header_path: str) -> tuple[list[str], list[str]]:
 
 def _signal_files(root: str, folder: str, lines: list[str]) -> list[str]:
     """Paths of the signal files that a header names, each inside the root and present."""
-    if not lines or "/" in lines[0].split()[0]:
+    fields = lines[0].split() if lines else []
+    if len(fields) < 2 or not fields[1].isdecimal() or "/" in fields[0]:
         raise RejectedRecording("unreadable header: expected the record line of a single-segment record")
     paths = [inside(root, folder, name) for name in dict.fromkeys(line.split()[0] for line in lines[1:])]
     for path in paths:

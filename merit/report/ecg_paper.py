@@ -52,7 +52,9 @@ def draw_ecg(
     column_s = seconds / columns
     for k, name in enumerate(LEAD_NAMES):
         column, row = divmod(k, rows)
-        _trace(axes, signal_mv[k], fs_hz, column * column_s, column_s, _middle(row, layout, height_mm), name, column > 0)
+        _trace(
+            axes, signal_mv[k], fs_hz, column * column_s, column_s, _middle(row, layout, height_mm), name, column > 0
+        )
     if strip:
         _trace(axes, signal_mv[1], fs_hz, 0.0, seconds, _middle(rows, layout, height_mm), "II", False)
     for row in range(rows + strip):

@@ -8,10 +8,10 @@ import numpy as np
 
 from merit.synthetic.labels import assign_folds, published
 
-LASTING = frozenset(
-    "IMI ASMI AMI ALMI LMI ILMI IPMI IPLMI PMI MI LVH RVH SEHYP LAFB LPFB IRBBB CRBBB CLBBB ILBBB IVCD WPW PACE NORM"
-    " LAO/LAE RAO/RAE ALS ARS".split()
-)
+LASTING = frozenset({
+    "IMI", "ASMI", "AMI", "ALMI", "LMI", "ILMI", "IPMI", "IPLMI", "PMI", "MI", "LVH", "RVH", "SEHYP", "LAFB", "LPFB",
+    "IRBBB", "CRBBB", "CLBBB", "ILBBB", "IVCD", "WPW", "PACE", "NORM", "LAO/LAE", "RAO/RAE", "ALS", "ARS",
+})  # fmt: skip
 """Findings that a patient keeps from one recording to the next."""
 ANOTHER = {"mimic-iv-ecg": 0.42, "ptb-xl": 0.14, "cpsc2018": 0.0, "csn": 0.0}
 """Probability that a patient comes back for one more recording."""
@@ -23,7 +23,7 @@ RECORDS_AT_500_HZ = 40
 
 
 def admit(site: str, findings: list[frozenset[str]], rng: np.random.Generator) -> list[dict[str, Any]]:
-    """One row a recording: patient (index of the patient's first recording), age, female, findings, fold, duration_s."""
+    """One row a recording, the fields of an Order; `patient` is the index of the patient's first recording."""
     patient = _patients(findings, ANOTHER[site], rng)
     young = np.array([min((AGE[c] for c in found if c in AGE), default=USUAL_AGE) for found in findings])
     age = np.clip(np.rint(rng.normal(young, 14)), 18, 89)[patient]
@@ -57,7 +57,7 @@ def _patients(findings: list[frozenset[str]], another: float, rng: np.random.Gen
 
 
 def _lengths(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Durations in seconds: a third at 10, most below 20, a few up to 60 and a few down to 6."""
+    """Durations in seconds: near half at 10, most below 20, a few up to 60 and a few down to 6."""
     kind = rng.random(n)
-    some = np.where(kind < 0.9, rng.uniform(10, 19, n), np.where(kind < 0.96, rng.uniform(20, 60, n), rng.uniform(6, 10, n)))
-    return np.round(np.where(kind < 0.45, 10.0, some), 2)
+    choices = [np.full(n, 10.0), rng.uniform(10, 19, n), rng.uniform(20, 60, n), rng.uniform(6, 10, n)]
+    return np.round(np.select([kind < 0.45, kind < 0.90, kind < 0.96], choices[:3], choices[3]), 2)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-# The order of these imports is the order in which findings act: conduction shapes QRS before an infarct cuts into it.
-from merit.synthetic import conduction, territories, repolarisation, rhythm_findings  # noqa: F401, I001
+from merit.synthetic import conduction, repolarisation, rhythm_findings, territories
 from merit.synthetic.findings import EFFECTS, Case, direction, t_away
-from merit.synthetic.physiology import Complex, Heart, Template, Wave, add_beats, draw_heart, pack_atrial, pack_ventricular
+from merit.synthetic.physiology import (
+    Complex,
+    Heart,
+    Template,
+    Wave,
+    add_beats,
+    draw_heart,
+    pack_atrial,
+    pack_ventricular,
+)
 from merit.synthetic.recorder import Site
 from merit.synthetic.rhythm import Events, Plan, make_rhythm
 
+ACTING = tuple(module.__name__ for module in (conduction, territories, repolarisation, rhythm_findings))
+"""The order in which findings act: conduction shapes QRS before an infarct cuts into it, and so on."""
+EFFECT_ORDER = sorted(EFFECTS, key=lambda code: ACTING.index(EFFECTS[code].__module__))
 SEVERITY = (-0.04, 0.32)
 """Mean and standard deviation of the logarithm of a finding's severity: the mildest can hardly be seen."""
 SPIKE_MS = 1.2
@@ -24,9 +35,9 @@ def make_case(findings: frozenset[str], site: Site, age: float, female: bool, pa
     heart.field = heart.field * np.exp(rng.normal(0, 0.04, (8, 1)))
     case = Case(heart, Plan(rate_bpm=float(np.clip(rng.normal(73, 11), 52, 99))), rng, findings)
     _grow_old(case, 0.4 if "NORM" in findings else 1.0)
-    for code, act in EFFECTS.items():
+    for code in EFFECT_ORDER:
         if code in findings:
-            act(case, float(np.clip(np.exp(rng.normal(*SEVERITY)), 0.4, 1.7)))
+            EFFECTS[code](case, float(np.clip(np.exp(rng.normal(*SEVERITY)), 0.4, 1.7)))
     rhythm_findings.finish_rhythm(case)
     if case.plan.rate_bpm > 100 and not findings & {"1AVB", "LPR"}:
         heart.pr_ms = max(heart.pr_ms - 0.35 * (case.plan.rate_bpm - 100), 95.0)
@@ -103,6 +114,7 @@ def atrial_waves(atrial: dict[str, float], n_samples: int, fs_hz: int, rng: np.r
         wander = np.cumsum(rng.normal(0, 0.9, n_samples // 20 + 2)) * np.sqrt(20 / fs_hz)
         grid = np.arange(len(wander)) * 20 / fs_hz
         phase = 2 * np.pi * atrial["hz"] * rng.uniform(0.93, 1.07) * t + np.interp(t, grid, wander)
-        size = np.interp(t, grid, np.abs(1 + 0.5 * np.convolve(rng.standard_normal(len(grid) + 4), np.ones(5) / 2.2, "valid")))
+        swell = np.convolve(rng.standard_normal(len(grid) + 4), np.ones(5) / 2.2, "valid")
+        size = np.interp(t, grid, np.abs(1 + 0.5 * swell))
         waves[axis] = part * size * (np.sin(phase) + 0.35 * np.sin(2 * phase + 0.8))
     return np.float32(atrial["fibrillation_mv"]) * waves

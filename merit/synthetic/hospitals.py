@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from merit.synthetic.admissions import admit
 from merit.synthetic.cases import cardiac_signal, make_case
 from merit.synthetic.labels import sample_findings
 from merit.synthetic.leads import twelve_leads
+from merit.synthetic.orders import Made, Order
 from merit.synthetic.recorder import SITES, electrode_noise
 from merit.synthetic.reports import named_findings, write_report
 from merit.synthetic.site_trees import LAYOUTS
@@ -37,33 +38,6 @@ RECORD_FILE = "synthetic.json"
 CHUNK = 25
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """One recording to make: everything a worker needs, and nothing that depends on other recordings."""
-
-    site: str
-    index: int
-    patient: int
-    age: float
-    female: bool
-    findings: frozenset[str]
-    patient_seed: int
-    record_seed: int
-    fold: int = 0
-    duration_s: float = 10.0
-    also_500_hz: bool = False
-
-
-@dataclass(kw_only=True)
-class Made:
-    """What a worker returns about a recording that it has written."""
-
-    order: Order
-    truth: dict[str, float] = field(default_factory=dict)
-    named: list[str] = field(default_factory=list)
-    report: list[str] = field(default_factory=list)
-
-
 def write_hospitals(folder: Path, config: HospitalConfig, progress: bool = True) -> dict[str, Path]:
     """Write every site of `config.recordings` as `folder/<data set>`; returns cohort name -> root.
 
@@ -71,13 +45,13 @@ def write_hospitals(folder: Path, config: HospitalConfig, progress: bool = True)
     """
     folder.mkdir(parents=True, exist_ok=True)
     roots = {}
-    for site, n in config.recordings.items():
+    for site in config.recordings:
         if site not in SITES:
             raise ValueError(f"unknown site {site!r} in HospitalConfig.recordings; known: {sorted(SITES)}")
         roots[site] = folder / site
         identity = site_identity(site, config)
         if not _is_complete(roots[site], identity):
-            _write_site(roots[site], site, n, config, identity, progress)
+            _write_site(roots[site], site, config, identity, progress)
     return roots
 
 
@@ -97,11 +71,11 @@ def _is_complete(root: Path, identity: dict[str, Any]) -> bool:
     return record.is_file() and json.loads(record.read_text(encoding="utf-8")) == identity
 
 
-def _write_site(root: Path, site: str, n: int, config: HospitalConfig, identity: dict[str, Any], progress: bool) -> None:
+def _write_site(root: Path, site: str, config: HospitalConfig, identity: dict[str, Any], progress: bool) -> None:
     temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{site}."))
     try:
         os.chmod(temporary, 0o755)
-        made = _make(site, n, config, temporary, progress)
+        made = _make(site, config, temporary, progress)
         LAYOUTS[site].tables(temporary, made)
         _write_truth(temporary / "truth.parquet", made)
         (temporary / "SYNTHETIC.md").write_text(about_page(site, identity), encoding="utf-8")
@@ -114,9 +88,9 @@ def _write_site(root: Path, site: str, n: int, config: HospitalConfig, identity:
         raise
 
 
-def plan_site(site: str, n: int, config: HospitalConfig) -> list[Order]:
+def plan_site(site: str, config: HospitalConfig) -> list[Order]:
     """Who comes to a site and with which findings; no waveform is needed for it."""
-    code = list(SITES).index(site)
+    n, code = config.recordings[site], list(SITES).index(site)
     rng = np.random.default_rng(np.random.SeedSequence([config.seed, code]))
     floor = 0 if site == "mimic-iv-ecg" else config.min_positives
     findings = sample_findings(site, n, floor, rng)
@@ -128,8 +102,9 @@ def plan_site(site: str, n: int, config: HospitalConfig) -> list[Order]:
     ]
 
 
-def _make(site: str, n: int, config: HospitalConfig, root: Path, progress: bool) -> list[Made]:
-    orders = plan_site(site, n, config)
+def _make(site: str, config: HospitalConfig, root: Path, progress: bool) -> list[Made]:
+    orders = plan_site(site, config)
+    n = len(orders)
     chunks = [orders[k : k + CHUNK] for k in range(0, n, CHUNK)]
     work = partial(make_chunk, root=root, omission=config.report_omission)
     LAYOUTS[site].folders(root, orders)
@@ -169,9 +144,10 @@ def render(order: Order, omission: float = 0.3) -> tuple[Made, np.ndarray, int]:
 
 def _write_truth(path: Path, made: list[Made]) -> None:
     """One row a recording: identity, patient, findings (all, and named by the report), continuous truth."""
+    layout = LAYOUTS[made[0].order.site] if made else None
     rows = [
         {
-            "record_id": LAYOUTS[one.order.site].record_id(one.order), "patient_id": LAYOUTS[one.order.site].patient_id(one.order),
+            "record_id": layout.record_id(one.order), "patient_id": layout.patient_id(one.order),
             "age": one.order.age, "sex": "female" if one.order.female else "male",
             "findings": sorted(one.order.findings), "named": one.named, **one.truth,
         }

@@ -118,7 +118,7 @@ def _choose(draft: _Draft, code: str, count: int, rng: np.random.Generator) -> N
 
 
 def _label_the_unlabelled(draft: _Draft, site: str) -> None:
-    """CPSC2018 has no recording without one of its nine classes: the remaining ones are normal or have a right block."""
+    """CPSC2018 has no recording without a class: the rest become normal, or get a right bundle branch block."""
     for row, found in enumerate(draft.findings):
         if not published(site, frozenset(found)):
             draft.give(row, "NORM" if len(found) == 1 else "CRBBB")

@@ -1,4 +1,4 @@
-"""From a heart vector to twelve leads: a lead field that varies from patient to patient, and the electrodes that see it.
+"""From a heart vector to twelve leads: a lead field that varies from patient to patient, and electrodes.
 
 Axes of the heart vector: x to the patient's left, y to the feet, z to the front. L is always the eight independent
 leads I, II, V1..V6 here; the four others follow from I and II. E is the nine electrodes RA, LA, LL, V1..V6.

@@ -19,7 +19,7 @@ EDGE = 2.2
 
 @dataclass(slots=True)
 class Wave:
-    """One Gaussian. `at_ms` counts from R in QRS, from the J point in ST, from the end of T in T, from its centre in P."""
+    """One Gaussian. `at_ms` counts from R in QRS, from J in ST, from the end of T in T, from the middle in P."""
 
     at_ms: float
     rise_ms: float
@@ -177,7 +177,7 @@ def pack_atrial(heart: Heart, name: str) -> Template:
 
 
 def pack_ventricular(heart: Heart, name: str, rr_s: float, part: str = "all") -> Template:
-    """The template of a ventricular complex at an RR of `rr_s`, time zero at R; `part` is all, qrs or repolarisation."""
+    """The template of a ventricular complex at an RR of `rr_s`, time zero at R. part: all, qrs or repolarisation."""
     one = heart.complexes[name]
     onset, j = one.onset_ms(), one.j_ms()
     t_end = onset + float(heart.qt_ms(rr_s)) + one.extra_qt_ms

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from merit.data import taxonomy
 from merit.synthetic.labels import published, vocabulary
-
-if TYPE_CHECKING:
-    from merit.synthetic.hospitals import Made
+from merit.synthetic.orders import Made
 
 AXES = ((-30, 30, "LAD"), (30, 90, "MID"), (90, 120, "RAD"), (120, 180, "ARAD"), (-90, -30, "ALAD"), (-181, -90, "AXR"))
 """Half-open ranges in degrees of the axis and PTB-XL's names for them."""

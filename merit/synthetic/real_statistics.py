@@ -25,7 +25,7 @@ def quantiles(values: Iterable[float]) -> list[float]:
 
 
 def delineated_waves(samples: Sequence[int], symbols: Sequence[str], fs_hz: float) -> list[tuple[str, float, float]]:
-    """(wave, begin, end) in ms of an annotated lead, in time order; waves without a marked begin or end are left out."""
+    """(wave, begin, end) in ms of an annotated lead, in time order, of the waves whose begin and end are marked."""
     waves = []
     for k, symbol in enumerate(symbols):
         if symbol in PEAKS and 0 < k < len(symbols) - 1 and symbols[k - 1] == "(" and symbols[k + 1] == ")":

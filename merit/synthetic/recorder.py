@@ -60,12 +60,13 @@ def electrode_noise(site: Site, fs_hz: int, n_samples: int, guard_s: float, rng:
 
     Muscle noise has the same density whatever the rate, so a slower recording holds less of it.
     """
+    wanted, n_samples = n_samples, scipy.fft.next_fast_len(n_samples, real=True)
     f = scipy.fft.rfftfreq(n_samples, 1 / fs_hz).astype(np.float32)
     quality = np.exp(rng.normal(0, 0.55))
     level = np.exp(rng.normal(0, 0.5, 9)) * quality * CLOTHING
     drift = np.exp(rng.normal(0, 0.6, 9)) * np.exp(rng.normal(0, 0.6))
     bin_hz = fs_hz / n_samples
-    muscle = np.exp(-0.5 * (2 * np.pi * f * guard_s) ** 2) / (1 + (3.0 / np.maximum(f, 0.5)) ** 1) * np.sqrt(bin_hz / 250)
+    muscle = np.exp(-0.5 * (2 * np.pi * f * guard_s) ** 2) / (1 + 3.0 / np.maximum(f, 0.5)) * np.sqrt(bin_hz / 250)
     wander = np.exp(-f / site.wander_hz) * (f > 0.04)
     wander /= np.sqrt((wander**2).sum())
     shape = (site.muscle_uv * level)[:, None] * muscle + (site.wander_uv * drift)[:, None] * wander
@@ -76,4 +77,4 @@ def electrode_noise(site: Site, fs_hz: int, n_samples: int, guard_s: float, rng:
         hum = site.mains_uv * np.exp(rng.normal(0, 0.8)) * np.exp(1j * rng.normal(0, 0.6, 9) + rng.normal(0, 0.4, 9))
         spectrum[:, k] += hum.astype(np.complex64)
     noise = scipy.fft.irfft(spectrum, n_samples, axis=1) * np.float32(n_samples / 2 / 1000)
-    return (ELECTRODES_TO_LEADS @ noise).astype(np.float32)
+    return (ELECTRODES_TO_LEADS @ noise[:, :wanted]).astype(np.float32)

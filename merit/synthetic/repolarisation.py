@@ -14,7 +14,8 @@ LEFT = direction(0.85, 0.45, 0.15)
 
 @effect("NDT")
 def undiagnostic_t(case: Case, s: float) -> None:
-    t_away(case.conducted, direction(0.8, 0.4, case.rng.normal(0.2, 0.3)), 0.62 + 0.42 * s * case.rng.random(), 0.03 * s)
+    unit = direction(0.8, 0.4, case.rng.normal(0.2, 0.3))
+    t_away(case.conducted, unit, 0.62 + 0.42 * s * case.rng.random(), 0.03 * s)
 
 
 @effect("LOWT")

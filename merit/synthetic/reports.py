@@ -46,7 +46,8 @@ def write_report(named: list[str], truth: dict[str, float], rng: np.random.Gener
     axis = truth["axis_deg"]
     spoken_of = {"LAFB", "LPFB", "ALS", "ARS", "RVH"} & set(named)
     if not spoken_of and rng.random() < 0.4 and not -30 <= axis <= 90:
-        statements.insert(min(1, len(statements)), "Left axis deviation" if -90 < axis < -30 else "Right axis deviation")
+        side = "Left" if -90 < axis < -30 else "Right"
+        statements.insert(min(1, len(statements)), f"{side} axis deviation")
     if named[:1] == ["AFIB"] and truth["heart_rate_bpm"] > 100 and rng.random() < 0.5:
         statements[0] = "Atrial fibrillation with rapid ventricular response"
     if "NORM" in named:

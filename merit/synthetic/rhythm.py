@@ -115,7 +115,7 @@ def _junctional(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np
 def _fibrillation(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
     mean = 60.0 / plan.rate_bpm
     n = int((until + LEAD_IN_S) / mean * 1.8) + 10
-    rr = np.maximum(mean * np.exp(rng.normal(-plan.scatter**2 / 2, plan.scatter, n)), 0.29)
+    rr = np.maximum(mean * np.exp(rng.normal(-(plan.scatter**2) / 2, plan.scatter, n)), 0.29)
     times = -LEAD_IN_S + rng.random() * mean + np.cumsum(rr)
     return Events([], [(t, "N") for t in times[times < until]])
 
@@ -220,7 +220,10 @@ def _escape(events: Events, name: str, pr_s: float, duration_s: float, rng: np.r
     begin = max((t for t, _ in events.ventricular if t < start), default=start)
     times = [begin + pause * (1 + 0.9 * k) for k in range(beats)]
     resume = times[-1] + 0.9
-    clear = (lambda t: t <= begin + 0.01 or t >= resume)
+
+    def clear(t: float) -> bool:
+        return t <= begin + 0.01 or t >= resume
+
     return Events(
         [e for e in events.atrial if clear(e[0] + pr_s)],
         [e for e in events.ventricular if clear(e[0])] + [(t, name) for t in times],

@@ -137,9 +137,9 @@ def trigeminy(case: Case, s: float) -> None:
 def paced(case: Case, s: float) -> None:
     case.plan.base, case.plan.rate_bpm = "paced", case.vary(68, 8, 55, 95)
     angle = case.rng.normal(0, 0.15, 3)
-    case.heart.complexes["V"] = ventricular_beat(
-        case, direction(*(np.array([0.5, -0.72, -0.55]) + angle)), case.vary(1.18, 0.07, 1.02, 1.4), case.vary(1.35, 0.25, 0.8, 2)
-    )
+    origin = direction(*(np.array([0.5, -0.72, -0.55]) + angle))
+    width, size = case.vary(1.18, 0.07, 1.02, 1.4), case.vary(1.35, 0.25, 0.8, 2.0)
+    case.heart.complexes["V"] = ventricular_beat(case, origin, width, size)
     case.heart.spikes = direction(*(np.array([-0.4, -0.8, -0.3]) + angle)) * case.vary(1.1, 0.45, 0.35, 2.2)
 
 

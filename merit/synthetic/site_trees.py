@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,8 @@ from merit.data import taxonomy
 from merit.data.recording import LEADS
 from merit.synthetic import ptb_xl_table
 from merit.synthetic.labels import published
+from merit.synthetic.orders import Made, Order
 from merit.synthetic.wfdb_files import header, quantise, write_samples
-
-if TYPE_CHECKING:
-    from merit.synthetic.hospitals import Made, Order
 
 MIMIC_ORDER = (0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11)
 """MIMIC-IV-ECG has aVF before aVL."""
@@ -76,8 +74,8 @@ class MimicLayout:
 
     def tables(self, root: Path, made: list[Made]) -> None:
         identity = [
-            {"subject_id": self.patient_id(m.order), "study_id": self.record_id(m.order), "ecg_time": _date(m.order, 2150)}
-            for m in made
+            {"subject_id": self.patient_id(o), "study_id": self.record_id(o), "ecg_time": _date(o, 2150)}
+            for o in (m.order for m in made)
         ]
         places = [{"file_name": row["study_id"], "path": self.path(m.order)} for row, m in zip(identity, made)]
         listed = pd.DataFrame([row | place for row, place in zip(identity, places)])
@@ -94,11 +92,12 @@ class MimicLayout:
         def rounded(value: float) -> int:
             return 29999 if np.isnan(value) else int(round(value / 2) * 2)
 
-        onset = 170.0 + rng.normal(0, 15)
+        onset = 420.0 + rng.normal(0, 15)
         reports = {f"report_{k}": made.report[k] if k < len(made.report) else "" for k in range(18)}
         return {
-            "subject_id": row["subject_id"], "study_id": row["study_id"], "cart_id": 6_848_296, "ecg_time": row["ecg_time"],
-            **reports, "bandwidth": "0.005-150 Hz", "filtering": "60 Hz notch Baseline filter",
+            "subject_id": row["subject_id"], "study_id": row["study_id"], "cart_id": 6_848_296,
+            "ecg_time": row["ecg_time"], **reports,
+            "bandwidth": "0.005-150 Hz", "filtering": "60 Hz notch Baseline filter",
             "rr_interval": rounded(60_000 / made.truth["heart_rate_bpm"]), "p_onset": rounded(onset - truth["pr_ms"]),
             "p_end": rounded(onset - truth["pr_ms"] + truth["p_ms"]), "qrs_onset": rounded(onset),
             "qrs_end": rounded(onset + truth["qrs_ms"]), "t_end": rounded(onset + truth["qt_ms"]), "p_axis": 29999,
@@ -135,7 +134,8 @@ class PtbXlLayout:
 
     def tables(self, root: Path, made: list[Made]) -> None:
         rows = [
-            ptb_xl_table.row(m, self.patient_id(m.order), self.path(m.order, 100), self.path(m.order, 500)) for m in made
+            ptb_xl_table.row(m, self.patient_id(m.order), self.path(m.order, 100), self.path(m.order, 500))
+            for m in made
         ]
         pd.DataFrame(rows).to_csv(root / "ptbxl_database.csv", index=False)
         ptb_xl_table.statements().to_csv(root / "scp_statements.csv", index=False)

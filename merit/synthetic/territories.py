@@ -1,7 +1,8 @@
 """Findings that have a place: infarction, ischaemia and injury by the territory of the left ventricle.
 
 A territory is the direction of the heart vector that faces it. Dead muscle turns the first 40 ms of QRS away from it
-(Q waves), injury turns ST towards it (through the wall) or away from it (under the endocardium), ischaemia turns T away.
+(Q waves), injury turns ST towards it (through the wall) or away from it (under the endocardium),
+ischaemia turns T away.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ def measure(case: Case, events: Events, duration_s: float) -> dict[str, float]:
     if case.plan.base in CONDUCTED_BASES and any(kind == "P" for _, kind in events.atrial):
         p_begin, p_end = extent(evaluate(pack_atrial(heart, "P"), t), t, 0.10)
         values["p_ms"] = 1000 * (p_end - p_begin)
-        values["pr_ms"] = heart.pr_ms + heart.p_extent_ms("P")[0] - heart.complexes["N"].onset_ms() + 1000 * (begin - p_begin)
+        to_r_ms = heart.p_extent_ms("P")[0] + heart.pr_ms - heart.complexes["N"].onset_ms()
+        values["pr_ms"] = to_r_ms + 1000 * (begin - p_begin)
     twelve, wave = EIGHT_TO_TWELVE @ whole, EIGHT_TO_TWELVE @ wave
     inside, after = (t >= begin) & (t <= end), (t > end + 0.06) & (t < t_end)
     area = (EIGHT_TO_TWELVE @ qrs).sum(1)
