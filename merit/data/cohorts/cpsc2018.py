@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,16 @@ import pandas as pd
 import scipy.io
 
 from merit.data import taxonomy
-from merit.data.cohorts.base import HEADER, Cohort, Metadata, bounded, make_refs, walk_files
+from merit.data.cohorts.base import HEADER, Cohort, Metadata, bounded, make_refs
 from merit.data.paths import inside, shown
 from merit.data.recording import LEADS, RejectedRecording
 from merit.data.tables import age_years, iter_rows, sex_name
 from merit.data.wfdb_io import MAX_SIGNAL_BYTES, Waveform, read_comments
 
 REFERENCE = "REFERENCE.csv"
+PARTS = ("TrainingSet1", "TrainingSet2", "TrainingSet3")
 LABEL_COLUMNS = ("First_label", "Second_label", "Third_label")
+RECORD_NAME = re.compile(r"A\d{4}")
 STRUCT_RATE_HZ = 500.0
 """The structs carry no rate; the challenge states 500 Hz, millivolts and the usual order of the leads."""
 
@@ -42,8 +46,8 @@ class Cpsc2018(Cohort):
     @property
     def table_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """REFERENCE.csv where it lies: in the root, or beside the structs of the last part of the training set."""
-        places = ("", "TrainingSet1/", "TrainingSet2/", "TrainingSet3/")
-        return tuple(place + REFERENCE for place in places if (self.root / (place + REFERENCE)).is_file())[:1]
+        places = (REFERENCE, *(f"{part}/{REFERENCE}" for part in PARTS))
+        return tuple(place for place in places if (self.root / place).is_file())[:1]
 
     waveform_folders = (".",)
 
@@ -71,10 +75,14 @@ class Cpsc2018(Cohort):
         }
         return Metadata(refs, bad, notes)
 
+    def waveforms(self) -> Iterator[str]:
+        """As for all; only names such as A0001, since the folder may hold other parts of a challenge."""
+        return (path for path in super().waveforms() if RECORD_NAME.fullmatch(path.rpartition("/")[2]))
+
     def _files(self) -> dict[str, str]:
         """Record id -> path of the recordings that are there; a header counts, and so does a struct without one."""
         found: dict[str, str] = {}
-        for path, _ in walk_files(self.root, ".", (HEADER, ".mat")):
+        for path in self.waveforms():
             found.setdefault(path.rpartition("/")[2], path)
         return found
 
@@ -86,7 +94,8 @@ class Cpsc2018(Cohort):
             for record_id, *cells in iter_rows(self.root / name, ("Recording", *LABEL_COLUMNS), ("age", "sex"), bad):
                 numbers = [cell.strip().removesuffix(".0") for cell in cells[:3] if cell.strip()]
                 if record_id in table or not numbers or not all(number in names for number in numbers):
-                    bad.append(f"{name}: {shown(record_id)} has the labels {shown(','.join(numbers))}")
+                    why = "repeated" if record_id in table else f"labels {shown(','.join(numbers))}, expected 1 to 9"
+                    bad.append(f"{name} {shown(record_id)}: {why}")
                 else:
                     table[record_id] = (_sorted({names[n] for n in numbers}), age_years(cells[3]), sex_name(cells[4]))
         return table

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from merit.data.cohorts.base import Cohort
-from merit.data.cohorts.cpsc2018 import REFERENCE, Cpsc2018
+from merit.data.cohorts.cpsc2018 import PARTS, RECORD_NAME, REFERENCE, Cpsc2018
 from merit.data.cohorts.csn import FOLDER, Csn
 from merit.data.cohorts.mimic_iv_ecg import PATHS, STATEMENTS, MimicIvEcg
 from merit.data.cohorts.ptb_xl import TABLE, PtbXl
@@ -25,7 +24,6 @@ MARKS = {
 
 MAX_DEPTH = 3
 MAX_FOLDERS = 5_000
-_CPSC_FILE = re.compile(r"A\d{4}\.(hea|mat)")
 
 
 class CohortNotFound(FileNotFoundError):
@@ -108,15 +106,22 @@ def _recognised(folder: Path) -> list[str]:
         return ["ptb-xl"]
     if (folder / FOLDER).is_dir():
         return ["csn"]
-    if (folder / "training" / "cpsc_2018").is_dir() or (folder / REFERENCE).is_file():
-        return ["cpsc2018"]
-    return ["cpsc2018"] if _has_cpsc_files(folder) else []
+    return ["cpsc2018"] if _is_cpsc2018(folder) else []
+
+
+def _is_cpsc2018(folder: Path) -> bool:
+    if (folder / REFERENCE).is_file() or folder.name == "cpsc_2018":
+        return True
+    return any((folder / part).is_dir() for part in ("training/cpsc_2018", *PARTS)) or _has_cpsc_files(folder)
 
 
 def _has_cpsc_files(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(_CPSC_FILE.fullmatch(entry.name) for _, entry in zip(range(2000), entries))
+            return any(
+                RECORD_NAME.match(entry.name) and entry.name.endswith((".hea", ".mat"))
+                for _, entry in zip(range(2000), entries)
+            )
     except OSError:
         return False
 
