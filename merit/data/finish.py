@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,13 +15,11 @@ import pyarrow.parquet as pq
 from merit import runs
 from merit.config import SignalConfig
 from merit.data import folds, reports
+from merit.data.candidates import Candidates
 from merit.data.cohorts.base import MAX_LISTED, Cohort, bounded
 from merit.data.journal import Journal
 from merit.data.recording import LEADS
 from merit.data.store import FORMAT_VERSION, MANIFEST, RECORDS, REJECTED
-
-if TYPE_CHECKING:
-    from merit.data.ingest import Candidates
 
 SCHEMA = pa.schema(
     [

@@ -12,14 +12,14 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import pandas as pd
 from tqdm import tqdm
 
 from merit import runs
 from merit.config import SignalConfig
 from merit.data import finish, pool
+from merit.data.candidates import Candidates, find_candidates
 from merit.data.chunks import Chunk, process_chunk
 from merit.data.cohorts.base import Cohort
 from merit.data.cohorts.registry import open_cohort
@@ -29,19 +29,6 @@ from merit.data.store import FORMAT_VERSION, MANIFEST, NoStore, Store
 
 CHUNK = 64
 """Recordings that a worker gets at a time: 1.5 MB of signals, and a quarter of a second of work."""
-
-
-class Candidates(NamedTuple):
-    """What the metadata of a source amount to before any waveform is opened."""
-
-    refs: pd.DataFrame
-    """All rows."""
-    rows: list[int]
-    """Positions in `refs` of those to read, in order."""
-    absent: list[int]
-    """Positions of rows without a waveform file."""
-    left_out: int
-    """Rows with a waveform that `limit` left out."""
 
 
 def ingest(
@@ -69,6 +56,7 @@ def ingest(
         "limit": limit,
         "max_gap_fraction": max_gap_fraction,
         "source": cohort.fingerprint(),
+        "synthetic": cohort.synthetic,
         "code": runs.digest(runs.source_closure(["merit.data.ingest"])),
         "format_version": FORMAT_VERSION,
     }
@@ -83,16 +71,6 @@ def ingest(
         finish.write(partial, cohort, candidates, journal, request, signal)
         _put_in_place(partial, out)
     return Store.open(out)
-
-
-def find_candidates(cohort: Cohort, limit: int | None) -> Candidates:
-    """Which rows to read. Looks at file names only."""
-    refs = cohort.refs()
-    rows, absent = [], []
-    for position, ref in enumerate(refs.itertuples(index=False)):
-        (rows if ref.problem or cohort.has_waveform(ref) else absent).append(position)
-    kept = rows if limit is None else rows[:limit]
-    return Candidates(refs, kept, absent, len(rows) - len(kept))
 
 
 def _read_all(

@@ -58,7 +58,8 @@ def _fresh(what: str, root: str | Path, name: str, folder: Path, limit: int) -> 
 
 
 def _main(what: str, root: str, name: str, folder: str, limit: str) -> None:
-    from merit.data.ingest import find_candidates, ingest
+    from merit.data.candidates import find_candidates
+    from merit.data.ingest import ingest
     from merit.data.wfdb_io import read_plainly
 
     cohort = open_cohort(name, root)

@@ -35,6 +35,11 @@ def inside(root: str, folder: str, name: str) -> str:
     return path
 
 
+def forget_links() -> None:
+    """Look again where folders lead: links may have changed since a data set was last opened."""
+    _real.cache_clear()
+
+
 def shown(text: str, limit: int = 80) -> str:
     """Text of unknown origin, safe within one line: quoted, escaped and bounded."""
     return ascii(text if len(text) <= limit else text[:limit] + "…")

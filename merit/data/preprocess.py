@@ -59,13 +59,13 @@ def resample(signal: np.ndarray, fs_hz: float, to_hz: float) -> np.ndarray:
     """[L, round(T * to / from)] by polyphase filtering with the ratio of the rates, integers or not.
 
     The line from the first to the last sample is taken out before and put back after, so that an offset or a drift
-    makes no transient at the ends. Equal rates return the input itself.
+    makes no transient at the ends. Equal rates return the input itself; a rate beyond all measure is refused.
     """
     if fs_hz == to_hz:
         return signal
     ratio = (Fraction(to_hz) / Fraction(fs_hz)).limit_denominator(MAX_DENOMINATOR)
     if ratio == 0:
-        raise ValueError(f"resampling from {fs_hz} Hz to {to_hz} Hz: expected a ratio above 1/{MAX_DENOMINATOR}")
+        raise RejectedRecording(f"invalid rate: {fs_hz:g} Hz is more than {MAX_DENOMINATOR} times {to_hz:g} Hz")
     n_samples = round(signal.shape[1] * to_hz / fs_hz)
     resampled = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1, padtype="line")
     return resampled[:, :n_samples]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from merit import runs
-from merit.data.paths import name_problem
+from merit.data.paths import forget_links, name_problem
 from merit.data.recording import Recording, RejectedRecording
 from merit.data.wfdb_io import Waveform, read_waveform
 
@@ -62,7 +62,8 @@ class Cohort:
     official_folds = False
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+        self.root = Path(os.path.abspath(root))  # workers may have another current folder
+        forget_links()
 
     def __repr__(self) -> str:
         return f"<{self.name} at {self.root}>"
@@ -173,7 +174,7 @@ class Cohort:
             if len(states) >= MAX_FINGERPRINT_FOLDERS or not path.is_dir():
                 continue
             states.append((folder, path.stat().st_mtime_ns, path.stat().st_size))
-            if depth < 2:
+            if depth < 3:
                 queue += [(f"{folder}/{name}", depth + 1) for name in _folders(path)]
         return states
 

@@ -1,0 +1,33 @@
+"""Which recordings of a data set there are to read, before any waveform is opened."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from merit.data.cohorts.base import Cohort
+
+
+class Candidates(NamedTuple):
+    """What the metadata and the file names of a source amount to."""
+
+    refs: pd.DataFrame
+    """All rows."""
+    rows: list[int]
+    """Positions in `refs` of those to read, and of those that their row already rules out, in order."""
+    absent: list[int]
+    """Positions of rows without a waveform file."""
+    left_out: int
+    """Rows with a waveform that a limit left out."""
+
+
+def find_candidates(cohort: Cohort, limit: int | None) -> Candidates:
+    """At most `limit` rows with a waveform, the first ones. Looks at file names only."""
+    refs = cohort.refs()
+    ruled_out, present, absent = [], [], []
+    for position, ref in enumerate(refs.itertuples(index=False)):
+        where = ruled_out if ref.problem else present if cohort.has_waveform(ref) else absent
+        where.append(position)
+    kept = present if limit is None else present[:limit]
+    return Candidates(refs, sorted(ruled_out + kept), absent, len(present) - len(kept))
