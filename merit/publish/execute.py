@@ -12,6 +12,7 @@ import logging
 import os
 import platform
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -47,8 +48,9 @@ def execute(source: Path, out: Path, given: Mapping[str, Any], *, root: Path | N
     try:
         with _kernel_environment(root):
             papermill.execute_notebook(
-                str(source), str(partial), parameters=values, cwd=str(root), progress_bar=False, start_timeout=120
-            )
+                str(source), str(partial), parameters=values, cwd=str(root), progress_bar=False, start_timeout=120,
+                stderr_file=sys.stderr if sys.stderr.isatty() else None,
+            )  # fmt: skip
         notebook = json.loads(partial.read_text())
         _require_complete(notebook)
     except BaseException as error:  # a dead kernel raises its own class; an interrupt must not leave a half notebook
@@ -119,7 +121,9 @@ def _kernel_environment(root: Path) -> Iterator[None]:
         }
         quiet = Path(scratch, "profile_default", "ipython_kernel_config.py")
         quiet.parent.mkdir()
-        quiet.write_text("c.IPKernelApp.log_level = 40\n")  # else each kernel warns that it speaks TCP
+        quiet.write_text(
+            "c.IPKernelApp.log_level = 50\n"
+        )  # else each kernel warns that it speaks TCP, and again when it goes
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         try:
@@ -178,5 +182,14 @@ def _finish(notebook: dict[str, Any], record: dict[str, Any], partial: Path, out
     for name in ("input_path", "output_path"):  # machine paths, and different at every run
         notebook["metadata"].get("papermill", {}).pop(name, None)
     notebook["metadata"]["merit"] = record
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [output for output in cell["outputs"] if not _is_progress(output)]
     partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
     os.replace(partial, out)
+
+
+def _is_progress(output: Mapping[str, Any]) -> bool:
+    """Whether an output is (part of) a progress bar, which was for the terminal."""
+    text = "".join(output.get("text", ""))
+    return output.get("name") == "stderr" and ("\r" in text or not text.strip())

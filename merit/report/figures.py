@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from merit.report.style import COHORT_LABELS, TERM_LABELS, look, task_label
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.6  # inches
+OURS, REAL = "#4C78A8", "#D55E00"  # recordings here, and the real ones they are compared with
 
 
 class Drawing(Figure):
@@ -98,11 +99,14 @@ def _value(result: Mapping[str, Any], metric: str) -> float | None:
 
 
 def label_shares(shares: Mapping[str, pd.Series], most: int = 24) -> Drawing:
-    """A panel a cohort: share of recordings that carry each label, the commonest first, on a logarithmic axis."""
+    """A panel a cohort: share of recordings that carry each label, the commonest first, on a logarithmic axis.
+
+    shares: cohort -> label -> share, 0 to 1. Dots, since a bar has no foot on such an axis.
+    """
     figure, axes = _panels(len(shares), height=4.2)
     for axis, (cohort, share) in zip(axes, shares.items()):
         top = share.sort_values(ascending=False).head(most)
-        axis.barh(np.arange(len(top)), 100 * top.to_numpy(), color="#4C78A8")
+        axis.plot(100 * top.to_numpy(), np.arange(len(top)), "o", color=OURS, markersize=4)
         axis.set_yticks(np.arange(len(top)), [str(name) for name in top.index], fontsize=7)
         axis.invert_yaxis()
         left_out = f" (first {most} of {len(share)})" if len(share) > most else ""
@@ -113,29 +117,30 @@ def label_shares(shares: Mapping[str, pd.Series], most: int = 24) -> Drawing:
     return figure
 
 
-def quantiles(
-    ours: Mapping[str, pd.Series], real: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]
-) -> Drawing:
-    """A panel a quantity: our distribution as a histogram, the real one as its quantiles.
+def quantiles(ours: pd.DataFrame, real: Mapping[str, Sequence[float]], titles: Mapping[str, str]) -> Drawing:
+    """A panel a quantity of `titles`: ours as a histogram, the real recordings' quantiles as lines, the median solid.
 
-    ours: quantity -> values. real: quantity -> quantile ("0.05" ... "0.95") -> value, in the same unit.
-    labels: quantity -> axis label with unit.
+    ours: a column a quantity. real: quantity -> rising quantiles, an odd number of them, in the same unit.
+    titles: quantity -> axis label with unit.
     """
-    figure, axes = _panels(len(ours), width=2.6, height=2.1)
-    for axis, (name, values) in zip(axes, ours.items()):
-        finite = values[np.isfinite(values)]
-        axis.hist(finite, bins=40, color="#4C78A8", density=True, label="synthetic")
-        marks = real.get(name, {})
-        for order, (share, value) in enumerate(sorted(marks.items(), key=lambda item: float(item[0]))):
-            middle = abs(float(share) - 0.5) < 1e-9
-            axis.axvline(
-                value, color="#D55E00", linestyle="-" if middle else ":", linewidth=1.6 if middle else 1.1,
-                label="real: median" if middle else "real: other quantiles" if order == 0 else None,
-            )  # fmt: skip
-        axis.set(xlabel=labels.get(name, name), yticks=[])
+    figure, axes = _panels(len(titles), width=2.4, height=1.9)
+    for axis, (name, title) in zip(axes, titles.items()):
+        finite = ours[name].dropna()
+        axis.hist(finite, bins=40, range=_middle(finite, real[name]), color=OURS, density=True, label="synthetic")
+        median = len(real[name]) // 2
+        for place, value in enumerate(real[name]):
+            label, line = ("real: median", "-") if place == median else ("real: other quantiles", ":")
+            axis.axvline(value, color=REAL, linestyle=line, linewidth=1.3, label=label)
+        axis.set(xlabel=title, yticks=[])
     handles, names = _distinct(axes)
     figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure
+
+
+def _middle(ours: pd.Series, real: Sequence[float]) -> tuple[float, float]:
+    """The range that shows both without their outliers."""
+    low, high = ours.quantile([0.005, 0.995])
+    return float(min(low, real[0])), float(max(high, real[-1]))
 
 
 def _panels(count: int, width: float = PANEL_WIDTH, height: float = PANEL_HEIGHT) -> tuple[Drawing, list[Axes]]:

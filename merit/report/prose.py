@@ -14,6 +14,9 @@ PROVENANCE_MIME = "application/vnd.merit.provenance+json"
 """The output type in which a notebook hands its inputs and device to the runner, for the footer and the record."""
 
 
+NOTHING_SYNTHETIC = "These recordings are real: there is nothing synthetic to compare."
+
+
 class Html:
     """A piece of HTML that is displayed as it stands; whoever makes one escapes its text."""
 

@@ -42,13 +42,9 @@ def inputs(records: Sequence[Record]) -> Html:
     rows: dict[str, dict[str, str]] = {}
     for one in records:
         for item in one.get("inputs", []):
-            row = rows.setdefault(f"{item['what']} {item.get('id') or ''}", _described(item))
+            row = rows.setdefault(item["what"].replace("_", " "), _described(item))
             row["used by"] = ", ".join(filter(None, [row.get("used by"), one["notebook"]]))
-    listed = [{**row, "what": key.rsplit(" ", 1)[0]} for key, row in sorted(rows.items())]
-    if not listed:
-        return Html("<p>Nothing was read.</p>")
-    numbered = {number + 1: {"what": row.pop("what"), **row} for number, row in enumerate(listed)}
-    return tables.mapping(numbered, "inputs")
+    return tables.mapping(dict(sorted(rows.items())), "inputs") if rows else Html("<p>Nothing was read.</p>")
 
 
 def _described(item: Mapping[str, Any]) -> dict[str, str]:

@@ -5,12 +5,15 @@ A store here is anything with `.records`, `.rejected`, `.manifest` and `.signal_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from merit import runs
 from merit.report import paper, tables
 from merit.report.prose import Html
 from merit.report.style import COHORT_LABELS
@@ -57,7 +60,42 @@ def refusals(manifests: Mapping[str, Mapping[str, Any] | str], most: int = 12) -
     return tables.render(frame.rename_axis(None).map("{:,}".format), "refusals")
 
 
-def hardness(measured: Mapping[str, float], targets: Mapping[str, float], tolerance: Mapping[str, float]) -> Html:
+QUANTITIES = {
+    "heart_rate_bpm": "heart rate, 1/min",
+    "pr_ms": "PR, ms",
+    "qrs_ms": "QRS, ms",
+    "qt_ms": "QT, ms",
+    "p_ms": "P, ms",
+}
+"""Intervals that both the hidden truth and the reference have, with their units."""
+
+
+def reference(root: Path | None = None) -> dict[str, Any]:
+    """Quantiles and shares of variance of real recordings, from the committed `book/reference/real_recordings.json`."""
+    path = (root or runs.home()) / "book" / "reference" / "real_recordings.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def amplitude_title(name: str) -> str:
+    """`R in V5, mV` for `r_mv_V5`."""
+    wave, _, lead = name.split("_")
+    return f"{wave.upper()} in {lead}, mV"
+
+
+def compared(truth: pd.DataFrame, real: Mapping[str, Any], titles: Mapping[str, str]) -> Html:
+    """A row a quantity: median and the range from the 5th to the 95th percentile, here and in real recordings."""
+    rows = {}
+    for name, title in titles.items():
+        low, middle, high = truth[name].dropna().quantile([0.05, 0.5, 0.95])
+        first, median, last = real[name][0], real[name][len(real[name]) // 2], real[name][-1]
+        rows[title] = {
+            "here": f"{middle:.0f} ({low:.0f} to {high:.0f})",
+            "real": f"{median:.0f} ({first:.0f} to {last:.0f})",
+        }
+    return tables.mapping(rows, "compared")
+
+
+def hardness(measured: Mapping[str, float], real: Mapping[str, Any], tolerance: Mapping[str, float]) -> Html:
     """A row a share of variance: here, on real PTB-XL recordings, and how far apart they may be."""
     names = {
         "own_three": "a recording's own three components explain",
@@ -67,7 +105,7 @@ def hardness(measured: Mapping[str, float], targets: Mapping[str, float], tolera
     rows = {
         label: {
             "here": f"{measured[key]:.3f}",
-            "real PTB-XL": f"{targets[key]:.3f}",
+            "real PTB-XL": f"{real[key]:.3f}",
             "aimed within": f"±{tolerance[key]:.2f}",
         }
         for key, label in names.items()
@@ -79,6 +117,16 @@ def label_shares(store: Any) -> pd.Series:
     """Label -> share of the store's recordings that carry it, 0 to 1."""
     labels = store.records["labels"].explode().dropna()
     return labels.value_counts() / max(1, len(store.records))
+
+
+def examples(stores: Iterable[Any], labels: Iterable[str]) -> Iterator[tuple[np.ndarray, float, str]]:
+    """For each label a recording to draw (millivolts [L, T], rate in Hz, title), from the first store that has one."""
+    stores = list(stores)
+    for label in labels:
+        for store in stores:
+            if found := example(store, label):
+                yield found[0], store.fs_hz, found[1]
+                break
 
 
 def example(store: Any, label: str) -> tuple[np.ndarray, str] | None:

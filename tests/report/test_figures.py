@@ -42,6 +42,12 @@ def test_probe_scores_places_each_encoder(results):
     assert [round(float(one.lines[0].get_xdata()[0])) for one in containers] == [90, 70]
 
 
+def test_quantiles_draws_the_real_median_solid():
+    drawn = figures.quantiles(pd.DataFrame({"qt_ms": range(300, 500)}), {"qt_ms": [310, 400, 490]}, {"qt_ms": "QT, ms"})
+    lines = drawn.axes[0].lines
+    assert [(line.get_xdata()[0], line.get_linestyle()) for line in lines] == [(310, ":"), (400, "-"), (490, ":")]
+
+
 def test_label_shares_keeps_the_commonest():
     shares = pd.Series({f"L{k}": 1 / (k + 1) for k in range(30)})
     axis = figures.label_shares({"csn": shares}, most=5).axes[0]

@@ -22,7 +22,7 @@ def store() -> SimpleNamespace:
     labels = [["AFIB", "LVH"], ["AFIB"], ["NORM"]]
     records = pd.DataFrame({"record_id": ["a", "b", "c"], "labels": labels})
     signal_uv = np.arange(3, dtype=np.int16)[:, None, None] * np.full((1, 12, 5), 1000, dtype=np.int16)
-    return SimpleNamespace(cohort="csn", records=records, signal_uv=signal_uv)
+    return SimpleNamespace(cohort="csn", fs_hz=100.0, records=records, signal_uv=signal_uv)
 
 
 def test_counts_stand_beside_the_published_ones_and_reasons_in_their_place():
@@ -48,3 +48,13 @@ def test_example_is_the_purest_in_millivolts(store):
     assert title == "CSN b: AFIB"
     assert signal_mv.max() == pytest.approx(1.0)
     assert recordings.example(store, "PACE") is None
+    assert [title for *_, title in recordings.examples([store, store], ["PACE", "NORM"])] == ["CSN c: NORM"]
+
+
+def test_reference_holds_what_the_page_compares():
+    real = recordings.reference()
+    truth = pd.DataFrame({name: [100.0, 200.0, 300.0] for name in recordings.QUANTITIES})
+    text = recordings.compared(truth, real["intervals"], recordings.QUANTITIES).text
+    assert "200 (110 to 290)" in text
+    assert recordings.amplitude_title("r_mv_V5") == "R in V5, mV"
+    assert {"own_three", "common_three", "three_lead_bound"} <= set(real["hardness"])
