@@ -59,7 +59,9 @@ def read_comments(root: str, name: str) -> dict[str, str]:
 def read_annotation(root: str, name: str, extension: str) -> tuple[np.ndarray, list[str]]:
     """Samples and symbols of an annotation file, such as LUDB's delineation of one lead (extension "v1")."""
     path = inside(root, root, f"{name}.{extension}")
-    annotation = wfdb.rdann(path.removesuffix(f".{extension}"), extension)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # wfdb 4.3 under pandas 3
+        annotation = wfdb.rdann(path.removesuffix(f".{extension}"), extension)
     return annotation.sample, list(annotation.symbol)
 
 

@@ -67,7 +67,7 @@ def cardiac_signal(case: Case, fs_hz: int, n_samples: int, guard_s: float) -> tu
         breath = np.sin(2 * np.pi * breath_hz * times + swing[1])[:, None]
         return 1 + swing[0] * breath + rng.normal(0, 0.012, (len(times), 1))
 
-    for name in {name for _, name in events.atrial}:
+    for name in dict.fromkeys(name for _, name in events.atrial):  # not a set: its order changes from run to run
         times = np.array([t for t, other in events.atrial if other == name])
         add_beats(signal, pack_atrial(heart, name), times, gains(times), 0 * times, fs_hz, guard_s)
     times, rr = ventricular_rr(events, 60 / case.plan.rate_bpm)

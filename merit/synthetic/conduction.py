@@ -88,7 +88,7 @@ def right_bundle(case: Case, s: float) -> None:
     one.qrs["s1"].vector = one.qrs["s1"].vector * 0.3
     one.qrs["r2"].vector = one.qrs["r2"].vector * (0.9, 1.0, 0.75)
     one.qrs["s2"].vector = one.qrs["s2"].vector * 0.4
-    one.qrs["late1"] = wave(42 * w, 10 * w, 14 * w, *(0.74 * size * late))
+    one.qrs["late1"] = wave(43 * w, 11 * w, 15 * w, *(0.74 * size * late))
     one.qrs["late2"] = wave(68 * w, 14 * w, 15 * w, *(0.46 * size * late))
     away = direction(-0.55, 0, 0.85)
     t_away(one, away, 1.5, 0.22 * size)
@@ -100,13 +100,13 @@ def right_bundle(case: Case, s: float) -> None:
 def left_bundle(case: Case, s: float) -> None:
     one = case.conducted
     size = np.clip(1.15 * _narrow_size(case), 0.8, 2.0) * case.vary(1.0, 0.12, 0.75, 1.3)
-    w = case.vary(1.0, 0.08, 0.88, 1.2)
+    w = case.vary(1.07, 0.08, 0.92, 1.3)
     up = case.rng.normal(0.05, 0.3)
     turn = case.rng.normal(0, 0.08, (4, 3))
     parts = (
         (-38, 12, 12, 0.42, (0.60, 0.35 + up, -0.15 + 0.35 * case.rng.random())),
-        (-12, 14, 15, 0.82, (0.74, 0.22 + up, -1.08)),
-        (26, 16, 17, 0.90, (0.80, 0.05 + up, -1.25)),
+        (-12, 14, 15, 0.82, (0.74, 0.20 + up, -1.22)),
+        (26, 16, 17, 0.90, (0.80, 0.03 + up, -1.42)),
         (60, 14, 16, 0.42, (0.78, -0.12 + up, -0.85)),
     )
     one.qrs = {
@@ -184,7 +184,7 @@ def p_change(case: Case, s: float) -> None:
 @effect("LVH")
 def left_hypertrophy(case: Case, s: float) -> None:
     one = case.conducted
-    wanted = case.vary(1.75, 0.22, 1.35, 2.4) * s**0.6 / _narrow_size(case)
+    wanted = case.vary(1.75, 0.22, 1.35, 2.4) * s**0.35 / _narrow_size(case)
     factor = max(wanted, 1.0 + 0.22 * s)
     for name in ("r2", "s1") if "r2" in one.qrs else tuple(one.qrs):
         one.qrs[name].vector = one.qrs[name].vector * factor * (1.08, 0.9, 1.12)

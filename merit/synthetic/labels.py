@@ -118,10 +118,16 @@ def _choose(draft: _Draft, code: str, count: int, rng: np.random.Generator) -> N
 
 
 def _label_the_unlabelled(draft: _Draft, site: str) -> None:
-    """CPSC2018 has no recording without a class: the rest become normal, or get a right bundle branch block."""
+    """CPSC2018 has no recording without a class: the rest become normal, or get the commonest class that fits."""
+    slots = vocabulary()["slots"]
     for row, found in enumerate(draft.findings):
-        if not published(site, frozenset(found)):
-            draft.give(row, "NORM" if len(found) == 1 else "CRBBB")
+        if published(site, frozenset(found)):
+            continue
+        if len(found) == 1:
+            draft.give(row, "NORM")
+        else:
+            fitting = (code for code in ("CRBBB", "STD_", "1AVB", "PVC") if not slots[code] & draft.slots[row])
+            draft.give(row, next(fitting))
 
 
 def assign_folds(groups: np.ndarray, labels: list[list[str]], n_folds: int, rng: np.random.Generator) -> np.ndarray:

@@ -122,9 +122,9 @@ def measure_ptb_xl(root: Path, limit: int | None = None) -> dict[str, Any]:
     return {"hardness": hardness(np.stack(signals)), "amplitudes_of_normal": {"n_recordings": len(rows), **table(rows)}}
 
 
-def measure_ludb(root: Path) -> dict[str, Any]:
+def measure_ludb(root: Path, limit: int | None = None) -> dict[str, Any]:
     """Intervals of LUDB's recordings from its manual delineations, median over leads and beats of each recording."""
-    names = sorted({path.stem for path in (root / "data").glob("*.hea")}, key=int)
+    names = sorted({path.stem for path in (root / "data").glob("*.hea")}, key=int)[:limit]
     rows = []
     for name in names:
         leads = {}

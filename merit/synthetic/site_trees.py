@@ -7,14 +7,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from scipy.signal import resample_poly
 
 from merit.data import taxonomy
 from merit.data.recording import LEADS
 from merit.synthetic import ptb_xl_table
 from merit.synthetic.labels import published
 from merit.synthetic.orders import Made, Order
-from merit.synthetic.wfdb_files import header, quantise, write_samples
+from merit.synthetic.wfdb_files import every_fifth, header, quantise, write_samples
 
 MIMIC_ORDER = (0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11)
 """MIMIC-IV-ECG has aVF before aVL."""
@@ -129,7 +128,7 @@ class PtbXlLayout:
     def record(self, root: Path, made: Made, signal_mv: np.ndarray, fs_hz: int) -> None:
         for rate in {fs_hz, 100}:
             path = root / self.path(made.order, rate)
-            signal = signal_mv if rate == fs_hz else resample_poly(signal_mv, 1, 5, axis=1)
+            signal = signal_mv if rate == fs_hz else every_fifth(signal_mv)
             _write(path.parent, path.name, signal, rate, self.gain, leads=self.leads)
 
     def tables(self, root: Path, made: list[Made]) -> None:

@@ -36,3 +36,11 @@ def write_samples(path: Path, samples: np.ndarray, matlab: bool = False) -> None
         head = np.array([30, samples.shape[0], samples.shape[1], 0, 4], "<i4").tobytes() + b"val\0"
         body = head + body
     path.write_bytes(body)
+
+
+def every_fifth(signal_mv: np.ndarray) -> np.ndarray:
+    """From 500 to 100 Hz: a low-pass at 40 Hz (windowed sinc, edges held), then one sample in five [L, T / 5]."""
+    taps = np.arange(-60, 61)
+    kernel = np.sinc(2 * 40 / 500 * taps) * np.hanning(len(taps) + 2)[1:-1]
+    padded = np.pad(signal_mv, ((0, 0), (60, 60)), mode="edge")
+    return np.stack([np.convolve(lead, kernel / kernel.sum(), "valid")[::5] for lead in padded])

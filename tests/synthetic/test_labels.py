@@ -1,0 +1,119 @@
+"""Who has what: every vocabulary is covered, floors hold where the size allows, nothing contradicts itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from merit.config import HospitalConfig
+from merit.data import taxonomy
+from merit.synthetic import labels
+from merit.synthetic.about import PTB_XL_LEFT_OUT, csn_left_out
+from merit.synthetic.cases import EFFECT_ORDER
+from merit.synthetic.hospitals import plan_site
+from merit.synthetic.reports import phrases
+
+DEMO = HospitalConfig()
+SMOKE = HospitalConfig(recordings={"mimic-iv-ecg": 160, "ptb-xl": 120, "cpsc2018": 60, "csn": 60})
+TABLE_5 = {
+    "cpsc2018": {"NORM", "1AVB", "CRBBB", "CLBBB", "STE", "STD", "AFIB", "VPC", "PAC"},
+    "csn": {
+        "RVH", "LVH", "SR", "2AVB", "2AVB1", "1AVB", "AVB", "LBBB", "RBBB", "STDD", "MI", "STTC", "STE", "TWO", "STTU",
+        "QTIE", "TWC", "AFIB", "VPB", "APB",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def demo() -> dict[str, list]:
+    return {site: plan_site(site, DEMO) for site in DEMO.recordings}
+
+
+def positives(task: str, orders: list) -> dict[str, int]:
+    site = taxonomy.TASK_COHORT[task]
+    matrix = taxonomy.label_matrix(task, [labels.published(site, o.findings) for o in orders])
+    return dict(zip(taxonomy.classes(task), matrix.sum(0).tolist()))
+
+
+@pytest.mark.parametrize("task", [task for task in taxonomy.TASKS if task != "csn_as_released"])
+def test_every_scored_class_has_its_floor_in_the_demo(demo, task):
+    counts = positives(task, demo[taxonomy.TASK_COHORT[task]])
+    assert min(counts.values()) >= DEMO.min_positives, counts
+
+
+def test_what_is_left_out_is_listed():
+    table = labels.vocabulary()
+    ptb_xl, csn = set(table["ptb-xl"]), set(table["csn"])
+    assert {c for c in taxonomy.statements()["code"] if c not in ptb_xl} == set(PTB_XL_LEFT_OUT)
+    assert not set(csn_left_out()) & set(taxonomy.classes("csn"))
+    assert set(taxonomy.classes("cpsc2018")) | TABLE_5["cpsc2018"] <= set(table["cpsc2018"])
+    assert TABLE_5["csn"] <= csn
+
+
+def test_names_exist_in_the_taxonomies():
+    table = labels.vocabulary()
+    assert set(table["ptb-xl"]) - {""} <= set(taxonomy.statements()["code"])
+    assert set(table["cpsc2018"]) - {""} <= set(taxonomy.cpsc2018_classes()["label"])
+    assert set(table["csn"]) - {""} <= set(taxonomy.csn_conditions()["label"])
+    assert set().union(*table["likes"]) <= set(table.index)
+
+
+def test_each_finding_acts_and_has_words():
+    codes = set(labels.vocabulary().index)
+    assert codes <= set(EFFECT_ORDER)
+    assert codes == set(phrases())
+
+
+def test_findings_do_not_contradict(demo):
+    table = labels.vocabulary()
+    for orders in demo.values():
+        for order in orders:
+            taken = Counter(slot for code in order.findings for slot in table["slots"][code])
+            assert max(taken.values()) == 1, order.findings
+            if "NORM" in order.findings:
+                assert len(order.findings) == 2
+                assert order.findings & set(labels.NORMAL_RHYTHMS)
+
+
+def test_imbalance_is_like_the_real_one(demo):
+    counts = positives("all", demo["ptb-xl"])
+    assert counts["SR"] > 0.6 * 2000
+    assert counts["NORM"] > 0.25 * 2000
+    rare = [code for code, n in counts.items() if n <= 40]
+    assert len(rare) > 30
+
+
+def test_folds_hold_whole_patients_and_every_class(demo):
+    orders = demo["ptb-xl"]
+    folds: dict[int, set[int]] = {}
+    for order in orders:
+        folds.setdefault(order.patient, set()).add(order.fold)
+    assert all(len(f) == 1 for f in folds.values())
+    assert len(folds) < len(orders)
+    sizes = Counter(o.fold for o in orders)
+    assert set(sizes) == set(range(1, 11))
+    assert max(sizes.values()) - min(sizes.values()) <= 20
+    matrix = taxonomy.label_matrix("all", [labels.published("ptb-xl", o.findings) for o in orders])
+    fold = np.array([o.fold for o in orders])
+    assert min(matrix[fold == k].sum(0).min() for k in range(1, 11)) >= 2
+
+
+def test_smoke_sizes_keep_common_classes():
+    for site, task in (("ptb-xl", "superclass"), ("cpsc2018", "cpsc2018")):
+        assert min(positives(task, plan_site(site, SMOKE)).values()) >= 4
+    counts = positives("csn", plan_site("csn", SMOKE))
+    assert counts["SR"] >= 10
+    assert sum(n > 0 for n in counts.values()) >= 30
+
+
+def test_several_recordings_of_a_patient_keep_lasting_findings(demo):
+    from merit.synthetic.admissions import LASTING
+
+    for site in ("mimic-iv-ecg", "ptb-xl"):
+        first = {o.index: o for o in demo[site]}
+        for order in demo[site]:
+            owner = first[order.patient]
+            assert order.findings & LASTING == owner.findings & LASTING
+            assert (order.age, order.female) == (owner.age, owner.female)

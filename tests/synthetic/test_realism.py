@@ -1,0 +1,108 @@
+"""The synthetic PTB-XL-like site is as hard as the real one, and the measures are what their definitions say."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from merit.config import HospitalConfig
+from merit.synthetic import realism
+from merit.synthetic.hospitals import plan_site, render
+
+REFERENCE = Path(__file__).parents[2] / "book" / "reference" / "real_recordings.json"
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict:
+    return json.loads(REFERENCE.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> tuple[list, np.ndarray]:
+    config = HospitalConfig(recordings={"ptb-xl": 260}, min_positives=4, seed=7)
+    orders = [order for order in plan_site("ptb-xl", config) if not order.also_500_hz]
+    made = [render(order) for order in orders]
+    return [one for one, _, _ in made], np.stack([signal for _, signal, _ in made])
+
+
+def test_synthetic_recordings_are_as_hard_as_real_ones(reference, synthetic):
+    ours = realism.hardness(synthetic[1])
+    for name, target in realism.TARGETS.items():
+        assert abs(ours[name] - target) <= realism.TOLERANCE[name], (name, ours)
+        assert abs(ours[name] - reference["hardness"][name]) <= realism.TOLERANCE[name], (name, ours)
+
+
+def test_intervals_lie_where_the_manual_delineations_do(reference, synthetic):
+    truth = [one.truth for one in synthetic[0] if "NORM" in one.order.findings]
+    for name, tolerance in (("pr_ms", 20), ("qrs_ms", 12), ("qt_ms", 40), ("p_ms", 15)):
+        ours = np.nanmedian([row[name] for row in truth])
+        assert abs(ours - reference["intervals"][name][2]) < tolerance, name
+
+
+def test_normal_amplitudes_lie_in_the_real_range(reference, synthetic):
+    made, signals = synthetic
+    rows = [realism.beat_amplitudes(x, 100) for one, x in zip(made, signals) if "NORM" in one.order.findings]
+    ours = realism.table(rows)
+    for name, real in reference["amplitudes_of_normal"].items():
+        if isinstance(real, list):
+            low, high = real[0] - 0.05, real[4] + 0.05
+            assert low <= ours[name][2] <= high, name
+            if name[:2] in ("r_", "s_") and abs(real[2]) > 0.5:
+                assert 0.7 < ours[name][2] / real[2] < 1.4, name
+
+
+def test_hardness_agrees_with_its_definition():
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(3, 4, 50)) * np.array([1, 2, 3, 4])[:, None]
+    signal[:, 3] += signal[:, 0]
+    z = [(x - x.mean()) / x.std() for x in signal]
+    covariances = [x @ x.T / 50 for x in z]
+    own = np.mean([np.sort(np.linalg.eigvalsh(c))[-3:].sum() / np.trace(c) for c in covariances])
+    everything = np.concatenate(z, axis=1)
+    bounds = []
+    for seen in combinations(range(4), 3):
+        hidden = [k for k in range(4) if k not in seen]
+        weights, *_ = np.linalg.lstsq(everything[list(seen)].T, everything[hidden].T, rcond=None)
+        left = everything[hidden].T - everything[list(seen)].T @ weights
+        bounds.append((left**2).sum() / (everything[hidden] ** 2).sum())
+    ours = realism.hardness(signal)
+    assert ours["own_three"] == pytest.approx(own, rel=1e-6)
+    assert ours["three_lead_bound"] == pytest.approx(np.mean(bounds), rel=1e-3)
+    assert ours["own_three"] > ours["common_three"]
+
+
+def test_a_fixed_lead_field_would_be_trivial():
+    rng = np.random.default_rng(1)
+    signal = np.einsum("lk,nkt->nlt", rng.normal(size=(12, 3)), rng.normal(size=(5, 3, 200)))
+    ours = realism.hardness(signal)
+    assert ours["own_three"] > 0.999  # z-scoring adds one common offset
+    assert ours["common_three"] > 0.999
+    assert ours["three_lead_bound"] < 0.03
+
+
+def test_masked_bound_in_closed_form():
+    assert realism.masked_bound(np.eye(4), 0.75) == pytest.approx(1, abs=1e-4)
+    alike = np.ones((3, 3)) + 1e-9 * np.eye(3)
+    # Three equal leads: a hidden one is lost only if the two others are hidden too.
+    assert realism.masked_bound(alike, 0.5) == pytest.approx(0.25, abs=1e-3)
+
+
+def test_intervals_of_a_delineated_lead():
+    symbols = list("(p)(N)(t)(p)(N)(t)")
+    samples = [0, 20, 50, 80, 100, 130, 200, 240, 280, 500, 520, 550, 580, 600, 630, 700, 740, 780]
+    waves = realism.delineated_waves(samples, symbols, 500)
+    found = realism.intervals({"II": waves})
+    assert found["heart_rate_bpm"] == pytest.approx(60)
+    assert (found["pr_ms"], found["qrs_ms"], found["qt_ms"], found["p_ms"]) == (160, 100, 400, 100)
+
+
+def test_committed_intervals_are_those_of_ludb(reference, real_data):
+    some = realism.measure_ludb(real_data / "ludb", limit=8)
+    assert some["n_recordings"] == 8
+    for name in realism.INTERVALS:
+        low, *_, high = reference["intervals"][name]
+        assert low < some[name][2] < high, name
