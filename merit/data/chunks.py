@@ -78,6 +78,8 @@ def process(recording: Recording, signal: SignalConfig, max_gap_fraction: float)
     needed = math.ceil((signal.duration_s + MARGIN_S) * fs_hz)
     repaired, n_repaired = repair_gaps(signal_mv[:, :needed], max_gap_fraction)
     stored = resample(repaired, fs_hz, signal.fs_hz)[:, : signal.n_samples]
+    if not np.isfinite(stored).all():  # finite samples whose filtered sum is not
+        raise RejectedRecording("not finite: after repair and resampling")
     signal_uv, n_saturated = to_microvolts(stored)
     if signal_uv.shape[1] == 0:
         raise RejectedRecording(f"no samples: {signal_mv.shape[1]} at {fs_hz:g} Hz")

@@ -28,7 +28,8 @@ def to_millivolts(signal: np.ndarray, units: Sequence[str]) -> np.ndarray:
     scale = np.array([MV_PER_UNIT[unit.strip().casefold()] for unit in units])
     if (scale != 1.0).any():
         signal = signal * scale[:, None]
-    return signal.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes Inf, which is repaired or refused as a gap is
+        return signal.astype(np.float32)
 
 
 def arrange(signal: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -63,11 +63,13 @@ def resample(signal: np.ndarray, fs_hz: float, to_hz: float) -> np.ndarray:
     """
     if fs_hz == to_hz:
         return signal
-    ratio = (Fraction(to_hz) / Fraction(fs_hz)).limit_denominator(MAX_DENOMINATOR)
+    slow, fast = sorted((Fraction(fs_hz), Fraction(to_hz)))
+    ratio = (slow / fast).limit_denominator(MAX_DENOMINATOR)
     if ratio == 0:
-        raise RejectedRecording(f"invalid rate: {fs_hz:g} Hz is more than {MAX_DENOMINATOR} times {to_hz:g} Hz")
+        raise RejectedRecording(f"invalid rate: {fs_hz:g} Hz is out of all proportion to {to_hz:g} Hz")
+    up, down = ratio.as_integer_ratio() if to_hz < fs_hz else ratio.as_integer_ratio()[::-1]
     n_samples = round(signal.shape[1] * to_hz / fs_hz)
-    resampled = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1, padtype="line")
+    resampled = resample_poly(signal, up, down, axis=1, padtype="line")
     return resampled[:, :n_samples]
 
 

@@ -69,7 +69,7 @@ def test_too_long_a_gap_is_refused() -> None:
         preprocess.repair_gaps(np.full((12, 5), NAN))
 
 
-@pytest.mark.parametrize("fs_hz", [500.0, 257.0, 360.0, 128.0, 99.5, 1000.0, 250.0])
+@pytest.mark.parametrize("fs_hz", [500.0, 257.0, 360.0, 128.0, 99.5, 1000.0, 250.0, 60.0, 99.9999])
 def test_resampling_keeps_a_sine_and_its_timing(fs_hz: float) -> None:
     seconds = np.arange(round(10 * fs_hz)) / fs_hz
     wave = np.sin(2 * np.pi * 7.0 * seconds) + 0.3 * np.cos(2 * np.pi * 1.0 * seconds)
@@ -96,8 +96,9 @@ def test_resampling_removes_what_the_new_rate_cannot_carry() -> None:
 def test_equal_rates_change_nothing_and_absurd_ones_are_refused() -> None:
     signal = np.ones((12, 5))
     assert preprocess.resample(signal, 100.0, 100) is signal
-    with pytest.raises(RejectedRecording, match=r"^invalid rate: 1e\+09 Hz"):
-        preprocess.resample(signal, 1e9, 100.0)
+    for rate in (1e9, 1e-6):
+        with pytest.raises(RejectedRecording, match=r"^invalid rate: "):
+            preprocess.resample(signal, rate, 100.0)
 
 
 def test_length_is_fixed_at_the_end() -> None:
