@@ -40,7 +40,7 @@ def counts(manifests: Mapping[str, Mapping[str, Any] | str]) -> Html:
         if cohort in there:
             cells = {COUNTED[key]: f"{there[cohort].get(key, 0):,}" for key in shown}
         else:
-            cells = {COUNTED[shown[0]] if shown else "listed": str(manifest)}
+            cells = {COUNTED[key]: "–" for key in shown} | {"listed": str(manifest)}
         published = [f"{one.number:,} {one.what} ({one.source})" for one in paper.COUNTS.get(cohort, ())]
         rows[COHORT_LABELS.get(cohort, cohort)] = {**cells, "published": "\n".join(published)}
     return tables.mapping(rows, "counts")
