@@ -5,15 +5,8 @@ import pytest
 import torch
 
 from merit.config import replace
-from merit.evaluate.linear_probe import (
-    AS_PUBLISHED,
-    STANDARDISED,
-    VARIANTS,
-    epoch_order,
-    initial_head,
-    standardisation,
-    train,
-)
+from merit.evaluate.heads import AS_PUBLISHED, STANDARDISED, VARIANTS, epoch_order, initial_head, standardisation
+from merit.evaluate.linear_probe import train
 from merit.evaluate.probe_bench import train_alone
 from merit.evaluate.settings import ProbeConfig
 from merit.evaluate.splits import OFFICIAL_SPLIT, make_splits
@@ -129,6 +122,21 @@ def test_chosen_epoch_is_the_first_of_the_best(problem: tuple) -> None:
     for epochs, f, v in ((2, 0, 0), (3, 0, 1), (1, 1, 1)):
         reference = train(features, labels, splits, replace(CONFIG, epochs=epochs))
         np.testing.assert_array_equal(heads.weight[f, v], reference.weight[f, v])
+
+
+def test_threads_change_no_bit_and_are_given_back(problem: tuple) -> None:
+    features, labels, folds = problem
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            found.append(train(features, labels, make_splits(folds), CONFIG).weight)
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
 
 
 @pytest.mark.gpu
