@@ -22,7 +22,7 @@ class MeritEncoder:
     def __init__(self, model: Merit, name: str, device: str = "cpu") -> None:
         self.model, self.name, self.device = model.eval().requires_grad_(False).to(device), name, device
         encoder = model.config.encoder
-        self.fs_hz, self.n_samples = 100.0, encoder.n_samples
+        self.fs_hz, self.n_samples = encoder.fs_hz, encoder.n_samples
         self.input_spec = InputSpec(
             fs_hz=self.fs_hz, duration_s=self.n_samples / self.fs_hz, leads=LEADS, scaling=model.config.scaling
         )

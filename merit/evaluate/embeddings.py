@@ -19,7 +19,7 @@ from merit.data.store import Store
 def embed_store(encoder: Encoder, store: Store, batch: int = 256, progress: bool = True) -> np.ndarray:
     """float32 [N, D], a row per record of the store, streamed in batches. Refuses what is not finite, by record."""
     rows: list[np.ndarray] = []
-    n, fs_hz = len(store.records), store.manifest["fs_hz"]
+    n, fs_hz = len(store.records), store.fs_hz
     for start in tqdm(range(0, n, batch), desc=f"embedding by {encoder.name}", disable=not progress, mininterval=1.0):
         signal_mv = store.signal_uv[start : start + batch].astype(np.float32) / 1000
         rows.append(check(encoder.embed(signal_mv, fs_hz), len(signal_mv), encoder.name, start, store))

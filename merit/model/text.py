@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import string
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,10 +64,10 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
 
 
 def make_tokenizer(texts: Sequence[str], config: TextConfig):
-    """A lower-casing WordPiece: every character, then the commonest whole words of `texts`, ties in alphabetical order.
+    """A lower-casing WordPiece: every character, then the commonest words of `texts`, ties in alphabetical order.
 
-    The tokenizers library's own trainer gives another vocabulary at every run (huggingface/tokenizers#1794). Reports use
-    few enough words for whole ones, and what is rarer falls back to characters.
+    The tokenizers library's own trainer gives another vocabulary at every run (huggingface/tokenizers#1794). Reports
+    use few enough words for whole ones, and what is rarer falls back to characters.
     """
     from tokenizers import BertWordPieceTokenizer, normalizers, pre_tokenizers
     from transformers import BertTokenizerFast
@@ -75,7 +76,7 @@ def make_tokenizer(texts: Sequence[str], config: TextConfig):
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(word for word, _ in split.pre_tokenize_str(normalise.normalize_str(text)))
-    characters = sorted({c for word in counts for c in word})
+    characters = sorted({c for word in counts for c in word} | set(string.ascii_lowercase + string.digits))
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
     words = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if len(word) > 1]
     pieces += words[: max(0, config.vocabulary - len(pieces))]
