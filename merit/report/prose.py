@@ -1,6 +1,7 @@
 """What a notebook shows besides figures: HTML, sentences with computed numbers, and the line that says where from.
 
-Plain objects that Jupyter displays by their `_repr_*_` methods, so that nothing is imported for them.
+Plain objects that Jupyter displays by their `_repr_*_` methods, so that nothing is imported for them. Their `__repr__`
+holds no address: the same numbers give the same notebook.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ class Html:
     def __add__(self, other: Html) -> Html:
         return Html(self.text + other.text)
 
+    def __repr__(self) -> str:
+        return "<HTML>"
+
     def _repr_html_(self) -> str:
         return self.text
 
@@ -35,6 +39,9 @@ class Sentence:
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
 
     def _repr_markdown_(self) -> str:
         return self.text
