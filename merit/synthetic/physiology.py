@@ -16,6 +16,9 @@ from merit.synthetic.leads import patient_field, smooth_chest
 EDGE = 2.2
 """A wave begins and ends this many of its widths from its peak, where it has fallen to 9 % of it."""
 
+NOTHING_NEAR = np.zeros(6)
+NOTHING_NEAR.flags.writeable = False
+
 
 @dataclass(slots=True)
 class Wave:
@@ -26,8 +29,8 @@ class Wave:
     fall_ms: float
     vector: np.ndarray
     """[3], mV."""
-    near: np.ndarray | float = 0.0
-    """[6], mV in V1..V6 beyond the vector's projection."""
+    near: np.ndarray = field(default_factory=lambda: NOTHING_NEAR)
+    """[6], mV in V1..V6 beyond the vector's projection; replaced, never changed in place."""
 
     @property
     def size(self) -> float:
@@ -111,6 +114,8 @@ class Template:
     """[K]: 1 for waves that move with QT, else 0."""
     begin_s: float
     end_s: float
+    n_qrs: int = 0
+    """The first so many waves are those of QRS."""
 
 
 def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float, nondipolar: float) -> Heart:
@@ -156,12 +161,10 @@ def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float
 
 
 def _pack(heart: Heart, waves: list[Wave], at_ms: list[float], follows_qt: list[float]) -> Template:
-    vectors = np.stack([w.vector for w in waves])
+    vectors = np.array([w.vector for w in waves])
     amplitude = heart.field @ vectors.T
-    size = np.sqrt((vectors**2).sum(1))
-    near = np.stack([np.broadcast_to(w.near, 6) for w in waves]) + heart.nondipolar * (
-        size[:, None] * heart.texture[: len(waves)]
-    )
+    size = np.sqrt((vectors**2).sum(1, keepdims=True))
+    near = np.array([w.near for w in waves]) + heart.nondipolar * size * heart.texture[: len(waves)]
     amplitude[2:] += near.T
     at, rise, fall = (np.array(v) / 1000 for v in (at_ms, [w.rise_ms for w in waves], [w.fall_ms for w in waves]))
     return Template(
@@ -176,16 +179,17 @@ def pack_atrial(heart: Heart, name: str) -> Template:
     return _pack(heart, waves, [w.at_ms for w in waves], [0.0] * len(waves))
 
 
-def pack_ventricular(heart: Heart, name: str, rr_s: float, part: str = "all") -> Template:
-    """The template of a ventricular complex at an RR of `rr_s`, time zero at R. part: all, qrs or repolarisation."""
+def pack_ventricular(heart: Heart, name: str, rr_s: float) -> Template:
+    """The template of a ventricular complex at an RR of `rr_s`, time zero at R."""
     one = heart.complexes[name]
     onset, j = one.onset_ms(), one.j_ms()
     t_end = onset + float(heart.qt_ms(rr_s)) + one.extra_qt_ms
-    rows = [(w, w.at_ms, 0.0) for w in one.qrs.values()] if part != "repolarisation" else []
-    if part != "qrs":
-        rows += [(w, j + w.at_ms, 0.0) for w in one.st.values()]
-        rows += [(w, t_end + w.at_ms, 1.0) for w in one.t.values()]
-    return _pack(heart, *map(list, zip(*rows)))
+    rows = [(w, w.at_ms, 0.0) for w in one.qrs.values()]
+    rows += [(w, j + w.at_ms, 0.0) for w in one.st.values()]
+    rows += [(w, t_end + w.at_ms, 1.0) for w in one.t.values()]
+    template = _pack(heart, *map(list, zip(*rows)))
+    template.n_qrs = len(one.qrs)
+    return template
 
 
 def add_beats(

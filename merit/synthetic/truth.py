@@ -17,14 +17,16 @@ from merit.synthetic.leads import EIGHT_TO_TWELVE
 from merit.synthetic.physiology import Template, pack_atrial, pack_ventricular
 from merit.synthetic.rhythm import Events
 
+GRID_S = np.arange(-0.15, 0.75, 0.002, dtype=np.float32)
+"""Times from R at which a beat is measured."""
 CONDUCTED_BASES = frozenset({"sinus", "wandering", "atrial"})
 
 
-def evaluate(template: Template, t_s: np.ndarray) -> np.ndarray:
-    """The template in eight leads at times [T] (seconds): [L, T] mV."""
+def gaussians(template: Template, t_s: np.ndarray) -> np.ndarray:
+    """The template's waves at unit amplitude at times [T] (seconds): [K, T]."""
     distance = t_s - template.at_s[:, None]
     width = np.where(distance < 0, template.rise_s[:, None], template.fall_s[:, None])
-    return template.amplitude @ np.exp(-0.5 * (distance / width) ** 2)
+    return np.exp(-0.5 * (distance / width) ** 2)
 
 
 def extent(signal: np.ndarray, t_s: np.ndarray, share: float) -> tuple[float, float]:
@@ -40,24 +42,26 @@ def measure(case: Case, events: Events, duration_s: float) -> dict[str, float]:
     heart = case.heart
     name = Counter(name for _, name in events.ventricular).most_common(1)[0][0]
     rr = 60 / values["heart_rate_bpm"]
-    t = np.arange(-0.15, 0.75, 0.001)
-    qrs = evaluate(pack_ventricular(heart, name, rr, "qrs"), t)
-    whole = evaluate(pack_ventricular(heart, name, rr), t)
-    wave = evaluate(pack_ventricular(heart, name, rr, "repolarisation"), t)
+    t = GRID_S
+    template = pack_ventricular(heart, name, rr)
+    waves, n_qrs = gaussians(template, t), template.n_qrs
+    qrs = template.amplitude[:, :n_qrs] @ waves[:n_qrs]
+    late = template.amplitude[:, n_qrs:] @ waves[n_qrs:]
     begin, end = extent(qrs, t, 0.05)
     t_end = (heart.complexes[name].onset_ms() + float(heart.qt_ms(rr)) + heart.complexes[name].extra_qt_ms) / 1000
     values |= {"qrs_ms": 1000 * (end - begin), "qt_ms": 1000 * (t_end - begin), "pr_ms": np.nan, "p_ms": np.nan}
     if case.plan.base in CONDUCTED_BASES and any(kind == "P" for _, kind in events.atrial):
-        p_begin, p_end = extent(evaluate(pack_atrial(heart, "P"), t), t, 0.10)
+        atrial = pack_atrial(heart, "P")
+        p_begin, p_end = extent(atrial.amplitude @ gaussians(atrial, t), t, 0.10)
         values["p_ms"] = 1000 * (p_end - p_begin)
         to_r_ms = heart.p_extent_ms("P")[0] + heart.pr_ms - heart.complexes["N"].onset_ms()
         values["pr_ms"] = to_r_ms + 1000 * (begin - p_begin)
-    twelve, wave = EIGHT_TO_TWELVE @ whole, EIGHT_TO_TWELVE @ wave
+    twelve, late = EIGHT_TO_TWELVE @ (qrs + late), EIGHT_TO_TWELVE @ late
     inside, after = (t >= begin) & (t <= end), (t > end + 0.06) & (t < t_end)
     area = (EIGHT_TO_TWELVE @ qrs).sum(1)
     values["axis_deg"] = float(np.degrees(np.arctan2(area[5] * 2 / np.sqrt(3), area[0])))
     st = twelve[:, np.argmin(np.abs(t - end - 0.06))]
-    late = wave[:, after]
+    late = late[:, after]
     peak = late[np.arange(12), np.abs(late).argmax(1)]
     for k, lead in enumerate(LEADS):
         values[f"r_mv_{lead}"] = max(float(twelve[k, inside].max()), 0.0)
