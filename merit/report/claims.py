@@ -49,6 +49,8 @@ def order(results: Sequence[Result], variant: str, metric: str = "auroc") -> str
 def unscored(results: Sequence[Result]) -> str:
     """The tasks without scores, each with its reason, once; or that there is none."""
     reasons = {one["values"]["task"]: one["values"]["reason"] for one in results if "reason" in one["values"]}
+    if not reasons:
+        return "Every task was scored."
     return "\n".join(
         f"- {task_label(task)}: not scored, {reason.removeprefix(f'{task}: ')}" for task, reason in reasons.items()
     )

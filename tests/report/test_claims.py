@@ -25,6 +25,7 @@ def test_gap_without_both_says_so(results):
 def test_order_and_unscored(results):
     assert claims.order(results, "as_published") == "Highest mean: MERIT on PTB-XL superclass."
     assert claims.unscored(results) == "- PTB-XL form: not scored, no recordings under <b>"
+    assert claims.unscored(results[:2]) == "Every task was scored."
 
 
 def test_masked_error_takes_the_last_validation_and_compares_with_the_linear_map():
