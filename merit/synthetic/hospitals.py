@@ -28,7 +28,7 @@ from merit.synthetic.cases import cardiac_signal, make_case
 from merit.synthetic.labels import sample_findings
 from merit.synthetic.leads import twelve_leads
 from merit.synthetic.orders import Made, Order
-from merit.synthetic.recorder import SITES, electrode_noise
+from merit.synthetic.recorder import SITES, electrode_noise, noise_share
 from merit.synthetic.reports import named_findings, write_report
 from merit.synthetic.site_trees import LAYOUTS
 from merit.synthetic.truth import measure
@@ -135,11 +135,12 @@ def render(order: Order, omission: float = 0.3) -> tuple[Made, np.ndarray, int]:
     guard_s = 0.1325 / 150 if order.also_500_hz else site.guard_s
     case = make_case(order.findings, site, order.age, order.female, order.patient_seed, order.record_seed)
     eight, events = cardiac_signal(case, fs_hz, n_samples, guard_s)
-    truth = measure(case, events, order.duration_s)
     rng = np.random.default_rng([order.record_seed, 1])
+    noise = electrode_noise(site, fs_hz, n_samples, guard_s, rng)
+    truth = measure(case, events, order.duration_s) | {"noise_share": noise_share(eight, noise, fs_hz)}
     named = named_findings(order.findings, omission, rng)
     made = Made(order=order, truth=truth, named=named, report=write_report(named, truth, rng))
-    return made, twelve_leads(eight + electrode_noise(site, fs_hz, n_samples, guard_s, rng)), fs_hz
+    return made, twelve_leads(eight + noise), fs_hz
 
 
 def _write_truth(path: Path, made: list[Made]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,10 +35,21 @@ def vocabulary() -> pd.DataFrame:
     return table
 
 
+@cache
+def column(name: str) -> dict[str, Any]:
+    """A column of the vocabulary by finding; a dict is looked up much faster than a table."""
+    return dict(vocabulary()[name])
+
+
 def published(site: str, findings: frozenset[str]) -> list[str]:
     """The labels that a site publishes for these findings, in the order of the vocabulary."""
-    column = vocabulary()["ptb-xl" if site == "mimic-iv-ecg" else site]
-    return [label for code, label in column.items() if code in findings and label]
+    return [label for code, label in _names("ptb-xl" if site == "mimic-iv-ecg" else site) if code in findings]
+
+
+@cache
+def _names(data_set: str) -> tuple[tuple[str, str], ...]:
+    """(finding, published label) of the findings that a site publishes."""
+    return tuple((code, label) for code, label in column(data_set).items() if label)
 
 
 def targets(site: str, n: int, floor: int) -> dict[str, int]:
@@ -68,7 +80,7 @@ class _Draft:
 
     def give(self, row: int, code: str) -> None:
         self.findings[row].add(code)
-        self.slots[row] |= vocabulary()["slots"][code]
+        self.slots[row] |= column("slots")[code]
 
 
 def sample_findings(site: str, n: int, floor: int, rng: np.random.Generator) -> list[frozenset[str]]:
@@ -76,10 +88,10 @@ def sample_findings(site: str, n: int, floor: int, rng: np.random.Generator) -> 
 
     One or two are added to what was asked for, so that a class keeps its floor if one recording is lost in reading.
     """
-    table = vocabulary()
+    slots = column("slots")
     counts = targets(site, n, floor + 2 if floor else 0)
     draft = _Draft([set() for _ in range(n)], [set() for _ in range(n)])
-    rhythms = [code for code in counts if "rhythm" in table["slots"][code]]
+    rhythms = [code for code in counts if "rhythm" in slots[code]]
     rows = rng.permutation(n)
     for code in rhythms:
         take, rows = rows[: counts[code]], rows[counts[code] :]
@@ -90,7 +102,7 @@ def sample_findings(site: str, n: int, floor: int, rng: np.random.Generator) -> 
     others = [code for code in counts if code not in rhythms and code != "NORM"]
     if "NORM" in counts:
         _choose(draft, "NORM", counts["NORM"], rng)
-    for code in sorted(others, key=lambda c: (-len(table["slots"][c]), counts[c])):
+    for code in sorted(others, key=lambda c: (-len(slots[c]), counts[c])):
         _choose(draft, code, counts[code], rng)
     if site == "cpsc2018":
         _label_the_unlabelled(draft, site)
@@ -99,8 +111,7 @@ def sample_findings(site: str, n: int, floor: int, rng: np.random.Generator) -> 
 
 def _choose(draft: _Draft, code: str, count: int, rng: np.random.Generator) -> None:
     """Give a finding to `count` recordings where it fits, sooner where it is liked and where there are few."""
-    table = vocabulary()
-    slots, likes = table["slots"][code], table["likes"]
+    slots, likes = column("slots")[code], column("likes")
     weight = np.zeros(len(draft.findings))
     for row, (found, taken) in enumerate(zip(draft.findings, draft.slots)):
         if code == "NORM":
@@ -119,7 +130,7 @@ def _choose(draft: _Draft, code: str, count: int, rng: np.random.Generator) -> N
 
 def _label_the_unlabelled(draft: _Draft, site: str) -> None:
     """CPSC2018 has no recording without a class: the rest become normal, or get the commonest class that fits."""
-    slots = vocabulary()["slots"]
+    slots = column("slots")
     for row, found in enumerate(draft.findings):
         if published(site, frozenset(found)):
             continue

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from merit.data import taxonomy
-from merit.synthetic.labels import published, vocabulary
+from merit.synthetic.labels import column, published
 from merit.synthetic.orders import Made
 
 AXES = ((-30, 30, "LAD"), (30, 90, "MID"), (90, 120, "RAD"), (120, 180, "ARAD"), (-90, -30, "ALAD"), (-181, -90, "AXR"))
@@ -38,18 +39,18 @@ def row(made: Made, patient_id: str, path_100: str, path_500: str) -> dict[str, 
 
 def scp_codes(findings: frozenset[str], rng: np.random.Generator) -> dict[str, float]:
     """Statement -> likelihood: as in the real table, rhythm and form carry 0, diagnoses mostly 100."""
-    kinds = vocabulary()["kind"]
-    names = vocabulary()["ptb-xl"]
-    codes = [code for code in kinds.index if code in findings and names[code]]
+    kinds, names = column("kind"), column("ptb-xl")
+    codes = [code for code in kinds if code in findings and names[code]]
     return {
         names[code]: float(rng.choice(LIKELIHOODS, p=ODDS)) if kinds[code] == "diagnosis" else 0.0 for code in codes
     }
 
 
-def infarcts() -> set[str]:
+@cache
+def infarcts() -> frozenset[str]:
     """Statements of the superclass MI."""
     table = taxonomy.statements()
-    return set(table.loc[table["superclass"] == "MI", "code"])
+    return frozenset(table.loc[table["superclass"] == "MI", "code"])
 
 
 def statements() -> pd.DataFrame:

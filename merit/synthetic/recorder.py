@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
-from merit.synthetic.leads import ELECTRODES_TO_LEADS
+from merit.synthetic.leads import EIGHT_TO_TWELVE, ELECTRODES_TO_LEADS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +78,17 @@ def electrode_noise(site: Site, fs_hz: int, n_samples: int, guard_s: float, rng:
         spectrum[:, k] += hum.astype(np.complex64)
     noise = scipy.fft.irfft(spectrum, n_samples, axis=1) * np.float32(n_samples / 2 / 1000)
     return (ELECTRODES_TO_LEADS @ noise[:, :wanted]).astype(np.float32)
+
+
+def noise_share(eight_mv: np.ndarray, noise_mv: np.ndarray, fs_hz: int) -> float:
+    """Share of the variance of the twelve leads at 100 Hz, z-scored together, that is noise of the electrodes.
+
+    Both [L, T]. Baseline wander counts as noise although it can partly be foreseen, so this is the floor of an error
+    that knows nothing but the heart.
+    """
+    step = fs_hz // 100
+    length = noise_mv.shape[1] // step * step
+    noise, both = (
+        EIGHT_TO_TWELVE @ x[:, :length].reshape(8, -1, step).mean(2) for x in (noise_mv, eight_mv + noise_mv)
+    )
+    return float((noise**2).mean() / both.var())

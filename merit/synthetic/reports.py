@@ -8,7 +8,7 @@ from importlib import resources
 
 import numpy as np
 
-from merit.synthetic.labels import vocabulary
+from merit.synthetic.labels import column
 
 LEFT_OUT_WEIGHT = {"rhythm": 0.35, "diagnosis": 0.9, "form": 1.5}
 """How readily a statement is left out, by its kind: rhythm seldom, descriptions of shape often."""
@@ -29,9 +29,9 @@ def named_findings(findings: frozenset[str], omission: float, rng: np.random.Gen
 
     The last one left is always named, so that a recording with one finding keeps it.
     """
-    table = vocabulary()["kind"]
-    codes = [code for code in table.index if code in findings]
-    weight = np.array([LEFT_OUT_WEIGHT[table[code]] for code in codes])
+    kinds = column("kind")
+    codes = [code for code in kinds if code in findings]
+    weight = np.array([LEFT_OUT_WEIGHT[kinds[code]] for code in codes])
     lost = rng.random(len(codes)) < np.clip(omission * weight * 1.25, 0, 1)
     if lost.all():
         lost[int(np.argmin(weight))] = False

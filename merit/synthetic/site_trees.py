@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -162,7 +163,7 @@ class CpscLayout:
         return published("cpsc2018", order.findings)[:3]
 
     def record(self, root: Path, made: Made, signal_mv: np.ndarray, fs_hz: int) -> None:
-        order, words = made.order, taxonomy.cpsc2018_classes().set_index("label")["word"]
+        order, words = made.order, _cpsc_column("word")
         comments = (
             f"#Age: {order.age:.0f}", f"#Sex: {'Female' if order.female else 'Male'}",
             "#Dx: " + ",".join(words[label] for label in self.labels(order)),
@@ -172,7 +173,7 @@ class CpscLayout:
                form="16+24", gain="1000", comments=comments)  # fmt: skip
 
     def tables(self, root: Path, made: list[Made]) -> None:
-        numbers = taxonomy.cpsc2018_classes().set_index("label")["number"]
+        numbers = _cpsc_column("number")
         columns = ("First_label", "Second_label", "Third_label")
         rows = [
             {"Recording": self.record_id(m.order), **dict.fromkeys(columns, "")}
@@ -201,7 +202,7 @@ class CsnLayout:
             (root / folder).mkdir(parents=True)
 
     def record(self, root: Path, made: Made, signal_mv: np.ndarray, fs_hz: int) -> None:
-        order, codes = made.order, taxonomy.csn_conditions().set_index("label")["snomed"]
+        order, codes = made.order, _csn_codes()
         comments = (
             f"#Age: {order.age:.0f}", f"#Sex: {'Female' if order.female else 'Male'}",
             "#Dx: " + ",".join(codes[label] for label in published("csn", order.findings)),
@@ -215,6 +216,18 @@ class CsnLayout:
         table = table.rename(columns={"label": "AcronymName", "description": "FullName", "snomed": "Snomed_CT"})
         columns = ["AcronymName", "FullName", "Snomed_CT"]
         table[columns].to_csv(root / "ConditionNames_SNOMED-CT.csv", index=False, encoding="utf-8-sig")
+
+
+@cache
+def _cpsc_column(column: str) -> dict[str, str]:
+    """A column of the table of CPSC2018's classes by label."""
+    return dict(taxonomy.cpsc2018_classes().set_index("label")[column])
+
+
+@cache
+def _csn_codes() -> dict[str, str]:
+    """SNOMED code by acronym."""
+    return dict(taxonomy.csn_conditions().set_index("label")["snomed"])
 
 
 LAYOUTS: dict[str, Layout] = {

@@ -100,6 +100,8 @@ def test_truth_is_complete(roots):
     wanted = {"heart_rate_bpm", "rr_sd_ms", "rr_rmssd_ms", "pr_ms", "qrs_ms", "qt_ms", "axis_deg"}
     wanted |= {f"{wave}_mv_{lead}" for wave in ("r", "s", "t", "st") for lead in LEADS}
     assert wanted <= set(truth.columns)
+    assert truth["noise_share"].between(0, 0.9).all()
+    assert 0.005 < truth["noise_share"].median() < 0.2
     assert np.isfinite(truth[sorted(wanted - {"pr_ms"})].to_numpy()).all()
 
 
