@@ -52,7 +52,7 @@ def write_report(named: list[str], truth: dict[str, float], rng: np.random.Gener
         statements[0] = "Atrial fibrillation with rapid ventricular response"
     if "NORM" in named:
         statements.append(_phrase("NORM", rng))
-    elif rng.random() < 0.55:
+    elif rng.random() < (0.8 if len(statements) == 1 else 0.5):
         statements.append("Borderline ECG" if len(named) < 3 and rng.random() < 0.3 else "Abnormal ECG")
     return statements[:MAX_STATEMENTS]
 

@@ -41,7 +41,7 @@ def arrhythmia(case: Case, s: float) -> None:
 def fibrillation(case: Case, s: float) -> None:
     case.plan.base, case.plan.rate_bpm = "fibrillation", case.vary(92, 24, 48, 165)
     case.plan.scatter = case.vary(0.21, 0.04, 0.12, 0.32)
-    size_mv = float(np.clip(0.05 * np.exp(case.rng.normal(0, 0.55)), 0.012, 0.16))
+    size_mv = float(np.clip(0.05 * np.exp(case.rng.normal(0, 0.55)), 0.012, 0.12))
     case.heart.atrial = {"fibrillation_mv": size_mv, "hz": case.vary(6.4, 0.8, 4.6, 8.5)}
 
 
