@@ -5,6 +5,7 @@ Nothing heavy is imported before something has to run, so that a second `make bo
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -61,8 +62,9 @@ def run_notebooks(root: Path, executed: Path, common: dict, say=print) -> list[s
     allowed, ran, keys = record.budget(common["profile"], root), [], []
     for name in names:
         source = root / "book" / f"{name}.ipynb"
+        code = _code(source)
         given = {key: value for key, value in common.items() if key in declarations.declared(source)}
-        key = runs.digest([_code(source), given, surroundings, keys if name == LAST else None])
+        key = runs.digest([code, _source(code), given, surroundings, keys if name == LAST else None])
         if record.of_notebook(executed / f"{name}.ipynb").get("key") != key:
             from merit.publish.execute import execute
 
@@ -119,23 +121,30 @@ def _code(notebook: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
+def _source(code: list[str]) -> dict[str, str]:
+    """Module -> digest of its code, for all of this package that a notebook's cells import, at whatever depth.
+
+    Settings and profiles too, which results take as parameters but a notebook reaches only by name.
+    """
+    named = [f"merit.{name}" for name in ("config", "profiles", "runs")]
+    found = {name: runs.parsed(runs.module_file(name))[0] for name in named}
+    for node in ast.walk(ast.parse("\n".join(code))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "merit":
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found |= runs.source_closure(name for name in names if runs.module_file(name))
+    return found
+
+
 def _surroundings(root: Path, data: str | None) -> str:
-    """What all notebooks depend on: the package as code, the versions, the committed reference numbers, the data."""
-    package = Path(__file__).resolve().parents[1]
-    sources = [
-        path
-        for path in sorted(package.rglob("*.py"))
-        if path.relative_to(package).parts[0] not in ("publish", "cli.py")
-    ]
-    code = [(str(path.relative_to(package)), runs.parsed(path)[0]) for path in sources]
+    """What all notebooks depend on besides code: versions, the package's tables, committed references, the data."""
     files = [
         path
-        for folder in (package, root / "book" / "reference")
+        for folder in (runs.PACKAGE_ROOT, root / "book" / "reference")
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".csv", ".json", ".txt")
     ]
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
-    return runs.digest([code, tables, (root / "requirements.txt").read_text(), sys.version, _data_fingerprint(data)])
+    return runs.digest([tables, (root / "requirements.txt").read_text(), sys.version, _data_fingerprint(data)])
 
 
 def _data_fingerprint(data: str | None) -> dict[str, str]:

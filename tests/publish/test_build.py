@@ -68,6 +68,13 @@ def test_code_and_surroundings_run_again_and_prose_does_not(root):
     assert ran(root) == ["n", "provenance"]
 
 
+def test_what_a_notebook_imports_runs_it_again_and_other_modules_do_not():
+    sources = build._source(["from merit.report import paper"])
+    assert {"merit.report.paper", "merit.config", "merit.profiles"} <= set(sources)
+    assert not {"merit.report.tables", "merit.publish.build"} & set(sources)
+    assert "merit.report.prose" in build._source(["from merit.report.tables import render"])
+
+
 def test_only_declared_parameters_are_given(root):
     ran(root)
     record = json.loads((root / "artifacts" / "demo" / "n.ipynb").read_text())["metadata"]["merit"]
