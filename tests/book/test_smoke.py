@@ -15,8 +15,10 @@ FETCHED = re.compile(r"""(?:<script[^>]*src|<link[^>]*href|<img[^>]*src)=["']htt
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory) -> Path:
+def page(request, tmp_path_factory) -> Path:
     """The first page of a book built from nothing, in a folder of its own."""
+    if "slow" not in request.config.getoption("-m"):
+        pytest.skip("takes a minute; run with -m slow")
     root = tmp_path_factory.mktemp("book")
     for name in ("_config.yml", "_toc.yml", "requirements.txt"):
         shutil.copyfile(ROOT / name, root / name)
