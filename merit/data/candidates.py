@@ -26,8 +26,8 @@ def find_candidates(cohort: Cohort, limit: int | None) -> Candidates:
     """At most `limit` rows with a waveform, the first ones. Looks at file names only."""
     refs = cohort.refs()
     ruled_out, present, absent = [], [], []
-    for position, ref in enumerate(refs.itertuples(index=False)):
-        where = ruled_out if ref.problem else present if cohort.has_waveform(ref) else absent
+    for position, (problem, found) in enumerate(zip(refs["problem"].tolist(), cohort.present())):
+        where = ruled_out if problem else present if found else absent
         where.append(position)
     kept = present if limit is None else present[:limit]
     return Candidates(refs, sorted(ruled_out + kept), absent, len(present) - len(kept))

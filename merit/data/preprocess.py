@@ -20,7 +20,7 @@ MAX_MICROVOLTS = 32767
 """Largest magnitude that a store holds; -32768 stays free, as WFDB uses it for invalid samples."""
 
 MAX_DENOMINATOR = 10_000
-"""Bound on the terms of the resampling ratio: rates with four decimals are met exactly."""
+"""Bound on the terms of the resampling ratio: whole rates are met exactly, others to about one part in 10^8."""
 
 
 def repair_gaps(signal: np.ndarray, max_fraction: float = MAX_GAP_FRACTION) -> tuple[np.ndarray, int]:

@@ -58,6 +58,8 @@ class Cohort:
     """Metadata files, relative to the root; their content enters the fingerprint."""
     waveform_folders: tuple[str, ...] = ()
     """Folders below the root that hold waveforms; the fingerprint looks at their dates and sizes."""
+    path_columns: tuple[str, ...] = ("path",)
+    """Columns of `refs()` that name files of a recording."""
     patient_ids_published = True
     official_folds = False
 
@@ -113,11 +115,17 @@ class Cohort:
         """Whether any file of this recording is there, readable or not. Looks at names only."""
         return not ref.problem and any(path in self._listed for path in self._paths(ref))
 
+    def present(self) -> list[bool]:
+        """`has_waveform` of every row of `refs()`."""
+        refs = self.refs()
+        paths = zip(*(refs[column].tolist() for column in self.path_columns))
+        listed = self._listed
+        return [not bad and any(p in listed for p in names) for bad, names in zip(refs["problem"].tolist(), paths)]
+
     def census(self, max_files: int) -> Census:
         """How many rows and waveforms there are; of a large tree no more than `max_files` files are looked at."""
-        refs = self.refs()
-        present = sum(self.has_waveform(ref) for ref in refs.itertuples(index=False))
-        return Census(len(refs), present, counted_all=True)
+        present = self.present()
+        return Census(len(present), sum(present), counted_all=True)
 
     def _bounded_census(self, rows: int | None, max_files: int) -> Census:
         """A census that walks at most `max_files` waveform files; `rows` is None where each waveform is its row."""
@@ -128,8 +136,7 @@ class Cohort:
     def strays(self) -> list[str]:
         """Waveforms (relative, without extension) that no row of the metadata names."""
         refs = self.refs()
-        known = {path for ref in refs.itertuples(index=False) for path in self._paths(ref)}
-        return sorted(self._listed - known)
+        return sorted(self._listed.difference(*(refs[column].tolist() for column in self.path_columns)))
 
     def waveforms(self) -> Iterator[str]:
         """Every waveform below the waveform folders, relative and without extension; one twice if in two files."""
@@ -156,7 +163,7 @@ class Cohort:
         return frozenset(self.waveforms())
 
     def _paths(self, ref: Any) -> tuple[str, ...]:
-        return (ref.path,)
+        return tuple(getattr(ref, column) for column in self.path_columns)
 
     def _waveform(self, ref: Any, fs_hz: float | None) -> tuple[Waveform, Any, Any]:
         """Waveform, age and sex; by default a WFDB record and what the row says."""

@@ -29,6 +29,7 @@ class PtbXl(Cohort):
     published_recordings = 21_799
     table_names = (TABLE,)
     waveform_folders = ("records100", "records500")
+    path_columns = ("path", "path_500")
     official_folds = True
 
     def _load(self) -> Metadata:
@@ -50,16 +51,13 @@ class PtbXl(Cohort):
                     problem
                     or _problem(row.patient_id, row.strat_fold, fold)
                     or (row.filename_hr and name_problem(row.filename_hr))
-                    for row, fold, (_, problem) in zip(table.itertuples(), folds, parsed)
+                    for row, fold, (_, problem) in zip(table.itertuples(index=False), folds, parsed)
                 ],
             }
         )
         known = set(taxonomy.statements()["code"])
         unknown = Counter(code for codes in refs["labels"] for code in codes if code not in known)
         return Metadata(refs, bad, {"unknown_codes": dict(sorted(unknown.items()))})
-
-    def _paths(self, ref: Any) -> tuple[str, ...]:
-        return ref.path, ref.path_500
 
     def readable_path(self, ref: Any, fs_hz: float | None = None) -> str:
         """The 100 Hz file if at most that is wanted, else the 500 Hz file; the other where the choice is not there."""
