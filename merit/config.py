@@ -179,6 +179,43 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """A linear head on a frozen encoder (App. A.2.2): what the paper states, and what it leaves open."""
+
+    learning_rate: float = 1e-3
+    """AdamW's step size, fixed (App. A.2.2)."""
+    weight_decay: float = 0.01
+    """Decoupled decay of weights and bias; the paper gives none, so torch's default."""
+    batch_size: int = 64
+    """Recordings a step (App. A.2.2)."""
+    epochs: int = 100
+    """Passes over the training folds (App. A.2.2)."""
+    folds: int = 10
+    """Folds of the cross-validation; each is the test fold once (App. A.2.2)."""
+    min_positives: int = 2
+    """A class is scored only with this many positives, and negatives, in train, validation and test."""
+    n_resamples: int = 500
+    """Resamples of the patients for the 95 % intervals of the pooled values."""
+    seed: int = 0
+    """Seed of initial weights, shuffles and resamples."""
+    select: str = "last"
+    """Epoch that is scored: the last, or the one with the best macro AUROC on the validation fold."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "min_positives", "n_resamples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"ProbeConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if self.folds < 3:
+            raise ValueError(f"ProbeConfig.folds must be at least 3 (train, validation, test), got {self.folds}")
+        if self.learning_rate <= 0 or self.weight_decay < 0:
+            raise ValueError(
+                f"ProbeConfig needs learning_rate > 0 and weight_decay >= 0, got {self.learning_rate} and "
+                f"{self.weight_decay}"
+            )
+        one_of("select", self.select, ("last", "best_validation"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """Everything that a profile fixes; `merit.profiles` holds the three."""
 
@@ -188,9 +225,7 @@ class Profile:
     text: TextConfig = field(default_factory=TextConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
-    probe_epochs: int = 100
-    """Epochs of linear probing (App. A.2.2: 100)."""
-    bootstrap_resamples: int = 500
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
     embed_batch: int = 256
 
 

@@ -11,6 +11,7 @@ from merit.config import (
     HospitalConfig,
     ModelConfig,
     PretrainConfig,
+    ProbeConfig,
     Profile,
     TextConfig,
     one_of,
@@ -33,8 +34,7 @@ def smoke() -> Profile:
             epochs=None, updates=30, batch=16, learning_rate=3e-3, validate_every=10, save_every=10,
             validation_share=0.1,
         ),
-        probe_epochs=5,
-        bootstrap_resamples=50,
+        probe=ProbeConfig(epochs=5, n_resamples=50),
     )  # fmt: skip
 
 

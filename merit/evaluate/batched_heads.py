@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from merit.config import ProbeConfig
 from merit.evaluate.heads import Heads, epoch_order, initial_head, scaling
-from merit.evaluate.settings import ProbeConfig
 from merit.evaluate.splits import Split
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8

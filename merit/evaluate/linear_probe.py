@@ -16,9 +16,9 @@ from itertools import repeat
 import numpy as np
 import torch
 
+from merit.config import ProbeConfig
 from merit.evaluate.batched_heads import BatchedHeads
 from merit.evaluate.heads import VARIANTS, Heads
-from merit.evaluate.settings import ProbeConfig
 from merit.evaluate.splits import Split
 
 MAX_THREADS = 4

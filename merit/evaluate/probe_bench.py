@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from merit.config import replace
+from merit.config import ProbeConfig, replace
 from merit.evaluate.heads import STANDARDISED, VARIANTS, epoch_order, initial_head, standardisation
 from merit.evaluate.linear_probe import train
 from merit.evaluate.probe_tables import probe
-from merit.evaluate.settings import ProbeConfig
 from merit.evaluate.splits import Split, make_splits
 from merit.evaluate.tasks import select
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from merit.config import ProbeConfig
 from merit.evaluate import bootstrap, linear_probe, metrics, thresholds
 from merit.evaluate.heads import VARIANTS, Heads
-from merit.evaluate.settings import ProbeConfig
 from merit.evaluate.splits import TEN_FOLDS, Split, make_splits, scored_classes
 from merit.evaluate.tasks import TaskData
 

@@ -13,29 +13,46 @@ from typing import Any
 import pandas as pd
 
 from merit import runs
-from merit.config import one_of, replace
+from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
-from merit.evaluate.settings import ProbeConfig
 from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS, NotEnoughData
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import ENCODER_NAMES, Training
 
 VARIANTS = ("as_published", "standardised")
+BOUND_RECORDINGS = 5000
+"""Recordings that the linear bounds are fitted on; more change the third digit."""
 
 
 class Workspace(Training):
     """From files to results in one direction (DESIGN section 3)."""
 
     def bounds(self) -> dict[str, Any]:
-        """What a linear map and the noise allow in masked reconstruction, on the pretraining store."""
-        from merit.evaluate.reconstruction import linear_and_noise_bounds
+        """What masked reconstruction is held against, as shares of the target's variance, on the pretraining store.
 
-        store = self.store(self.pretraining_cohort)
+        three_lead_error: a linear map from three whole leads; linear_bound: one from what the mask leaves visible
+        at an instant; noise_floor: the share that is noise of the electrodes, known for synthetic hospitals alone.
+        """
+        cohort, ratio = self.pretraining_cohort, self.profile.model.mask_ratio
         result = self._result(
-            "bounds", lambda: linear_and_noise_bounds(store.signal_uv), {}, {"store": store.identity},
-            ["merit.evaluate.reconstruction"],
+            "bounds", lambda: self._bound_values(cohort, ratio), {"mask_ratio": ratio},
+            {"store": self.store(cohort).identity}, ["merit.data.lead_geometry"],
         )  # fmt: skip
         return result["values"]
+
+    def _bound_values(self, cohort: str, mask_ratio: float) -> dict[str, Any]:
+        from merit.data.lead_geometry import hardness, lead_covariances, masked_bound
+
+        signal = self.store(cohort).signal_uv[:BOUND_RECORDINGS]
+        truth = self.sources[cohort] / "truth.parquet"
+        noise = float(pd.read_parquet(truth, columns=["noise_share"])["noise_share"].mean()) if truth.exists() else None
+        shares = hardness(signal)
+        return {
+            **shares,
+            "three_lead_error": shares["three_lead_bound"],
+            "linear_bound": masked_bound(lead_covariances(signal).mean(0), mask_ratio),
+            "noise_floor": noise,
+        }
 
     def linear_probe(
         self,
@@ -51,10 +68,7 @@ class Workspace(Training):
 
         A task without enough recordings gives a result whose values hold a reason in place of scores.
         """
-        config = replace(
-            ProbeConfig(epochs=self.profile.probe_epochs, n_resamples=self.profile.bootstrap_resamples),
-            **{k: v for k, v in settings.items() if v is not None},
-        )
+        config = replace(self.profile.probe, **{k: v for k, v in settings.items() if v is not None})
         for variant in variants:
             one_of("variant", variant, VARIANTS)
         results = []

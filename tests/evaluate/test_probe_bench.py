@@ -3,9 +3,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from merit.config import ProbeConfig
 from merit.evaluate import probe_bench
 from merit.evaluate.probe_bench import measure
-from merit.evaluate.settings import ProbeConfig
 
 
 def test_measure_times_each_task_in_both_ways(records: pd.DataFrame) -> None:

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.config import replace
+from merit.config import ProbeConfig, replace
 from merit.evaluate import linear_probe, metrics, thresholds
 from merit.evaluate.probe_tables import FOLD_METRICS, probe
-from merit.evaluate.settings import ProbeConfig
 from merit.evaluate.splits import OFFICIAL_SPLIT, make_splits
 from merit.evaluate.tasks import TaskData, select
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from merit.config import HospitalConfig
+from merit.data import lead_geometry
 from merit.synthetic import realism
 from merit.synthetic.hospitals import plan_site, render
 
@@ -30,7 +31,7 @@ def synthetic() -> tuple[list, np.ndarray]:
 
 
 def test_synthetic_recordings_are_as_hard_as_real_ones(reference, synthetic):
-    ours = realism.hardness(synthetic[1])
+    ours = lead_geometry.hardness(synthetic[1])
     for name, target in realism.TARGETS.items():
         assert abs(ours[name] - target) <= realism.TOLERANCE[name], (name, ours)
         assert abs(ours[name] - reference["hardness"][name]) <= realism.TOLERANCE[name], (name, ours)
@@ -69,7 +70,7 @@ def test_hardness_agrees_with_its_definition():
         weights, *_ = np.linalg.lstsq(everything[list(seen)].T, everything[hidden].T, rcond=None)
         left = everything[hidden].T - everything[list(seen)].T @ weights
         bounds.append((left**2).sum() / (everything[hidden] ** 2).sum())
-    ours = realism.hardness(signal)
+    ours = lead_geometry.hardness(signal)
     assert ours["own_three"] == pytest.approx(own, rel=1e-6)
     assert ours["three_lead_bound"] == pytest.approx(np.mean(bounds), rel=1e-3)
     assert ours["own_three"] > ours["common_three"]
@@ -78,17 +79,17 @@ def test_hardness_agrees_with_its_definition():
 def test_a_fixed_lead_field_would_be_trivial():
     rng = np.random.default_rng(1)
     signal = np.einsum("lk,nkt->nlt", rng.normal(size=(12, 3)), rng.normal(size=(5, 3, 200)))
-    ours = realism.hardness(signal)
+    ours = lead_geometry.hardness(signal)
     assert ours["own_three"] > 0.999  # z-scoring adds one common offset
     assert ours["common_three"] > 0.999
     assert ours["three_lead_bound"] < 0.03
 
 
 def test_masked_bound_in_closed_form():
-    assert realism.masked_bound(np.eye(4), 0.75) == pytest.approx(1, abs=1e-4)
+    assert lead_geometry.masked_bound(np.eye(4), 0.75) == pytest.approx(1, abs=1e-4)
     alike = np.ones((3, 3)) + 1e-9 * np.eye(3)
     # Three equal leads: a hidden one is lost only if the two others are hidden too.
-    assert realism.masked_bound(alike, 0.5) == pytest.approx(0.25, abs=1e-3)
+    assert lead_geometry.masked_bound(alike, 0.5) == pytest.approx(0.25, abs=1e-3)
 
 
 def test_intervals_of_a_delineated_lead():

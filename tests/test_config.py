@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from merit.evaluate.settings import ProbeConfig
+from merit.config import ProbeConfig
 
 
 def test_defaults_are_the_papers() -> None:
