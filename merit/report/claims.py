@@ -59,20 +59,21 @@ def unscored(results: Sequence[Result]) -> str:
 def masked_error(history: pd.DataFrame, bounds: Mapping[str, Any]) -> str:
     """The held-out masked error of each objective that has a decoder, beside what a linear map and noise allow.
 
-    history: as `Workspace.histories` gives it. bounds: three_lead_error and noise_floor, shares of the variance.
+    history: as `Workspace.histories` gives it. bounds: as `Workspace.bounds`; noise_floor None: not known.
     """
     errors = _final(history, "masked_mse")
     if errors.empty:
         return "No objective with a reconstruction term was trained."
     lines = listing(f"{look(name).label} {value:.3f}" for name, value in errors.items())
-    linear, floor = bounds["three_lead_error"], bounds["noise_floor"]
+    linear, floor = bounds["linear_bound"], bounds["noise_floor"]
     below = listing(look(name).label for name, value in errors.items() if value < linear)
-    beats = f"{below} go below it" if below else "none goes below it"
-    return (
+    text = (
         f"Held-out masked error, as a share of the target's variance: {lines}. Predicting the mean gives 1. One linear "
-        f"map from three whole leads to the others gives {linear:.3f}: {beats}. The recordings' own noise sets a floor "
-        f"of {floor:.3f}."
+        f"map from whatever is visible at the same instant gives {linear:.3f}: below it is {below or 'none'}. One from "
+        f"three whole leads would give {bounds['three_lead_error']:.3f}."
     )
+    known = f" The noise of the electrodes, which nothing predicts, is {floor:.3f}." if floor is not None else ""
+    return text + known
 
 
 def alignment(history: pd.DataFrame) -> str:

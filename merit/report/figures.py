@@ -34,7 +34,7 @@ def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) ->
     """A panel a term of the loss: training faint, validation with markers, one colour an objective.
 
     history: long, columns objective, seed, update, epoch, split ("train" or "validation"), term, value; several
-    seeds are averaged. bounds: lines in the panel of the masked error (keys three_lead_error, noise_floor).
+    seeds are averaged. bounds: lines in the panel of the masked error (as `Workspace.bounds` gives them).
     """
     terms = list(dict.fromkeys(history["term"]))
     figure, axes = _panels(len(terms))
@@ -63,7 +63,11 @@ def _curve(axis: Axes, objective: str, one: pd.DataFrame) -> None:
 
 
 def _bound_lines(axis: Axes, bounds: Mapping[str, Any]) -> None:
-    lines = {"three_lead_error": ("linear map from three leads", "--"), "noise_floor": ("noise floor", ":")}
+    lines = {
+        "linear_bound": ("linear map from what is visible", "--"),
+        "three_lead_error": ("linear map from three whole leads", "-."),
+        "noise_floor": ("noise floor", ":"),
+    }
     for key, (label, dashes) in lines.items():
         if bounds.get(key) is not None:
             axis.axhline(bounds[key], color="#444444", linewidth=1, linestyle=dashes, label=label)

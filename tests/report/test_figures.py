@@ -21,11 +21,11 @@ def history() -> pd.DataFrame:
 
 
 def test_histories_has_a_panel_a_term_and_the_bounds_in_the_right_one(history):
-    drawn = figures.histories(history, {"three_lead_error": 0.37, "noise_floor": 0.05})
+    drawn = figures.histories(history, {"three_lead_error": 0.37, "linear_bound": 0.45, "noise_floor": None})
     panels = {axis.get_title(): axis for axis in drawn.axes if axis.get_visible()}
     assert set(panels) == {style.TERM_LABELS["masked_mse"], style.TERM_LABELS["info_nce"]}
     masked = panels[style.TERM_LABELS["masked_mse"]]
-    assert [line.get_ydata()[0] for line in masked.lines[2:]] == [0.37, 0.05]
+    assert [line.get_ydata()[0] for line in masked.lines[2:]] == [0.45, 0.37]
     colours = {line.get_color() for line in panels[style.TERM_LABELS["info_nce"]].lines}
     assert colours == {style.look("merit").colour, style.look("cma").colour}
     assert drawn._repr_png_().startswith(b"\x89PNG")
