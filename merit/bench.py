@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 from merit.config import OBJECTIVE_NAMES, replace
 from merit.pipeline import Workspace
 from merit.runs import commit, versions, write_json
+from merit.threads import usable_cores
 
 PTB_XL_SIZE = 21_799
 """Recordings of PTB-XL 1.0.3: the size at which probing is timed."""
@@ -76,11 +76,6 @@ def measure_pretraining(workspace: Workspace, updates: int = 30) -> dict[str, An
             pretrain(data, model, config, Path(folder), cohort=cohort, device=workspace.torch_device(), progress=False)
             rates[objective] = updates * config.batch / (time.perf_counter() - began)
     return {"recordings_per_s": rates, "cost_beside_cma": {name: rates["cma"] / rate for name, rate in rates.items()}}
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe(found: dict[str, Any]) -> str:

@@ -72,8 +72,8 @@ def pretrain(
     from merit.pipeline import Workspace
 
     workspace = Workspace.open(profile, data, device)
-    for name in OBJECTIVE_NAMES if objective == "all" else (objective,):
-        print(workspace.checkpoint(name, seed))
+    for folder in workspace.checkpoints(OBJECTIVE_NAMES if objective == "all" else (objective,), (seed,)):
+        print(folder)
 
 
 def evaluate(
@@ -88,6 +88,7 @@ def evaluate(
     from merit.report.lines import result_line
 
     workspace = Workspace.open(profile, data, device)
+    workspace.checkpoints([name for name in encoders.split(",") if name in OBJECTIVE_NAMES])
     for result in workspace.linear_probe(encoders.split(","), tasks.split(",")):
         print(result_line(result["values"]))
 

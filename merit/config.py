@@ -226,7 +226,7 @@ class Profile:
     model: ModelConfig = field(default_factory=ModelConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
-    embed_batch: int = 256
+    embed_batch: int = 64
 
 
 def replace(config: Any, **changes: Any) -> Any:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE_ROOT = Path(__file__).parent
-NOT_SOURCE = frozenset({"merit.config", "merit.profiles", "merit.runs"})
+NOT_SOURCE = frozenset({"merit.config", "merit.profiles", "merit.runs", "merit.threads"})
 VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "wfdb")
 
 
@@ -139,12 +139,12 @@ def read_or_compute(
     parameters: Any,
     inputs: Mapping[str, str],
     modules: Iterable[str],
-    facts: Mapping[str, Any],
+    facts: Callable[[], Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The result `folder/<stage>-<id>.json`: read where it is, else computed and written.
 
-    compute: gives the values, JSON-like and finite. facts: what is recorded and does not change the numbers (profile,
-    device, seed, synthetic). A file whose stage or id is another is refused by name.
+    compute: gives the values, JSON-like and finite. facts: gives, after the computation, what is recorded and does
+    not change the numbers (profile, device, seed, synthetic). A file whose stage or id is another is refused by name.
     """
     key = identity(stage, parameters, inputs, modules)
     path = folder / f"{stage}-{key}.json"
@@ -163,7 +163,7 @@ def read_or_compute(
         "values": values,
         "parameters": parameters,
         "inputs": inputs,
-        **facts,
+        **facts(),
         "commit": commit(),
         "seconds": round(time.perf_counter() - began, 2),
         "versions": versions(),

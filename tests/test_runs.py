@@ -69,7 +69,7 @@ def compute_once(folder: Path, calls: list[int], **changes):
         calls.append(1)
         return {"score": 0.5}
 
-    given = {"parameters": {"a": 1}, "inputs": {}, "modules": [], "facts": {"profile": "smoke"}}
+    given = {"parameters": {"a": 1}, "inputs": {}, "modules": [], "facts": lambda: {"profile": "smoke"}}
     return runs.read_or_compute(folder, "stage", compute, **{**given, **changes})
 
 
@@ -86,7 +86,7 @@ def test_the_same_is_read_and_another_is_computed(tmp_path):
 def test_a_failed_computation_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="Out of range float"):
         runs.read_or_compute(
-            tmp_path, "s", lambda: {"score": float("nan")}, parameters={}, inputs={}, modules=[], facts={}
+            tmp_path, "s", lambda: {"score": float("nan")}, parameters={}, inputs={}, modules=[], facts=dict
         )
     assert not list(tmp_path.iterdir())
 

@@ -8,9 +8,8 @@ by less than 1e-5 in every weight from one head at a time under `torch.optim.Ada
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import repeat
 
 import numpy as np
@@ -20,9 +19,7 @@ from merit.config import ProbeConfig
 from merit.evaluate.batched_heads import BatchedHeads
 from merit.evaluate.heads import VARIANTS, Heads
 from merit.evaluate.splits import Split
-
-MAX_THREADS = 4
-"""Beyond this, threads wait for Python's lock rather than for arithmetic."""
+from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
 
 
 def train(
@@ -43,9 +40,9 @@ def train(
     """
     where = torch.device(device)
     targets = labels.astype(np.float32)
-    blocks = _dealt(splits, torch.get_num_threads() if where.type == "cpu" else 1)
+    blocks = _dealt(splits, usable_cores() if where.type == "cpu" else 1)
     best = None
-    with _one_thread_an_operation(), ThreadPoolExecutor(len(blocks)) as threads:
+    with one_thread_an_operation(), ThreadPoolExecutor(len(blocks)) as threads:
         batched = [
             BatchedHeads(features, targets, [splits[f] for f in block], config, variants, where) for block in blocks
         ]
@@ -61,21 +58,6 @@ def _dealt(splits: list[Split], n_threads: int) -> list[list[int]]:
     falling = sorted(range(len(splits)), key=lambda f: -len(splits[f].train))
     n = min(n_threads, MAX_THREADS, len(splits))
     return [falling[first::n] for first in range(n)]
-
-
-@contextmanager
-def _one_thread_an_operation() -> Iterator[None]:
-    """Threads take a share of the folds each and never wait for one another within an epoch.
-
-    Sharing out every single operation instead means a barrier every 50 microseconds, which on a busy machine made the
-    same training ten times slower.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _joined(batched: list[BatchedHeads], blocks: list[list[int]], epoch: int) -> Heads:

@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from merit.config import TextConfig
+from merit.threads import one_thread_an_operation
 
 GLOSSARY = Path(__file__).with_name("glossary.txt")
 """Statements of electrocardiography, a line each, ours; they carry no labels of any recording."""
@@ -41,7 +42,7 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
     texts = sorted(set(reports) | set(glossary()))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     tokenizer = make_tokenizer(texts, config)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), one_thread_an_operation():
         torch.manual_seed(config.seed)
         model = BertForMaskedLM(
             BertConfig(
@@ -117,7 +118,10 @@ class TextEncoder:
 
     def __init__(self, source: str | Path, config: TextConfig, device: str = "cpu") -> None:
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.set_verbosity_error()  # a pooler that is missing is none that we use
+        logging.disable_progress_bar()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source)
             self.model = AutoModel.from_pretrained(source).eval().to(device)

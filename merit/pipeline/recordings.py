@@ -76,7 +76,7 @@ class Recordings:
         store = ingest(cohort, self.sources[cohort], out, signal=self.profile.signal)
         if len(store.records) == 0:
             raise NoCohort(f"{cohort}: {self.sources[cohort]} lists {store.manifest['counts']} but no usable recording")
-        self.used[f"store {cohort}"] = {"id": store.identity, "seconds": store.manifest.get("seconds")}
+        self.used[f"store {cohort}"] = {"id": store.identity, "device": "cpu"}
         return store
 
     def cohorts(self) -> dict[str, dict[str, Any] | str]:
@@ -91,6 +91,8 @@ class Recordings:
 
     def note(self) -> str:
         """One sentence on where the numbers come from."""
+        if self.profile.name == "smoke":
+            return "Smoke profile: everything runs, tiny and hardly trained; no number here means anything."
         if self.synthetic:
             return (
                 "Synthetic hospitals: these numbers show that the machinery works and test the theory where the truth "

@@ -13,7 +13,9 @@ import pandas as pd
 
 from merit import runs
 from merit.config import OBJECTIVE_NAMES, PretrainConfig, one_of, replace
+from merit.data.pool import ordered_map
 from merit.pipeline.recordings import NoCohort, Recordings
+from merit.threads import usable_cores
 
 if TYPE_CHECKING:
     from merit.baselines.ours import MeritEncoder
@@ -96,8 +98,7 @@ class Training(Recordings):
 
     def checkpoint(self, objective: str, seed: int = 0) -> Path:
         """Folder of a finished checkpoint, trained (or continued) where it is not finished."""
-        key = self.checkpoint_identity(objective, seed)
-        folder = self.folder / "checkpoints" / f"{objective}-seed{seed}-{key}"
+        folder = self._checkpoint_folder(objective, seed)
         if not (folder / "model.safetensors").exists():
             from merit.data.batches import pair
             from merit.pretrain.loop import pretrain
@@ -109,12 +110,30 @@ class Training(Recordings):
             config = self._pretrain_config(objective, seed)
             pretrain(data, model, config, folder, cohort=cohort, device=self.torch_device())
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        self.used[f"checkpoint {objective} seed {seed}"] = {"id": key, "seconds": settings.get("seconds")}
+        about = {name: settings.get(name) for name in ("seconds", "device", "commit")}
+        self.used[f"checkpoint {objective} seed {seed}"] = {"id": self.checkpoint_identity(objective, seed), **about}
         return folder
+
+    def _checkpoint_folder(self, objective: str, seed: int) -> Path:
+        key = self.checkpoint_identity(objective, seed)
+        return self.folder / "checkpoints" / f"{objective}-seed{seed}-{key}"
+
+    def checkpoints(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> list[Path]:
+        """Folders of several checkpoints; on a CPU those that are missing are trained side by side, one a core."""
+        wanted = [(objective, seed) for seed in seeds for objective in objectives]
+        missing = [(o, s) for o, s in wanted if not (self._checkpoint_folder(o, s) / "model.safetensors").exists()]
+        if len(missing) > 1 and self.torch_device() == "cpu":
+            self.report_embeddings()
+            missing.sort(key=lambda run: run[0] not in ("merit", "mse"))  # the longest first
+            tasks = [(self.profile.name, self.data, *run) for run in missing]
+            for _ in ordered_map(train_one, tasks, min(len(missing), usable_cores())):
+                pass
+        return [self.checkpoint(objective, seed) for objective, seed in wanted]
 
     def histories(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
         """Long table of every term of the loss: objective, seed, update, epoch, split, term, value."""
         rows = []
+        self.checkpoints(objectives, seeds)
         for objective in objectives:
             for seed in seeds:
                 path = self.checkpoint(objective, seed) / "history.jsonl"
@@ -157,6 +176,12 @@ class Training(Recordings):
         if encoder == "random":
             return pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
         return pd.read_parquet(self.checkpoint(encoder, seed) / "seen.parquet")
+
+
+def train_one(task: tuple[str, Path | None, str, int]) -> None:
+    """One run in a process of its own: (profile, data, objective, seed), on the CPU."""
+    profile, data, objective, seed = task
+    Training.open(profile, data, "cpu").checkpoint(objective, seed)
 
 
 def _glossary_text() -> str:

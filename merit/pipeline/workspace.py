@@ -134,7 +134,10 @@ class Workspace(Training):
         self, stage: str, compute: Callable[[], dict[str, Any]], parameters: Any, inputs: dict[str, str],
         modules: Sequence[str], seed: int | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        facts = {"profile": self.profile.name, "device": self.device, "seed": seed, "synthetic": self.synthetic}
+        def facts() -> dict[str, Any]:
+            about = {"profile": self.profile.name, "seed": seed, "synthetic": self.synthetic}
+            return {**about, "device": self.torch_device()}
+
         result = runs.read_or_compute(
             self.folder / "results", stage, compute, parameters=parameters, inputs=inputs, modules=modules, facts=facts
         )

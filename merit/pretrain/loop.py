@@ -24,12 +24,14 @@ from merit.model.merit import Merit, Outputs
 from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, weights
 from merit.pretrain import checkpoint
 from merit.pretrain.schedule import rate_factor, total_updates, updates_per_epoch
+from merit.threads import one_thread_an_operation
 
 
 class NonFiniteLoss(RuntimeError):
     """A term of the loss is not a number; the message names it and the update."""
 
 
+@one_thread_an_operation()
 def pretrain(
     data: PairedRecordings,
     model_config: ModelConfig,
@@ -97,7 +99,8 @@ def pretrain(
             checkpoint.save_state(folder, model, optimiser, update, before + time.perf_counter() - began, settings)
     bar.close()
     if update == total:
-        checkpoint.finish(folder, model, settings, seen_records(data, cohort), before + time.perf_counter() - began)
+        seconds = before + time.perf_counter() - began
+        checkpoint.finish(folder, model, {**settings, "device": device}, seen_records(data, cohort), seconds)
     return folder
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import matplotlib
-
-matplotlib.use("Agg", force=False)
-
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
@@ -68,7 +65,7 @@ def _middle(row: int, layout: str, height_mm: float) -> float:
     return float(np.round(height_mm - MARGIN_MM - ROW_MM[layout] * (row + 0.55)))
 
 
-def _paper(figure: Figure, width_mm: float, height_mm: float, title: str) -> matplotlib.axes.Axes:
+def _paper(figure: Figure, width_mm: float, height_mm: float, title: str) -> Axes:
     """Axes in millimetres over the whole figure, with the grid."""
     head_mm = 6.0 if title else 0.0
     figure.set_size_inches(width_mm / MM_PER_INCH, (height_mm + head_mm) / MM_PER_INCH)
@@ -86,7 +83,7 @@ def _paper(figure: Figure, width_mm: float, height_mm: float, title: str) -> mat
     return axes
 
 
-def _trace(axes: matplotlib.axes.Axes, lead_mv: np.ndarray, fs_hz: float, start_s: float, length_s: float,
+def _trace(axes: Axes, lead_mv: np.ndarray, fs_hz: float, start_s: float, length_s: float,
            middle_mm: float, name: str, separated: bool) -> None:  # fmt: skip
     """One lead between two moments, its name above its beginning."""
     first, last = round(start_s * fs_hz), round((start_s + length_s) * fs_hz)
@@ -100,7 +97,7 @@ def _trace(axes: matplotlib.axes.Axes, lead_mv: np.ndarray, fs_hz: float, start_
               bbox={"facecolor": "#fffafa", "edgecolor": "none", "pad": 0.4, "alpha": 0.75})  # fmt: skip
 
 
-def _calibration(axes: matplotlib.axes.Axes, middle_mm: float) -> None:
+def _calibration(axes: Axes, middle_mm: float) -> None:
     """The pulse of 1 mV and 0.2 s."""
     x = MARGIN_MM + MM_PER_S * np.array([0.0, 0.04, 0.04, 0.04 + PULSE_S, 0.04 + PULSE_S, 0.1 + PULSE_S])
     y = middle_mm + MM_PER_MV * np.array([0, 0, 1, 1, 0, 0])

@@ -1,0 +1,34 @@
+"""How work is shared out among a machine's cores so that numbers do not depend on how many there are.
+
+Sharing out every single operation means a barrier every 50 microseconds, which on a busy machine costs many times the
+arithmetic, and sums in another order. So operations run on one thread, and whole batches, folds or runs are shared out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MAX_THREADS = 4
+"""Beyond this, Python threads wait for Python's lock rather than for arithmetic."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; OMP_NUM_THREADS lowers the number."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(there, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else there
+
+
+@contextmanager
+def one_thread_an_operation() -> Iterator[None]:
+    """Torch's operations on the CPU use one thread each within; as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
