@@ -126,6 +126,22 @@ def notebook(
     print(run_named(name, dict(p), profile=profile, data=where, device=device, root=home()))
 
 
+def reference(profile: ProfileName = "demo", data: Path | None = None, device: str = "auto", seeds: int = 5) -> None:
+    """Pretrain and probe every objective at several seeds; write the numbers to book/reference, to be committed."""
+    from merit.pipeline import Workspace
+    from merit.pipeline.reference import make_reference
+    from merit.runs import home
+
+    print(make_reference(Workspace.open(profile, data, device), seeds, home() / "book" / "reference"))
+
+
+def compare(a: Positional[Path], b: Positional[Path]) -> None:
+    """Say what differs between two executed notebooks: parameters, inputs, then numbers."""
+    from merit.publish.compare import compare as differences
+
+    print(differences(a, b))
+
+
 def bench(out: Path | None = None, data: Path | None = None) -> None:
     """Measure ingest, probing and pretraining as ratios in one run; print and, with `out`, write a JSON."""
     from merit.bench import run
@@ -133,7 +149,9 @@ def bench(out: Path | None = None, data: Path | None = None) -> None:
     run(out, data)
 
 
-COMMANDS = {f.__name__: f for f in (doctor, ingest, data, pretrain, evaluate, book, notebook, bench)}
+COMMANDS = {
+    f.__name__: f for f in (doctor, ingest, data, pretrain, evaluate, book, notebook, reference, compare, bench)
+}
 
 
 def main() -> None:
