@@ -57,7 +57,7 @@ def measure_probe(workspace: Workspace) -> dict[str, Any]:
     refs = open_cohort("ptb-xl", workspace.sources["ptb-xl"]).refs()
     copies = -(-PTB_XL_SIZE // len(refs))
     records = pd.concat([refs] * copies, ignore_index=True).head(PTB_XL_SIZE)
-    return measure(records.assign(record_id=[str(i) for i in range(len(records))]))
+    return measure(records.assign(record_id=[str(i) for i in range(len(records))]), timed_epochs=3)
 
 
 def measure_pretraining(workspace: Workspace, updates: int = 30) -> dict[str, Any]:

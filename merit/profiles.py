@@ -48,7 +48,7 @@ def demo() -> Profile:
             text_width=128,
         ),
         pretrain=PretrainConfig(
-            epochs=None, updates=800, batch=32, learning_rate=3e-3, validate_every=100, save_every=100,
+            epochs=None, updates=1200, batch=32, learning_rate=3e-3, validate_every=100, save_every=100,
             validation_share=0.05,
         ),
     )  # fmt: skip

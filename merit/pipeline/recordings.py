@@ -51,9 +51,12 @@ class Recordings:
     def sources(self) -> dict[str, Path]:
         """Cohort -> root of its files; the synthetic hospitals are written when they are missing."""
         if self.data is not None:
-            from merit.data.cohorts.registry import find_cohorts
+            from merit.data.cohorts.registry import find_cohorts, nothing_found
 
-            return find_cohorts(self.data)
+            found = find_cohorts(self.data)
+            if not found:
+                raise NoCohort(nothing_found(self.data))
+            return found
         from merit.synthetic.hospitals import write_hospitals
 
         return write_hospitals(self.folder / "raw", self.profile.hospitals)

@@ -116,7 +116,7 @@ def test_too_few_recordings_give_a_reason_in_place_of_scores(workspace):
 
 def test_a_cohort_that_is_missing_is_a_reason_and_not_a_stop(tmp_path):
     (tmp_path / "data").mkdir()
-    with pytest.raises(LookupError, match="no data set"):
+    with pytest.raises(LookupError, match="looked for"):
         Workspace.open("smoke", tmp_path / "data").store("ptb-xl")
     with pytest.raises(NoCohort, match="there is no folder"):
         Workspace.open("smoke", tmp_path / "nothing")
