@@ -158,7 +158,7 @@ def main() -> None:
     """Run a command; what a user can mend is one line on stderr and exit status 2 (MERIT_TRACEBACK=1 shows where)."""
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="merit")
-    except (ValueError, LookupError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, LookupError, OSError, RuntimeError) as error:
         if os.environ.get("MERIT_TRACEBACK"):
             raise
         print(f"merit: {error}", file=sys.stderr)

@@ -176,6 +176,11 @@ class PretrainConfig:
         one_of("objective", self.objective, OBJECTIVE_NAMES)
         if (self.epochs is None) == (self.updates is None):
             raise ValueError(f"duration: expected epochs or updates, not both; got {self.epochs} and {self.updates}")
+        if self.save_every % self.validate_every:
+            raise ValueError(
+                f"save_every: expected a multiple of validate_every = {self.validate_every}, so that a resumed run's "
+                f"means are whole; got {self.save_every}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

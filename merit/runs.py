@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE_ROOT = Path(__file__).parent
-NOT_SOURCE = frozenset({"merit.config", "merit.profiles", "merit.runs", "merit.threads"})
+NOT_SOURCE = frozenset({"merit", "merit.config", "merit.profiles", "merit.runs", "merit.threads"})
+DATA_ENDINGS = (".csv", ".json", ".txt")
 VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "wfdb")
 
 
@@ -30,6 +31,14 @@ def digest(value: Any) -> str:
     """Sixteen hexadecimal digits that depend on a JSON-like value (or dataclass) alone."""
     text = json.dumps(plain(value), sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path | None) -> str:
+    """Sixteen hexadecimal digits of a file's bytes; "" for None."""
+    if path is None:
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def plain(value: Any) -> Any:
@@ -69,18 +78,26 @@ def module_file(name: str) -> Path | None:
 
 @functools.cache
 def parsed(path: Path) -> tuple[str, frozenset[str]]:
-    """Digest of a file's syntax tree without docstrings and comments, and the modules of ours that it imports."""
+    """Digest of a file's syntax tree without docstrings and comments, and the modules of ours that it imports.
+
+    A data file beside the module that the module names (csv, json, txt) is part of its source.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported: set[str] = set()
+    data: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "merit":
             imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names if alias.name.split(".")[0] == "merit"}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(DATA_ENDINGS):
+            beside = path.parent / node.value
+            if beside.is_file():
+                data[node.value] = hashlib.sha256(beside.read_bytes()).hexdigest()
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [n for n in body if not _is_docstring(n)]
-    text = ast.dump(tree, annotate_fields=False)
+    text = ast.dump(tree, annotate_fields=False) + "".join(f"{name}:{data[name]}" for name in sorted(data))
     return hashlib.sha256(text.encode()).hexdigest(), frozenset(m for m in imported if module_file(m))
 
 

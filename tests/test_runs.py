@@ -36,6 +36,16 @@ def test_editing_metrics_recomputes_what_uses_it(package):
     assert probe_identity() != before
 
 
+def test_a_table_that_a_module_reads_is_part_of_its_source(package):
+    before = probe_identity()
+    edit(package / "data" / "ptb_xl_statements.csv", "NORM", "NORMAL")
+    assert probe_identity() != before
+
+
+def test_ingest_does_not_depend_on_the_network():
+    assert not [name for name in runs.source_closure(["merit.data.ingest"]) if ".model" in name or ".pretrain" in name]
+
+
 def test_editing_a_comment_a_docstring_or_a_caption_does_not(package):
     before = probe_identity()
     metrics = package / "evaluate" / "metrics.py"

@@ -21,7 +21,7 @@ class InputSpec:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """An ECG encoder under evaluation. `embed_text` and a shared space are optional (see `ours.MeritEncoder`)."""
+    """An ECG encoder under evaluation. `embed_text` and a shared space are optional (`TextAligned`)."""
 
     name: str
     input_spec: InputSpec

@@ -38,6 +38,8 @@ def make_splits(folds: np.ndarray, protocol: str = TEN_FOLDS, n_folds: int = 10)
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; known: {list(PROTOCOLS)}")
+    if len(folds) and folds.max() > n_folds:
+        raise ValueError(f"folds: expected {n_folds} in the records; got {folds.max()}, whose records would be lost")
     if protocol == OFFICIAL_SPLIT:
         _need_folds(folds, [9, 10], "the official split")
         _need_folds(np.where(folds <= 8, 8, folds), [8], "the official split (8 stands for 1 to 8)")

@@ -5,7 +5,6 @@ Only this module imports transformers for embedding. Shapes: R texts, W text wid
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import string
@@ -153,16 +152,3 @@ class TextEncoder:
             return states[:, 0]
         weight = attention[..., None].to(states.dtype)
         return (states * weight).sum(1) / weight.sum(1)
-
-
-def weights_identity(folder: str | Path) -> str:
-    """Digest of the model and tokenizer files of a local folder, or the name of a hub model."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        return str(folder)
-    found = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("tokenizer.json")])
-    total = hashlib.sha256()
-    for path in found:
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:16]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from merit import runs
-from merit.config import COHORTS, Profile, one_of
+from merit.config import COHORTS, Profile, one_of, replace
 from merit.profiles import profile as named_profile
 
 if TYPE_CHECKING:
@@ -34,13 +35,16 @@ class Recordings:
     @classmethod
     def open(cls, profile: str = "demo", data: str | Path | None = None, device: str = "auto") -> Self:
         """profile: smoke, demo or paper. data: folder with real data sets, None: synthetic hospitals. device: auto: GPU
-        where there is one. Nothing is computed yet; a folder that does not exist is refused.
+        where there is one. Nothing is computed yet; a folder that does not exist is refused. MERIT_TEXT in the
+        environment names another text encoder: a local folder or a hub name.
         """
         root = None if data is None else Path(data).resolve()
         if root is not None and not root.is_dir():
             raise NoCohort(f"data: expected a folder that holds {', '.join(COHORTS)}; there is no folder {root}")
-        name = runs.workspace_name(profile, root)
-        return cls(named_profile(profile), root, device, runs.home() / "artifacts" / name)
+        chosen, name = named_profile(profile), runs.workspace_name(profile, root)
+        if source := os.environ.get("MERIT_TEXT"):
+            chosen = replace(chosen, text=replace(chosen.text, source=source))
+        return cls(chosen, root, device, runs.home() / "artifacts" / name)
 
     @property
     def synthetic(self) -> bool:

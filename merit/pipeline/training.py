@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES, PretrainConfig, one_of, replace
+from merit.config import OBJECTIVE_NAMES, PretrainConfig, Profile, one_of, replace
 from merit.data.pool import ordered_map
+from merit.model.weights import weights_identity
 from merit.pipeline.recordings import NoCohort, Recordings
 from merit.threads import usable_cores
 
@@ -32,19 +34,39 @@ class Training(Recordings):
     def pretraining_cohort(self) -> str:
         """MIMIC-IV-ECG where it has waveforms, else PTB-XL (of which folds 9 and 10 then stay out)."""
         for cohort in ("mimic-iv-ecg", "ptb-xl"):
-            if isinstance(self.cohorts()[cohort], dict):
+            with contextlib.suppress(NoCohort):
+                self.store(cohort)
                 return cohort
         raise NoCohort(f"pretraining: expected mimic-iv-ecg or ptb-xl with waveforms and reports under {self.data}")
+
+    def note(self) -> str:
+        """One sentence on where the numbers come from, and on the split where PTB-XL is also pretrained on."""
+        note = super().note()
+        try:
+            if self.pretraining_cohort != "ptb-xl" or len(self.pretraining_rows) == 0:
+                return note
+        except NoCohort as reason:
+            return f"{note} Nothing was pretrained ({reason})."
+        return (
+            f"{note} Without MIMIC-IV-ECG, PTB-XL is pretrained on: only its folds 1 to 8, which the probes also train "
+            "on; they validate on fold 9 and test on fold 10, so its tasks have one split in place of ten folds."
+        )
 
     @functools.cached_property
     def pretraining_rows(self) -> np.ndarray:
         """Rows of the pretraining store that may be trained or validated on; int64, rising."""
         records = self.store(self.pretraining_cohort).records
-        if self.pretraining_cohort != "ptb-xl":
-            return np.arange(len(records))
-        kept_out = ~records["fold"].isin(OFFICIAL_TRAINING_FOLDS)
-        touched = records["group"].isin(records.loc[kept_out, "group"])
-        return np.flatnonzero(~kept_out & ~touched)
+        rows = np.arange(len(records))
+        if self.pretraining_cohort == "ptb-xl":
+            kept_out = ~records["fold"].isin(OFFICIAL_TRAINING_FOLDS)
+            touched = records["group"].isin(records.loc[kept_out, "group"])
+            rows = np.flatnonzero(~kept_out & ~touched)
+        if len(rows) < 2 * self.profile.pretrain.batch:
+            raise NoCohort(
+                f"pretraining: expected at least {2 * self.profile.pretrain.batch} recordings of "
+                f"{self.pretraining_cohort}, two batches; got {len(rows)}"
+            )
+        return rows
 
     @functools.cached_property
     def _rows_identity(self) -> str:
@@ -56,11 +78,8 @@ class Training(Recordings):
         """Identity of the frozen text encoder: one for all objectives."""
         config = self.profile.text
         if config.source != "trained":
-            from merit.model.text import weights_identity
-
             return runs.identity("text", config, {"weights": weights_identity(config.source)}, ["merit.model.text"])
-        inputs = {"reports": self._rows_identity, "glossary": runs.digest(_glossary_text())}
-        return runs.identity("text", config, inputs, ["merit.model.text"])
+        return runs.identity("text", config, {"reports": self._rows_identity}, ["merit.model.text"])
 
     def text_encoder(self) -> Path | str:
         """Folder (trained where it is missing) or hub name of the frozen text encoder."""
@@ -125,15 +144,20 @@ class Training(Recordings):
         if len(missing) > 1 and self.torch_device() == "cpu":
             self.report_embeddings()
             missing.sort(key=lambda run: run[0] not in ("merit", "mse"))  # the longest first
-            tasks = [(self.profile.name, self.data, *run) for run in missing]
+            tasks = [(self.profile, self.data, self.folder, *run) for run in missing]
             for _ in ordered_map(train_one, tasks, min(len(missing), usable_cores())):
                 pass
         return [self.checkpoint(objective, seed) for objective, seed in wanted]
 
     def histories(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
-        """Long table of every term of the loss: objective, seed, update, epoch, split, term, value."""
+        """Long table of every term of the loss: objective, seed, update, epoch, split, term, value; empty where there
+        is nothing to pretrain on.
+        """
         rows = []
-        self.checkpoints(objectives, seeds)
+        try:
+            self.checkpoints(objectives, seeds)
+        except NoCohort:
+            objectives = ()
         for objective in objectives:
             for seed in seeds:
                 path = self.checkpoint(objective, seed) / "history.jsonl"
@@ -158,15 +182,19 @@ class Training(Recordings):
             return ours.random_encoder(self.profile.model, seed, self.torch_device())
         return ours.load(self.checkpoint(encoder, seed), self.torch_device())
 
+    def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
+        """Identity of an encoder's embedding of a cohort: the encoder, the store, and the code between them."""
+        return runs.identity(
+            "embed", {"encoder": self.encoder_identity(encoder, seed)}, {cohort: self.store(cohort).identity},
+            ["merit.evaluate.embeddings", "merit.baselines.ours"],
+        )  # fmt: skip
+
     def embedding(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
         """float32 [N, D], a row per record of the cohort's store."""
         from merit.evaluate.embeddings import cached_embedding
 
         store = self.store(cohort)
-        key = runs.identity(
-            "embed", {"encoder": self.encoder_identity(encoder, seed)}, {cohort: store.identity},
-            ["merit.evaluate.embeddings", "merit.baselines.ours"],
-        )  # fmt: skip
+        key = self.embedding_identity(encoder, cohort, seed)
         path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}-{key}.npy"
         make = functools.partial(self.encoder, encoder, seed)
         return cached_embedding(path, make, store, self.profile.embed_batch)
@@ -178,12 +206,7 @@ class Training(Recordings):
         return pd.read_parquet(self.checkpoint(encoder, seed) / "seen.parquet")
 
 
-def train_one(task: tuple[str, Path | None, str, int]) -> None:
-    """One run in a process of its own: (profile, data, objective, seed), on the CPU."""
-    profile, data, objective, seed = task
-    Training.open(profile, data, "cpu").checkpoint(objective, seed)
-
-
-def _glossary_text() -> str:
-    """The glossary that the small text encoder also reads; by path, since its module imports torch."""
-    return (runs.PACKAGE_ROOT / "model" / "glossary.txt").read_text(encoding="utf-8")
+def train_one(task: tuple[Profile, Path | None, Path, str, int]) -> None:
+    """One run in a process of its own: (profile, data, folder, objective, seed), on the CPU."""
+    profile, data, folder, objective, seed = task
+    Training(profile, data, "cpu", folder).checkpoint(objective, seed)

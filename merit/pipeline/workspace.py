@@ -28,31 +28,26 @@ class Workspace(Training):
     """From files to results in one direction (DESIGN section 3)."""
 
     def bounds(self) -> dict[str, Any]:
-        """What masked reconstruction is held against, as shares of the target's variance, on the pretraining store.
-
-        three_lead_error: a linear map from three whole leads; linear_bound: one from what the mask leaves visible
-        at an instant; noise_floor: the share that is noise of the electrodes, known for synthetic hospitals alone.
+        """What masked reconstruction is held against, on the recordings that are pretrained on (see
+        `evaluate.reconstruction.bounds`); empty where there are none.
         """
-        cohort, ratio = self.pretraining_cohort, self.profile.model.mask_ratio
-        result = self._result(
-            "bounds", lambda: self._bound_values(cohort, ratio), {"mask_ratio": ratio},
-            {"store": self.store(cohort).identity}, ["merit.data.lead_geometry"],
-        )  # fmt: skip
-        return result["values"]
+        try:
+            rows = self.pretraining_rows[:BOUND_RECORDINGS]
+        except NoCohort:
+            return {}
+        store, ratio = self.store(self.pretraining_cohort), self.profile.model.mask_ratio
+        there = self.sources[self.pretraining_cohort] / "truth.parquet"
+        truth = there if there.exists() else None
 
-    def _bound_values(self, cohort: str, mask_ratio: float) -> dict[str, Any]:
-        from merit.data.lead_geometry import hardness, lead_covariances, masked_bound
+        def compute() -> dict[str, Any]:
+            from merit.evaluate.reconstruction import bounds
 
-        signal = self.store(cohort).signal_uv[:BOUND_RECORDINGS]
-        truth = self.sources[cohort] / "truth.parquet"
-        noise = float(pd.read_parquet(truth, columns=["noise_share"])["noise_share"].mean()) if truth.exists() else None
-        shares = hardness(signal)
-        return {
-            **shares,
-            "three_lead_error": shares["three_lead_bound"],
-            "linear_bound": masked_bound(lead_covariances(signal).mean(0), mask_ratio),
-            "noise_floor": noise,
-        }
+            return bounds(store.signal_uv[rows], ratio, truth)
+
+        inputs = {"store": store.identity, "rows": runs.digest(rows.tolist()), "truth": runs.file_digest(truth)}
+        return self._result("bounds", compute, {"mask_ratio": ratio}, inputs, ["merit.evaluate.reconstruction"])[
+            "values"
+        ]
 
     def linear_probe(
         self,
@@ -83,10 +78,11 @@ class Workspace(Training):
     ) -> list[dict[str, Any]]:
         cohort = TASK_COHORT[task]
         try:
-            store = self.store(cohort)
+            inputs = {"store": self.store(cohort).identity}
+            inputs["embedding"] = self.embedding_identity(encoder, cohort, seed)
         except NoCohort as reason:
             return [self._without(encoder, task, variant, str(reason)) for variant in variants]
-        protocol = OFFICIAL_SPLIT if cohort == self.pretraining_cohort else TEN_FOLDS
+        protocol = self._protocol(cohort)
         compute = functools.cache(
             lambda: self._probe_values(encoder, task, variants, config, seed, allow_seen, protocol)
         )
@@ -94,8 +90,7 @@ class Workspace(Training):
             "encoder": encoder, "encoder_seed": seed, "task": task, "protocol": protocol, "allow_seen": allow_seen,
             "probe": asdict(config),
         }  # fmt: skip
-        inputs = {"store": store.identity, "encoder": self.encoder_identity(encoder, seed)}
-        modules = ["merit.evaluate.probe_tables", "merit.evaluate.seen", "merit.evaluate.embeddings"]
+        modules = ["merit.evaluate.probe_tables", "merit.evaluate.seen"]
         return [
             self._result(
                 "linear_probe", lambda v=variant: compute()[v], {**parameters, "variant": variant}, inputs, modules,
@@ -103,6 +98,13 @@ class Workspace(Training):
             )
             for variant in variants
         ]  # fmt: skip
+
+    def _protocol(self, cohort: str) -> str:
+        """One official split for a cohort that is also pretrained on, else ten folds."""
+        try:
+            return OFFICIAL_SPLIT if cohort == self.pretraining_cohort and len(self.pretraining_rows) else TEN_FOLDS
+        except NoCohort:
+            return TEN_FOLDS
 
     def _probe_values(
         self, encoder: str, task: str, variants: tuple[str, ...], config: ProbeConfig, seed: int, allow_seen: bool,

@@ -5,8 +5,11 @@ model.safetensors, config.json, history.jsonl, seen.parquet, README.md; training
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,20 @@ from merit.runs import commit, plain, versions, write_json, write_text
 STATE = "training_state.pt"
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a checkpoint folder, and clear away what a killed one left half written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"{folder}: another process is training there; wait for it or stop it") from None
+        for left in folder.glob(".*"):
+            left.unlink()
+        yield
+
+
 class History:
     """`history.jsonl`, a line a validation; lines after the resumed update are dropped."""
 
@@ -35,7 +52,7 @@ class History:
     ) -> None:
         """Add a line; it reaches the disk with `flush`."""
         row = {"update": update, "epoch": round(epoch, 4), "learning_rate": rate, "train": train, "validation": val}
-        self.lines.append(json.dumps({**row, "samples_per_s": round(per_second, 1)}))
+        self.lines.append(json.dumps({**row, "samples_per_s": round(per_second, 1)}, allow_nan=False))
 
     def flush(self) -> None:
         """Write the whole file, renamed into place."""

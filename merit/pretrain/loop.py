@@ -48,8 +48,19 @@ def pretrain(
     data: what may be trained and validated on. cohort: name that `seen.parquet` gives its patients. stop_after: leave
     after that many updates, with a checkpoint (for time slices). NonFiniteLoss keeps the last good checkpoint.
     """
-    if checkpoint.finished(folder):
-        return folder
+    with checkpoint.alone(folder):
+        return (
+            folder
+            if checkpoint.finished(folder)
+            else _run(data, model_config, config, folder, cohort, device, progress, stop_after)
+        )
+
+
+def _run(
+    data: PairedRecordings, model_config: ModelConfig, config: PretrainConfig, folder: Path, cohort: str, device: str,
+    progress: bool, stop_after: int | None,
+) -> Path:  # fmt: skip
+    """The loop itself, in a folder that no other process writes to."""
     target = torch.device(device)
     training, validation = hold_out_patients(data, config.validation_share, config.seed)
     total = total_updates(config, len(training))
@@ -57,7 +68,9 @@ def pretrain(
     # -- model and optimiser -----------------------------------------------------------------------------------------
     model = build(model_config, config).to(target)
     optimiser = make_optimiser(model, config)
-    settings = {"model": asdict(model_config), "pretrain": asdict(config), "total_updates": total}
+    settings = {
+        "model": asdict(model_config), "pretrain": asdict(config), "total_updates": total, "device": target.type,
+    }  # fmt: skip
     update, before = checkpoint.resume(folder, model, optimiser, settings, target)
     history = checkpoint.History(folder / "history.jsonl", keep_until=update)
     bar = tqdm(
@@ -89,18 +102,20 @@ def pretrain(
         if update % config.validate_every == 0 or update == total:
             means = {name: torch.stack(values).mean().item() for name, values in since.items()}
             held_out = validate(model, validation, config, target)
+            require_finite({f"validation {name}": torch.tensor(value) for name, value in held_out.items()}, update)
             rate = done * config.batch / (time.perf_counter() - began)
             epoch = update / updates_per_epoch(config, len(training))
             history.append(update, epoch, optimiser.param_groups[0]["lr"], rate, means, held_out)
             bar.set_postfix({name: f"{value:.3f}" for name, value in held_out.items()})
             since.clear()
         if update % config.save_every == 0 or update == total or done == stop_after:
+            require_finite({"weights": sum(p.detach().sum() for p in model.parameters())}, update)
             history.flush()
             checkpoint.save_state(folder, model, optimiser, update, before + time.perf_counter() - began, settings)
     bar.close()
     if update == total:
         seconds = before + time.perf_counter() - began
-        checkpoint.finish(folder, model, {**settings, "device": device}, seen_records(data, cohort), seconds)
+        checkpoint.finish(folder, model, settings, seen_records(data, cohort), seconds)
     return folder
 
 
@@ -185,13 +200,18 @@ def mask_generator(seed: int, update: int, device: torch.device) -> torch.Genera
 
 @torch.no_grad()
 def validate(model: Merit, data: PairedRecordings, config: PretrainConfig, device: torch.device) -> dict[str, float]:
-    """Mean of each term over the held-out recordings, the same masks and batches at every call."""
+    """Mean of each term over whole batches of held-out recordings, the same masks and batches at every call.
+
+    The order is a fixed permutation, so that one patient's recordings are not each other's negatives; what is left
+    after the last whole batch takes no part, since InfoNCE depends on the size of a batch.
+    """
     model.eval()
     size = min(config.batch, len(data))
     sums: dict[str, float] = {}
     starts = range(0, len(data) - size + 1, size)
+    order = np.random.default_rng(config.seed).permutation(len(data))
     for number, start in enumerate(starts):
-        batch = data.take(np.arange(start, start + size), device)
+        batch = data.take(order[start : start + size], device)
         for name, value in forward_terms(
             model, batch, config, mask_generator(config.seed, -1 - number, device)
         ).items():

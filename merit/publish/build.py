@@ -43,11 +43,14 @@ def build_book(
     started = time.monotonic()
     ran = run_notebooks(root, executed, {"profile": profile, "data": data, "device": device}, say)
     changed = staging.stage(root, executed, built / "src")
-    page = built / "html" / "book" / "intro.html"
-    if not (ran or changed) and page.exists():
+    page, rendered = built / "html" / "book" / "intro.html", built / "rendered.txt"
+    if changed:
+        rendered.unlink(missing_ok=True)
+    if not (ran or changed) and page.exists() and rendered.exists():
         say(f"nothing to do; the book is at {page}")
         return page
     seconds = render(built)
+    runs.write_text(rendered, "all pages, without a warning\n")
     _report(say, "rendering", seconds, record.budget(profile, root))
     say(f"{'together':<28}{time.monotonic() - started:8.1f} s")
     say(f"the book is at {page}")

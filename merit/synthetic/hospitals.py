@@ -58,11 +58,7 @@ def write_hospitals(folder: Path, config: HospitalConfig, progress: bool = True)
 def site_identity(site: str, config: HospitalConfig) -> dict[str, Any]:
     """What a site's tree depends on: its settings and the generator's own source."""
     settings = {key: value for key, value in asdict(config).items() if key not in ("recordings", "workers")}
-    source = {
-        path.name: runs.parsed(path)[0] if path.suffix == ".py" else runs.digest(path.read_text(encoding="utf-8"))
-        for path in sorted(Path(__file__).parent.iterdir())
-        if path.suffix in (".py", ".csv", ".json") and path.stem not in ("realism", "real_statistics")
-    }
+    source = runs.source_closure(["merit.synthetic.hospitals"])
     return {"site": site, "recordings": config.recordings[site], **settings, "generator": runs.digest(source)}
 
 

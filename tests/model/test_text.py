@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from merit.config import TextConfig
-from merit.model.text import TextEncoder, glossary, train_text_encoder, weights_identity
+from merit.model.text import TextEncoder, glossary, train_text_encoder
+from merit.model.weights import weights_identity
 
 CONFIG = TextConfig(width=16, depth=1, heads=2, vocabulary=400, updates=4, batch=8, max_tokens=24)
 REPORTS = ["sinus rhythm, normal ecg", "atrial fibrillation, left axis deviation", "sinus bradycardia, st depression"]

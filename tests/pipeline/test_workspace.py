@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 
 from merit.config import HospitalConfig, ProbeConfig, TextConfig
 from merit.evaluate.seen import SeenInPretraining
-from merit.pipeline import Workspace
+from merit.pipeline import Workspace, training
 from merit.pipeline.recordings import NoCohort
 from merit.profiles import profile
 
@@ -65,22 +66,19 @@ def test_the_random_encoder_depends_on_its_seed_alone(workspace):
     assert workspace.seen("random").empty
 
 
-def test_side_by_side_equals_one_after_another(workspace, tmp_path):
-    """The network's numbers depend neither on company nor on the number of threads."""
+def test_side_by_side_equals_one_after_another(workspace, tmp_path, monkeypatch):
+    """The network's numbers depend neither on company nor on the number of cores."""
     import torch
     from safetensors.torch import load_file
 
-    alone = load_file(workspace.checkpoint("cma") / "model.safetensors")
-    other = again(workspace)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        folder = other.folder / "checkpoints"
-        (folder / f"cma-seed0-{other.checkpoint_identity('cma')}").rename(tmp_path / "away")
-        both = load_file(other.checkpoint("cma") / "model.safetensors")
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(alone[k], both[k]) for k in alone)
+    alone = {name: load_file(workspace.checkpoint(name) / "model.safetensors") for name in ("cma", "ib")}
+    for name in alone:
+        folder = workspace.folder / "checkpoints" / f"{name}-seed0-{workspace.checkpoint_identity(name)}"
+        folder.rename(tmp_path / name)
+    monkeypatch.setattr(training, "usable_cores", lambda: 2)
+    for name, folder in zip(alone, again(workspace).checkpoints(list(alone))):
+        beside = load_file(folder / "model.safetensors")
+        assert all(torch.equal(alone[name][k], beside[k]) for k in beside)
 
 
 def test_what_was_seen_is_not_scored(workspace, monkeypatch):
@@ -93,10 +91,9 @@ def test_what_was_seen_is_not_scored(workspace, monkeypatch):
     assert marked[0]["values"]["n_seen"] == 1
 
 
-def test_ptb_xl_in_place_of_mimic_keeps_folds_nine_and_ten_out(workspace, monkeypatch):
+def test_ptb_xl_in_place_of_mimic_keeps_folds_nine_and_ten_out(workspace):
     other = again(workspace)
-    manifests = {**workspace.cohorts(), "mimic-iv-ecg": "not there"}
-    monkeypatch.setattr(other, "cohorts", lambda: manifests)
+    other.sources.pop("mimic-iv-ecg")
     records = other.store("ptb-xl").records
     kept_out = records["fold"] > 8
     twin = records.index[~kept_out][0]
@@ -131,7 +128,49 @@ def test_unknown_names_are_refused_with_the_right_ones(workspace):
 
 def test_every_setting_changes_the_identity_of_a_checkpoint(workspace):
     base = workspace.checkpoint_identity("merit")
-    slower = dataclasses.replace(TINY, pretrain=dataclasses.replace(TINY.pretrain, learning_rate=1e-4))
-    assert again(workspace, profile=slower).checkpoint_identity("merit") != base
-    assert workspace.checkpoint_identity("merit", 1) != base
+    identities = {base, workspace.checkpoint_identity("merit", 1)}
+    changes = [
+        {"pretrain": {"learning_rate": 1e-4}}, {"pretrain": {"weight_decay": 0.1}}, {"pretrain": {"batch": 4}},
+        {"pretrain": {"updates": 6}}, {"pretrain": {"bottleneck_strength": 0.1}}, {"pretrain": {"info_nce_scale": 2.0}},
+        {"model": {"mask_ratio": 0.5}}, {"model": {"scaling": "minmax"}}, {"model": {"temperature": 0.1}},
+        {"text": {"updates": 3}}, {"text": {"pooling": "cls"}}, {"text": {"seed": 1}},
+    ]  # fmt: skip
+    for change in changes:
+        ((part, settings),) = change.items()
+        other = dataclasses.replace(TINY, **{part: dataclasses.replace(getattr(TINY, part), **settings)})
+        identities.add(again(workspace, profile=other).checkpoint_identity("merit"))
+    assert len(identities) == 2 + len(changes)
     assert again(workspace).checkpoint_identity("merit") == base
+
+
+def test_without_anything_to_pretrain_on_the_random_encoder_is_still_scored(workspace):
+    other = again(workspace)
+    for cohort in ("mimic-iv-ecg", "ptb-xl"):
+        other.sources.pop(cohort)
+    assert other.histories().empty
+    assert other.bounds() == {}
+    assert "Nothing was pretrained" in other.note()
+    trained, random = other.linear_probe(["merit", "random"], ["cpsc2018"], ["as_published"])
+    assert "expected mimic-iv-ecg or ptb-xl" in trained["values"]["reason"]
+    assert "expected mimic-iv-ecg" not in random["values"].get("reason", "")
+
+
+def test_the_cached_path_needs_no_torch(workspace):
+    """A result that is there is read without torch."""
+    import subprocess
+    import sys
+
+    workspace.linear_probe(["random"], ["superclass"], ["as_published"])
+    code = (
+        "import pickle, sys\n"
+        "from merit.pipeline import Workspace\n"
+        "profile, folder = pickle.loads(sys.stdin.buffer.read())\n"
+        "ws = Workspace(profile, None, 'cpu', folder)\n"
+        "print(ws.linear_probe(['random'], ['superclass'], ['as_published'])[0]['values']['n_records'])\n"
+        "sys.exit('torch was imported' if 'torch' in sys.modules else 0)\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps((TINY, workspace.folder)), capture_output=True
+    )
+    assert shown.returncode == 0, shown.stderr.decode()
+    assert int(shown.stdout) > 0

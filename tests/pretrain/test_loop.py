@@ -29,7 +29,7 @@ MODEL = ModelConfig(
 
 def run(data, folder: Path, **changes):
     stop_after = changes.pop("stop_after", None)
-    settings = {"epochs": None, "updates": 6, "batch": 8, "learning_rate": 3e-3, "validate_every": 3, "save_every": 2}
+    settings = {"epochs": None, "updates": 6, "batch": 8, "learning_rate": 3e-3, "validate_every": 3, "save_every": 3}
     config = PretrainConfig(**{**settings, "validation_share": 0.2, **changes})
     return pretrain(data, MODEL, config, folder, cohort="here", progress=False, stop_after=stop_after)
 
@@ -100,17 +100,19 @@ def test_a_killed_run_ends_with_the_same_weights(paired, tmp_path):
         assert not checkpoint.finished(folder)
         assert 0 < torch.load(folder / checkpoint.STATE, weights_only=True)["update"] < 40
         assert_same(whole, run(paired, folder, updates=40))
+        assert history(whole) == history(folder)
+        assert not list(folder.glob(".*"))
     finally:
         torch.set_num_threads(threads)
 
 
 def test_a_non_finite_loss_stops_by_name_and_keeps_the_last_good_checkpoint(paired, tmp_path):
-    run(paired, tmp_path, stop_after=2)
+    run(paired, tmp_path, stop_after=3)
     paired.text[:] = float("nan")
-    with pytest.raises(NonFiniteLoss, match=r"update 3: expected a finite info_nce; got nan"):
+    with pytest.raises(NonFiniteLoss, match=r"update 4: expected a finite info_nce; got nan"):
         run(paired, tmp_path)
     state = torch.load(tmp_path / checkpoint.STATE, weights_only=True)
-    assert state["update"] == 2
+    assert state["update"] == 3
     assert all(torch.isfinite(v).all() for v in state["model"].values())
 
 
@@ -135,7 +137,7 @@ def test_what_a_finished_run_leaves(paired, tmp_path):
 
 
 def test_reconstruction_learns(paired, tmp_path):
-    folder = run(paired, tmp_path, objective="mse", updates=150, learning_rate=1e-2, validate_every=50)
+    folder = run(paired, tmp_path, objective="mse", updates=150, learning_rate=1e-2, validate_every=50, save_every=50)
     errors = [line["validation"]["masked_mse"] for line in history(folder)]
     assert errors[-1] < 0.8  # predicting the mean gives 1
 
@@ -177,3 +179,27 @@ def test_schedule():
         total_updates(config, 5)
     with pytest.raises(ValueError, match="expected epochs or updates, not both"):
         PretrainConfig(epochs=1.0, updates=5)
+
+
+def test_two_runs_do_not_share_a_folder(paired, tmp_path):
+    with checkpoint.alone(tmp_path / "c"), pytest.raises(RuntimeError, match="another process is training there"):
+        run(paired, tmp_path / "c")
+
+
+def test_weights_that_are_not_finite_are_never_saved(paired, tmp_path, monkeypatch):
+    run(paired, tmp_path, stop_after=3)
+    step = torch.optim.AdamW.step
+
+    def broken(self, *args):
+        step(self, *args)
+        self.param_groups[0]["params"][0].data[:] = float("inf")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", broken)
+    with pytest.raises(NonFiniteLoss):
+        run(paired, tmp_path)
+    assert torch.load(tmp_path / checkpoint.STATE, weights_only=True)["update"] == 3
+
+
+def test_saving_between_validations_is_refused():
+    with pytest.raises(ValueError, match="save_every: expected a multiple of validate_every = 3"):
+        PretrainConfig(validate_every=3, save_every=4)
