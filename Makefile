@@ -1,14 +1,15 @@
 # Every target sets up what it needs. `make` alone lists them. Settings: PROFILE=smoke|demo|paper, DATA=folder with real data
-# sets (default: synthetic hospitals made on the spot), DEVICE=auto|cpu|cuda.
+# sets (default: synthetic hospitals made on the spot), DEVICE=auto|cpu|cuda, TEXT=folder or hub name of a text encoder.
 PROFILE ?= demo
 DATA ?=
 DEVICE ?= auto
+TEXT ?=
 PYTHON ?= python3
 NB ?= table1_linear_probe
 P ?=
 
 BIN := .venv/bin
-MERIT := $(BIN)/python -m merit
+MERIT := $(if $(TEXT),MERIT_TEXT=$(TEXT) ,)$(BIN)/python -m merit
 RUN := --profile $(PROFILE) $(if $(DATA),--data $(DATA),)
 
 .DEFAULT_GOAL := help
@@ -24,9 +25,9 @@ help: ## This list.
 	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
-setup: .venv/.ready ## Install the pinned packages into .venv. 3 minutes, 2.4 GB, package index needed.
+setup: .venv/.ready ## Install the pinned packages into .venv. 3 minutes, 2.4 GB (CPU build of torch), package index needed.
 
-book: setup ## Everything: data, pretraining, tables, HTML book. Demo: 15 minutes on 2 cores; nothing changed: seconds.
+book: setup ## Everything: data, pretraining, tables, HTML book. Demo: 10 minutes on 2 cores; nothing changed: seconds.
 	@$(MERIT) book $(RUN) --device $(DEVICE)
 
 notebook: setup ## One notebook again: make notebook NB=table1_linear_probe P="-p tasks form". Seconds to minutes.
@@ -38,10 +39,10 @@ compare: setup ## What differs between two executed notebooks: make compare A=on
 data: setup ## Only the recordings: synthetic hospitals or DATA=, and a store of each. Demo: a minute on 2 cores.
 	@$(MERIT) data $(RUN)
 
-pretrain: setup ## Only the four objectives. Demo: eight minutes on 2 cores; a killed run goes on where it was.
+pretrain: setup ## Only the four objectives. Demo: seven minutes on 2 cores; a killed run goes on where it was.
 	@$(MERIT) pretrain $(RUN) --device $(DEVICE)
 
-evaluate: setup ## Only linear probing, printed line by line. Demo: three minutes on 2 cores once pretrained.
+evaluate: setup ## Only linear probing, printed line by line. Demo: two minutes on 2 cores once pretrained.
 	@$(MERIT) evaluate $(RUN) --device $(DEVICE)
 
 reference: setup ## Five pretraining seeds of every objective and their tables into book/reference. Demo: an hour on 2 cores.

@@ -39,7 +39,7 @@ def smoke() -> Profile:
 
 
 def demo() -> Profile:
-    """Twelve minutes on 2 cores: a narrow ViT on 4,000 synthetic pairs, big enough for the objectives to differ."""
+    """Ten minutes on 2 cores: a narrow ViT on 4,000 synthetic pairs, big enough for the objectives to differ."""
     return Profile(
         name="demo",
         model=ModelConfig(

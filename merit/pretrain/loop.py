@@ -49,17 +49,15 @@ def pretrain(
     after that many updates, with a checkpoint (for time slices). NonFiniteLoss keeps the last good checkpoint.
     """
     with checkpoint.alone(folder):
-        return (
-            folder
-            if checkpoint.finished(folder)
-            else _run(data, model_config, config, folder, cohort, device, progress, stop_after)
-        )
+        if not checkpoint.finished(folder):
+            _run(data, model_config, config, folder, cohort, device, progress, stop_after)
+    return folder
 
 
 def _run(
     data: PairedRecordings, model_config: ModelConfig, config: PretrainConfig, folder: Path, cohort: str, device: str,
     progress: bool, stop_after: int | None,
-) -> Path:  # fmt: skip
+) -> None:  # fmt: skip
     """The loop itself, in a folder that no other process writes to."""
     target = torch.device(device)
     training, validation = hold_out_patients(data, config.validation_share, config.seed)
@@ -116,7 +114,6 @@ def _run(
     if update == total:
         seconds = before + time.perf_counter() - began
         checkpoint.finish(folder, model, settings, seen_records(data, cohort), seconds)
-    return folder
 
 
 def build(model_config: ModelConfig, config: PretrainConfig) -> Merit:

@@ -105,3 +105,16 @@ def test_build_renders_only_what_changed(root, monkeypatch, capsys):
     (root / "book" / "new.md").write_text("# New\n")
     build.build_book("demo", None, "auto", root, quiet=True)
     assert rendered == [root / "_build" / runs.workspace_name("demo", None)] * 2
+
+
+def test_a_render_that_failed_is_tried_again(root, monkeypatch, capsys):
+    def fail(built):
+        (built / "html" / "book").mkdir(parents=True, exist_ok=True)
+        (built / "html" / "book" / "intro.html").write_text("old")
+        raise build.BuildFailed("a warning")
+
+    monkeypatch.setattr(build, "render", fail)
+    for _ in range(2):
+        with pytest.raises(build.BuildFailed):
+            build.build_book("demo", root=root)
+    assert "nothing to do" not in capsys.readouterr().out
