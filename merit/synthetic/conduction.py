@@ -26,6 +26,7 @@ def _narrow_size(case: Case) -> float:
 
 @effect("LAFB")
 def left_anterior_fascicle(case: Case, s: float) -> None:
+    """Left anterior fascicular block: the axis turns left and up, qR in aVL and rS in the inferior leads."""
     one = case.conducted
     set_axis(one, case.vary(-52, 8, -75, -36))
     size = _narrow_size(case)
@@ -82,6 +83,7 @@ def incomplete_right(case: Case, s: float) -> None:
 
 @effect("CRBBB", "RBBB")
 def right_bundle(case: Case, s: float) -> None:
+    """Complete right bundle branch block: QRS of 120 ms or more, rsR' in V1, a broad S in I and V6."""
     one, size = case.conducted, _narrow_size(case)
     w = case.vary(1.04, 0.1, 0.88, 1.35)
     late = case.rng.normal(0, 0.12, 3) + (-0.66, 0.02, 0.80)
@@ -98,6 +100,7 @@ def right_bundle(case: Case, s: float) -> None:
 
 @effect("CLBBB", "LBBB")
 def left_bundle(case: Case, s: float) -> None:
+    """Complete left bundle branch block: a broad notched R in I, V5 and V6, a deep S in V1, discordant ST and T."""
     one = case.conducted
     size = np.clip(1.15 * _narrow_size(case), 0.8, 2.0) * case.vary(1.0, 0.12, 0.75, 1.3)
     w = case.vary(1.07, 0.08, 0.92, 1.3)
@@ -119,6 +122,7 @@ def left_bundle(case: Case, s: float) -> None:
 
 @effect("ILBBB")
 def incomplete_left(case: Case, s: float) -> None:
+    """Incomplete left bundle branch block: the same direction, a QRS below 120 ms."""
     one, size = case.conducted, _narrow_size(case)
     one.qrs["q"].vector = size * np.array([0.12, 0.05, 0.06])
     one.qrs["r1"].vector = one.qrs["r1"].vector * (1.0, 1.0, 0.3)
@@ -138,6 +142,7 @@ def intraventricular(case: Case, s: float) -> None:
 
 @effect("WPW")
 def preexcitation(case: Case, s: float) -> None:
+    """Wolff-Parkinson-White: a short PR, a delta wave, a broad QRS with discordant repolarisation."""
     one, size = case.conducted, _narrow_size(case)
     pathways = ((-0.45, 0.45, 0.80), (0.75, -0.35, 0.45), (0.80, -0.55, -0.10), (0.70, 0.40, -0.45))
     unit = direction(*(np.array(pathways[case.rng.integers(4)]) + case.rng.normal(0, 0.1, 3)))
@@ -183,6 +188,7 @@ def p_change(case: Case, s: float) -> None:
 
 @effect("LVH")
 def left_hypertrophy(case: Case, s: float) -> None:
+    """Left ventricular hypertrophy: tall R in V5 and V6, deep S in V1 and V2, sometimes with strain."""
     one = case.conducted
     wanted = case.vary(1.75, 0.22, 1.35, 2.4) * s**0.35 / _narrow_size(case)
     factor = max(wanted, 1.0 + 0.22 * s)
@@ -208,6 +214,7 @@ def low_voltage(case: Case, s: float) -> None:
 
 @effect("RVH")
 def right_hypertrophy(case: Case, s: float) -> None:
+    """Right ventricular hypertrophy: a tall R in V1, a deep S in V6, the axis to the right."""
     one, size = case.conducted, _narrow_size(case)
     set_axis(one, case.vary(112, 12, 92, 145))
     one.qrs["r1"].vector = one.qrs["r1"].vector + s * size * np.array([-0.22, 0.05, 0.55])

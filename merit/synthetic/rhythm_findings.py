@@ -136,6 +136,7 @@ def trigeminy(case: Case, s: float) -> None:
 
 @effect("PACE")
 def paced(case: Case, s: float) -> None:
+    """An artificial pacemaker: a spike before each broad QRS, which starts at the apex of the right ventricle."""
     case.plan.base, case.plan.rate_bpm = "paced", case.vary(68, 8, 55, 95)
     angle = case.rng.normal(0, 0.15, 3)
     origin = direction(*(np.array([0.5, -0.72, -0.55]) + angle))
@@ -146,6 +147,7 @@ def paced(case: Case, s: float) -> None:
 
 @effect("2AVB", "2AVB1", "2AVB2", "AVB")
 def second_degree_block(case: Case, s: float) -> None:
+    """Second-degree AV block: some P waves are not conducted, with or without a lengthening PR."""
     kinds = {"2AVB1": ["wenckebach"], "2AVB2": ["mobitz", "two-to-one"]}
     code = next((c for c in kinds if c in case.findings), "")
     if code or "2AVB" in case.findings:
