@@ -37,6 +37,8 @@ def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) ->
     seeds are averaged. bounds: lines in the panel of the masked error (as `Workspace.bounds` gives them).
     """
     terms = list(dict.fromkeys(history["term"]))
+    if not terms:
+        return _nothing("nothing was pretrained")
     figure, axes = _panels(len(terms))
     for axis, term in zip(axes, terms):
         for objective, one in history[history["term"] == term].groupby("objective", sort=False):
@@ -46,6 +48,13 @@ def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) ->
         axis.set(title=TERM_LABELS.get(term, term), xlabel="update")
     handles, labels = _distinct(axes)
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _nothing(text: str) -> Drawing:
+    """A small figure that says why there is nothing to draw."""
+    figure = Drawing(figsize=(PANEL_WIDTH, 0.6))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
     return figure
 
 
@@ -79,6 +88,8 @@ def probe_scores(results: Sequence[Mapping[str, Any]], variant: str, metric: str
     scored = [
         one["values"] for one in results if one["values"].get("variant") == variant and _value(one, metric) is not None
     ]
+    if not scored:
+        return _nothing("no task was scored")
     tasks = list(dict.fromkeys(one["task"] for one in scored))
     encoders = list(dict.fromkeys(one["encoder"] for one in scored))
     figure = Drawing(figsize=(2 * PANEL_WIDTH, 0.62 * len(tasks) + 1.1), layout="constrained")

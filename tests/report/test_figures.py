@@ -53,3 +53,15 @@ def test_label_shares_keeps_the_commonest():
     axis = figures.label_shares({"csn": shares}, most=5).axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["L0", "L1", "L2", "L3", "L4"]
     assert axis.get_title() == "CSN (first 5 of 30)"
+
+
+def test_nothing_to_draw_is_said():
+    columns = ["objective", "seed", "update", "epoch", "split", "term", "value"]
+    empty = figures.histories(pd.DataFrame(columns=columns), {})
+    unscored = figures.probe_scores(
+        [{"values": {"task": "csn", "encoder": "merit", "variant": "v", "reason": "r"}}], "v"
+    )
+    assert [figure.texts[0].get_text() for figure in (empty, unscored)] == [
+        "nothing was pretrained",
+        "no task was scored",
+    ]
