@@ -74,6 +74,7 @@ def _validation_auroc(
     """What `best_validation` looks at: macro AUROC of each head on its validation fold, [F, V]."""
 
     def choose(heads: Heads) -> np.ndarray:
+        """The figure of every head after an epoch, [F, V]."""
         figure = np.full(heads.epoch.shape, np.nan)
         for f, v in np.ndindex(figure.shape):
             rows = splits[f].validation

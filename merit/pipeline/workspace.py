@@ -45,9 +45,8 @@ class Workspace(Training):
             return bounds(store.signal_uv[rows], ratio, truth)
 
         inputs = {"store": store.identity, "rows": runs.digest(rows.tolist()), "truth": runs.file_digest(truth)}
-        return self._result("bounds", compute, {"mask_ratio": ratio}, inputs, ["merit.evaluate.reconstruction"])[
-            "values"
-        ]
+        result = self._result("bounds", compute, {"mask_ratio": ratio}, inputs, ["merit.evaluate.reconstruction"])
+        return result["values"]
 
     def linear_probe(
         self,

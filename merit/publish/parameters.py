@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import ast
 import json
-import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,22 +69,6 @@ def guard(namespace: Mapping[str, Any]) -> None:
         elif not known and _only_declares(source):
             known = _read(source, "parameters cell")
     check({name: namespace[name] for name in known if name in namespace}, known)
-
-
-def pairs(words: Iterable[str]) -> dict[str, str]:
-    """`["-p", "tasks", "form", ...]` as {"tasks": "form"}: the form in which papermill takes parameters."""
-    rest, given = list(words), {}
-    while rest:
-        if rest[0] not in ("-p", "--parameters") or len(rest) < 3:
-            raise ValueError(f"expected -p NAME VALUE, got {' '.join(rest)!r}")
-        given[rest[1]] = rest[2]
-        rest = rest[3:]
-    return given
-
-
-def as_arguments(given: Mapping[str, Any]) -> str:
-    """The `-p NAME VALUE ...` that gives these values, quoted for a shell."""
-    return " ".join(f"-p {name} {shlex.quote(str(value))}" for name, value in given.items())
 
 
 def _read(source: str, where: str) -> dict[str, Declared]:

@@ -18,6 +18,14 @@ def csn_left_out() -> list[str]:
     return [label for label in taxonomy.csn_conditions()["label"] if label not in made]
 
 
+def left_out() -> str:
+    """One sentence that names what no synthetic recording has."""
+    return (
+        f"Left out of the synthetic hospitals: of PTB-XL's statements {', '.join(PTB_XL_LEFT_OUT) or 'none'}; of the "
+        f"conditions in CSN's table, beyond the 38 that are scored, {', '.join(csn_left_out()) or 'none'}."
+    )
+
+
 def about_page(site: str, identity: dict[str, Any]) -> str:
     """Text of SYNTHETIC.md."""
     return f"""# Synthetic recordings in the layout of {site}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-INDEPENDENT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
-
 LEAD_FIELD = np.array(
     [
         [0.632, -0.235, -0.059],

@@ -8,8 +8,6 @@ import numpy as np
 
 INVALID = -32768
 """Format 16 keeps this value for a sample that is not valid; a signal is clipped above it."""
-MATLAB_HEADER_BYTES = 24
-"""A level 4 MATLAB header of a matrix named val: five integers, then the name with its zero."""
 
 
 def quantise(signal_mv: np.ndarray, gain_per_mv: int) -> np.ndarray:

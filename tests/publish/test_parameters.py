@@ -77,11 +77,3 @@ def test_guard_leaves_good_values_and_ordinary_work_alone():
 def test_guard_refuses_a_value_edited_by_hand():
     with pytest.raises(ValueError, match="epochs: expected int"):
         parameters.guard({"In": ["", CELL], "epochs": "three"})
-
-
-def test_pairs_and_as_arguments_invert_each_other():
-    given = {"tasks": "form,all", "note": "it's <b>"}
-    assert parameters.as_arguments(given) == "-p tasks form,all -p note 'it'\"'\"'s <b>'"
-    assert parameters.pairs(["-p", "tasks", "form", "-p", "n", "3"]) == {"tasks": "form", "n": "3"}
-    with pytest.raises(ValueError, match="expected -p NAME VALUE"):
-        parameters.pairs(["-p", "tasks"])

@@ -136,3 +136,11 @@ def test_a_complete_tree_is_kept_and_another_seed_replaces_it(tmp_path, monkeypa
 def test_unknown_sites_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"unknown site 'ptbxl'.*known: \['cpsc2018'"):
         write_hospitals(tmp_path, HospitalConfig(recordings={"ptbxl": 3}))
+
+
+def test_what_is_left_out_is_named_and_is_never_scored():
+    from merit.data import taxonomy
+    from merit.synthetic import about
+
+    assert not set(about.csn_left_out()) & set(taxonomy.classes("csn"))
+    assert all(name in about.left_out() for name in about.csn_left_out())
