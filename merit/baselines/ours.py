@@ -55,6 +55,26 @@ class MeritEncoder:
             z = self.model.embed(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
         return z[0] if signal.ndim == 2 else z
 
+    @property
+    def shares_space(self) -> bool:
+        """Whether there are projection heads: without the alignment branch (mse) there is no shared space."""
+        return self.model.ecg_head is not None
+
+    def project(self, z: np.ndarray) -> np.ndarray:
+        """float32 [B, d] of length 1 in the shared space, from embeddings [B, D] that `embed` gave (Sec. 3.3)."""
+        return self._through(self.model.ecg_head, z)
+
+    def project_text(self, text: np.ndarray) -> np.ndarray:
+        """float32 [R, d] of length 1 in the shared space, from the frozen text encoder's embeddings [R, W]."""
+        return self._through(self.model.text_head, text)
+
+    def _through(self, head: torch.nn.Module | None, rows: np.ndarray) -> np.ndarray:
+        if head is None:
+            raise ValueError(f"encoder {self.name}: expected one with a shared space; it was pretrained without text")
+        with torch.inference_mode():
+            out = head(torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(self.device))
+            return torch.nn.functional.normalize(out.float(), dim=-1).cpu().numpy()
+
 
 def load(folder: str | Path, device: str = "cpu") -> MeritEncoder:
     """The encoder of a checkpoint folder that `merit pretrain` finished."""
@@ -63,7 +83,7 @@ def load(folder: str | Path, device: str = "cpu") -> MeritEncoder:
 
 
 def random_encoder(config: ModelConfig, seed: int, device: str = "cpu") -> MeritEncoder:
-    """The same network with the weights it starts from: the row that pretraining has to beat."""
+    """The same network, heads included, with the weights it starts from: the row that pretraining has to beat."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MeritEncoder(Merit(config, reconstructs=False, aligns=False), "random", device)
+        return MeritEncoder(Merit(config, reconstructs=False), "random", device)

@@ -31,6 +31,9 @@ class Pooled:
     """Metric -> float64 [C], NaN for a class that no fold scores."""
     macro: dict[str, tuple[float, float, float]]
     """Metric -> (value, low, high) of the mean over classes."""
+    resamples: dict[str, np.ndarray]
+    """Metric -> float64 [R], the mean over classes under each resample. Two calls with the same groups, number and seed
+    draw the same patients, so the difference of their resamples is paired."""
 
 
 def pool(
@@ -64,7 +67,7 @@ def pool(
         drawn = row[1:][~np.isnan(row[1:])]
         low, high = np.percentile(drawn, LEVELS) if len(drawn) else (np.nan, np.nan)
         macro[name] = (float(row[0]), float(low), float(high))
-    return Pooled(dict(zip(METRICS, values[:, :, 0])), macro)
+    return Pooled(dict(zip(METRICS, values[:, :, 0])), macro, dict(zip(METRICS, means[:, 1:])))
 
 
 def _mean_over_classes(values: np.ndarray) -> np.ndarray:

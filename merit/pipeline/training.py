@@ -7,13 +7,13 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES, PretrainConfig, Profile, one_of, replace
+from merit.config import OBJECTIVE_NAMES, PretrainConfig, Profile, replace
 from merit.data.pool import ordered_map
 from merit.model.weights import weights_identity
 from merit.pipeline.recordings import NoCohort, Recordings
@@ -21,6 +21,7 @@ from merit.threads import usable_cores
 
 if TYPE_CHECKING:
     from merit.baselines.ours import MeritEncoder
+    from merit.model.text import TextEncoder
 
 ENCODER_NAMES = (*OBJECTIVE_NAMES, "random")
 OFFICIAL_TRAINING_FOLDS = range(1, 9)
@@ -96,14 +97,27 @@ class Training(Recordings):
         """float32 [R, W], one row a distinct report of the pretraining rows; embedded once, then read."""
         from merit.data.batches import distinct_reports
         from merit.evaluate.embeddings import save_array
-        from merit.model.text import TextEncoder
 
         path = self.folder / "text" / f"reports-{self.text_identity}-{runs.digest(self._rows_identity)}.npy"
         if not path.exists():
             reports = distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
-            encoder = TextEncoder(self.text_encoder(), self.profile.text, self.torch_device())
-            save_array(path, encoder.embed(reports, progress=True))
+            save_array(path, self._text_encoder.embed(reports, progress=True))
         return np.load(path, allow_pickle=False)
+
+    def text_embeddings(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [R, W] of the frozen text encoder, for prompts and reports."""
+        return self._text_encoder.embed(list(texts))
+
+    @functools.cached_property
+    def _text_encoder(self) -> TextEncoder:
+        from merit.model.text import TextEncoder
+
+        return TextEncoder(self.text_encoder(), self.profile.text, self.torch_device())
+
+    @property
+    def tokenizer(self) -> Any:
+        """The frozen text encoder's tokenizer, a Hugging Face one."""
+        return self._text_encoder.tokenizer
 
     def checkpoint_identity(self, objective: str, seed: int = 0) -> str:
         """Identity of a pretraining run: settings, recordings, text encoder, source of the loop and the network."""
@@ -112,8 +126,9 @@ class Training(Recordings):
         return runs.identity("pretrain", parameters, inputs, ["merit.pretrain.loop"])
 
     def _pretrain_config(self, objective: str, seed: int) -> PretrainConfig:
-        one_of("objective", objective, OBJECTIVE_NAMES)
-        return replace(self.profile.pretrain, objective=objective, seed=seed)
+        name, strength = objective_and_strength(objective)
+        changes = {} if strength is None else {"bottleneck_strength": strength}
+        return replace(self.profile.pretrain, objective=name, seed=seed, **changes)
 
     def checkpoint(self, objective: str, seed: int = 0) -> Path:
         """Folder of a finished checkpoint, trained (or continued) where it is not finished."""
@@ -135,7 +150,7 @@ class Training(Recordings):
 
     def _checkpoint_folder(self, objective: str, seed: int) -> Path:
         key = self.checkpoint_identity(objective, seed)
-        return self.folder / "checkpoints" / f"{objective}-seed{seed}-{key}"
+        return self.folder / "checkpoints" / f"{objective_and_strength(objective)[0]}-seed{seed}-{key}"
 
     def checkpoints(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> list[Path]:
         """Folders of several checkpoints; on a CPU those that are missing are trained side by side, one a core."""
@@ -169,9 +184,9 @@ class Training(Recordings):
 
     def encoder_identity(self, encoder: str, seed: int = 0) -> str:
         """Identity of an encoder by its name; needs no weights."""
-        one_of("encoder", encoder, ENCODER_NAMES)
         if encoder == "random":
             return runs.identity("random", {"model": self.profile.model, "seed": seed}, {}, ["merit.model.merit"])
+        objective_and_strength(encoder)
         return self.checkpoint_identity(encoder, seed)
 
     def encoder(self, encoder: str, seed: int = 0) -> MeritEncoder:
@@ -179,8 +194,25 @@ class Training(Recordings):
         from merit.baselines import ours
 
         if encoder == "random":
-            return ours.random_encoder(self.profile.model, seed, self.torch_device())
+            model = replace(self.profile.model, text_width=self.text_width)
+            return ours.random_encoder(model, seed, self.torch_device())
         return ours.load(self.checkpoint(encoder, seed), self.torch_device())
+
+    @property
+    def text_width(self) -> int:
+        """Width of the frozen text encoder; the profile's where there is nothing to train one on."""
+        try:
+            return int(self.report_embeddings().shape[1])
+        except NoCohort:
+            return self.profile.model.text_width
+
+    def shared(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
+        """float32 [N, d] of length 1: the cohort's recordings in an encoder's shared space (not for mse)."""
+        return self.encoder(encoder, seed).project(self.embedding(encoder, cohort, seed))
+
+    def shared_text(self, encoder: str, texts: Sequence[str], seed: int = 0) -> np.ndarray:
+        """float32 [R, d] of length 1: texts in an encoder's shared space (not for mse)."""
+        return self.encoder(encoder, seed).project_text(self.text_embeddings(texts))
 
     def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
         """Identity of an encoder's embedding of a cohort: the encoder, the store, and the code between them."""
@@ -204,6 +236,20 @@ class Training(Recordings):
         if encoder == "random":
             return pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
         return pd.read_parquet(self.checkpoint(encoder, seed) / "seen.parquet")
+
+
+def objective_and_strength(encoder: str) -> tuple[str, float | None]:
+    """("merit", None) for merit, ("ib", 0.1) for ib-0.1: the bottleneck at another strength than the profile's."""
+    name, _, strength = encoder.partition("-")
+    if name == "ib" and strength:
+        try:
+            return name, float(strength)
+        except ValueError:
+            pass
+    elif not strength and name in OBJECTIVE_NAMES:
+        return name, None
+    known = ", ".join(ENCODER_NAMES)
+    raise ValueError(f"encoder: expected one of {known}, or ib-STRENGTH such as ib-0.1; got {encoder!r}")
 
 
 def train_one(task: tuple[Profile, Path | None, Path, str, int]) -> None:

@@ -45,7 +45,7 @@ class Workspace(Training):
             return bounds(store.signal_uv[rows], ratio, truth)
 
         inputs = {"store": store.identity, "rows": runs.digest(rows.tolist()), "truth": runs.file_digest(truth)}
-        result = self._result("bounds", compute, {"mask_ratio": ratio}, inputs, ["merit.evaluate.reconstruction"])
+        result = self.result("bounds", compute, {"mask_ratio": ratio}, inputs, ["merit.evaluate.reconstruction"])
         return result["values"]
 
     def linear_probe(
@@ -81,7 +81,7 @@ class Workspace(Training):
             inputs["embedding"] = self.embedding_identity(encoder, cohort, seed)
         except NoCohort as reason:
             return [self._without(encoder, task, variant, str(reason)) for variant in variants]
-        protocol = self._protocol(cohort)
+        protocol = self.protocol(cohort)
         compute = functools.cache(
             lambda: self._probe_values(encoder, task, variants, config, seed, allow_seen, protocol)
         )
@@ -91,14 +91,14 @@ class Workspace(Training):
         }  # fmt: skip
         modules = ["merit.evaluate.probe_tables", "merit.evaluate.seen"]
         return [
-            self._result(
+            self.result(
                 "linear_probe", lambda v=variant: compute()[v], {**parameters, "variant": variant}, inputs, modules,
                 seed=config.seed,
             )
             for variant in variants
         ]  # fmt: skip
 
-    def _protocol(self, cohort: str) -> str:
+    def protocol(self, cohort: str) -> str:
         """One official split for a cohort that is also pretrained on, else ten folds."""
         try:
             return OFFICIAL_SPLIT if cohort == self.pretraining_cohort and len(self.pretraining_rows) else TEN_FOLDS
@@ -131,10 +131,12 @@ class Workspace(Training):
         values = {"task": task, "encoder": encoder, "variant": variant, "reason": reason}
         return {"stage": "linear_probe", "id": None, "values": values, "parameters": {}, "inputs": {}, "seconds": 0.0}
 
-    def _result(
+    def result(
         self, stage: str, compute: Callable[[], dict[str, Any]], parameters: Any, inputs: dict[str, str],
         modules: Sequence[str], seed: int | None = None,
     ) -> dict[str, Any]:  # fmt: skip
+        """A stage's result, read where it is and computed else (`runs.read_or_compute`); noted for `provenance`."""
+
         def facts() -> dict[str, Any]:
             about = {"profile": self.profile.name, "seed": seed, "synthetic": self.synthetic}
             return {**about, "device": self.torch_device()}
