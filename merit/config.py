@@ -232,6 +232,8 @@ class Profile:
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     embed_batch: int = 64
+    limit: int | None = None
+    """Recordings read of each data set, the first so many; None: all."""
 
 
 def replace(config: Any, **changes: Any) -> Any:

@@ -15,6 +15,7 @@ from merit.config import (
     Profile,
     TextConfig,
     one_of,
+    replace,
 )
 
 
@@ -61,6 +62,19 @@ def paper() -> Profile:
         text=TextConfig(source="ncbi/MedCPT-Query-Encoder", max_tokens=128),
         pretrain=PretrainConfig(validate_every=2000, save_every=2000),
     )
+
+
+def limited(profile: Profile, limit: int | None = None, epochs: int | None = None) -> Profile:
+    """The same profile on the first `limit` recordings of each data set, with `epochs` passes: does it run at all?
+
+    The batch shrinks to a quarter of the recordings where that is less, since pretraining needs two batches.
+    """
+    pretrain, probe = profile.pretrain, profile.probe
+    if limit is not None:
+        pretrain = replace(pretrain, batch=max(2, min(pretrain.batch, limit // 4)))
+    if epochs is not None:
+        pretrain, probe = replace(pretrain, epochs=float(epochs), updates=None), replace(probe, epochs=epochs)
+    return replace(profile, pretrain=pretrain, probe=probe, limit=limit)
 
 
 def profile(name: str) -> Profile:

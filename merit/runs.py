@@ -195,6 +195,21 @@ def home() -> Path:
     return Path(os.environ.get("MERIT_HOME") or PACKAGE_ROOT.parent)
 
 
+def limits() -> dict[str, int]:
+    """What MERIT_LIMIT (recordings a data set) and MERIT_EPOCHS (passes of pretraining and probing) ask for, to try a
+    profile quickly; a ValueError for what is not a whole number of at least 1 (8 recordings).
+    """
+    found = {}
+    for name, least in (("limit", 8), ("epochs", 1)):
+        text = os.environ.get(f"MERIT_{name.upper()}", "")
+        if text and not (text.isascii() and text.isdigit() and int(text) >= least):
+            raise ValueError(f"MERIT_{name.upper()}: expected a whole number from {least}; got {text!r}")
+        if text:
+            found[name] = int(text)
+    return found
+
+
 def workspace_name(profile: str, data: str | Path | None) -> str:
-    """Folder of a run's products: the profile, and for real data a key of where they lie, so that runs never mix."""
-    return profile if data is None else f"{profile}-data-{digest(str(Path(data).resolve()))[:6]}"
+    """Folder of a run's products: the profile, for real data a key of where they lie, and limits: runs never mix."""
+    where = [] if data is None else [f"data-{digest(str(Path(data).resolve()))[:6]}"]
+    return "-".join([profile, *where, *(f"{name}{number}" for name, number in limits().items())])

@@ -61,7 +61,7 @@ def describe(statuses: list[CohortStatus]) -> str:
     """The statuses as text: a line a data set, then a line a chapter."""
     usable = {status.name for status in statuses if status.usable}
     lines = [f"  {status.name:<14}{_state(status)}" for status in statuses]
-    chapters = [f"  {name:<22}{text}" for name, text in _chapters(usable, statuses).items()]
+    chapters = [f"  {name:<24}{text}" for name, text in _chapters(usable, statuses).items()]
     return "\n".join(["Data sets", *lines, "", "What the chapters can show", *chapters])
 
 
@@ -95,15 +95,35 @@ def _state(status: CohortStatus) -> str:
 
 
 def _chapters(usable: set[str], statuses: list[CohortStatus]) -> dict[str, str]:
-    tasks = {name: [t for t, cohort in taxonomy.TASK_COHORT.items() if cohort == name] for name in COHORT_CLASSES}
-    shown = [f"{', '.join(tasks[name])} ({name})" for name in COHORT_CLASSES if tasks[name] and name in usable]
-    missing = [name for name in COHORT_CLASSES if tasks[name] and name not in usable]
-    probe = "; ".join(shown) or "nothing"
+    """Chapter -> what it will show; chapters with one answer share a line."""
+    labelled = _labelled(usable)
+    pretrained = bool(usable & {"mimic-iv-ecg", "ptb-xl"})
+    held_out = "unseen pairs of " + ("ptb-xl" if "ptb-xl" in usable else "mimic-iv-ecg") if pretrained else "nothing"
     return {
         "cohorts": ", ".join(s.name for s in statuses if s.name in usable) or "nothing",
         "pretraining": _pretraining(usable),
-        "table1_linear_probe": probe + (f"; rows left empty: {', '.join(missing)}" if missing else ""),
+        "fig1_framework": "shapes; a held-out recording" if pretrained else "shapes alone: nothing to pretrain on",
+        "table1_linear_probe": labelled,
+        "table4, 6, 8, protocol": "as table1_linear_probe",
+        "table2_zero_shot, 9": labelled if pretrained else "nothing: needs reports to align with",
+        "table7_shift": _transfers(usable),
+        "fig3_embedding_mi": held_out,
+        "fig4_umap, limits": "ptb-xl" if "ptb-xl" in usable else "nothing: needs ptb-xl",
     }
+
+
+def _labelled(usable: set[str]) -> str:
+    """Tasks by data set, and the labelled data sets that are not there."""
+    tasks = {name: [t for t, cohort in taxonomy.TASK_COHORT.items() if cohort == name] for name in COHORT_CLASSES}
+    shown = [f"{', '.join(tasks[name])} ({name})" for name in COHORT_CLASSES if tasks[name] and name in usable]
+    missing = [name for name in COHORT_CLASSES if tasks[name] and name not in usable]
+    return ("; ".join(shown) or "nothing") + (f"; rows left empty: {', '.join(missing)}" if missing else "")
+
+
+def _transfers(usable: set[str]) -> str:
+    """How many of the six directions have both ends."""
+    there = len(usable & {"ptb-xl", "cpsc2018", "csn"})
+    return f"{there * (there - 1)} of 6 directions" if there > 1 else "nothing: needs two of ptb-xl, cpsc2018, csn"
 
 
 def _pretraining(usable: set[str]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from merit import runs
 from merit.config import COHORTS, Profile, one_of, replace
+from merit.profiles import limited
 from merit.profiles import profile as named_profile
 
 if TYPE_CHECKING:
@@ -36,20 +37,25 @@ class Recordings:
     def open(cls, profile: str = "demo", data: str | Path | None = None, device: str = "auto") -> Self:
         """profile: smoke, demo or paper. data: folder with real data sets, None: synthetic hospitals. device: auto: GPU
         where there is one. Nothing is computed yet; a folder that does not exist is refused. MERIT_TEXT in the
-        environment names another text encoder: a local folder or a hub name.
+        environment names another text encoder, a local folder or a hub name; MERIT_LIMIT and MERIT_EPOCHS make a small
+        run of any profile (`runs.limits`).
         """
         root = None if data is None else Path(data).resolve()
         if root is not None and not root.is_dir():
             raise NoCohort(f"data: expected a folder that holds {', '.join(COHORTS)}; there is no folder {root}")
-        chosen, name = named_profile(profile), runs.workspace_name(profile, root)
+        chosen, name = limited(named_profile(profile), **runs.limits()), runs.workspace_name(profile, root)
         if source := os.environ.get("MERIT_TEXT"):
             chosen = replace(chosen, text=replace(chosen.text, source=source))
         return cls(chosen, root, device, runs.home() / "artifacts" / name)
 
-    @property
+    @functools.cached_property
     def synthetic(self) -> bool:
-        """Whether every number comes from synthetic hospitals."""
-        return self.data is None
+        """Whether numbers come from synthetic hospitals: made here, or found under `data` and declared as such."""
+        if self.data is None:
+            return True
+        from merit.data.cohorts.registry import open_cohort
+
+        return any(open_cohort(name, root).synthetic for name, root in self.sources.items())
 
     @functools.cached_property
     def sources(self) -> dict[str, Path]:
@@ -80,7 +86,7 @@ class Recordings:
         if cohort not in self.sources:
             raise NoCohort(f"{cohort}: no such data set under {self.data}")
         out = self.folder / "stores" / cohort
-        store = ingest(cohort, self.sources[cohort], out, signal=self.profile.signal)
+        store = ingest(cohort, self.sources[cohort], out, signal=self.profile.signal, limit=self.profile.limit)
         if len(store.records) == 0:
             raise NoCohort(f"{cohort}: {self.sources[cohort]} lists {store.manifest['counts']} but no usable recording")
         self.used[f"store {cohort}"] = {"id": store.identity, "device": "cpu"}
@@ -98,6 +104,9 @@ class Recordings:
 
     def note(self) -> str:
         """One sentence on where the numbers come from."""
+        if runs.limits():
+            asked = " and ".join(f"{name} {number}" for name, number in runs.limits().items())
+            return f"A run with {asked}, to see that everything runs; no number here means anything."
         if self.profile.name == "smoke":
             return "Smoke profile: everything runs, tiny and hardly trained; no number here means anything."
         if self.synthetic:

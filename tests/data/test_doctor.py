@@ -23,6 +23,8 @@ def test_counts_and_chapters(ptb_xl: Any, tmp_path: Path, record_writer: Any, ma
     assert "cpsc2018      not there" in text
     assert "on folds 1 to 8 of ptb-xl" in text
     assert "rows left empty: cpsc2018" in text
+    assert "2 of 6 directions" in text
+    assert "unseen pairs of ptb-xl" in text
 
 
 def test_counting_a_large_tree_stops(
