@@ -1,4 +1,4 @@
-"""The paper profile's own code paths, on a CPU: every page, from trees in the four published layouts. Minutes; -m slow."""
+"""The paper profile on a CPU: every page, from trees in the four published layouts. Minutes; run with -m slow."""
 
 from __future__ import annotations
 
