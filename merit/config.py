@@ -221,6 +221,61 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GenerationConfig:
+    """A language model conditioned on a frozen encoder (App. A.2.2, after stage 1 of MedTVT-R1)."""
+
+    language_model: str = "trained"
+    """A hub name, a local folder, or "trained": a tiny Llama trained in full on the training answers, without ECGs."""
+    lm_width: int = 96
+    lm_depth: int = 2
+    lm_heads: int = 4
+    lm_kv_heads: int = 2
+    lm_vocabulary: int = 1000
+    lm_updates: int = 400
+    """Updates of the tiny language model's own training."""
+    lm_learning_rate: float = 3e-3
+    ecg_tokens: int = 1
+    """Tokens that take the place of <ecg> (MedTVT-R1: one, by attention pooling)."""
+    projector_width: int = 1024
+    """Width inside the projector (MedTVT-R1's code)."""
+    lora_rank: int = 16
+    max_tokens: int = 600
+    """Question, ECG tokens and answer together (App. A.2.2)."""
+    epochs: float | None = 20.0
+    """Passes over the training pairs (App. A.2.2); or None, and `updates` is given."""
+    updates: int | None = None
+    batch: int = 16
+    learning_rate: float = 1e-4
+    """At the first update (App. A.2.2 lost the number; MedTVT-R1's code)."""
+    min_learning_rate: float = 1e-6
+    """At the end of the cosine."""
+    weight_decay: float = 0.05
+    """Not on biases, norms and embeddings."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip_norm: float = 1.0
+    train_on_padding: bool = False
+    """True: the padding after an answer is a target too, as in MedTVT-R1's code."""
+    gradient_checkpointing: bool = False
+    save_every: int = 200
+    """Updates between two checkpoints."""
+    decoding: str = "greedy"
+    """greedy, or sampling (MedTVT-R1's code)."""
+    temperature: float = 0.6
+    top_p: float = 0.9
+    max_new_tokens: int = 600
+    test_pairs: int | None = None
+    """At most so many held-out ECGs are decoded; None: all."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("decoding", self.decoding, ("greedy", "sampling"))
+        if (self.epochs is None) == (self.updates is None):
+            raise ValueError(f"duration: expected epochs or updates, not both; got {self.epochs} and {self.updates}")
+        if self.ecg_tokens < 1:
+            raise ValueError(f"ecg_tokens: expected at least 1; got {self.ecg_tokens}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """Everything that a profile fixes; `merit.profiles` holds the three."""
 
@@ -231,6 +286,7 @@ class Profile:
     model: ModelConfig = field(default_factory=ModelConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
     embed_batch: int = 64
     limit: int | None = None
     """Recordings read of each data set, the first so many; None: all."""
