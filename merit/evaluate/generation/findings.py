@@ -1,0 +1,176 @@
+"""Which statements a text makes about an ECG: present, absent or uncertain; and how that agrees with what is there.
+
+A statement is found by its phrases (`lexicon.csv`, PTB-XL's codes), the longest first, so that "incomplete right bundle
+branch block" is not also a complete one. Negation and doubt are cues within the same clause, after NegEx (Chapman et
+al. 2001). What no phrase of the lexicon says is not found: recall is bounded by the lexicon, for every text alike.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PRESENT, ABSENT, UNCERTAIN = "present", "absent", "uncertain"
+
+_CLAUSES = re.compile(
+    r"[.;:!?\n]+(?=\s|$)|\b(?:but|however|although|though|whereas|while|except|yet)\b"
+    r"|,(?=\s+(?:and\s+)?(?:there|the|it|this|these|one|we|which|with)\b)"
+)
+"""Where the reach of a cue ends. A plain comma goes on: "no ST elevation, Q waves or flutter" denies all three."""
+_DENIED_BEFORE = re.compile(
+    r"\b(?:no|not|without|neither|nor|never|absence of|absent|negative for|free of|free from|rather than|excludes?|"
+    r"rul(?:es?|ed|ing) out|unlikely|lacks?|denies)\b"
+)
+_DENIED_AFTER = re.compile(
+    r"\b(?:is|are|was|were|be|been)\s+(?:absent|not|excluded|ruled out|unlikely)\b|\b(?:absent|excluded|ruled out)\b"
+)
+_DOUBTED_BEFORE = re.compile(
+    r"\b(?:possible|possibly|probable|probably|likely|may|might|could|suspected|suggests?|suggestive|suggesting|consider|"
+    r"questionable|borderline|cannot (?:exclude|rule out)|not exclude|perhaps|presumably)\b"
+)
+_DOUBTED_AFTER = re.compile(
+    r"\b(?:is|are|was|were|be)\s+(?:possible|probable|likely|suspected|suggested|questionable)\b|"
+    r"\bcan(?:not| not) be (?:excluded|ruled out)\b|\b(?:may|might|could) be\b"
+)
+
+
+class Entry(NamedTuple):
+    """A statement of the lexicon."""
+
+    code: str
+    group: str
+    phrases: tuple[str, ...]
+
+
+class Mention(NamedTuple):
+    """A statement in a text: characters start to end."""
+
+    code: str
+    state: str
+    start: int
+    end: int
+
+
+@functools.cache
+def lexicon() -> dict[str, Entry]:
+    """Code -> entry, for PTB-XL's 71 statements."""
+    with Path(__file__).with_name("lexicon.csv").open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        return {row["code"]: Entry(row["code"], row["group"], tuple(row["phrases"].split("|"))) for row in rows}
+
+
+def mentions(text: str) -> list[Mention]:
+    """Every statement that a text makes, in the order of the text; a text of any kind, trusted in nothing."""
+    pattern, code_of = _phrases()
+    lower = text.lower()
+    found = []
+    for begin, end in _spans(lower):
+        for match in pattern.finditer(lower, begin, end):
+            state = _state(lower[begin : match.start()], lower[match.end() : end])
+            code = code_of[_normal(match.group())]
+            found.append(Mention(code, state, match.start(), match.end()))
+    return found
+
+
+def find(text: str) -> dict[str, str]:
+    """Code -> present, absent or uncertain; the firmest where a text says several: present, then absent."""
+    firmness = {PRESENT: 2, ABSENT: 1, UNCERTAIN: 0}
+    found: dict[str, str] = {}
+    for code, state, _, _ in mentions(text):
+        if firmness[state] >= firmness[found.get(code, UNCERTAIN)]:
+            found[code] = state
+    return found
+
+
+def asserted(text: str, doubted: bool = False) -> set[str]:
+    """Codes that a text states as present; with `doubted`, those that it holds possible too."""
+    return {code for code, state in find(text).items() if state == PRESENT or (doubted and state == UNCERTAIN)}
+
+
+EXCLUSIVE = frozenset({"SR", "SBRAD", "STACH", "AFIB", "AFLT", "PACE", "SVTAC"})
+"""Rhythms of which a heart has one at a time over ten seconds, in statements about the whole recording."""
+
+
+def contradictions(text: str) -> list[str]:
+    """What a text says against itself: a statement both made and denied, two rhythms at once, normal and abnormal."""
+    states: dict[str, set[str]] = {}
+    for code, state, _, _ in mentions(text):
+        states.setdefault(code, set()).add(state)
+    said = {code for code, seen in states.items() if PRESENT in seen}
+    found = [f"{code} made and denied" for code in sorted(said) if ABSENT in states[code]]
+    rhythms = sorted(said & EXCLUSIVE)
+    found += [f"{' and '.join(rhythms)} at once"] if len(rhythms) > 1 else []
+    others = sorted(code for code in said - {"NORM"} if lexicon()[code].group != "rhythm")
+    return found + ([f"NORM beside {', '.join(others)}"] if "NORM" in said and others else [])
+
+
+def score(there: Sequence[Collection[str]], texts: Sequence[str]) -> dict[str, Any]:
+    """Statements asserted by texts [n] against those that are there [n]: precision, recall, F1, all in [0, 1].
+
+    micro: over all mentions; macro: mean F1 over the statements that occur; exact: share of texts that assert just what
+    is there; denied: share of what is there that the text denies; contradictory: share of texts against themselves.
+    A share of nothing is None. Statements that the lexicon lacks are left out of `there`.
+    """
+    known = set(lexicon())
+    pairs = [({code for code in real if code in known}, find(text)) for real, text in zip(there, texts, strict=True)]
+    said = [({code for code, state in found.items() if state == PRESENT}) for _, found in pairs]
+    per = {}
+    for code in sorted(set().union(*(real for real, _ in pairs), *said)):
+        hit = sum(code in real and code in made for (real, _), made in zip(pairs, said))
+        n_there = sum(code in real for real, _ in pairs)
+        n_said = sum(code in made for made in said)
+        per[code] = {"n": n_there, "said": n_said, "hit": hit, **_rates(hit, n_said, n_there)}
+    hits, n_said, n_there = (sum(one[key] for one in per.values()) for key in ("hit", "said", "n"))
+    denied = sum(found.get(code) == ABSENT for real, found in pairs for code in real)
+    occurring = [one["f1"] or 0.0 for one in per.values() if one["n"]]
+    return {
+        "micro": _rates(hits, n_said, n_there),
+        "macro_f1": sum(occurring) / len(occurring) if occurring else None,
+        "exact": _share(sum(real == made for (real, _), made in zip(pairs, said)), len(pairs)),
+        "denied": _share(denied, n_there),
+        "contradictory": _share(sum(bool(contradictions(text)) for text in texts), len(pairs)),
+        "per_statement": per,
+    }
+
+
+def _rates(hit: int, n_said: int, n_there: int) -> dict[str, float | None]:
+    return {
+        "precision": _share(hit, n_said), "recall": _share(hit, n_there), "f1": _share(2 * hit, n_said + n_there)
+    }  # fmt: skip
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+@functools.cache
+def _phrases() -> tuple[re.Pattern[str], dict[str, str]]:
+    """One expression over all phrases, longest first, and the code of each."""
+    code_of = {_normal(phrase): entry.code for entry in lexicon().values() for phrase in entry.phrases}
+    words = sorted(code_of, key=lambda phrase: (-len(phrase), phrase))
+    choices = "|".join(r"[\s-]+".join(map(re.escape, phrase.split())) for phrase in words)
+    return re.compile(rf"(?<![\w-])(?:{choices})(?![\w-])"), code_of
+
+
+def _normal(phrase: str) -> str:
+    """Hyphens and spaces alike, so that "first-degree AV block" is "first degree AV block"."""
+    return " ".join(re.split(r"[\s-]+", phrase.lower()))
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """Clauses of a text, as characters from and to."""
+    edges = [0, *(edge for match in _CLAUSES.finditer(text) for edge in match.span()), len(text)]
+    return list(zip(edges[::2], edges[1::2]))
+
+
+def _state(before: str, after: str) -> str:
+    """What the cues around a phrase, in its clause, make of it."""
+    if _DOUBTED_AFTER.search(after) or re.search(r"\bcannot\b|\bnot exclude\b", before):
+        return UNCERTAIN
+    if _DENIED_BEFORE.search(before) or _DENIED_AFTER.search(after):
+        return ABSENT
+    return UNCERTAIN if _DOUBTED_BEFORE.search(before) else PRESENT
