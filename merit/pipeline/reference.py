@@ -1,38 +1,173 @@
-"""What does not fit a newcomer's twenty minutes: several pretraining seeds of every objective, as committed numbers."""
+"""What does not fit a newcomer's twenty minutes: several pretraining seeds and all strengths, as committed numbers.
+
+One file a stage, `book/reference/<stage>-<run>.json`: where the numbers come from, then `results` (a row an encoder,
+task and seed), `over_seeds` (mean and sd over seeds) and `differences` (MERIT minus each other, paired by seed). A run
+is named by profile and kind of recordings, never by where they lie: `demo`, `demo-real`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES
-from merit.pipeline.training import ENCODER_NAMES
-from merit.pipeline.workspace import Workspace
+from merit.data.taxonomy import TASKS
+from merit.pipeline.comparisons import over_seeds, seed_differences
+from merit.pipeline.recordings import NoCohort
+from merit.pipeline.shift import shift
+from merit.pipeline.zero_shot import zero_shot
 from merit.threads import usable_cores
 
-KEPT = ("task", "encoder", "variant", "protocol", "n_records", "mean", "sd", "pooled", "reason")
-"""Of each result's values; the rest is in the result files of the run."""
+if TYPE_CHECKING:
+    from merit.pipeline.workspace import Workspace
+
+PRETRAINED = ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1")
+ENCODERS = (*PRETRAINED, "random")
+SHARED_SPACE = tuple(name for name in ENCODERS if name != "mse")
+PAPER_TASKS = tuple(task for task in TASKS if task != "csn_as_released")
+DIGITS = 6
+"""Significant digits of a number in the file."""
 
 
-def make_reference(workspace: Workspace, seeds: int, folder: Path) -> Path:
-    """Linear probing of every encoder at `seeds` seeds into `folder/linear_probe-<run>.json`: numbers, provenance.
+class Stage(NamedTuple):
+    """One of the stages that several seeds are run of."""
 
-    A run that was stopped goes on where it was: every checkpoint and every result is kept as it is made.
+    run: Callable[[Workspace, int], list[dict[str, Any]]]
+    """Workspace, pretraining seed -> results."""
+    columns: tuple[str, ...]
+    """Fields of the values that say what was scored: a column of the book's table."""
+    settings: tuple[str, ...]
+    """Fields that say how: a table of its own."""
+    scores: Callable[[Mapping[str, Any]], Mapping[str, float | None]]
+    """Values -> metric -> the number of that seed."""
+    keep: tuple[str, ...]
+    """Other fields of the values that go into the file; folds, classes and resamples stay in the run's results."""
+
+
+STAGES = {
+    "linear_probe": Stage(
+        run=lambda ws, seed: ws.linear_probe(ENCODERS, PAPER_TASKS, encoder_seed=seed),
+        columns=("task",),
+        settings=("variant",),
+        scores=lambda values: values["mean"],
+        keep=("protocol", "n_records", "n_patients", "n_seen", "mean", "sd", "pooled"),
+    ),
+    "zero_shot": Stage(
+        run=lambda ws, seed: zero_shot(ws, SHARED_SPACE, PAPER_TASKS, encoder_seed=seed),
+        columns=("task",),
+        settings=("prompts", "ensemble", "scope"),
+        scores=lambda values: {metric: one["value"] for metric, one in values["macro"].items()},
+        keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "macro"),
+    ),
+    "shift": Stage(
+        run=lambda ws, seed: shift(ws, ENCODERS, encoder_seed=seed),
+        columns=("source", "target"),
+        settings=("variant",),
+        scores=lambda values: {"auroc": values["auroc"]["value"]},
+        keep=("scope", "n_classes", "n_records", "n_patients", "n_seen", "auroc", "with_class_only", "in_domain"),
+    ),
+}
+"""Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
+
+
+def make_reference(
+    workspace: Workspace, seeds: int, folder: Path, say: Callable[[str], None] = lambda text: None
+) -> list[Path]:
+    """Pretrain every objective and strength at `seeds` seeds, run every stage, and write a file a stage into `folder`.
+
+    The files are rewritten after each seed; a run that was stopped goes on where it was, since every checkpoint and
+    every result is kept as it is made, and a file that holds these results and more is left alone. Where nothing can be
+    pretrained on, the random encoder is there alone and the other rows hold the reason. say: is told of each step.
     """
-    workspace.checkpoints(OBJECTIVE_NAMES, range(seeds))
-    rows: list[dict[str, Any]] = []
+    with contextlib.suppress(NoCohort):
+        workspace.checkpoints(PRETRAINED, range(seeds))
+    paths = {name: folder / f"{name}-{run_name(workspace)}.json" for name in STAGES}
+    found: dict[str, list[tuple[int, dict[str, Any]]]] = {name: [] for name in STAGES}
     for seed in range(seeds):
-        for result in workspace.linear_probe(ENCODER_NAMES, encoder_seed=seed):
-            values = {name: result["values"][name] for name in KEPT if name in result["values"]}
-            rows.append({"encoder_seed": seed, "id": result["id"], "seconds": result["seconds"], **values})
-    path = folder / f"linear_probe-{workspace.folder.name}.json"
-    about = {"profile": workspace.profile.name, "synthetic": workspace.synthetic, "seeds": seeds}
-    where = {
-        "device": workspace.torch_device(),
+        for name, stage in STAGES.items():
+            found[name] += [(seed, result) for result in stage.run(workspace, seed)]
+            _write(paths[name], _file(workspace, name, seed + 1, found[name]))
+            say(f"{name}, seed {seed + 1} of {seeds}: {paths[name].name}")
+    return list(paths.values())
+
+
+def run_name(workspace: Workspace) -> str:
+    """The profile, and whether the recordings are real; `report.reference.load` looks for the same."""
+    return workspace.profile.name if workspace.synthetic else f"{workspace.profile.name}-real"
+
+
+def _file(workspace: Workspace, name: str, seeds: int, found: Sequence[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+    stage = STAGES[name]
+    rows = [_row(workspace, stage, seed, result) for seed, result in found]
+    scores = [{**row, "scores": stage.scores(row)} for row in rows if "reason" not in row]
+    return {
+        "stage": name,
+        "profile": workspace.profile.name,
+        "synthetic": workspace.synthetic,
+        "seeds": seeds,
+        "device": ", ".join(_distinct(found, "device")) or workspace.torch_device(),
         "cores": usable_cores(),
-        "finished": time.strftime("%Y-%m-%d", time.gmtime()),
+        "finished": max(_distinct(found, "finished"), default=time.strftime("%Y-%m-%d", time.gmtime()))[:10],
+        "commit": ", ".join(_distinct(found, "commit")) or runs.commit(),
+        "versions": runs.versions(),
+        "over_seeds": _rounded(over_seeds(scores, stage.columns, stage.settings)),
+        "differences": _rounded(seed_differences(scores, stage.columns, stage.settings)),
+        "results": rows,
     }
-    runs.write_json(path, {**about, **where, "commit": runs.commit(), "versions": runs.versions(), "results": rows})
-    return path
+
+
+def _row(workspace: Workspace, stage: Stage, seed: int, result: Mapping[str, Any]) -> dict[str, Any]:
+    """One result as the file has it: what was scored and how, the numbers or the reason why there are none."""
+    wanted = (*stage.columns, *stage.settings, "encoder", *stage.keep, "reason")
+    values = {name: result["values"][name] for name in wanted if name in result["values"]}
+    values = _without_paths(_rounded(values), workspace)
+    return {"encoder_seed": seed, "id": result["id"], "seconds": result.get("seconds", 0.0), **values}
+
+
+def _without_paths(value: Any, workspace: Workspace) -> Any:
+    """Every text in a value without the folders of this machine: these files are committed."""
+    if isinstance(value, Mapping):
+        return {key: _without_paths(one, workspace) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(one, workspace) for one in value]
+    for path, name in ((workspace.data, "DATA"), (workspace.folder, "artifacts"), (runs.home(), "HOME")):
+        value = value.replace(str(path), name) if isinstance(value, str) and path is not None else value
+    return value
+
+
+def _distinct(found: Sequence[tuple[int, Mapping[str, Any]]], field: str) -> list[str]:
+    return list(dict.fromkeys(str(result[field]) for _, result in found if result.get(field)))
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to `DIGITS` significant digits, so that a file stays small and its changes readable."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def _write(path: Path, file: dict[str, Any]) -> None:
+    """JSON with a line a row, unless the file already has all of it."""
+    if path.exists() and _holds(json.loads(path.read_text(encoding="utf-8")), file):
+        return
+    lines = []
+    for key, value in file.items():
+        if isinstance(value, list):
+            rows = ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in value)
+            lines.append(f" {json.dumps(key)}: [\n{rows}\n ]")
+        else:
+            lines.append(f" {json.dumps(key)}: {json.dumps(value, allow_nan=False)}")
+    runs.write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def _holds(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a file has the results of another, and more, or the same and the same statistics."""
+    n, there = len(new["results"]), old.get("results", [])
+    same = all(old.get(key) == new[key] for key in ("over_seeds", "differences"))
+    return there[:n] == new["results"] and (len(there) > n or same)

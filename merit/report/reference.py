@@ -1,0 +1,163 @@
+"""The committed numbers of several pretraining seeds (`book/reference/`, made by `make reference`), as tables.
+
+Each stands under a label: profile, synthetic or real, how many seeds, machine, date, commit.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from merit import runs
+from merit.config import PretrainConfig
+from merit.report.ablation_tables import ordered
+from merit.report.differences import column_label, differences, reading
+from merit.report.prose import Html, badge
+from merit.report.style import look
+from merit.report.tables import METRICS, ranked, render
+
+File = Mapping[str, Any]
+
+STRENGTHS = {"cma": "0 (CMA)", "ib-0.1": "0.1", "ib": f"{PretrainConfig().bottleneck_strength:g}", "ib-1": "1"}
+"""Encoders that differ in the strength of the bottleneck alone -> that strength, β of Eq. 9."""
+
+NEEDED = (
+    "stage",
+    "profile",
+    "synthetic",
+    "seeds",
+    "device",
+    "cores",
+    "finished",
+    "commit",
+    "over_seeds",
+    "differences",
+)
+
+
+def load(stage: str, profile: str, synthetic: bool, folder: Path | None = None) -> list[File]:
+    """The reference of this profile and kind of recordings; else those of other profiles on the same kind; else [].
+
+    Raises ValueError, naming the file, for one that `make reference` did not write.
+    """
+    folder = folder or runs.home() / "book" / "reference"
+    own = folder / f"{stage}-{profile}{'' if synthetic else '-real'}.json"
+    paths = [own] if own.exists() else sorted(folder.glob(f"{stage}-*.json"))
+    return [file for file in map(_read, paths) if bool(file["synthetic"]) == synthetic]
+
+
+def _read(path: Path) -> File:
+    try:
+        file = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in NEEDED if name not in file]
+    except (json.JSONDecodeError, TypeError) as reason:
+        raise ValueError(f"{path}: expected the JSON of a reference run; got {reason}; run make reference") from reason
+    if missing:
+        raise ValueError(f"{path}: expected {', '.join(missing)} in a reference run; run make reference again")
+    return file
+
+
+def section(
+    stage: str, profile: str, synthetic: bool, metrics: Sequence[str] = ("auroc",), folder: Path | None = None,
+    **settings: Any,
+) -> Html:  # fmt: skip
+    """Means over seeds and differences with intervals, for each metric; a sentence where there is no reference.
+
+    settings: what else the rows must have, such as variant.
+    """
+    files = load(stage, profile, synthetic, folder)
+    parts = [label(file) + _tables(file, metrics, settings) for file in files]
+    return sum(parts, Html("")) if parts else _nothing(stage, synthetic)
+
+
+def _tables(file: File, metrics: Sequence[str], settings: Mapping[str, Any]) -> Html:
+    parts = Html("")
+    for metric in metrics:
+        rows = _chosen(file["differences"], settings, metric)
+        parts += over_seeds(file, metric, **settings) + differences(rows, _name(file, metric, "seeds", settings))
+        parts += Html(f'<p class="merit-note">{html.escape(reading(rows))}</p>') if rows else Html("")
+    return parts
+
+
+def label(file: File) -> Html:
+    """Where a reference comes from: everything that a number of it must be read with."""
+    seeds = f"{file['seeds']} pretraining seed{'s' * (file['seeds'] != 1)}"
+    cores = f"{file['cores']} core{'s' * (file['cores'] != 1)}"
+    where = f"{file['device']} with {cores}, {file['finished']}, commit {file['commit']}"
+    text = html.escape(f"Reference: profile {file['profile']}, {seeds}; {where}.")
+    return Html(f'<p class="merit-source">{badge(bool(file["synthetic"]))} {text}</p>')
+
+
+def over_seeds(file: File, metric: str, **settings: Any) -> Html:
+    """A row an encoder, a column a task or transfer: mean ± standard deviation over pretraining seeds, in percent."""
+    rows = _chosen(file["over_seeds"], settings, metric)
+    names = ordered({row["encoder"] for row in rows})
+    table = _mean_and_sd(rows, {name: look(name).label for name in names}, _name(file, metric, "over-seeds", settings))
+    head = f"<b>{html.escape(METRICS.get(metric, metric))}</b>, mean ± standard deviation over pretraining seeds"
+    return Html(f'<p class="merit-caption">{head}</p>') + table
+
+
+def strengths(
+    stage: str, profile: str, synthetic: bool, metric: str = "auroc", folder: Path | None = None, **settings: Any
+) -> Html:
+    """The bottleneck at each strength that was run (β of Eq. 9; 0 is CMA): mean ± sd over pretraining seeds."""
+    parts = Html("")
+    for file in load(stage, profile, synthetic, folder):
+        rows = [row for row in _chosen(file["over_seeds"], settings, metric) if row["encoder"] in STRENGTHS]
+        labels = {name: f"β = {strength}" for name, strength in STRENGTHS.items()}
+        parts += label(file) + _mean_and_sd(rows, labels, _name(file, metric, "strengths", settings))
+    return parts if parts.text else _nothing(stage, synthetic)
+
+
+def spread(stage: str, profile: str, synthetic: bool, folder: Path | None = None, **settings: Any) -> str:
+    """How much AUROC varies between pretraining seeds: the median standard deviation over tasks, by encoder."""
+    sentences = []
+    for file in load(stage, profile, synthetic, folder):
+        rows = [row for row in _chosen(file["over_seeds"], settings, "auroc") if row["sd"] is not None]
+        frame = pd.DataFrame(rows, columns=["encoder", "sd"]).groupby("encoder")["sd"].median()
+        parts = [f"{look(name).label}: {100 * frame[name]:.1f}" for name in ordered(frame.index)]
+        if parts:
+            sentences.append(
+                f"Standard deviation of AUROC over {file['seeds']} pretraining seeds (profile {file['profile']}), "
+                f"median over tasks, in points: {'; '.join(parts)}."
+            )
+    return " ".join(sentences) or "No reference run holds more than one seed of this."
+
+
+def _mean_and_sd(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], name: str) -> Html:
+    if not rows:
+        return Html("<p>This reference run scored nothing of it.</p>")
+    there = {row["encoder"] for row in rows}
+    columns = list(dict.fromkeys(column_label(row) for row in rows))
+    index = [text for encoder, text in labels.items() if encoder in there]
+    numbers = pd.DataFrame(index=index, columns=columns, dtype=float)
+    texts = numbers.astype(object)
+    for row in rows:
+        cell = labels[row["encoder"]], column_label(row)
+        numbers.loc[cell] = row["mean"]
+        texts.loc[cell] = f"{100 * row['mean']:.1f}" + ("" if row["sd"] is None else f"\n±{100 * row['sd']:.1f}")
+    return render(texts, name, marks=ranked(numbers))
+
+
+def _chosen(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], metric: str) -> list[Mapping[str, Any]]:
+    wanted = {**settings, "metric": metric}
+    return [row for row in rows if all(row.get(name) == value for name, value in wanted.items())]
+
+
+def _name(file: File, metric: str, kind: str, settings: Mapping[str, Any]) -> str:
+    words = [file["stage"], file["profile"], kind, metric, *settings.values()]
+    return "-".join("".join(c if c.isalnum() else "-" for c in str(word)) for word in words)
+
+
+def _nothing(stage: str, synthetic: bool) -> Html:
+    kind = "synthetic" if synthetic else "real"
+    what = html.escape(stage.replace("_", " "))
+    return Html(
+        f"<p>No reference run of {what} over several pretraining seeds on {kind} recordings is committed; "
+        "<code>make reference</code> makes one.</p>"
+    )

@@ -1,0 +1,155 @@
+"""Paired differences: against closed forms, scipy, loops, and a simulation in which there is no difference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from merit.evaluate.comparison import corrected_t, holm, paired_resamples, seed_t
+
+DIFFERENCES = [0.02, 0.05, -0.01, 0.03, 0.04]
+
+
+def test_without_shared_training_data_it_is_the_ordinary_t_test():
+    theirs = stats.ttest_1samp(DIFFERENCES, 0)
+    interval = theirs.confidence_interval(0.95)
+    for ours in (corrected_t(DIFFERENCES, 0.0), seed_t(DIFFERENCES)):
+        assert (ours.mean, ours.low, ours.high, ours.p) == pytest.approx(
+            (np.mean(DIFFERENCES), interval.low, interval.high, theirs.pvalue)
+        )
+        assert (ours.n, ours.n_dropped) == (5, 0)
+
+
+def test_the_correction_written_out():
+    """Nadeau and Bengio's Eq. 9 by hand: s² = Σ(d - mean)² / (F - 1), variance s² (1/F + n_test/n_train)."""
+    mean = sum(DIFFERENCES) / 5
+    s2 = sum((d - mean) ** 2 for d in DIFFERENCES) / 4
+    error = (s2 * (1 / 5 + 1 / 8)) ** 0.5
+    ours = corrected_t(DIFFERENCES, 1 / 8)
+    assert ours.p == pytest.approx(2 * stats.t.cdf(-mean / error, 4))
+    assert (ours.low, ours.high) == pytest.approx((mean - 2.7764451052 * error, mean + 2.7764451052 * error))
+
+
+def test_turning_the_pair_round_turns_the_interval_round():
+    one, other = corrected_t(DIFFERENCES, 0.2), corrected_t([-d for d in DIFFERENCES], 0.2)
+    assert (other.mean, other.low, other.high, other.p) == pytest.approx((-one.mean, -one.high, -one.low, one.p))
+
+
+def test_edges_of_the_t_test():
+    assert corrected_t([0.1], 0.1).__dict__ == {
+        "mean": 0.1, "low": None, "high": None, "p": None, "n": 1, "n_dropped": 0
+    }  # fmt: skip
+    nothing = corrected_t([], 0.1)
+    assert (nothing.mean, nothing.p, nothing.n) == (None, None, 0)
+    equal = corrected_t([0.1, 0.1, 0.1], 0.1)
+    assert (equal.mean, equal.low, equal.p) == (pytest.approx(0.1), None, None)
+    assert corrected_t([0.0, 0.0], 0.1).p == 1.0
+    dropped, kept = corrected_t([0.1, None, 0.3, float("nan")], 0.1), corrected_t([0.1, 0.3], 0.1)
+    assert (dropped.n, dropped.n_dropped) == (2, 2)
+    assert (dropped.mean, dropped.p) == (kept.mean, kept.p)
+    with pytest.raises(ValueError, match="test_share: expected n_test / n_train, at least 0; got -1"):
+        corrected_t([0.1, 0.2], -1)
+
+
+def test_the_correction_is_exact_where_folds_correlate_as_it_assumes():
+    """Differences with correlation n_test / (n_test + n_train): p is uniform with the correction, too small without."""
+    share, n_folds = 0.5, 10
+    rho = share / (1 + share)
+    rng = np.random.default_rng(0)
+    common, own = rng.normal(size=(2000, 1)), rng.normal(size=(2000, n_folds))
+    differences = np.sqrt(rho) * common + np.sqrt(1 - rho) * own
+    corrected = [corrected_t(d, share).p for d in differences]
+    assert stats.kstest(corrected, "uniform").pvalue > 0.01
+    assert np.mean(np.array([corrected_t(d, 0).p for d in differences]) < 0.05) > 0.3
+
+
+def test_two_equal_learners_on_overlapping_training_sets():
+    """Two regressions, each on one of two exchangeable inputs: neither is better, and fifteen random splits of the same
+    recordings into two thirds and one third say otherwise half of the time, unless corrected.
+    """
+    rng = np.random.default_rng(0)
+    n_runs, n, n_splits = 300, 60, 15
+    x = rng.normal(size=(n_runs, 2, n))
+    y = x.sum(axis=1) + rng.normal(size=(n_runs, n))
+    differences = np.empty((n_runs, n_splits))
+    for k in range(n_splits):
+        test = rng.choice(n, n // 3, replace=False)
+        train = np.setdiff1d(np.arange(n), test)
+        errors = [_error(x[:, j], y, train, test) for j in (0, 1)]
+        differences[:, k] = errors[0] - errors[1]
+    rejected = {
+        share: np.mean([corrected_t(d, share).p < 0.05 for d in differences])
+        for share in (0.0, (n // 3) / (2 * n // 3))
+    }
+    uncorrected, corrected = rejected.values()
+    assert uncorrected > 0.3
+    assert corrected < 0.09
+
+
+def _error(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Squared error of a line fitted to (x, y) on the training records, per run; x, y [runs, n]."""
+    centred = x[:, train] - x[:, train].mean(axis=1, keepdims=True)
+    slope = (centred * y[:, train]).sum(axis=1) / (centred**2).sum(axis=1)
+    offset = y[:, train].mean(axis=1) - slope * x[:, train].mean(axis=1)
+    return ((y[:, test] - slope[:, None] * x[:, test] - offset[:, None]) ** 2).mean(axis=1)
+
+
+def test_resamples_against_counting():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(0.6, 0.1, 199), rng.normal(0.5, 0.1, 199)
+    ours = paired_resamples(0.6, a, 0.5, b)
+    differences = sorted(x - y for x, y in zip(a, b))
+    below = sum(d <= 0 for d in differences)
+    assert below > 0
+    assert ours.p == pytest.approx(2 * (below + 1) / 200)
+    # position of a quantile q among R values: q (R - 1), linear between neighbours
+    place = 0.025 * 198
+    low = differences[4] + (place - 4) * (differences[5] - differences[4])
+    assert (ours.mean, ours.low) == pytest.approx((0.1, low))
+    turned = paired_resamples(0.5, b, 0.6, a)
+    assert (turned.low, turned.high, turned.p) == pytest.approx((-ours.high, -ours.low, ours.p))
+
+
+def test_resamples_that_all_agree_leave_a_p_above_zero_and_ties_count_on_both_sides():
+    apart = paired_resamples(0.9, [0.9] * 99, 0.1, [0.1] * 99)
+    assert apart.p == pytest.approx(2 / 100)
+    assert apart.p >= 1 / (99 + 1)
+    same = paired_resamples(0.5, [0.4, 0.6], 0.5, [0.4, 0.6])
+    assert (same.mean, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_p_from_the_spread_of_resamples():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(0.6, 0.1, 4999), rng.normal(0.4, 0.1, 4999)
+    counted, spread = (paired_resamples(0.6, a, 0.4, b, p_from) for p_from in ("count", "spread"))
+    error = sum((x - y - (a - b).mean()) ** 2 for x, y in zip(a, b)) / 4998
+    assert spread.p == pytest.approx(2 * stats.norm.cdf(-0.2 / error**0.5))
+    assert counted.p == pytest.approx(spread.p, rel=0.1)  # the resamples are normal here: both say the same
+    far = paired_resamples(0.9, a, 0.1, b, "spread")
+    assert 0 < far.p < 2 / 5000
+    assert paired_resamples(0.9, [0.9] * 99, 0.1, [0.1] * 99, "spread").p == pytest.approx(2 / 100)
+    with pytest.raises(ValueError, match="p_from: expected count or spread; got 'z'"):
+        paired_resamples(0.6, a, 0.4, b, "z")
+
+
+def test_resamples_with_gaps_and_without_values():
+    gaps = paired_resamples(0.6, [0.5, None, 0.7], 0.5, [0.4, 0.4, float("nan")])
+    assert (gaps.n, gaps.n_dropped) == (1, 2)
+    assert paired_resamples(None, [0.5], 0.5, [0.4]).mean is None
+    alone = paired_resamples(0.6, [], 0.5, [])
+    assert (alone.mean, alone.low, alone.p) == (pytest.approx(0.1), None, None)
+    with pytest.raises(ValueError, match="expected as many of both scores, drawn alike; got 2 and 1"):
+        paired_resamples(0.6, [0.5, 0.6], 0.5, [0.4])
+
+
+def test_holm_against_its_definition():
+    p = [0.01, None, 0.04, 0.03, 0.5]
+    known = sorted(value for value in p if value is not None)
+    wanted, highest = {}, 0.0
+    for rank, value in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * value))
+        wanted[value] = highest
+    assert holm(p) == [None if value is None else pytest.approx(wanted[value]) for value in p]
+    assert holm([]) == []
+    assert holm([None]) == [None]

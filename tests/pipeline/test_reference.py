@@ -1,0 +1,153 @@
+"""The committed numbers of several seeds: what is written, when, and that no machine's folders are in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from merit.pipeline import reference
+from merit.pipeline.recordings import NoCohort
+
+LEVELS = {"merit": 0.9, "cma": 0.85, "ib": 0.8, "mse": 0.7, "ib-0.1": 0.84, "ib-1": 0.75, "random": 0.6}
+
+
+def a_result(values: dict, seed: int) -> dict:
+    """A result as the workspace gives it."""
+    key = f"{values['encoder']}-{seed}"
+    return {"id": key, "seconds": 1.5, "device": "cpu", "commit": "abc", "finished": "2026-01-02T03:04:05Z",
+            "values": values}  # fmt: skip
+
+
+def linear_probe(encoders, tasks, encoder_seed):
+    scores = {name: LEVELS[name] + 0.01 * encoder_seed * (1 + LEVELS[name]) for name in encoders}
+    return [
+        a_result(
+            {
+                "task": "form", "variant": "standardised", "encoder": name, "protocol": "ten folds", "n_records": 50,
+                "mean": {"auroc": score, "f1": None}, "sd": {"auroc": 0.012345678, "f1": None},
+                "folds": [{"auroc": 0.5}], "per_class": {"A": 1},
+            },
+            encoder_seed,
+        )
+        for name, score in scores.items()
+    ]  # fmt: skip
+
+
+def zero_shot(ws, encoders, tasks, *, encoder_seed):
+    return [
+        a_result({"task": "csn", "encoder": name, "prompts": "enriched", "ensemble": True, "scope": "unseen",
+                  "reason": f"csn: no such data set under {ws.data}; see {ws.folder}/stores"}, encoder_seed)
+        for name in encoders
+    ]  # fmt: skip
+
+
+def shift(ws, encoders, *, encoder_seed):
+    return [
+        a_result({"source": "superclass", "target": "csn", "variant": "as_published", "encoder": name,
+                  "auroc": {"value": LEVELS[name], "low": 0.1, "high": 0.9}, "resamples": [1.0],
+                  "in_domain": {"reason": f"too few under {ws.data}"}}, encoder_seed)
+        for name in encoders
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def workspace(monkeypatch, tmp_path):
+    """A workspace whose stages answer at once; `asked` holds what was pretrained."""
+    monkeypatch.setattr(reference, "zero_shot", zero_shot)
+    monkeypatch.setattr(reference, "shift", shift)
+    asked = []
+    return SimpleNamespace(
+        profile=SimpleNamespace(name="demo"), synthetic=False, data=Path("/secret/place"), folder=tmp_path / "demo-x",
+        linear_probe=linear_probe, torch_device=lambda: "cpu", asked=asked,
+        checkpoints=lambda names, seeds: asked.append((tuple(names), tuple(seeds))),
+    )  # fmt: skip
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_every_stage_gives_a_file_named_by_profile_and_kind(workspace, tmp_path):
+    said = []
+    paths = reference.make_reference(workspace, 2, tmp_path / "out", said.append)
+    assert [path.name for path in paths] == [
+        f"{name}-demo-real.json" for name in ("linear_probe", "zero_shot", "shift")
+    ]
+    assert workspace.asked == [(("merit", "cma", "ib", "mse", "ib-0.1", "ib-1"), (0, 1))]
+    assert len(said) == 6
+    file = read(paths[0])
+    about = {name: file[name] for name in ("stage", "profile", "synthetic", "seeds", "device", "finished", "commit")}
+    assert about == {
+        "stage": "linear_probe", "profile": "demo", "synthetic": False, "seeds": 2, "device": "cpu",
+        "finished": "2026-01-02", "commit": "abc",
+    }  # fmt: skip
+    assert len(file["results"]) == 2 * 7
+    row = file["results"][0]
+    assert (row["encoder_seed"], row["encoder"], row["id"], row["seconds"]) == (0, "merit", "merit-0", 1.5)
+    assert row["sd"]["auroc"] == 0.0123457
+    assert not {"folds", "per_class"} & set(row)
+    workspace.synthetic = True
+    assert reference.run_name(workspace) == "demo"
+
+
+def test_means_and_differences_over_seeds(workspace, tmp_path):
+    path = reference.make_reference(workspace, 3, tmp_path)[0]
+    file = read(path)
+    merit = [LEVELS["merit"] + 0.01 * seed * 1.9 for seed in range(3)]
+    cma = [LEVELS["cma"] + 0.01 * seed * 1.85 for seed in range(3)]
+    (over,) = [one for one in file["over_seeds"] if (one["encoder"], one["metric"]) == ("merit", "auroc")]
+    assert (over["mean"], over["sd"], over["n"]) == pytest.approx((np.mean(merit), np.std(merit, ddof=1), 3))
+    (row,) = [one for one in file["differences"] if (one["other"], one["metric"]) == ("cma", "auroc")]
+    assert row["mean"] == pytest.approx(np.mean(np.subtract(merit, cma)), abs=1e-5)
+    assert (row["n"], row["n_comparisons"]) == (3, 6)
+    assert row["p"] > 0
+
+
+def test_reasons_travel_without_the_folders_of_this_machine(workspace, tmp_path):
+    _, path, transfers = reference.make_reference(workspace, 1, tmp_path / "out")
+    assert read(transfers)["results"][0]["in_domain"] == {"reason": "too few under DATA"}
+    text = path.read_text()
+    assert "/secret" not in text
+    assert str(workspace.folder) not in text
+    file = json.loads(text)
+    assert file["results"][0]["reason"] == "csn: no such data set under DATA; see artifacts/stores"
+    assert (file["over_seeds"], file["differences"]) == ([], [])
+
+
+def test_a_stopped_run_leaves_its_seeds_and_goes_on(workspace, tmp_path, monkeypatch):
+    whole = reference.make_reference(workspace, 3, tmp_path / "whole")[0].read_text()
+
+    def stop_at(encoders, tasks, encoder_seed):
+        if encoder_seed == 2:
+            raise KeyboardInterrupt
+        return linear_probe(encoders, tasks, encoder_seed)
+
+    workspace.linear_probe = stop_at
+    with pytest.raises(KeyboardInterrupt):
+        reference.make_reference(workspace, 3, tmp_path / "out")
+    path = tmp_path / "out" / "linear_probe-demo-real.json"
+    assert (read(path)["seeds"], len(read(path)["results"])) == (2, 14)
+    workspace.linear_probe = linear_probe
+    assert reference.make_reference(workspace, 3, tmp_path / "out")[0].read_text() == whole
+    written = path.stat().st_mtime_ns
+    reference.make_reference(workspace, 2, tmp_path / "out")
+    assert (path.read_text(), path.stat().st_mtime_ns) == (whole, written)
+
+
+def test_other_numbers_replace_the_file(workspace, tmp_path, monkeypatch):
+    path = reference.make_reference(workspace, 2, tmp_path)[0]
+    monkeypatch.setitem(LEVELS, "merit", 0.5)
+    reference.make_reference(workspace, 1, tmp_path)
+    assert (read(path)["seeds"], read(path)["results"][0]["mean"]["auroc"]) == (1, 0.5)
+
+
+def test_without_anything_to_pretrain_on_the_stages_still_run(workspace, tmp_path):
+    def nothing(names, seeds):
+        raise NoCohort("pretraining: expected mimic-iv-ecg")
+
+    workspace.checkpoints = nothing
+    assert read(reference.make_reference(workspace, 1, tmp_path)[2])["results"]

@@ -1,0 +1,48 @@
+"""Differences: the table, the sentences, and what cannot be said."""
+
+from __future__ import annotations
+
+from merit.report import differences
+
+
+def row(other: str, mean: float | None, p: float | None = 0.01, **more) -> dict:
+    """A comparison as the pipeline gives it; Holm's p is twice p."""
+    ends = {"low": None, "high": None} if p is None else {"low": mean - 0.02, "high": mean + 0.02}
+    return {
+        "task": "form", "variant": "standardised", "metric": "auroc", "encoder": "merit", "other": other, "mean": mean,
+        **ends, "p": p, "p_holm": p and 2 * p, "n": 10, "n_dropped": 0, "n_comparisons": 2, **more,
+    }  # fmt: skip
+
+
+def test_the_table_prints_points_interval_and_both_p():
+    html = differences.differences([row("cma", 0.031), row("random", -0.1, 0.2), row("ib", 0.01, None)], "x").text
+    assert "AUROC: MERIT minus …" in html
+    assert "+3.1 [+1.1, +5.1]\np 0.010, Holm 0.020" in html
+    assert "-10.0 [-12.0, -8.0]\np 0.20, Holm 0.40" in html
+    assert "+1.0</td>" in html
+    assert html.count("font-weight: bold") == 1
+    assert html.index(">IB<") < html.index(">CMA<") < html.index(">random<")
+
+
+def test_small_p_values_and_missing_means():
+    html = differences.differences([row("cma", 0.03, 1e-9), row("ib", None, None)], "x").text
+    assert "p &lt; 0.001, Holm &lt; 0.001" in html
+    assert "–" in html
+    assert "nothing to compare" in differences.differences([], "x").text
+
+
+def test_transfers_are_named_by_source_and_target():
+    one = {"source": "superclass", "target": "csn"}
+    assert differences.column_label(one) == "PTB-XL superclass → CSN"
+
+
+def test_reading_counts_both_sides_and_names_what_speaks_against():
+    rows = [row("cma", 0.03), row("random", 0.1), row("ib", -0.02), row("mse", 0.01, 0.3), row("cma", 0.2, None)]
+    assert differences.reading(rows) == (
+        "Of 4 differences with a p value, 3 have one below 0.05 after correction: 2 in favour of MERIT, 1 against it: "
+        "IB on PTB-XL form (AUROC)."
+    )
+    two = [row("ib", -0.02), row("ib", -0.03, variant="as_published")]
+    assert "(AUROC, standardised) and IB on PTB-XL form (AUROC, as published)." in differences.reading(two)
+    assert "none with a p value" in differences.reading([row("cma", 0.1, None)])
+    assert "nothing to compare" in differences.reading([])

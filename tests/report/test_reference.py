@@ -1,0 +1,96 @@
+"""The committed reference: found by profile and kind, labelled, escaped, and said to be missing where it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from merit.pipeline.reference import run_name
+from merit.report import reference
+
+SETTING = {"variant": "standardised"}
+
+
+def write(folder: Path, run: str, **changes) -> Path:
+    """A reference of three seeds of linear probing."""
+    levels = {"merit": 0.9, "cma": 0.8, "ib": 0.7, "ib-0.1": 0.75, "ib-1": 0.6, "random": 0.5}
+    cell = {"task": "form", **SETTING, "metric": "auroc"}
+    over = [{**cell, "encoder": name, "mean": level, "sd": 0.012, "n": 3} for name, level in levels.items()]
+    difference = {
+        **cell, "encoder": "merit", "other": "cma", "mean": 0.1, "low": 0.05, "high": 0.15, "p": 0.01, "p_holm": 0.01,
+        "n": 3, "n_dropped": 0, "n_comparisons": 1,
+    }  # fmt: skip
+    file = {
+        "stage": "linear_probe", "profile": "demo", "synthetic": True, "seeds": 3, "device": "cpu", "cores": 2,
+        "finished": "2026-01-02", "commit": "abc<b>", "versions": {}, "over_seeds": over, "differences": [difference],
+        "results": [], **changes,
+    }  # fmt: skip
+    path = folder / f"linear_probe-{run}.json"
+    path.write_text(json.dumps(file))
+    return path
+
+
+def test_own_profile_first_else_the_same_kind_of_recordings(tmp_path):
+    write(tmp_path, "demo")
+    write(tmp_path, "paper-real", profile="paper", synthetic=False)
+    found = {
+        (profile, synthetic): [one["profile"] for one in reference.load("linear_probe", profile, synthetic, tmp_path)]
+        for profile in ("smoke", "demo", "paper") for synthetic in (True, False)
+    }  # fmt: skip
+    assert found["demo", True] == found["smoke", True] == found["paper", True] == ["demo"]
+    assert found["demo", False] == found["paper", False] == ["paper"]
+    assert reference.load("zero_shot", "demo", True, tmp_path) == []
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_the_pipeline_writes_where_the_report_looks(tmp_path, synthetic):
+    workspace = SimpleNamespace(profile=SimpleNamespace(name="demo"), synthetic=synthetic)
+    write(tmp_path, "other", profile="other", synthetic=synthetic)
+    write(tmp_path, run_name(workspace), synthetic=synthetic)
+    (file,) = reference.load("linear_probe", "demo", synthetic, tmp_path)
+    assert file["profile"] == "demo"
+
+
+def test_a_section_is_labelled_and_holds_means_and_differences(tmp_path):
+    write(tmp_path, "demo")
+    html = reference.section("linear_probe", "demo", True, folder=tmp_path, **SETTING).text
+    for said in ("synthetic recordings", "profile demo, 3 pretraining seeds; cpu with 2 cores, 2026-01-02", "abc&lt;b"):
+        assert said in html
+    assert "90.0\n±1.2" in html
+    assert "+10.0 [+5.0, +15.0]\np 0.010, Holm 0.010" in html
+    assert "1 have one below 0.05" in html
+    other = reference.section("linear_probe", "demo", True, folder=tmp_path, variant="as_published").text
+    assert "90.0" not in other
+    assert "scored nothing" in other
+
+
+def test_strengths_are_ordered_and_hold_nothing_else(tmp_path):
+    write(tmp_path, "demo")
+    html = reference.strengths("linear_probe", "demo", True, folder=tmp_path, **SETTING).text
+    places = [html.index(f"β = {name}") for name in ("0 (CMA)", "0.1<", "0.5<", "1<")]
+    assert places == sorted(places)
+    assert "MERIT" not in html
+    assert "75.0" in html
+
+
+def test_the_spread_over_seeds_in_words(tmp_path):
+    write(tmp_path, "demo")
+    said = reference.spread("linear_probe", "demo", True, tmp_path, **SETTING)
+    assert said.startswith("Standard deviation of AUROC over 3 pretraining seeds (profile demo), median over tasks")
+    assert "CMA: 1.2; MERIT: 1.2; random: 1.2." in said
+    assert "No reference run" in reference.spread("linear_probe", "demo", False, tmp_path)
+
+
+def test_nothing_there_and_something_else_there(tmp_path):
+    assert "No reference run of linear probe" in reference.section("linear_probe", "demo", True, folder=tmp_path).text
+    assert "on real recordings" in reference.strengths("shift", "demo", False, folder=tmp_path).text
+    path = write(tmp_path, "demo")
+    path.write_text(json.dumps({"results": []}))
+    with pytest.raises(ValueError, match=r"linear_probe-demo.json: expected stage, profile"):
+        reference.load("linear_probe", "demo", True, tmp_path)
+    path.write_text("{")
+    with pytest.raises(ValueError, match="expected the JSON of a reference run"):
+        reference.load("linear_probe", "demo", True, tmp_path)
