@@ -246,8 +246,8 @@ def objective_and_strength(encoder: str) -> tuple[str, float | None]:
             return name, float(strength)
         except ValueError:
             pass
-    elif not strength and name in OBJECTIVE_NAMES:
-        return name, None
+    elif encoder in OBJECTIVE_NAMES:
+        return encoder, None
     known = ", ".join(ENCODER_NAMES)
     raise ValueError(f"encoder: expected one of {known}, or ib-STRENGTH such as ib-0.1; got {encoder!r}")
 

@@ -8,8 +8,9 @@ from scipy.signal import resample_poly
 
 import merit
 from merit.baselines.base import Encoder
-from merit.baselines.ours import random_encoder
+from merit.baselines.ours import MeritEncoder, random_encoder
 from merit.config import EncoderConfig, ModelConfig, PretrainConfig
+from merit.model.merit import Merit
 from merit.pretrain.loop import pretrain
 
 CONFIG = ModelConfig(encoder=EncoderConfig(patch=100, width=16, depth=1, heads=2), text_width=16, shared_width=16)
@@ -38,6 +39,30 @@ def test_one_recording_or_many(encoder, signal_mv):
     z = encoder.embed(signal_mv, fs_hz=100)
     assert z.shape == (3, 16)
     np.testing.assert_allclose(encoder.embed(signal_mv[1], fs_hz=100), z[1], atol=1e-5)
+
+
+def test_the_shared_space_holds_unit_vectors_of_both_kinds(encoder, signal_mv):
+    z = encoder.embed(signal_mv, 100)
+    ecg, text = encoder.project(z), encoder.project_text(np.ones((2, 16), np.float32))
+    assert (ecg.shape, text.shape) == ((3, 16), (2, 16))
+    np.testing.assert_allclose(np.linalg.norm(np.concatenate([ecg, text]), axis=1), 1, atol=1e-5)
+
+
+def test_projection_is_what_pretraining_compares(encoder, signal_mv):
+    import torch
+
+    visible = torch.arange(10).expand(3, 12, -1)
+    with torch.inference_mode():
+        tokens = encoder.model(torch.from_numpy(signal_mv), torch.ones(3, 16), visible)
+    expected = torch.nn.functional.normalize(tokens.ecg, dim=-1).numpy()
+    np.testing.assert_allclose(encoder.project(encoder.embed(signal_mv, 100)), expected, atol=1e-5)
+
+
+def test_without_the_alignment_branch_there_is_no_shared_space(signal_mv):
+    alone = MeritEncoder(Merit(CONFIG, aligns=False), "mse")
+    assert not alone.shares_space
+    with pytest.raises(ValueError, match="encoder mse: expected one with a shared space"):
+        alone.project(alone.embed(signal_mv, 100))
 
 
 @pytest.mark.parametrize("fs_hz", [250, 500])

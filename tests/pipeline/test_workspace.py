@@ -120,10 +120,18 @@ def test_a_cohort_that_is_missing_is_a_reason_and_not_a_stop(tmp_path):
 
 
 def test_unknown_names_are_refused_with_the_right_ones(workspace):
-    with pytest.raises(ValueError, match="encoder: expected one of merit, cma, ib, mse, random; got 'merti'"):
+    with pytest.raises(ValueError, match="expected one of merit, cma, ib, mse, random, or ib-STRENGTH .* got 'merti'"):
         workspace.encoder_identity("merti")
+    for other in ("ib-much", "cma-0.1", "merit-", "-0.1"):
+        with pytest.raises(ValueError, match="encoder: expected one of"):
+            workspace.encoder_identity(other)
     with pytest.raises(ValueError, match=r"unknown settings \['epoch'\] of ProbeConfig"):
         workspace.linear_probe(["random"], ["form"], epoch=3)
+
+
+def test_a_bottleneck_at_another_strength_is_another_checkpoint(workspace):
+    assert workspace.checkpoint_identity("ib-0.5") == workspace.checkpoint_identity("ib")
+    assert len({workspace.checkpoint_identity(name) for name in ("ib", "ib-0.1", "ib-1")}) == 3
 
 
 def test_every_setting_changes_the_identity_of_a_checkpoint(workspace):
