@@ -1,0 +1,277 @@
+"""Distribution shift as a page shows it: Table 7 with the paper's rows, in domain beside transfer, and a reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from merit.report import paper
+from merit.report.alignment_tables import direction_label
+from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
+from merit.report.prose import Html, listing
+from merit.report.style import look, task_label
+from merit.report.tables import SHADE, VARIANTS, mapping, ranked, render
+
+Result = Mapping[str, Any]
+DIRECTIONS = paper.TRANSFERS
+"""source>target, in the order of the paper's Table 7."""
+LEVELS = (2.5, 97.5)
+"""Percentiles of an interval."""
+NOTES = {
+    True: "The rows of the paper were measured on real recordings, those above them on synthetic ones: no difference "
+    "between the two means anything.",
+    False: "The rows of the paper: pretrained on MIMIC-IV-ECG, heads chosen on MERL's splits, scored on the whole "
+    "target. Compare what was scored, further down, before the numbers.",
+}
+"""Whether our recordings are synthetic -> what stands under the table."""
+
+
+def transfers(results: Sequence[Result], variant: str, *, synthetic: bool, compare: bool = False) -> Html:
+    """Table 7: a row an encoder, a column a direction, macro AUROC in percent with its interval; the paper's below.
+
+    compare: add the row of differences to the paper's MERIT, for runs that it makes sense for.
+    """
+    scored = _scored(results, variant)
+    columns = pd.MultiIndex.from_tuples([_column(one) for one in DIRECTIONS], names=["source", "target"])
+    numbers = pd.DataFrame(index=_encoders(scored), columns=columns, dtype=float)
+    texts = numbers.astype(object)
+    for one in scored:
+        cell = look(one["encoder"]).label, _column(f"{one['source']}>{one['target']}")
+        numbers.loc[cell] = 100 * one["auroc"]["value"]
+        texts.loc[cell] = interval(one["auroc"])
+    published, shades = _published(columns)
+    if compare and look("merit").label in numbers.index:
+        published = pd.concat([_difference_row(numbers, columns), published])
+    marks = pd.concat([ranked(numbers), shades]).reindex(pd.concat([texts, published]).index)
+    table = render(pd.concat([texts, published]), f"shift-{variant}", marks=marks, apart=published.index)
+    head = Html(f'<p class="merit-caption">{VARIANTS.get(variant, variant)}</p>')
+    return head + table + Html(f'<p class="merit-note">{NOTES[synthetic]}</p>')
+
+
+def _column(direction: str) -> tuple[str, str]:
+    source, target = direction.split(">")
+    return f"from {task_label(source)}", f"to {task_label(target)}"
+
+
+def _published(columns: pd.MultiIndex) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The paper's rows, two decimals as printed, and their shading."""
+    texts, shades = {}, {}
+    for row in paper.ROWS[7]:
+        cells = {_column(one): paper.number(7, row, one, "auroc") for one in DIRECTIONS}
+        label = paper.ROW_LABELS.get(row, f"paper: {row}")
+        texts[label] = {key: f"{cell.value:.2f}" for key, cell in cells.items() if cell.value is not None}
+        shades[label] = {key: SHADE for key, cell in cells.items() if cell.shaded}
+    frames = (pd.DataFrame(index=list(texts), columns=columns, dtype=object) for _ in range(2))
+    both = []
+    for frame, cells_of in zip(frames, (texts, shades)):
+        for label, cells in cells_of.items():
+            for key, text in cells.items():
+                frame.loc[label, key] = text
+        both.append(frame)
+    return both[0], both[1]
+
+
+def _difference_row(numbers: pd.DataFrame, columns: pd.MultiIndex) -> pd.DataFrame:
+    """Our MERIT less the paper's, in points."""
+    ours, cells = numbers.loc[look("merit").label], {}
+    for one in DIRECTIONS:
+        theirs = paper.number(7, "merit", one, "auroc").value
+        if theirs is not None and not pd.isna(ours[_column(one)]):
+            cells[_column(one)] = f"{ours[_column(one)] - theirs:+.1f}"
+    return pd.DataFrame([cells], index=["MERIT − paper: MERIT"]).reindex(columns=columns)
+
+
+def interval(triple: Mapping[str, float | None], *, signed: bool = False) -> str:
+    """`71.2` and on a line of its own `[69.0, 73.1]`, percent; a dash for None."""
+    if triple["value"] is None:
+        return "–"
+    form = "{:+.1f}" if signed else "{:.1f}"
+    value = form.format(100 * triple["value"])
+    if triple["low"] is None or triple["high"] is None:
+        return value
+    return f"{value}\n[{form.format(100 * triple['low'])}, {form.format(100 * triple['high'])}]"
+
+
+def in_domain(results: Sequence[Result], variant: str) -> Html:
+    """A table a direction, a row an encoder: the head at home, transferred, the target's own, and the cost."""
+    out = Html("")
+    for direction in DIRECTIONS:
+        of_direction = [one for one in _scored(results, variant) if f"{one['source']}>{one['target']}" == direction]
+        if not of_direction:
+            continue
+        rows, source, target = {}, *direction.split(">")
+        for one in of_direction:
+            home = one["in_domain"]
+            keys = ("source", "transfer_on_target_test", "target")
+            cells = [None] * 4 if "reason" in home else [interval(home[key]) for key in keys]
+            drop = [] if "reason" in home else [interval(home["drop"], signed=True)]
+            columns = (
+                f"{task_label(source)} head, at home", f"the same head, on {task_label(target)}",
+                f"{task_label(target)}'s own head, there", "cost of transfer",
+            )  # fmt: skip
+            rows[look(one["encoder"]).label] = dict(zip(columns, (cells[:3] + drop if drop else cells)))
+        out += Html(f'<p class="merit-caption"><b>{direction_label(source, target)}</b>{_on(of_direction[0])}</p>')
+        out += mapping(rows, f"in-domain-{variant}-{source}-{target}")
+    return out
+
+
+def _on(one: Mapping[str, Any]) -> str:
+    """What the numbers of a direction are over."""
+    home = one["in_domain"]
+    if "reason" in home:
+        return f": {home['reason']}"
+    return (
+        f", over {listing(home['classes'])}; {home['n_source_test']:,} recordings at home, {home['n_target_test']:,} "
+        "in the target's test part"
+    )
+
+
+def coverage(results: Sequence[Result]) -> Html:
+    """A row a direction: recordings, patients, classes scored, those not, and how many are negatives only."""
+    rows = {}
+    for one in _scored(results):
+        unscored = "; ".join(f"{name} ({why})" for name, why in one["unscored"].items())
+        rows.setdefault(
+            direction_label(one["source"], one["target"]),
+            {
+                "scored on": one["scope"],
+                "recordings": f"{one['n_records']:,}",
+                "patients": f"{one['n_patients']:,}",
+                "of these without a shared class": f"{one['n_without_class']:,}",
+                "classes scored": f"{one['n_classes']} of {len(one['classes'])}",
+                "not scored": unscored or "none",
+                "source classes too rare to learn": ", ".join(one["not_learnt"]) or "none",
+                "source split by": one["parts"]["source"],
+            },
+        )
+    return mapping(rows, "shift-coverage")
+
+
+def negatives(results: Sequence[Result], variant: str) -> Html:
+    """What the recordings without a shared class are worth: AUROC with them, without them, and the difference."""
+    columns = [direction_label(*one.split(">")) for one in DIRECTIONS]
+    scored = [one for one in _scored(results, variant) if "reason" not in one["with_class_only"]]
+    texts = pd.DataFrame(index=_encoders(scored), columns=columns, dtype=object)
+    for one in scored:
+        both = one["auroc"]["value"], one["with_class_only"]["value"]
+        text = f"{100 * both[1]:.1f}\n({100 * (both[1] - both[0]):+.1f})"
+        texts.loc[look(one["encoder"]).label, direction_label(one["source"], one["target"])] = text
+    return render(texts, f"shift-negatives-{variant}")
+
+
+def drops(results: Sequence[Result], variant: str) -> Drawing:
+    """A panel a direction: from the target's own head to the transferred one, a line an encoder, with intervals."""
+    scored = [one for one in _scored(results, variant) if "reason" not in one["in_domain"]]
+    figure = Drawing(figsize=(3 * PANEL_WIDTH * 0.8, 2 * PANEL_HEIGHT), layout="constrained")
+    if not scored:
+        figure.text(0.5, 0.5, "no direction has numbers in domain", ha="center", va="center")
+        return figure
+    axes = figure.subplots(2, 3, sharey=True).T.ravel()
+    order = sorted(DIRECTIONS, key=lambda one: [d.split(">")[0] for d in DIRECTIONS].index(one.split(">")[0]))
+    for axis, direction in zip(axes, order):
+        of_direction = [one for one in scored if f"{one['source']}>{one['target']}" == direction]
+        for place, one in enumerate(of_direction):
+            _line(axis, one, 0.07 * (place - (len(of_direction) - 1) / 2))
+        if not of_direction:
+            axis.text(0.5, 0.5, "no numbers in domain", ha="center", va="center", transform=axis.transAxes, fontsize=8)
+        source, target = direction.split(">")
+        axis.set_title(direction_label(source, target), fontsize=8.5)
+        axis.set_xticks([0, 1], ["own head", "transferred"])
+        axis.set_xlim(-0.35, 1.35)
+    for axis in axes[:2]:
+        axis.set_ylabel("macro AUROC, percent")
+    shown = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown))
+    return figure
+
+
+def _line(axis: Any, one: Mapping[str, Any], offset: float) -> None:
+    style, home = look(one["encoder"]), one["in_domain"]
+    ends = [home["target"], home["transfer_on_target_test"]]
+    value, low, high = (np.array([100 * end[key] for end in ends], dtype=float) for key in ("value", "low", "high"))
+    # A percentile interval of few patients can leave the value out by a hair; a bar has no negative length.
+    bars = np.maximum([value - low, high - value], 0)
+    axis.errorbar(
+        np.arange(2) + offset, value, yerr=bars, color=style.colour, marker=style.marker, linestyle=style.line,
+        markersize=4.5, elinewidth=0.8, linewidth=1.2, label=style.label,
+    )  # fmt: skip
+
+
+def reading(results: Sequence[Result], variant: str) -> str:
+    """Who transfers best in each direction, how far from the next and from random, and what transfer costs."""
+    lines = [
+        line
+        for direction in DIRECTIONS
+        if (of := [one for one in _scored(results, variant) if f"{one['source']}>{one['target']}" == direction])
+        for line in [_direction_line(of)]
+    ]
+    if not lines:
+        return "No direction could be scored."
+    return "\n".join(f"- {line}" for line in [*lines, _cost(_scored(results, variant))])
+
+
+def _direction_line(of_direction: Sequence[Mapping[str, Any]]) -> str:
+    """The highest of a direction, and its paired differences to the second and to the random encoder."""
+    falling = sorted(of_direction, key=lambda one: -one["auroc"]["value"])
+    best, label = falling[0], direction_label(of_direction[0]["source"], of_direction[0]["target"])
+    text = f"{label}: {look(best['encoder']).label} is highest at {100 * best['auroc']['value']:.1f}"
+    rivals = {one["encoder"]: one for one in falling[1:2]}
+    rivals |= {one["encoder"]: one for one in falling[1:] if one["encoder"] == "random"}
+    parts = [f"{_paired(best, one)} above {look(name).label}" for name, one in rivals.items()]
+    return f"{text}, {listing(parts)}." if parts else f"{text}."
+
+
+def _paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """`1.2 points [0.3, 2.0]`: the difference on the same patients, resampled alike."""
+    points = 100 * (first["auroc"]["value"] - second["auroc"]["value"])
+    drawn = _drawn(first) - _drawn(second)
+    drawn = drawn[~np.isnan(drawn)]
+    if not len(drawn):
+        return f"{points:.1f} points"
+    low, high = np.percentile(100 * drawn, LEVELS)
+    return f"{points:.1f} points [{low:.1f}, {high:.1f}]"
+
+
+def _drawn(one: Mapping[str, Any]) -> np.ndarray:
+    return np.array(one["resamples"]["auroc"], dtype=float)
+
+
+def _cost(scored: Sequence[Mapping[str, Any]]) -> str:
+    """Mean over directions of what transfer costs, by encoder."""
+    costs: dict[str, list[float]] = {}
+    for one in scored:
+        if "reason" not in one["in_domain"]:
+            costs.setdefault(one["encoder"], []).append(100 * one["in_domain"]["drop"]["value"])
+    if not costs:
+        return "No direction has a test part on both sides, so the cost of transfer cannot be told."
+    parts = listing(
+        f"{look(name).label} {np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+        for name, values in costs.items()
+    )
+    n = max(map(len, costs.values()))
+    return (
+        f"Cost of transfer on the target's test part, mean of {n} direction{'s' * (n > 1)} and range, points: {parts}."
+    )
+
+
+def unscored(results: Sequence[Result]) -> str:
+    """The directions without scores, each with its reason, once; or that there is none."""
+    reasons: dict[str, str] = {}
+    for one in (result["values"] for result in results):
+        if "reason" in one:
+            reasons.setdefault(direction_label(one["source"], one["target"]), one["reason"])
+    lines = [f"- {label}: not scored, {reason}" for label, reason in reasons.items()]
+    return "\n".join(lines) or "Every direction was scored."
+
+
+def _encoders(scored: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [look(name).label for name in dict.fromkeys(one["encoder"] for one in scored)]
+
+
+def _scored(results: Sequence[Result], variant: str | None = None) -> list[Mapping[str, Any]]:
+    """The values of those results that have scores."""
+    values = [one["values"] for one in results]
+    return [one for one in values if "reason" not in one and variant in (None, one["variant"])]

@@ -1,0 +1,171 @@
+"""Transfers against loops over pairs of records, on hand-made domains."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from merit.config import ProbeConfig
+from merit.data import taxonomy
+from merit.evaluate import linear_probe
+from merit.evaluate.label_alignment import Alignment, align
+from merit.evaluate.shift import Domain, Head, in_domain, train_head, transfer
+from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData, make_splits
+from merit.evaluate.tasks import TaskData
+
+CONFIG = ProbeConfig(epochs=4, learning_rate=3e-2, n_resamples=40, select="best_validation")
+WIDTH = 6
+
+
+def domain(space: str, n: int = 160, seed: int = 0, absent: tuple[str, ...] = ()) -> Domain:
+    """Random labels, one or two a record, two records a patient, and features that show some of them."""
+    generator = np.random.default_rng([seed, n])
+    names = taxonomy.classes(space)
+    present = [k for k, name in enumerate(names) if name not in absent]
+    labels = np.zeros((n, len(names)), dtype=bool)
+    for row in labels:
+        row[generator.choice(present, size=generator.integers(1, 3), replace=False)] = True
+    patients = np.array([f"{space}{i // 2:03d}" for i in range(n)], dtype=object)
+    folds = np.arange(n) // 2 % 10 + 1
+    task = TaskData(
+        task=space, cohort=taxonomy.TASK_COHORT[space], classes=names, rows=np.arange(n), labels=labels, folds=folds,
+        patients=patients, groups=patients, n_left_out=0,
+    )  # fmt: skip
+    features = labels @ generator.normal(size=(len(names), WIDTH)) + generator.normal(size=(n, WIDTH))
+    (split,) = make_splits(folds, OFFICIAL_SPLIT)
+    return Domain(task, np.round(features, 1).astype(np.float32), split, np.ones(n, dtype=bool))
+
+
+def slow_auroc(labels: list[bool], scores: list[float]) -> float:
+    """Over all pairs of a positive and a negative, ties half."""
+    pairs = [(p, q) for p, y in zip(scores, labels) for q, x in zip(scores, labels) if y and not x]
+    return sum((p > q) + 0.5 * (p == q) for p, q in pairs) / len(pairs)
+
+
+def slow_macro(alignment: Alignment, head: Head, target: Domain, rows: np.ndarray, head_of: str = "source") -> float:
+    """Macro AUROC by loops: any-of of the target's labels, the highest of the head's logits."""
+    logits = head.logits(target.features)
+    side = getattr(alignment, head_of)
+    values = []
+    for name in alignment.classes:
+        truth = [any(target.task.labels[n, c] for c in alignment.target.columns(name)) for n in rows]
+        score = [max(float(logits[n, c]) for c in side.columns(name)) for n in rows]
+        values.append(slow_auroc(truth, score))
+    return sum(values) / len(values)
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[Domain, Head, Domain, Head, Alignment]:
+    source, target = domain("cpsc2018"), domain("superclass", seed=1)
+    heads = [train_head(one, CONFIG, "as_published") for one in (source, target)]
+    return source, heads[0], target, heads[1], align("cpsc2018", "superclass")
+
+
+def test_the_whole_target_is_scored_as_loops_say(both) -> None:
+    source, head, target, own, alignment = both
+    values = transfer(source, head, target, own, alignment, CONFIG)
+    rows = np.arange(len(target.task.labels))
+    assert values["auroc"]["value"] == pytest.approx(slow_macro(alignment, head, target, rows))
+    assert values["auroc"]["low"] < values["auroc"]["value"] < values["auroc"]["high"]
+    assert (values["n_records"], values["n_patients"], values["n_classes"]) == (160, 80, 3)
+    assert values["unscored"] == {}
+    assert (values["dropped_source"], set(values["dropped_target"])) == (["AFIB", "PAC", "VPC"], {"HYP", "MI"})
+    merged = alignment.target.any_of(target.task.labels)
+    assert values["n_without_class"] == int((~merged.any(axis=1)).sum()) > 0
+    only = np.flatnonzero(merged.any(axis=1))
+    assert values["with_class_only"]["value"] == pytest.approx(slow_macro(alignment, head, target, only))
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert transfer(source, head, target, own, alignment, CONFIG) == values
+
+
+def test_in_domain_numbers_are_over_the_test_parts_alone(both) -> None:
+    source, head, target, own, alignment = both
+    home = in_domain(source, head, target, own, alignment, CONFIG)
+    test = target.split.test
+    assert home["classes"] == ["NORM", "CD", "STTC"]
+    assert (home["n_source_test"], home["n_target_test"]) == (16, 16)
+    assert home["transfer_on_target_test"]["value"] == pytest.approx(slow_macro(alignment, head, target, test))
+    assert home["target"]["value"] == pytest.approx(slow_macro(alignment, own, target, test, "target"))
+    back = replace(alignment, target=alignment.source)
+    assert home["source"]["value"] == pytest.approx(slow_macro(back, head, source, source.split.test))
+    assert home["drop"]["value"] == pytest.approx(home["target"]["value"] - home["transfer_on_target_test"]["value"])
+    same = in_domain(target, own, target, own, replace(alignment, source=alignment.target), CONFIG)
+    assert same["drop"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_only_what_may_be_scored_is(both) -> None:
+    source, head, target, own, alignment = both
+    unseen = replace(target, scored=np.isin(target.task.folds, (9, 10)))
+    values = transfer(source, head, unseen, own, alignment, CONFIG)
+    rows = np.flatnonzero(unseen.scored)
+    assert values["n_records"] == 32
+    assert values["auroc"]["value"] == pytest.approx(slow_macro(alignment, head, target, rows))
+
+
+def test_the_epoch_is_the_best_on_the_sources_validation_part() -> None:
+    source = domain("cpsc2018", seed=4)
+    figures = []
+    for epoch in range(1, CONFIG.epochs + 1):
+        last = replace(CONFIG, epochs=epoch, select="last")
+        rows = source.split.validation
+        heads = linear_probe.train(
+            source.features, source.task.labels, [source.split], last, variants=("standardised",)
+        )
+        logits, labels = heads.logits(source.features[rows], 0, 0), source.task.labels[rows]
+        counted = [c for c in range(9) if 2 <= labels[:, c].sum() <= len(rows) - 2]
+        figures.append(np.mean([slow_auroc(labels[:, c].tolist(), logits[:, c].tolist()) for c in counted]))
+    head = train_head(source, CONFIG, "standardised")
+    assert len(set(figures)) > 1
+    assert head.heads.epoch[0, 0] == np.argmax(figures) + 1
+    assert train_head(source, replace(CONFIG, select="last"), "standardised").heads.epoch[0, 0] == CONFIG.epochs
+
+
+def test_a_standardised_head_scales_the_target_by_the_sources_training_part() -> None:
+    source, target = domain("cpsc2018"), domain("superclass", seed=1)
+    head = train_head(source, CONFIG, "standardised")
+    train = source.features[source.split.train].astype(np.float64)
+    np.testing.assert_allclose(head.heads.offset[0, 0], train.mean(axis=0), rtol=1e-5)
+    weight = head.heads.weight[0, 0]
+    slow = ((target.features - train.mean(axis=0)) / train.std(axis=0)) @ weight[:, :-1].T + weight[:, -1]
+    np.testing.assert_allclose(head.logits(target.features), slow, rtol=1e-3, atol=1e-4)
+
+
+def test_rare_classes_are_named_with_the_reason() -> None:
+    """No STE and STD to learn in the source; no NORM to find in the target."""
+    source, target = domain("cpsc2018", absent=("STE", "STD")), domain("superclass", seed=1, absent=("NORM",))
+    head, own = (train_head(one, CONFIG, "as_published") for one in (source, target))
+    values = transfer(source, head, target, own, align("cpsc2018", "superclass"), CONFIG)
+    assert values["n_classes"] == 1
+    assert values["not_learnt"] == ["STD", "STE"] or values["not_learnt"] == ["STE", "STD"]
+    assert values["unscored"] == {
+        "NORM": "0 positives, 160 negatives in superclass",
+        "STTC": "fewer than 2 positives or negatives to train on in cpsc2018",
+    }
+    assert values["per_class"]["NORM"] == {"n_positive": 0, "auroc": None}
+    assert values["in_domain"]["classes"] == ["CD"]
+
+
+def test_what_cannot_be_scored_at_all_is_said_in_one_line() -> None:
+    source = domain("cpsc2018", absent=("STE", "STD", "NORM"))
+    target = domain("superclass", seed=1, absent=("CD",))
+    head = train_head(source, CONFIG, "as_published")
+    with pytest.raises(
+        NotEnoughData, match=r"cpsc2018 to superclass: no class can be scored .*CD: 0 positives"
+    ) as error:
+        transfer(source, head, target, None, align("cpsc2018", "superclass"), CONFIG)
+    assert "\n" not in str(error.value)
+    with pytest.raises(NotEnoughData, match="cpsc2018: no head, since training, validation or test part is empty"):
+        train_head(replace(source, split=None), CONFIG, "as_published")
+    empty = replace(source, task=replace(source.task, labels=np.zeros_like(source.task.labels)))
+    with pytest.raises(NotEnoughData, match="no class has 2 positives and negatives among the 128 training recordings"):
+        train_head(empty, CONFIG, "as_published")
+
+
+def test_a_target_without_a_head_of_its_own_is_still_scored(both) -> None:
+    source, head, target, _, alignment = both
+    values = transfer(source, head, replace(target, split=None), None, alignment, CONFIG)
+    assert "too few recordings" in values["in_domain"]["reason"]
+    assert values["auroc"]["value"] is not None

@@ -1,0 +1,134 @@
+"""Groups of people: who belongs where, which classes count, and values and intervals by loops."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from merit.config import ProbeConfig
+from merit.evaluate.probe_tables import probe
+from merit.evaluate.subgroups import AGES, SEXES, UNKNOWN, age_groups, compare, out_of_fold, sex_groups
+from merit.evaluate.tasks import TaskData
+
+CONFIG = ProbeConfig(epochs=2, learning_rate=1e-2, n_resamples=12, seed=7)
+
+
+def test_ages_and_sexes_fall_into_their_groups() -> None:
+    ages = [0, 39.9, 40, 64, 65, 79.5, 80, 90, None, float("nan")]
+    expected = [0, 0, 1, 1, 2, 2, 3, 3]
+    assert age_groups(ages).tolist() == [AGES[k] for k in expected] + [UNKNOWN, UNKNOWN]
+    assert sex_groups(["male", "female", None, "", float("nan")]).tolist() == ["male", "female", *[UNKNOWN] * 3]
+
+
+@pytest.fixture(scope="module")
+def scores(features: np.ndarray, task: TaskData) -> tuple[np.ndarray, np.ndarray]:
+    return out_of_fold(features, task, CONFIG, variant="as_published", protocol="ten folds")
+
+
+@pytest.fixture(scope="module")
+def member(task: TaskData) -> np.ndarray:
+    """By patient: about a half female, a third male, a few unknown."""
+    generator = np.random.default_rng(0)
+    names = np.unique(task.patients)
+    of = dict(zip(names, generator.choice(["female", "male", UNKNOWN], size=len(names), p=[0.55, 0.35, 0.1])))
+    return np.array([of[one] for one in task.patients], dtype=object)
+
+
+def test_logits_are_those_of_linear_probing(scores, features: np.ndarray, task: TaskData) -> None:
+    """Pooled by class they give the very numbers of Table 1."""
+    logits, scored = scores
+    table = probe(features, task, CONFIG, variant="as_published")["as_published"]
+    for c, name in enumerate(task.classes):
+        rows = scored[:, c]
+        slow = roc_auc_score(task.labels[rows, c], logits[rows, c])
+        assert table["per_class"][name]["auroc"] == pytest.approx(slow, abs=1e-12)
+
+
+def slow_macro(task: TaskData, logits: np.ndarray, scored: np.ndarray, rows: np.ndarray) -> float:
+    """Mean over classes of scikit-learn's AUROC over rows, which may repeat."""
+    values = []
+    for c in range(len(task.classes)):
+        used = rows[scored[rows, c]]
+        y = task.labels[used, c]
+        if y.any() and not y.all():
+            values.append(roc_auc_score(y, logits[used, c]))
+    return float(np.mean(values))
+
+
+def test_values_differences_and_intervals_equal_loops(scores, task: TaskData, member: np.ndarray) -> None:
+    logits, scored = scores
+    values = compare(task, logits, scored, member, SEXES, CONFIG)
+    assert values["classes"] == list(task.classes)
+    assert values["reference"] == "female"
+    names = np.unique(task.groups)
+    generator = np.random.default_rng(CONFIG.seed)
+    draws: dict[str, list[float]] = {sex: [] for sex in SEXES}
+    for _ in range(CONFIG.n_resamples):
+        drawn = names[generator.integers(len(names), size=len(names))]
+        rows = np.concatenate([np.flatnonzero(task.groups == one) for one in drawn])
+        for sex in SEXES:
+            draws[sex].append(slow_macro(task, logits, scored, rows[member[rows] == sex]))
+    whole = {sex: slow_macro(task, logits, scored, np.flatnonzero(member == sex)) for sex in SEXES}
+    for sex in SEXES:
+        found = values["groups"][sex]["auroc"]
+        low, high = np.percentile(draws[sex], [2.5, 97.5])
+        assert (found["value"], found["low"], found["high"]) == pytest.approx((whole[sex], low, high), abs=1e-10)
+    low, high = np.percentile(np.subtract(draws["male"], draws["female"]), [2.5, 97.5])
+    difference = values["differences"]["male"]
+    expected = (whole["male"] - whole["female"], low, high)
+    assert (difference["value"], difference["low"], difference["high"]) == pytest.approx(expected, abs=1e-10)
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+
+
+def test_counts_are_those_of_the_records(scores, task: TaskData, member: np.ndarray) -> None:
+    values = compare(task, *scores, member, SEXES, CONFIG)
+    for group in (*SEXES, UNKNOWN):
+        found, rows = values["groups"][group], member == group
+        assert found["n_records"] == rows.sum()
+        assert found["n_patients"] == len(set(task.patients[rows]))
+        assert list(found["positives"].values()) == task.labels[rows].sum(axis=0).tolist()
+    assert sum(values["groups"][g]["n_records"] for g in (*SEXES, UNKNOWN)) == len(task.rows)
+    assert values["groups"][UNKNOWN]["auroc"] is None
+
+
+def test_a_class_that_one_group_lacks_is_compared_in_none(scores, task: TaskData, member: np.ndarray) -> None:
+    logits, scored = scores
+    column = task.classes.index("HYP")
+    changed = scored.copy()
+    changed[(member == "male") & task.labels[:, column], column] = False
+    values = compare(task, logits, changed, member, SEXES, CONFIG)
+    assert values["left_out"] == {"HYP": "male: 0 positives"}
+    assert "HYP" not in values["classes"]
+    kept = [c for c in range(len(task.classes)) if c != column]
+    slow = np.mean([
+        roc_auc_score(task.labels[member == "female", c], logits[member == "female", c]) for c in kept
+    ])  # fmt: skip
+    assert values["groups"]["female"]["auroc"]["value"] == pytest.approx(slow)
+
+
+def test_small_groups_are_counted_and_not_compared(scores, task: TaskData, member: np.ndarray) -> None:
+    few = member.copy()
+    few[np.flatnonzero(member == "male")[12:]] = UNKNOWN
+    values = compare(task, *scores, few, SEXES, CONFIG)
+    assert values["reason"] == "fewer than two groups have 50 scored recordings"
+    assert values["groups"]["male"]["n_records"] == 12
+    assert values["differences"] == {}
+    none = compare(task, *scores, member, SEXES, CONFIG, min_positives=1000)
+    assert none["reason"] == ("no class has 1000 scored recordings with it and without it in each of female, male")
+    nothing = compare(task, scores[0], np.zeros_like(scores[1]), member, SEXES, CONFIG)
+    assert nothing["groups"]["female"]["n_records"] == 0
+
+
+def test_equal_groups_differ_by_nothing(scores, task: TaskData) -> None:
+    """The same records under two names: each resample gives both the same value."""
+    per_record = ("rows", "labels", "folds", "patients", "groups")
+    twice = replace(task, **{name: np.concatenate([getattr(task, name)] * 2) for name in per_record})
+    logits, scored = (np.concatenate([one] * 2) for one in scores)
+    member = np.repeat(np.array(["male", "female"], dtype=object), len(task.rows))
+    values = compare(twice, logits, scored, member, SEXES, CONFIG)
+    (difference,) = values["differences"].values()
+    assert difference == {"value": 0.0, "low": 0.0, "high": 0.0}
