@@ -1,0 +1,250 @@
+"""The paper's claims: abstract, contributions and the sentences that carry them, each with its place and its rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from merit.report import paper
+from merit.report.claim_rules import (
+    PROBED,
+    Claim,
+    Measured,
+    Printed,
+    differences,
+    margins,
+    over_peers,
+    share_ahead,
+)
+from merit.report.evidence import PAIRS, Evidence
+from merit.report.paper_checks import cell_label, column, columns, row_label
+from merit.report.prose import listing
+
+FIRST_IN, SECOND_IN = ("cpsc2018>csn", "csn>superclass"), ("superclass>csn", "csn>cpsc2018")
+"""Directions of Table 7 in which the text says that MERIT is best, and second best."""
+
+ESTIMATORS = {"info_nce": "InfoNCE", "ksg": "KSG", "gaussian": "Gaussian"}
+OVER_ALIGNED = (("merit", "cma"), ("merit", "ib"))
+PICTURE = "a picture, without a number"
+
+ALIGNED = ("cma", "ib", "random")
+"""Our encoders that share a space with texts."""
+
+
+def transfers(evidence: Evidence) -> Measured:
+    """First in two directions, second in two others."""
+    first = over_peers([(task, "auroc") for task in FIRST_IN], paper.PEERS)(evidence)
+    second = over_peers([(task, "auroc") for task in SECOND_IN], paper.PEERS, place=2)(evidence)
+    return Measured(first.cells | second.cells, tuple(dict.fromkeys(first.missing + second.missing)))
+
+
+def informed(evidence: Evidence) -> Measured:
+    """MERIT's mutual information less that of CMA and IB, nats, by each estimator."""
+    return differences(evidence, ESTIMATORS, OVER_ALIGNED)
+
+
+def own_region(evidence: Evidence, pairs: Sequence[tuple[str, str]]) -> Measured:
+    """Share of the ECG's variance outside the text's span, first less second, in points."""
+    return differences(evidence, {"ecg_outside_text": "outside the text's span"}, pairs, scale=100)
+
+
+def clustered(evidence: Evidence) -> Measured:
+    """MERIT's purity and silhouette of rhythms, and of pacing alone, less CMA's and IB's; points.
+
+    In the picture, which is what the paper shows, and in the encoder's own space, since UMAP can pull apart what lies
+    together.
+    """
+    spaces = {"umap": "in the picture", "encoder": "in the embedding"}
+    metrics = {
+        f"{space} {name}{what}": f"{name}{what} {where}"
+        for space, where in spaces.items()
+        for name in ("purity", "silhouette")
+        for what in ("", " PACE")
+    }
+    return differences(evidence, metrics, OVER_ALIGNED, task="rhythm")
+
+
+def surrounded(evidence: Evidence) -> Measured:
+    """By how much MERIT's ECG cloud is wider than its text cloud, and the texts within it exceed half of them; points.
+
+    Spread: total variance of points of length 1, so at most 100.
+    """
+    wide, narrow, inside = (
+        evidence.scores.get(("merit", PAIRS, name), {}) for name in ("ecg_spread", "text_spread", "text_in_ecg")
+    )
+    cells = {
+        "spread of ECG less that of text": [
+            100 * (wide[seed] - narrow[seed]) for seed in sorted(wide) if seed in narrow
+        ],
+        "texts within the ECG's region, less 50 %": [100 * inside[seed] - 50 for seed in sorted(inside)],
+    }
+    return Measured({k: v for k, v in cells.items() if v}, tuple(k for k, v in cells.items() if not v))
+
+
+def lost(what: str) -> Callable[[], Printed]:
+    """For claims of which the paper's numbers are not there."""
+    return lambda: Printed(None, what)
+
+
+def _gain(setting: str, metric: str) -> Printed:
+    """A zero-shot gain on subclass, recomputed from Table 2, with Table 9's ablation beside it."""
+    stated = next(one for one in paper.GAINS if (one.setting, one.metric) == (setting, metric))
+    peers, own = column(2, stated.task, metric), column(9, stated.task, metric)
+    runner_up = next(row for row in peers.ranking() if row != "merit")
+    text = (
+        f"Table 2: MERIT {peers.numbers['merit']:.2f} − {row_label(runner_up)} "
+        f"{peers.numbers[runner_up]:.2f} = {peers.gain('merit'):.2f}"
+    )
+    if own.gain("merit") < 0:
+        text += f"; but in Table 9 the ablation {row_label(own.ranking()[0])} has {max(own.numbers.values()):.2f}"
+    return Printed(peers.gain("merit") == stated.points, text)
+
+
+def _second_best_probing() -> Printed:
+    own = [paper.number(1, "merit", *cell).value for cell in PROBED]
+    above = [paper.number(1, "st-mem", *cell) for cell in PROBED]
+    n_above = sum(one.value is not None for one in above)
+    return Printed(
+        None,
+        f"lost: {sum(value is not None for value in own)} of MERIT's {len(own)} cells of Table 1 survive, no complete "
+        f"column; in {n_above} ST-MEM seems ahead (columns inferred)",
+    )
+
+
+def _ib_ahead() -> Printed:
+    table = list(columns(9))
+    ahead = [one for one in table if one.numbers["ib"] > one.numbers["cma"]]
+    auroc = sum(one.metric == "auroc" for one in ahead)
+    n_auroc = sum(one.metric == "auroc" for one in table)
+    text = f"Table 9: IB above CMA in {len(ahead)} of {len(table)} columns, {auroc} of {n_auroc} of AUROC"
+    return Printed(2 * len(ahead) > len(table), text)
+
+
+def _second_best_zero_shot() -> Printed:
+    table = list(columns(9))
+    worse = [one.label for one in table if one.rank("merit") > 2]
+    return Printed(
+        not worse, f"Table 9: MERIT is last of three in {len(worse)} of {len(table)} columns: {listing(worse)}"
+    )
+
+
+def _transfers() -> Printed:
+    ranks = {task: column(7, task, "auroc").rank("merit") for task in paper.TRANSFERS}
+    holds = all(ranks[task] == 1 for task in FIRST_IN) and all(ranks[task] == 2 for task in SECOND_IN)
+    listed = listing(f"{cell_label(task, 'auroc')} {rank}" for task, rank in ranks.items())
+    close = column(7, "cpsc2018>csn", "auroc")
+    text = f"Table 7, MERIT's rank among {len(close.numbers)}: {listed}. Its lead in {close.label} is"
+    return Printed(holds, f"{text} {close.gain('merit'):.2f}")
+
+
+def _all_ablations() -> Printed:
+    own = [paper.number(4, "merit", *cell).value for cell in PROBED]
+    kept = sum(value is not None for value in own)
+    return Printed(None, f"lost: of Table 4 only MERIT's row survives ({kept} of {len(own)} cells), of Table 8 nothing")
+
+
+CLAIMS = (
+    Claim(
+        id="a", title="probing, F1, all statements",
+        text="Linear probing on PTB-XL's 71 statements: F1 more than 3 points above every earlier method.",
+        place="abstract; contributions, 3", stage="linear_probe", threshold=3.0,
+        measure=over_peers([("all", "f1")], paper.PEERS), printed=lost("lost: no earlier method's cell of Table 1"),
+    ),
+    Claim(
+        id="b", title="probing, F1, subclass",
+        text="Linear probing on PTB-XL's 23 subclasses: F1 more than 5 points above every earlier method.",
+        place="abstract; contributions, 3", stage="linear_probe", threshold=5.0,
+        measure=over_peers([("subclass", "f1")], paper.PEERS),
+        printed=lost("lost: no earlier method's cell of Table 1"),
+    ),
+    Claim(
+        id="c", title="zero-shot, AUROC, subclass",
+        text="Zero-shot on PTB-XL's subclasses: 2.66 points of AUROC above the best earlier method.",
+        place="abstract; contributions, 3", stage="zero_shot", reach=2.66,
+        measure=over_peers([("subclass", "auroc")], paper.ROWS[2][:-1], ours=ALIGNED),
+        printed=lambda: _gain("zero-shot", "auroc"),
+    ),
+    Claim(
+        id="d", title="zero-shot, F1, subclass",
+        text="Zero-shot on PTB-XL's subclasses: 2.11 points of F1 above the best earlier method.",
+        place="abstract; contributions, 3", stage="zero_shot", reach=2.11,
+        measure=over_peers([("subclass", "f1")], paper.ROWS[2][:-1], ours=ALIGNED),
+        printed=lambda: _gain("zero-shot", "f1"),
+    ),
+    Claim(
+        id="e", title="probing, best or second",
+        text="Linear probing: best or second best of all methods in every column.",
+        place="Section 4.2.1", stage="linear_probe",
+        measure=over_peers(PROBED, paper.PEERS, place=2), printed=_second_best_probing,
+    ),
+    Claim(
+        id="f", title="probing, above its ablations",
+        text="Linear probing: MERIT above MSE, IB and CMA in every column.",
+        place="Section 4.3", stage="linear_probe",
+        measure=lambda evidence: margins(evidence, PROBED, paper.ABLATIONS), printed=_all_ablations,
+    ),
+    Claim(
+        id="g", title="probing, CMA over IB",
+        text="Linear probing: CMA generally above IB, here in more than half of the columns.",
+        place="Section 4.3", stage="linear_probe", threshold=50.0, unit="%",
+        measure=lambda evidence: share_ahead(evidence, PROBED, "cma", "ib"), printed=_all_ablations,
+    ),
+    Claim(
+        id="h", title="zero-shot, IB over CMA",
+        text="Zero-shot: IB above CMA in most columns.",
+        place="Section 4.3", stage="zero_shot", threshold=50.0, unit="%",
+        measure=lambda evidence: share_ahead(evidence, PROBED, "ib", "cma"), printed=_ib_ahead,
+    ),
+    Claim(
+        id="i", title="zero-shot, best or second",
+        text="Zero-shot: MERIT best or second best of the objectives in every column.",
+        place="Section 4.3", stage="zero_shot",
+        measure=lambda evidence: margins(evidence, PROBED, ("cma", "ib"), place=2), printed=_second_best_zero_shot,
+    ),
+    Claim(
+        id="j", title="distribution shift",
+        text="Transfer without adaptation: best from CPSC2018 to CSN and from CSN to PTB-XL, second best from PTB-XL "
+        "to CSN and from CSN to CPSC2018.",
+        place="Section 4.2.3; contributions, 3", stage="shift", measure=transfers, printed=_transfers,
+    ),
+    Claim(
+        id="k", title="mutual information",
+        text="Mutual information between MERIT's ECG and text embeddings: above CMA's and IB's, here by every "
+        "estimator.",
+        place="Section 4.3; Figure 3", stage="information", unit="nats", measure=informed, printed=lost(PICTURE),
+    ),
+    Claim(
+        id="l", title="ECG around text",
+        text="MERIT's ECG embeddings spread wider than its text embeddings and surround most of them, here "
+        "more than half.",
+        place="Section 4.3; Figure 3", stage="information", measure=surrounded, printed=lost(PICTURE),
+    ),
+    Claim(
+        id="m", title="ECG's own region",
+        text="MERIT keeps more that is the ECG's own than CMA and IB, here variance outside the text's span.",
+        place="Section 4.3; Figure 3", stage="information", printed=lost(PICTURE),
+        measure=lambda evidence: own_region(evidence, OVER_ALIGNED),
+    ),
+    Claim(
+        id="n", title="bottleneck strength",
+        text="The stronger the bottleneck, the less is left that is the ECG's own.",
+        place="Section 4.3; Figure 3", stage="information", printed=lost(PICTURE),
+        measure=lambda evidence: own_region(evidence, (("ib-0.1", "ib"), ("ib", "ib-1"))),
+    ),
+    Claim(
+        id="o", title="rhythm clusters",
+        text="The twelve rhythms form more compact and better separated clusters than with CMA and IB, PACE above all.",
+        place="Section 4.3; Figure 4", stage="clusters", measure=clustered, printed=lost(PICTURE),
+    ),
+    Claim(
+        id="p", title="what alignment loses",
+        text="Alignment alone suppresses structure of the signal that reports leave out; reconstruction keeps it.",
+        place="contributions, 1", stage="what_is_kept", waits_for="what embeddings keep",
+        printed=lost("an argument, without a number"),
+    ),
+    Claim(
+        id="q", title="text generation",
+        text="Reports generated from the embedding: higher ROUGE and METEOR than from MedTVT-R1's encoder.",
+        place="abstract; contributions, 4", stage="generation", waits_for="text generation",
+        printed=lost("lost: all of Table 3, and the numbers of the sentence"),
+    ),
+)  # fmt: skip

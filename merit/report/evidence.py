@@ -1,0 +1,163 @@
+"""Result files and results at hand, in one form: a number for each encoder, task, metric and pretraining seed.
+
+Scores become percent, so that differences are points; information stays in its own units. Result files of several
+pretraining seeds lie in `book/reference/<stage>-<run>.json` (`make reference`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from merit import runs
+
+Key = tuple[str, str, str]
+"""Encoder, task, metric."""
+
+THRESHOLD_RULES = {"oracle": "_oracle", "honest": ""}
+"""How F1 and accuracy got their threshold -> what the metric's name ends with in a result."""
+
+PTB_XL_TOO = "pretrained on PTB-XL, not on MIMIC-IV-ECG"
+"""Seen from the probes: PTB-XL then has one split in place of ten folds."""
+
+PAIRS = "pairs"
+"""The task's place for what is measured on pairs of ECG and report."""
+
+Cell = tuple[str, str, float | None]
+"""Task, metric, value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What one run says at one stage."""
+
+    stage: str
+    profile: str
+    synthetic: bool
+    run: str = ""
+    """Name of the run that committed reference results come from; "" for the reader's own."""
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """Of reference results: commit, device and day."""
+    scores: Mapping[Key, Mapping[int, float]]
+    """Encoder, task, metric -> pretraining seed -> value."""
+    caveats: tuple[str, ...] = ()
+    """What else keeps it from the paper's protocol."""
+    reasons: tuple[str, ...] = ()
+    """Why rows have no numbers, each once."""
+
+    def label(self) -> str:
+        """`this run: demo, synthetic`."""
+        kind = "synthetic" if self.synthetic else "real recordings"
+        return f"{'reference' if self.run else 'this run'}: {self.profile}, {kind}"
+
+
+def references(root: Path | None = None, rule: str = "oracle") -> list[Evidence]:
+    """All committed results that a claim can be read from, real recordings first; [] where there are none.
+
+    rule: which threshold F1 and accuracy have, `oracle` or `honest`. Raises ValueError for a file of another form.
+    """
+    folder = (root or runs.home()) / "book" / "reference"
+    files = [path for stage in READERS for path in sorted(folder.glob(f"{stage}-*.json"))]
+    found = [_from_file(path, rule) for path in files]
+    others = {one.run for one in found if PTB_XL_TOO in one.caveats}
+    found = [replace(one, caveats=(PTB_XL_TOO,)) if one.run in others else one for one in found]
+    return sorted(found, key=lambda one: one.synthetic)
+
+
+def own(
+    stage: str, results: Sequence[Mapping[str, Any]], *, profile: str, synthetic: bool, rule: str = "oracle"
+) -> Evidence:
+    """The results of the reader's own run at a stage, as the workspace gives them."""
+    known = ({"encoder_seed": 0, **one["parameters"]} for one in results)
+    rows = [
+        {"encoder_seed": told["encoder_seed"], "protocol": told.get("protocol"), **one["values"]}
+        for one, told in zip(results, known)
+    ]
+    return _evidence(stage, rows, rule, profile=profile, synthetic=synthetic)
+
+
+def inputs(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
+    """A row for each reference file, for the line that says what a page was computed from."""
+    return [{"what": f"reference {one.stage} {one.run}", **one.made} for one in evidence if one.run]
+
+
+def _from_file(path: Path, rule: str) -> Evidence:
+    try:
+        file = json.loads(path.read_text(encoding="utf-8"))
+        stage = file.get("stage") or path.name.split("-")[0]
+        about = {"profile": str(file["profile"]), "synthetic": bool(file["synthetic"])}
+        made = {name: file.get(name) for name in ("commit", "device", "finished")}
+        run = path.stem.removeprefix(f"{stage}-")
+        return _evidence(stage, file["results"], rule, run=run, made=made, **about)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as reason:
+        raise ValueError(
+            f"{path}: expected reference results with profile, synthetic and results; got {reason!r}; "
+            "make it again with make reference"
+        ) from reason
+
+
+def _evidence(stage: str, rows: Sequence[Mapping[str, Any]], rule: str, **about: Any) -> Evidence:
+    if rule not in THRESHOLD_RULES:
+        raise ValueError(f"rule: expected one of {', '.join(THRESHOLD_RULES)}; got {rule!r}")
+    scores: dict[Key, dict[int, float]] = {}
+    for row in rows:
+        for task, metric, value in READERS[stage](row, THRESHOLD_RULES[rule]) if "reason" not in row else ():
+            if value is not None:
+                scores.setdefault((row["encoder"], task, metric), {})[row["encoder_seed"]] = value
+    split = any(str(row.get("protocol")).startswith("official split") for row in rows)
+    reasons = tuple(dict.fromkeys(str(row["reason"]) for row in rows if "reason" in row))
+    return Evidence(stage=stage, scores=scores, caveats=(PTB_XL_TOO,) * split, reasons=reasons, **about)
+
+
+def _linear_probe(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
+    """Means over folds, of the embedding as it is: the paper says nothing of standardising."""
+    if row["variant"] == "as_published":
+        yield from _scores(row["task"], row["mean"], ending)
+
+
+def _zero_shot(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
+    """All recordings that pretraining did not see, with enriched prompts, several phrasings averaged."""
+    if (row["prompts"], row["scope"], row["ensemble"]) == ("enriched", "unseen", True):
+        yield from _scores(row["task"], {name: one["value"] for name, one in row["macro"].items()}, ending)
+
+
+def _scores(task: str, macro: Mapping[str, float | None], ending: str) -> Iterator[Cell]:
+    for metric, name in (("auroc", "auroc"), ("f1", f"f1{ending}"), ("accuracy", f"accuracy{ending}")):
+        value = macro.get(name)
+        yield task, metric, None if value is None else 100 * value
+
+
+def _shift(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
+    """Macro AUROC on the whole target."""
+    if row["variant"] == "as_published":
+        value = row["auroc"]["value"]
+        yield f"{row['source']}>{row['target']}", "auroc", None if value is None else 100 * value
+
+
+def _information(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
+    """Estimates in nats and the geometry as it is, on the pairs that the paper draws: held-out pairs of pretraining."""
+    if row["scope"] == "validation":
+        for name, one in (row["estimates"] | row["geometry"]).items():
+            yield PAIRS, name, one["value"]
+
+
+def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
+    """Purity and silhouette of all rhythms and of pacing alone, in the embedding and in the picture; percent."""
+    pacing = row["classes"].index("PACE")
+    for space, numbers in row["spaces"].items():
+        for name, one in numbers.items():
+            for what, found in (("", one["macro"]), (" PACE", one["per_class"][pacing])):
+                yield "rhythm", f"{space} {name}{what}", None if found["value"] is None else 100 * found["value"]
+
+
+READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
+    "linear_probe": _linear_probe,
+    "zero_shot": _zero_shot,
+    "shift": _shift,
+    "information": _information,
+    "clusters": _clusters,
+}
+"""Stage -> what reads a row of its results."""

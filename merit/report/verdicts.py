@@ -1,0 +1,142 @@
+"""A verdict on each claim: supported, not supported, or not testable, with the reason.
+
+A verdict needs real recordings, the paper's profile, five pretraining seeds, and every row that the claim speaks of.
+Then it is *supported* where the whole 95 % interval over seeds lies above the claim's threshold, in every cell (each
+must hold, so none is corrected for their number), and reaches the stated amount; else *not supported*, and the reason
+says whether an interval lies wholly below (at a level corrected for the number of cells) or merely includes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from merit.report.claim_rules import Claim
+from merit.report.evidence import Evidence
+from merit.report.prose import listing
+
+SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable"
+SEEDS_NEEDED = 5
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """Mean over pretraining seeds with Student's interval; low and high None for a single seed."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one run says on a claim, and what keeps it from a verdict."""
+
+    evidence: Evidence
+    values: dict[str, list[float]]
+    """Cell -> a number for each pretraining seed."""
+    obstacles: tuple[str, ...]
+
+    @property
+    def cells(self) -> dict[str, Interval]:
+        """Cell -> mean over seeds and its interval."""
+        return self.at(LEVEL)
+
+    def at(self, level: float) -> dict[str, Interval]:
+        """The same at another level of confidence."""
+        return {label: interval(values, level) for label, values in self.values.items()}
+
+    @property
+    def least(self) -> tuple[str, Interval] | None:
+        """The cell on which the claim hangs: the one with the smallest mean."""
+        return min(self.cells.items(), key=lambda item: item[1].mean) if self.cells else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on a claim, why, and all readings it rests on, the decisive one first."""
+
+    claim: Claim
+    verdict: str
+    why: str
+    readings: tuple[Reading, ...]
+
+
+def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Mean ± Student's t times the standard error, for one value a seed. Raises ValueError for none."""
+    n = len(values)
+    if not n:
+        raise ValueError("interval: expected at least one value, one a seed; got none")
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Interval(mean, None, None, 1)
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
+
+    error = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * error
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def judge_all(claims: Iterable[Claim], evidence: Sequence[Evidence]) -> list[Verdict]:
+    """A verdict on each claim."""
+    return [judge(claim, evidence) for claim in claims]
+
+
+def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
+    """The verdict by the run with the fewest obstacles; among equals the first."""
+    if claim.waits_for:
+        return Verdict(claim, NOT_TESTABLE, f"there is no chapter on {claim.waits_for} yet", ())
+    at_stage = [one for one in evidence if one.stage == claim.stage]
+    readings = [one for one in (read(claim, run) for run in at_stage) if one.values]
+    readings.sort(key=lambda one: len(one.obstacles))
+    if not readings:
+        return Verdict(claim, NOT_TESTABLE, ": ".join(["nothing was measured here", *_lacking(claim, at_stage)]), ())
+    decisive = readings[0]
+    if decisive.obstacles:
+        return Verdict(claim, NOT_TESTABLE, "; ".join(decisive.obstacles), tuple(readings))
+    return Verdict(claim, *_decide(claim, decisive), tuple(readings))
+
+
+def _lacking(claim: Claim, at_stage: Sequence[Evidence]) -> list[str]:
+    """Why a stage that was run has nothing on a claim: the reasons of its rows, else what the claim needs; or []."""
+    reasons = dict.fromkeys(reason for one in at_stage for reason in one.reasons)
+    missing = dict.fromkeys(name for one in at_stage for name in claim.measure(one).missing)
+    if reasons:
+        return ["; ".join(reasons)]
+    return [f"without {listing(missing)}"] if missing else []
+
+
+def read(claim: Claim, evidence: Evidence) -> Reading:
+    """The cells of a claim in one run with their intervals, and every reason against a verdict from it."""
+    measured = claim.measure(evidence)
+    seeds = min(map(len, measured.cells.values()), default=0)
+    obstacles = [
+        ("synthetic recordings", evidence.synthetic),
+        (f"{evidence.profile} profile", evidence.profile != "paper"),
+        (f"{seeds} of {SEEDS_NEEDED} seeds", seeds < SEEDS_NEEDED),
+        (f"without {listing(measured.missing)}", bool(measured.missing)),
+    ]
+    found = [reason for reason, applies in obstacles if applies]
+    return Reading(evidence, measured.cells, (*found, *evidence.caveats))
+
+
+def _decide(claim: Claim, reading: Reading) -> tuple[str, str]:
+    """Verdict and reason for a reading without obstacles."""
+    cells = reading.cells
+    strict = reading.at(1 - (1 - LEVEL) / len(cells))
+    bar = f"{claim.threshold:g} {claim.unit}" if claim.threshold else "zero"
+    if below := sum(one.high < claim.threshold for one in strict.values()):
+        return NOT_SUPPORTED, f"contradicted: the interval lies below {bar}{_of(below, cells)}"
+    if short := sum(one.low <= claim.threshold for one in cells.values()):
+        return NOT_SUPPORTED, f"not shown: the interval includes {bar}{_of(short, cells)}"
+    if claim.reach is not None and min(one.high for one in cells.values()) < claim.reach:
+        return NOT_SUPPORTED, f"above {bar}, but the interval ends below {claim.reach:g} {claim.unit}"
+    return SUPPORTED, f"the interval lies above {bar}{_of(len(cells), cells)}"
+
+
+def _of(count: int, cells: dict[str, Interval]) -> str:
+    """In how many comparisons, where there are several."""
+    return f" in {count} of {len(cells)} comparisons" if len(cells) > 1 else ""

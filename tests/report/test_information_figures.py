@@ -1,0 +1,108 @@
+"""Figure 3's pictures, tables and sentences on made-up values whose answer is plain."""
+
+from __future__ import annotations
+
+import pytest
+
+from merit.report import information_claims as claims
+from merit.report import information_figures as fig3
+
+RANDOM = [0.01, -0.01, 0.005, -0.005]
+
+
+def number(value: float, width: float = 0.1, sign: float = 1.0) -> dict:
+    return {"value": value, "low": value - width, "high": value + width, "draws": [sign * d for d in RANDOM]}
+
+
+def result(encoder: str, level: float, scope: str = "unseen", ecg: float = 2.0, text: float = 1.0) -> dict:
+    geometry = dict.fromkeys(fig3.QUANTITIES, number(0.5)) | {
+        "ecg_spread": number(ecg), "text_spread": number(text), "ecg_rank": number(ecg), "text_rank": number(text),
+        "encoder_rank": number(level), "text_in_ecg": number(0.9), "text_in_ecg_centred": number(0.3),
+    }  # fmt: skip
+    values = {
+        "encoder": encoder, "scope": scope, "cohort": "ptb-xl", "n_pairs": 1500, "n_reports": 1100, "n": 1100,
+        "n_patients": 900, "entropy": 6.1, "log_n": 7.0, "ceilings": {"info_nce": 5.0, "ksg": 6.0},
+        "plain": {"ksg": 0.1, "gaussian": 0.2}, "shuffled": {"ksg": 0.0}, "geometry": geometry,
+        "estimates": {name: number(level) for name in fig3.ESTIMATORS},
+        "picture": {"ecg": [[0.1, 0.2], [0.3, 0.4]], "text": [[0, 0], [0.5, 0.5]], "explained": [0.4, 0.2]},
+    }  # fmt: skip
+    return {"values": values}
+
+
+MISSING = {"values": {"encoder": "ib", "scope": "unseen", "reason": "no <b>reports</b>"}}
+RESULTS = [result("merit", 1.0), result("cma", 0.5), MISSING, result("merit", 0.9, "validation")]
+
+
+def test_pictures_are_drawn_with_and_without_numbers():
+    for draw in (fig3.estimates, fig3.planes):
+        assert draw(RESULTS)._repr_png_().startswith(b"\x89PNG")
+        assert draw([MISSING])._repr_png_().startswith(b"\x89PNG")
+    assert fig3.planes(RESULTS, "validation").axes
+    axes = [axis for axis in fig3.planes(RESULTS).axes if axis.get_visible()]
+    assert len(axes) == 2
+    assert axes[0].get_xlim() == axes[1].get_xlim()
+
+
+def test_each_estimator_has_its_ceilings():
+    lower = fig3.estimates(RESULTS).axes[3:]
+    at = [sorted(round(float(line.get_xdata()[0]), 1) for line in axis.lines if line.get_linestyle() in "-:--"
+                 and len(line.get_xdata()) == 2 and line.get_xdata()[0] == line.get_xdata()[1]) for axis in lower]  # fmt: skip
+    assert [set(row) >= {6.1, 7.0} for row in at] == [True] * 3
+    assert 5.0 in at[0]
+    assert 6.0 in at[1]
+    assert 5.0 not in at[2]
+
+
+def test_tables_hold_the_numbers_and_missing_ones_are_named():
+    assert "1.00 [0.90, 1.10]" in fig3.information_table(RESULTS)._repr_html_()
+    assert "90.0 [80.0, 100.0]" in fig3.geometry(RESULTS)._repr_html_()
+    assert "1,100" in fig3.pairs(RESULTS)._repr_html_()
+    assert fig3.missing(RESULTS).startswith("- unseen patients, IB: not measured, no")
+    assert fig3.missing(RESULTS[:2]).startswith("Every encoder")
+    assert fig3.geometry([MISSING])._repr_html_() == fig3.pairs([MISSING])._repr_html_() == ""
+
+
+def test_difference_is_paired():
+    value, low, high = claims.difference(number(1.0), number(0.4))
+    assert (value, low, high) == (pytest.approx(0.6),) * 3
+    _, low, high = claims.difference(number(1.0), number(0.4, sign=-1.0))
+    assert high - low == pytest.approx(2 * 1.959964 * 0.0182574, rel=1e-3)
+    assert claims.difference(number(1.0), {"value": 1.0, "draws": []}) is None
+
+
+def test_sentences_follow_the_numbers():
+    assert "MERIT less CMA" in claims.more_information(RESULTS, "unseen")
+    assert "(3 of 3 above zero" in claims.more_information(RESULTS, "unseen")
+    assert "(0 of 3 above zero, 3 below" in claims.more_information(RESULTS, "unseen", first="cma")
+    assert "not both" in claims.more_information(RESULTS, "validation")
+    assert "broader by both" in claims.broader(RESULTS, "unseen")
+    assert "encompasses most texts (90 %), and does not once" in claims.broader(RESULTS, "unseen")
+    assert "broader by neither" in claims.broader([result("merit", 1, ecg=1.0, text=2.0)], "unseen")
+
+
+def test_compression_follows_the_strength():
+    falling = [result("ib-1", 1.0, ecg=1.0), result("cma", 3.0, ecg=3.0), result("ib", 2.0, ecg=2.0)]
+    assert "CMA 3.00 and 3.000, IB 2.00 and 2.000" in claims.compression(falling, "unseen")
+    assert "Both fall" in claims.compression(falling, "unseen")
+    rising = [result("cma", 1.0), result("ib", 2.0)]
+    assert "do not both fall" in claims.compression(rising, "unseen")
+    assert "fewer than two" in claims.compression(rising[:1], "unseen")
+
+
+def test_the_check_of_the_estimators_is_drawn_and_read():
+    rows = [
+        {"shape": s, "width": 2, "n": n, "truth": t, "estimator": e, "estimate": t - off, "ceiling": c}
+        for s, n, e, off, c in (
+            ("gaussian", 100, "info_nce", 0.5, 4.0), ("gaussian", 100, "gaussian", 0.3, None),
+            ("gaussian", 500, "gaussian", 0.02, None), ("gaussian", 500, "ksg", 0.03, None),
+            ("gaussian", 500, "ksg_plain", 0.2, None), ("cubed", 100, "gaussian", 0.9, None),
+        )
+        for t in (0.0, 2.0)
+    ]  # fmt: skip
+    assert fig3.known(rows)._repr_png_().startswith(b"\x89PNG")
+    text = claims.accuracy(rows)
+    assert "Gaussian 0.020, KSG, corrected 0.030 and KSG as it is 0.200" in text
+    assert "never exceeds log K in 2 checks" in text
+    assert "Gaussian, 1.10 for a truth of 2" in text or "Gaussian, -0.90 for a truth of 0" in text
+    rows[0]["estimate"] = 9.0
+    assert "EXCEEDS" in claims.accuracy(rows)

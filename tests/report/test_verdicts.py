@@ -1,0 +1,303 @@
+"""A claim is judged by its rule: what counts as evidence, what keeps it from a verdict, which interval says what."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from merit.report import evidence, paper, verdicts
+from merit.report.claim_list import CLAIMS
+from merit.report.claim_rules import Claim, Measured, Printed, margins, paired, share_ahead
+from merit.report.evidence import PAIRS, PTB_XL_TOO, Evidence
+
+BY_ID = {claim.id: claim for claim in CLAIMS}
+PEERS = ("merl", "esi", "d-beta", "ecg-chat")
+
+
+def make(scores, stage="linear_probe", profile="paper", synthetic=False, caveats=()):
+    """Evidence from encoder, task, metric -> numbers, one a seed."""
+    return Evidence(
+        stage=stage, profile=profile, synthetic=synthetic, caveats=caveats,
+        scores={key: dict(enumerate(values)) for key, values in scores.items()},
+    )  # fmt: skip
+
+
+def one_claim(**changes):
+    """MERIT above CMA in AUROC on all statements."""
+    settings = {
+        "id": "x", "title": "x", "text": "x", "place": "x", "stage": "linear_probe",
+        "printed": lambda: Printed(None, ""), "measure": lambda run: margins(run, [("all", "auroc")], ("cma",)),
+    }  # fmt: skip
+    return Claim(**{**settings, **changes})
+
+
+def pair(merit, cma, **about):
+    return make({("merit", "all", "auroc"): merit, ("cma", "all", "auroc"): cma}, **about)
+
+
+def test_interval_is_students():
+    values = [1.0, 2.5, 0.5, 3.0, 2.0]
+    low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    found = verdicts.interval(values)
+    assert found == pytest.approx((np.mean(values), low, high, 5))
+    strict = verdicts.interval(values, 0.99)
+    assert strict.low < found.low < found.high < strict.high
+    assert verdicts.interval([2.0]) == (2.0, None, None, 1)
+    assert verdicts.interval([2.0] * 5) == (2.0, 2.0, 2.0, 5)
+    with pytest.raises(ValueError, match="got none"):
+        verdicts.interval([])
+
+
+@pytest.mark.parametrize(
+    ("differences", "threshold", "verdict", "why"),
+    [
+        ([3.1, 3.2, 3.3, 3.2, 3.1], 3.0, "supported", "the interval lies above 3 points"),
+        ([3.1, 3.2, 3.3, 3.2, 3.1], 3.5, "not supported", "contradicted: the interval lies below 3.5 points"),
+        ([2.0, 4.5, 3.6, 2.4, 4.4], 3.0, "not supported", "not shown: the interval includes 3 points"),
+        ([2.0, 3.5, 2.6, 2.4, 3.4], 3.0, "not supported", "not shown: the interval includes 3 points"),
+        ([-1.0, 1.0, -1.0, 1.0, 0.5], 0.0, "not supported", "not shown: the interval includes zero"),
+    ],
+)
+def test_verdict_of_five_real_seeds(differences, threshold, verdict, why):
+    run = pair([50 + d for d in differences], [50.0] * 5)
+    judged = verdicts.judge(one_claim(threshold=threshold), [run])
+    assert (judged.verdict, judged.why) == (verdict, why)
+
+
+def test_contradiction_is_corrected_for_the_number_of_comparisons_and_support_is_not():
+    values = [-1.0, -2.0, -0.4, -0.3, -2.2]
+    assert verdicts.interval(values).high < 0 < verdicts.interval(values, 0.975).high
+    alone, fine = {"merit": values}, {"other": [1.0, 1.1, 1.2, 1.0, 1.1]}
+    for cells, why in (
+        (alone, "contradicted: the interval lies below zero"),
+        (alone | fine, "not shown: the interval includes zero in 1 of 2 comparisons"),
+    ):
+        claim = one_claim(measure=lambda run, cells=cells: Measured(cells))
+        assert verdicts.judge(claim, [make({})]).why == why
+
+
+def test_a_stated_amount_has_to_be_reached_by_the_interval():
+    for gain, verdict in ((2.6, "supported"), (1.0, "not supported"), (9.0, "supported")):
+        run = pair([50 + gain + d for d in (-0.1, 0.1, 0.0, -0.1, 0.1)], [50.0] * 5)
+        judged = verdicts.judge(one_claim(reach=2.66), [run])
+        assert judged.verdict == verdict
+    assert judged.readings[0].least[1].mean == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize(
+    ("about", "reason"),
+    [
+        ({"synthetic": True}, "synthetic recordings"),
+        ({"profile": "demo"}, "demo profile"),
+        ({"caveats": (PTB_XL_TOO,)}, PTB_XL_TOO),
+        ({"synthetic": True, "profile": "smoke"}, "synthetic recordings; smoke profile"),
+    ],
+)
+def test_what_is_not_the_papers_experiment_gives_a_value_and_no_verdict(about, reason):
+    judged = verdicts.judge(one_claim(), [pair([60.0] * 5, [50.0] * 5, **about)])
+    assert (judged.verdict, judged.why) == ("not testable", reason)
+    assert judged.readings[0].least == ("PTB-XL all AUROC, over CMA", (10.0, 10.0, 10.0, 5))
+
+
+def test_four_seeds_and_missing_rows_are_no_verdict():
+    assert verdicts.judge(one_claim(), [pair([60.0] * 4, [50.0] * 4)]).why == "4 of 5 seeds"
+    both = one_claim(measure=lambda run: margins(run, [("all", "auroc"), ("form", "auroc")], ("cma", "ib")))
+    judged = verdicts.judge(both, [pair([60.0] * 5, [50.0] * 5)])
+    assert (judged.verdict, judged.why) == ("not testable", "without IB and PTB-XL form AUROC")
+
+
+def test_the_run_with_the_fewest_obstacles_decides():
+    poor, good = pair([60.0], [50.0], synthetic=True), pair([40.0] * 5, [50.0] * 5)
+    judged = verdicts.judge(one_claim(), [poor, good, make({}, stage="shift")])
+    assert judged.verdict == "not supported"
+    assert [one.evidence for one in judged.readings] == [good, poor]
+
+
+def test_nothing_measured_and_chapters_that_do_not_exist():
+    assert verdicts.judge(one_claim(), []).why == "nothing was measured here"
+    empty = Evidence(stage="linear_probe", profile="demo", synthetic=True, scores={}, reasons=("no csn", "no mimic"))
+    assert verdicts.judge(one_claim(), [empty]).why == "nothing was measured here: no csn; no mimic"
+    lacks = verdicts.judge(one_claim(), [make({("cma", "all", "auroc"): [1.0]})])
+    assert lacks.why == "nothing was measured here: without PTB-XL all AUROC"
+    mute = one_claim(measure=lambda run: Measured({}))
+    assert verdicts.judge(mute, [make({})]).why == "nothing was measured here"
+    assert verdicts.judge(one_claim(waits_for="colours"), []).why == "there is no chapter on colours yet"
+
+
+def test_seeds_are_paired_and_one_number_of_a_peer_serves_all():
+    run = Evidence(
+        stage="linear_probe", profile="paper", synthetic=False,
+        scores={
+            ("merit", "all", "f1"): {0: 10.0, 1: 20.0, 2: 40.0},
+            ("cma", "all", "f1"): {2: 1.0, 0: 2.0},
+            ("merl", "all", "f1"): {0: 5.0},
+            ("random", "all", "f1"): {0: 5.0},
+        },
+    )  # fmt: skip
+    assert paired(run, "merit", "cma", "all", "f1") == [8.0, 39.0]
+    assert paired(run, "merit", "merl", "all", "f1") == [5.0, 15.0, 35.0]
+    assert paired(run, "merit", "random", "all", "f1") == [5.0]
+
+
+def test_second_place_leaves_out_the_best_other_of_each_column():
+    scores = {("merit", "all", "f1"): [5.0, 5.0], ("cma", "all", "f1"): [9.0, 9.0], ("ib", "all", "f1"): [4.0, 3.0]}
+    found = margins(make(scores), [("all", "f1")], ("cma", "ib"), place=2)
+    assert found == ({"PTB-XL all F1, over IB": [1.0, 2.0]}, ())
+    assert len(margins(make(scores), [("all", "f1")], ("cma", "ib")).cells) == 2
+
+
+def test_share_of_columns_by_seed():
+    columns = [("all", "f1"), ("form", "f1"), ("csn", "f1")]
+    scores = {("cma", task, metric): [5.0, 5.0] for task, metric in columns[:2]}
+    scores |= {("ib", "all", "f1"): [4.0, 5.0], ("ib", "form", "f1"): [6.0, 1.0]}
+    found = share_ahead(make(scores), columns, "cma", "ib")
+    assert found == ({"columns with CMA above IB": [50.0, 50.0]}, ("CSN F1",))
+    assert share_ahead(make({}), columns, "cma", "ib").cells == {}
+
+
+def test_claims_over_peers_need_every_peer_and_fall_back_on_our_own_encoders():
+    scores = {("merit", "subclass", "auroc"): [80.0] * 5, ("cma", "subclass", "auroc"): [70.0] * 5}
+    alone = verdicts.judge(BY_ID["c"], [make(scores, "zero_shot")])
+    assert (alone.verdict, alone.why) == ("not testable", "without the peers, IB and random")
+    assert alone.readings[0].least == ("PTB-XL subclass AUROC, over CMA", (10.0, 10.0, 10.0, 5))
+    peers = {(name, "subclass", "auroc"): [77.0] for name in PEERS}
+    assert verdicts.judge(BY_ID["c"], [make(scores | peers, "zero_shot")]).verdict == "supported"
+    del peers["esi", "subclass", "auroc"]
+    assert verdicts.judge(BY_ID["c"], [make(scores | peers, "zero_shot")]).why == "without ESI"
+
+
+def test_bottleneck_strength_and_surrounding_read_the_geometry():
+    outside = {"ib-0.1": 0.5, "ib": 0.4, "ib-1": 0.1}
+    scores = {(name, PAIRS, "ecg_outside_text"): [value] * 5 for name, value in outside.items()}
+    run = make(scores, "information")
+    assert verdicts.judge(BY_ID["n"], [run]).verdict == "supported"
+    assert [one[0] for one in run_cells("n", run)] == pytest.approx([10.0, 30.0])
+    cloud = {"ecg_spread": 0.8, "text_spread": 0.5, "text_in_ecg": 0.3}
+    run = make({("merit", PAIRS, name): [value] * 5 for name, value in cloud.items()}, "information")
+    judged = verdicts.judge(BY_ID["l"], [run])
+    assert (judged.verdict, judged.why) == (
+        "not supported", "contradicted: the interval lies below zero in 1 of 2 comparisons"
+    )  # fmt: skip
+
+
+def test_clusters_are_judged_in_the_picture_and_in_the_embedding(tmp_path):
+    def row(encoder, purity, pacing):
+        one = {"macro": {"value": purity}, "per_class": [{"value": 0.1}, {"value": pacing}]}
+        spaces = {space: {"purity": one, "silhouette": one} for space in ("encoder", "umap")}
+        return {"encoder": encoder, "encoder_seed": 0, "classes": ["SR", "PACE"], "spaces": spaces}
+
+    rows = [row("merit", 0.6, 0.5), row("cma", 0.5, 0.7), row("ib", 0.5, None)]
+    reference(tmp_path, "clusters-demo.json", rows)
+    (run,) = evidence.references(tmp_path)
+    cells, missing = BY_ID["o"].measure(run)
+    assert cells["purity in the picture, MERIT less CMA"] == pytest.approx([10.0])
+    assert cells["purity PACE in the embedding, MERIT less CMA"] == pytest.approx([-20.0])
+    assert len(cells) == 12
+    assert "silhouette PACE in the picture, MERIT less IB" in missing
+
+
+def run_cells(claim, run):
+    return list(BY_ID[claim].measure(run).cells.values())
+
+
+def test_every_claim_has_its_own_id_a_place_and_an_answer_from_the_paper():
+    assert len(BY_ID) == len(CLAIMS)
+    for claim in CLAIMS:
+        printed = claim.printed()
+        assert claim.place
+        assert printed.text
+        assert verdicts.judge(claim, []).verdict == "not testable"
+
+
+def test_what_the_papers_own_numbers_say():
+    found = {claim.id: claim.printed() for claim in CLAIMS}
+    assert {name for name, one in found.items() if one.holds} == {"c", "d", "h", "j"}
+    assert {name for name, one in found.items() if one.holds is False} == {"i"}
+    assert found["c"].text.startswith(
+        "Table 2: MERIT 77.58 − ESI 74.92 = 2.66; but in Table 9 the ablation IB has 77.85"
+    )
+    assert found["h"].text == "Table 9: IB above CMA in 14 of 21 columns, 6 of 7 of AUROC"
+
+
+def reference(tmp_path, name, rows, **changes):
+    folder = tmp_path / "book" / "reference"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = {"profile": "paper", "synthetic": False, "results": rows, **changes}
+    (folder / name).write_text(json.dumps(file), encoding="utf-8")
+
+
+def probe_row(seed=0, **changes):
+    scores = {"auroc": 0.9, "f1": 0.5, "f1_oracle": 0.6, "accuracy": 0.7, "accuracy_oracle": None}
+    row = {"encoder_seed": seed, "encoder": "merit", "task": "all", "variant": "as_published", "mean": scores}
+    return {**row, "protocol": "ten folds", **changes}
+
+
+def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_threshold(tmp_path):
+    rows = [
+        probe_row(0),
+        probe_row(1),
+        probe_row(1, variant="standardised", mean={"auroc": 0.1}),
+        {"reason": "none", "encoder": "cma"},
+    ]
+    reference(tmp_path, "linear_probe-demo.json", rows, synthetic=True, profile="demo")
+    macro = {"auroc": {"value": 0.7}, "f1_oracle": {"value": 0.2}}
+    shot = {"encoder": "ib", "encoder_seed": 0, "task": "form", "scope": "unseen", "ensemble": True, "macro": macro}
+    reference(tmp_path, "zero_shot-real.json", [{**shot, "prompts": "enriched"}, {**shot, "prompts": "names"}])
+    shift = {"encoder": "ib", "encoder_seed": 2, "variant": "as_published", "auroc": {"value": 0.25}}
+    reference(tmp_path, "shift-real.json", [{**shift, "source": "csn", "target": "superclass"}])
+    pairs = {"encoder": "ib", "encoder_seed": 0, "estimates": {"ksg": {"value": 1.5}}, "geometry": {}}
+    reference(
+        tmp_path,
+        "information-real.json",
+        [
+            {**pairs, "scope": "validation"},
+            {**pairs, "scope": "unseen", "estimates": {}, "geometry": {"gap": {"value": 1}}},
+        ],
+    )
+    reference(tmp_path, "speed.json", [])
+
+    found = {one.stage: one for one in evidence.references(tmp_path)}
+    assert [one.synthetic for one in evidence.references(tmp_path)] == [False, False, False, True]
+    assert found["linear_probe"].scores == {
+        ("merit", "all", "auroc"): {0: 90.0, 1: 90.0},
+        ("merit", "all", "f1"): {0: 60.0, 1: 60.0},
+    }
+    assert found["linear_probe"].label() == "reference: demo, synthetic"
+    assert found["zero_shot"].scores == {("ib", "form", "auroc"): {0: 70.0}, ("ib", "form", "f1"): {0: 20.0}}
+    assert found["shift"].scores == {("ib", "csn>superclass", "auroc"): {2: 25.0}}
+    assert found["information"].scores == {("ib", PAIRS, "ksg"): {0: 1.5}}
+    honest = {one.stage: one for one in evidence.references(tmp_path, "honest")}["linear_probe"]
+    assert honest.scores["merit", "all", "f1"] == {0: 50.0, 1: 50.0}
+    assert evidence.inputs(evidence.references(tmp_path))[0]["what"] == "reference zero_shot real"
+
+
+def test_pretraining_on_ptb_xl_is_a_caveat_of_the_whole_run(tmp_path):
+    reference(tmp_path, "linear_probe-a.json", [probe_row(protocol="official split (train 1-8, …)")])
+    reference(tmp_path, "shift-a.json", [])
+    reference(tmp_path, "shift-b.json", [])
+    found = {(one.stage, one.run): one.caveats for one in evidence.references(tmp_path)}
+    assert found == {("linear_probe", "a"): (PTB_XL_TOO,), ("shift", "a"): (PTB_XL_TOO,), ("shift", "b"): ()}
+
+
+def test_no_reference_and_files_of_another_form(tmp_path):
+    assert evidence.references(tmp_path) == []
+    reference(tmp_path, "shift-x.json", [{"encoder": "ib", "encoder_seed": 0}])
+    with pytest.raises(ValueError, match=r"shift-x\.json: expected reference results.*make reference"):
+        evidence.references(tmp_path)
+    with pytest.raises(ValueError, match="expected one of oracle, honest; got 'best'"):
+        evidence.references(tmp_path, "best")
+
+
+def test_own_results_carry_the_seed_and_protocol_of_their_parameters(make_result):
+    one = make_result("merit", "form", 0.8) | {"parameters": {"encoder_seed": 3, "protocol": "ten folds"}}
+    without = {"values": {"encoder": "cma", "task": "form", "reason": "none"}, "parameters": {}}
+    found = evidence.own("linear_probe", [one, without], profile="demo", synthetic=True)
+    assert math.isclose(found.scores["merit", "form", "f1"][3], 80.0)
+    assert (found.caveats, found.label()) == ((), "this run: demo, synthetic")
+    assert {key[0] for key in found.scores} == {"merit"}
+    assert found.reasons == ("none",)
+    assert set(paper.TASKS) >= {key[1] for key in found.scores}
