@@ -1,0 +1,172 @@
+"""Facts of the figures: FLOPs against closed forms, shapes and counts against the network, LoRA against matrices."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, replace
+from merit.evaluate import flops
+from merit.model.masking import random_visible
+from merit.model.merit import Merit
+from merit.pipeline import framework
+from merit.pipeline.recordings import NoCohort
+from merit.profiles import profile
+
+SMALL = ModelConfig(
+    encoder=EncoderConfig(n_leads=12, n_samples=120, patch=10, width=24, depth=2, heads=3),
+    decoder=DecoderConfig(width=16, depth=3, heads=2),
+    text_width=20,
+    shared_width=8,
+)
+"""12 patches a lead, 3 of them visible."""
+
+
+def linear(rows: int, inputs: int, outputs: int) -> int:
+    """FLOPs of a linear map: 2 a multiply-add."""
+    return 2 * rows * inputs * outputs
+
+
+def blocks(depth: int, n: int, width: int, heads: int, codes: int) -> int:
+    """FLOPs of transformer blocks over n tokens; codes: columns that carry the biases, 0 for none."""
+    maps = linear(n, width, 3 * width) + linear(n, width, width) + 2 * linear(n, width, 4 * width)
+    products = heads * 2 * linear(n, width // heads + codes, n)
+    table = heads * linear(n, codes, codes)
+    return depth * (maps + products + table)
+
+
+@pytest.mark.parametrize("biases", [4.0, None])
+def test_flops_are_the_closed_form(biases):
+    config = replace(SMALL, encoder=replace(SMALL.encoder, bias_start=biases))
+    codes = 14 + 12 if biases is not None else 0
+    found = {use: {k: v["all"] for k, v in parts.items()} for use, parts in framework.facts(config)["flops"].items()}
+    visible, every = 12 * 5, 12 * 14
+    assert found["pretraining"] == {
+        "encoder": linear(12 * 3, 10, 24) + blocks(2, visible, 24, 3, codes),
+        "decoder": linear(visible, 24, 16) + blocks(3, every, 16, 2, codes) + linear(12 * 12, 16, 10),
+        "ecg_head": linear(1, 24, 8) + linear(1, 8, 8),
+        "text_head": linear(1, 20, 8) + linear(1, 8, 8),
+    }
+    assert found["embedding"] == {"encoder": linear(12 * 12, 10, 24) + blocks(2, every, 24, 3, codes)}
+
+
+def test_the_share_of_the_biases_is_what_their_columns_cost():
+    whole = framework.facts(SMALL)["flops"]["pretraining"]["encoder"]
+    assert whole["biases"] == blocks(2, 60, 24, 3, 26) - blocks(2, 60, 24, 3, 0)
+
+
+def test_the_paper_profile_costs_what_was_measured_before():
+    """About 5.9 GFLOP a forward without the biases' columns, from a count of the plain network."""
+    parts = framework.facts(profile("paper").model)["flops"]["pretraining"].values()
+    assert sum(p["all"] - p["biases"] for p in parts) == pytest.approx(5.9e9, rel=0.02)
+
+
+def test_shapes_and_parameters_are_those_of_a_real_forward():
+    found = framework.facts(SMALL)
+    model = Merit(SMALL).eval()
+    visible = random_visible((1, 12, 12), 0.75, torch.Generator().manual_seed(1))
+    out = model(torch.randn(1, 12, 120), torch.randn(1, 20), visible)
+    assert found["shapes"]["decoder"]["out"] == list(out.prediction.shape[1:])
+    assert found["shapes"]["ecg_head"] == {"in": [24], "out": list(out.ecg.shape[1:])}
+    assert found["shapes"]["encoder.blocks.0"]["in"] == [12 * 5, 24]
+    assert found["shapes"]["decoder.blocks.0"]["in"] == [12 * 14, 16]
+    assert found["embedding"]["encoder"]["out"] == [12, 14, 24]
+    assert sum(found["parameters"].values()) == sum(p.numel() for p in model.parameters())
+
+
+def test_nothing_random_is_touched_and_no_hook_stays():
+    before = torch.get_rng_state()
+    framework.facts(SMALL)
+    assert torch.equal(before, torch.get_rng_state())
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 1))
+    assert flops.shapes(model, lambda: model(torch.zeros(1, 3)), ["0", "not there"]) == {"0": {"in": [3], "out": [2]}}
+    assert flops.flops(model, lambda: model[0](torch.zeros(5, 3))) == {"0": linear(5, 3, 2)}
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model)
+
+
+def test_objectives_have_the_branches_of_their_terms():
+    pretrain = profile("smoke").pretrain
+    found = {
+        name: framework.branches(SMALL, replace(pretrain, objective=name)) for name in ("merit", "cma", "ib", "mse")
+    }
+    assert {name: (one["decoder"], one["heads"]) for name, one in found.items()} == {
+        "merit": (True, True), "cma": (False, True), "ib": (False, True), "mse": (True, False),
+    }  # fmt: skip
+    assert found["ib"]["terms"]["bottleneck"] == pretrain.bottleneck_strength
+    assert found["ib"]["flops"] == found["cma"]["flops"]
+    parts = framework.facts(SMALL)["flops"]["pretraining"]
+    assert found["mse"]["flops"] == parts["encoder"]["all"] + parts["decoder"]["all"]
+    assert found["merit"]["flops"] == sum(one["all"] for one in parts.values())
+
+
+def test_the_mask_hides_the_same_count_in_each_lead():
+    hidden = np.array(framework.mask(SMALL))
+    assert hidden.shape == (12, 12)
+    assert set(hidden.sum(1)) == {9}
+    assert framework.mask(SMALL) == hidden.tolist()
+
+
+def stub(**changes):
+    """A workspace that computes and keeps nothing."""
+    given = {
+        "profile": profile("smoke"), "text_width": 32, "text_identity": "t",
+        "text_encoder": lambda: (_ for _ in ()).throw(NoCohort("nothing to train on")),
+        "result": lambda stage, compute, *_, **__: {"stage": stage, "values": compute()},
+    }  # fmt: skip
+    return SimpleNamespace(**{**given, **changes})
+
+
+def test_the_profile_at_hand_has_its_text_encoders_width():
+    values = framework.framework(stub(text_width=48))["values"]
+    assert set(values["profiles"]) >= {"smoke", "demo", "paper"}
+    assert values["profiles"]["smoke"]["shapes"]["text_head"]["in"] == [48]
+    assert values["profiles"]["demo"]["shapes"]["text_head"]["in"] == [128]
+    assert values["text_encoder"] == {"source": "trained", "parameters": None, "known": "nothing to train on"}
+
+
+def test_a_local_text_encoder_is_counted_and_a_hub_one_looked_up(tmp_path):
+    save_file({"a": torch.zeros(3, 4), "b": torch.zeros(5)}, tmp_path / "model.safetensors")
+    smoke = profile("smoke")
+    sizes = {}
+    for source in (str(tmp_path), "ncbi/MedCPT-Query-Encoder", "somebody/else"):
+        changed = replace(smoke, text=replace(smoke.text, source=source))
+        sizes[source] = framework.text_encoder(stub(profile=changed))["parameters"]
+    assert list(sizes.values()) == [17, 109_482_240, None]
+    assert framework.text_encoder(stub(text_encoder=lambda: tmp_path))["parameters"] == 17
+
+
+def test_lora_is_counted_as_its_matrices_are():
+    llama = framework.LanguageModel()
+    total = 0
+    for _ in range(llama.layers):
+        for inputs, outputs in llama.projections().values():
+            pair = (torch.empty(16, inputs, device="meta"), torch.empty(outputs, 16, device="meta"))
+            assert (pair[1] @ pair[0]).shape == (outputs, inputs)
+            total += sum(one.numel() for one in pair)
+    values = framework.generation(stub(), llama)["values"]
+    assert values["language_model"]["lora_total"] == total == 11_272_192
+    assert values["language_model"]["parameters"] == 1_235_814_400
+    assert values["encoder"]["embedding"]["encoder"]["out"] == [12, 12, 32]
+
+
+@pytest.mark.slow
+def test_the_language_model_has_the_parameters_that_transformers_gives_it():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    llama = framework.LanguageModel()
+    config = LlamaConfig(
+        vocab_size=llama.vocabulary, hidden_size=llama.width, num_hidden_layers=llama.layers,
+        num_attention_heads=llama.heads, num_key_value_heads=llama.key_value_heads,
+        intermediate_size=llama.mlp_width, tie_word_embeddings=True,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    named = {name: tuple(p.shape) for name, p in model.named_parameters() if ".layers.0." in name}
+    assert model.num_parameters() == llama.parameters()
+    for name, (inputs, outputs) in llama.projections().items():
+        short = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj"}.get(name, f"{name}_proj")
+        assert [shape for key, shape in named.items() if f"{short}.weight" in key] == [(outputs, inputs)]
