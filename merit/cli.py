@@ -132,7 +132,8 @@ def reference(profile: ProfileName = "demo", data: Path | None = None, device: s
     from merit.pipeline.reference import make_reference
     from merit.runs import home
 
-    print(make_reference(Workspace.open(profile, data, device), seeds, home() / "book" / "reference"))
+    for path in make_reference(Workspace.open(profile, data, device), seeds, home() / "book" / "reference", say=print):
+        print(path)
 
 
 def compare(a: Positional[Path], b: Positional[Path]) -> None:

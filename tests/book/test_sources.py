@@ -53,6 +53,7 @@ def test_figures_have_captions_and_pictures_a_text(path):
         if "figure" in shown:
             assert shown["figure"]["name"]
             assert shown["figure"]["caption"].endswith(".")
+            assert shown["image"]["alt"]
         if "figures." in "".join(cell["source"]) and cell["cell_type"] == "code":
             assert shown["image"]["alt"]
 
@@ -64,7 +65,7 @@ def test_budget_covers_every_notebook_in_every_profile_and_the_demo_fits():
         steps = [row["step"] for row in rows if row["profile"] == profile]
         assert {path.stem for path in NOTEBOOKS} <= set(steps)
         assert len(steps) == len(set(steps))
-    assert sum(float(row["seconds"]) for row in rows if row["profile"] == "demo") < 900
+    assert sum(float(row["seconds"]) for row in rows if row["profile"] == "demo") < 1200
 
 
 def test_footer_escapes_whatever_a_parameter_holds():
