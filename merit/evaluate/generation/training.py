@@ -1,0 +1,263 @@
+"""The adaptation loop: a frozen language model learns to answer from embedded ECGs (App. A.2.2).
+
+Resume is exact because nothing random has a state: the order of an epoch follows from (seed, epoch) alone, so a
+checkpoint is the trained weights, the optimiser, a number and the losses since the last line of the history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from merit.config import GenerationConfig
+from merit.evaluate.generation.conditioned import Conditioned, Encoded, collate, encode_pair
+from merit.evaluate.generation.language_model import load_language_model
+from merit.runs import commit, digest, plain, versions, write_json, write_text
+from merit.threads import one_thread_an_operation
+
+STATE = "training_state.pt"
+ADAPTER = "adapter.safetensors"
+LINE_EVERY = 20
+"""Updates between two lines of the history."""
+NOT_OF_TRAINING = ("decoding", "temperature", "top_p", "max_new_tokens", "test_pairs", "save_every")
+"""Settings that a trained adapter does not depend on."""
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss or its gradient is not a number; the message names it and the update."""
+
+
+@one_thread_an_operation()
+def train(
+    model: Conditioned,
+    questions: Sequence[str],
+    answers: Sequence[str],
+    ecg: np.ndarray,
+    config: GenerationConfig,
+    folder: Path,
+    *,
+    records: Sequence[str] | None = None,
+    source: str | Path = "",
+    progress: bool = True,
+    stop_after: int | None = None,
+) -> Path:
+    """Train what `model.trained()` names on the pairs into `folder`, continuing what is there; return `folder`.
+
+    ecg: float32 [N, n, D] or [N, D], a row a pair. records: names of the pairs, for messages. source: where the
+    language model came from, for `load_adapter`. stop_after: leave after that many updates, with a checkpoint.
+    A finished folder is loaded into `model`. Left behind: adapter.safetensors (what is trained alone), config.json
+    (settings; pairs and how many of them were truncated), history.jsonl. ValueError for a folder of other settings or
+    pairs, NonFiniteLoss (the last checkpoint stays) where the loss is none.
+    """
+    if not len(questions) == len(answers) == len(ecg) or not len(answers):
+        raise ValueError(
+            f"pairs: expected as many questions, answers and ECGs, at least one; got {len(questions)}, {len(answers)} "
+            f"and {len(ecg)}"
+        )
+    names = records if records is not None else [""] * len(answers)
+    pairs = [
+        encode_pair(model.tokenizer, question, answer, config, name)
+        for question, answer, name in zip(questions, answers, names, strict=True)
+    ]
+    settings = {
+        "generation": {k: v for k, v in plain(asdict(config)).items() if k not in NOT_OF_TRAINING},
+        "language_model": {"source": str(source), "fingerprint": model.fingerprint},
+        "ecg_width": model.ecg_width,
+        "pairs": {
+            "n": len(pairs),
+            "truncated": sum(pair.lost > 0 for pair in pairs),
+            "tokens_lost": sum(pair.lost for pair in pairs),
+            "tokens": sum(len(pair.ids) for pair in pairs),
+            "digest": digest([[pair.ids for pair in pairs], hashlib.sha256(np.ascontiguousarray(ecg)).hexdigest()]),
+        },
+        "total_updates": total_updates(config, len(pairs)),
+    }
+    if (folder / ADAPTER).exists():
+        _refuse_others(folder / "config.json", json.loads((folder / "config.json").read_text()), settings)
+        model.load_trained(load_file(folder / ADAPTER))
+    else:
+        _run(model, pairs, ecg, config, folder, settings, progress, stop_after)
+    return folder
+
+
+def _run(
+    model: Conditioned, pairs: list[Encoded], ecg: np.ndarray, config: GenerationConfig, folder: Path,
+    settings: dict[str, Any], progress: bool, stop_after: int | None,
+) -> None:  # fmt: skip
+    """The loop itself."""
+    total = settings["total_updates"]
+    optimiser = make_optimiser(model, config)
+    update, since, lines, before = _resume(folder, model, optimiser, settings)
+    bar = tqdm(total=total, initial=update, unit="update", desc="adapting", disable=not progress, mininterval=1.0)
+    model.train()
+    began, done = time.perf_counter(), 0
+    while update < total and (stop_after is None or done < stop_after):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(update, total, config)
+        rows = positions(len(pairs), update, config)
+        batch = collate([pairs[i] for i in rows], model.tokenizer, config)
+        signal = torch.from_numpy(np.ascontiguousarray(ecg[rows], np.float32)).to(model.device)
+        loss = model(batch.to(model.device), signal)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.trained().values(), config.clip_norm)
+        values = {"loss": loss.item(), "gradient": norm.item()}
+        require_finite(values, update + 1)
+        optimiser.step()
+        update, done = update + 1, done + 1
+        since.append(values["loss"])
+        bar.update()
+
+        if update % LINE_EVERY == 0 or update == total:
+            line = {
+                "update": update,
+                "learning_rate": optimiser.param_groups[0]["lr"],
+                "loss": math.fsum(since) / len(since),
+            }
+            lines.append(json.dumps(line))
+            bar.set_postfix(loss=f"{line['loss']:.3f}")
+            since = []
+        if update % config.save_every == 0 or update == total or done == stop_after:
+            seconds = before + time.perf_counter() - began
+            write_text(folder / "history.jsonl", "".join(f"{line}\n" for line in lines))
+            if update < total:
+                _save(folder, model, optimiser, {"update": update, "since": since, "seconds": seconds}, settings)
+            else:
+                _finish(folder, model, {**settings, "seconds": round(seconds, 1)})
+    bar.close()
+
+
+def make_optimiser(model: Conditioned, config: GenerationConfig) -> torch.optim.AdamW:
+    """AdamW; no decay on vectors: biases, norms, the ECG token's embedding."""
+    weights = list(model.trained().values())
+    groups = [
+        {"params": [p for p in weights if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
+
+
+def total_updates(config: GenerationConfig, n_pairs: int) -> int:
+    """Updates of a run: `updates`, or epochs times the batches of an epoch, at least one."""
+    if config.updates is not None:
+        return config.updates
+    return max(1, round(config.epochs * updates_per_epoch(config, n_pairs)))
+
+
+def updates_per_epoch(config: GenerationConfig, n_pairs: int) -> int:
+    """Whole batches of an epoch, the rest left out of that epoch; one where there are fewer pairs than `batch`."""
+    return max(1, n_pairs // config.batch)
+
+
+def learning_rate(update: int, total: int, config: GenerationConfig) -> float:
+    """Rate of an update (from 0): cosine from `learning_rate` to `min_learning_rate`, no warm-up (App. A.2.2)."""
+    low, high = config.min_learning_rate, config.learning_rate
+    return low + (high - low) * 0.5 * (1 + math.cos(math.pi * update / total))
+
+
+def positions(n_pairs: int, update: int, config: GenerationConfig) -> np.ndarray:
+    """Which pairs an update uses: its slice of the epoch's permutation, drawn from (seed, epoch)."""
+    epoch, place = divmod(update, updates_per_epoch(config, n_pairs))
+    order = np.random.default_rng([config.seed, epoch]).permutation(n_pairs)
+    return order[place * config.batch : (place + 1) * config.batch]
+
+
+def require_finite(values: dict[str, float], update: int) -> None:
+    """Stop at the first value that is not finite, by name and update."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise NonFiniteLoss(
+                f"update {update}: expected a finite {name}; got {value}; the last good checkpoint is kept; lower the "
+                "learning rate or look at the embeddings of this update"
+            )
+
+
+def _save(
+    folder: Path, model: Conditioned, optimiser: torch.optim.Optimizer, state: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    """All that the loop changes, in one file, renamed into place: a kill leaves the old one or the new one."""
+    state = {
+        **state,
+        "settings": json.dumps(settings, sort_keys=True),
+        "trained": {name: p.detach() for name, p in model.trained().items()},
+        "optimiser": optimiser.state_dict(),
+    }
+    temporary = folder / f".{STATE}.{os.getpid()}"
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, folder / STATE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _resume(
+    folder: Path, model: Conditioned, optimiser: torch.optim.Optimizer, settings: dict[str, Any]
+) -> tuple[int, list[float], list[str], float]:
+    """Update, losses since the last line, lines of the history and seconds spent; 0 and nothing where none is saved."""
+    path = folder / STATE
+    if not path.exists():
+        return 0, [], [], 0.0
+    state = torch.load(path, map_location=model.device, weights_only=True)
+    _refuse_others(path, json.loads(state["settings"]), settings)
+    model.load_trained(state["trained"])
+    optimiser.load_state_dict(state["optimiser"])
+    lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if json.loads(line)["update"] <= state["update"]]
+    return state["update"], state["since"], kept, state["seconds"]
+
+
+def _refuse_others(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """A ValueError with the settings that differ; where the language model lies may."""
+    differing = [
+        f"{part}.{name}: {old.get(name)!r} there, {new.get(name)!r} here"
+        for part, new, old in ((p, _as_dict(here[p]), _as_dict(there.get(p))) for p in here)
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name) and (part, name) != ("language_model", "source")
+    ]
+    if differing:
+        raise ValueError(f"{path}: expected a run of these settings and pairs; they differ in {'; '.join(differing)}")
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def _finish(folder: Path, model: Conditioned, settings: dict[str, Any]) -> None:
+    """Write what stays; the adapter last: it says that the run is finished."""
+    write_json(folder / "config.json", {**settings, "commit": commit(), "versions": versions()})
+    temporary = folder / f".{ADAPTER}.{os.getpid()}"
+    save_file({name: p.detach().cpu().contiguous() for name, p in model.trained().items()}, temporary)
+    os.replace(temporary, folder / ADAPTER)
+    for left in [folder / STATE, *folder.glob(f".{STATE}.*")]:
+        left.unlink(missing_ok=True)
+
+
+def load_adapter(folder: Path, source: str | Path | None = None, device: str = "cpu") -> Conditioned:
+    """The model of a finished run, for decoding: its language model from where it came from, or from `source`.
+
+    FileNotFoundError where the run is not finished or the language model is gone; ValueError for another one than the
+    adapter was trained with.
+    """
+    if not (folder / ADAPTER).exists() or not (folder / "config.json").exists():
+        raise FileNotFoundError(f"{folder}: expected a finished adapter ({ADAPTER} and config.json)")
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    known = settings["generation"]
+    config = GenerationConfig(**{**known, "betas": tuple(known["betas"])})
+    where = source or settings["language_model"]["source"]
+    model = Conditioned(*load_language_model(where, config, device), settings["ecg_width"], config)
+    if model.fingerprint != settings["language_model"]["fingerprint"]:
+        raise ValueError(f"{folder}: expected the language model that it was trained with; {where} is another")
+    model.load_trained(load_file(folder / ADAPTER))
+    return model.eval()

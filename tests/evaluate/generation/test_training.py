@@ -1,0 +1,216 @@
+"""The adaptation loop: exact resume, what is refused, what is left behind, and that it learns to look at the ECG."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from merit.config import GenerationConfig, replace
+from merit.evaluate.generation import training
+from merit.evaluate.generation.conditioned import Conditioned, collate, encode_pair
+from merit.evaluate.generation.decoding import generate
+from merit.evaluate.generation.language_model import load_language_model, train_language_model
+from merit.evaluate.generation.training import NonFiniteLoss, learning_rate, load_adapter, positions, train
+
+CONFIG = GenerationConfig(
+    lm_width=16, lm_depth=1, lm_heads=2, lm_kv_heads=1, lm_vocabulary=300, lm_updates=2, projector_width=8, lora_rank=2,
+    max_tokens=24, epochs=None, updates=6, batch=4, learning_rate=1e-2, save_every=3, max_new_tokens=6,
+)  # fmt: skip
+QUESTIONS = ["<ecg> What is it?", "Describe <ecg> please."] * 5
+ANSWERS = ["Sinus rhythm.", "Atrial fibrillation, fast, and more words than fit in here."] * 5
+ECG = np.random.default_rng(0).normal(size=(10, 3, 6)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("lm") / "lm"
+    return train_language_model(ANSWERS, CONFIG, folder, progress=False)
+
+
+def model_of(lm: Path, config: GenerationConfig = CONFIG, width: int = 6) -> Conditioned:
+    return Conditioned(*load_language_model(lm, config), width, config)
+
+
+def run(lm: Path, folder: Path, ecg: np.ndarray = ECG, stop_after: int | None = None, **changes) -> Conditioned:
+    config = replace(CONFIG, **changes)
+    model = model_of(lm, config)
+    assert train(
+        model, QUESTIONS, ANSWERS, ecg, config, folder, source=lm, progress=False, stop_after=stop_after
+    ) == folder  # fmt: skip
+    return model
+
+
+@pytest.fixture(scope="module")
+def whole(lm, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    run(lm, folder)
+    return folder
+
+
+@pytest.mark.parametrize("stops", [[3], [2, 1], [5]])
+def test_six_updates_equal_parts_of_them(lm, whole, tmp_path, stops):
+    for stop in stops:
+        run(lm, tmp_path, stop_after=stop)
+        assert not (tmp_path / "adapter.safetensors").exists()
+    run(lm, tmp_path)
+    a, b = load_file(whole / "adapter.safetensors"), load_file(tmp_path / "adapter.safetensors")
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert (whole / "history.jsonl").read_text() == (tmp_path / "history.jsonl").read_text()
+
+
+def test_what_is_left_behind(lm, whole):
+    assert {path.name for path in whole.iterdir()} == {"adapter.safetensors", "config.json", "history.jsonl"}
+    assert load_file(whole / "adapter.safetensors").keys() == model_of(lm).trained().keys()
+    settings = json.loads((whole / "config.json").read_text())
+    assert settings["total_updates"] == 6
+    assert settings["pairs"]["n"] == 10
+    assert settings["pairs"]["truncated"] == 5
+    (line,) = [json.loads(text) for text in (whole / "history.jsonl").read_text().splitlines()]
+    assert line["update"] == 6
+    assert line["loss"] > 0
+
+
+def test_a_finished_run_is_loaded_and_not_run_again(lm, whole):
+    written = (whole / "adapter.safetensors").stat().st_mtime_ns
+    model = run(lm, whole, temperature=0.1, max_new_tokens=3, decoding="sampling")
+    kept = load_file(whole / "adapter.safetensors")
+    assert all(torch.equal(p, kept[name]) for name, p in model.trained().items())
+    assert (whole / "adapter.safetensors").stat().st_mtime_ns == written
+
+
+def test_an_adapter_is_loaded_from_its_folder_alone(lm, whole):
+    trained = run(lm, whole)
+    loaded = load_adapter(whole)
+    assert not loaded.training
+    texts = [generate(m, QUESTIONS[:4], ECG[:4], CONFIG, progress=False) for m in (trained, loaded)]
+    assert texts[0] == texts[1]
+
+
+def test_an_adapter_on_another_language_model_is_refused(whole, tmp_path):
+    other = train_language_model(ANSWERS, replace(CONFIG, seed=1), tmp_path / "other", progress=False)
+    with pytest.raises(ValueError, match=r"the language model that it was trained with; .* is another"):
+        load_adapter(whole, other)
+    with pytest.raises(FileNotFoundError, match="expected a finished adapter"):
+        load_adapter(tmp_path)
+
+
+def test_other_settings_and_other_pairs_are_refused(lm, whole, tmp_path):
+    with pytest.raises(ValueError, match=r"differ in generation.learning_rate: 0.01 there, 0.02 here"):
+        run(lm, whole, learning_rate=0.02)
+    run(lm, tmp_path, stop_after=1)
+    with pytest.raises(ValueError, match=r"training_state.pt: expected a run of these .* pairs.digest"):
+        run(lm, tmp_path, ecg=ECG[::-1])
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_update(lm, tmp_path):
+    ecg = ECG.copy()
+    ecg[int(positions(10, 4, CONFIG)[0])] = np.nan
+    first = next(u for u in range(6) if np.isnan(ecg[positions(10, u, CONFIG)]).any())
+    with pytest.raises(NonFiniteLoss, match=rf"update {first + 1}: expected a finite loss; got nan"):
+        run(lm, tmp_path, ecg=ecg, save_every=1)
+    if first:
+        state = torch.load(tmp_path / "training_state.pt", weights_only=True)
+        assert state["update"] == first
+        assert all(value.isfinite().all() for value in state["trained"].values())
+
+
+def test_a_bad_pair_is_named(lm, tmp_path):
+    with pytest.raises(ValueError, match="question of record r2: expected one <ecg>; got 0"):
+        train(
+            model_of(lm), ["<ecg>?", "What?"], ["a", "b"], ECG[:2], CONFIG, tmp_path, records=["r1", "r2"],
+            progress=False,
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="got 2, 2 and 3"):
+        train(model_of(lm), ["<ecg>?"] * 2, ["a"] * 2, ECG[:3], CONFIG, tmp_path, progress=False)
+
+
+def test_the_rate_falls_along_a_cosine_without_warm_up():
+    config = replace(CONFIG, learning_rate=1e-4, min_learning_rate=1e-6)
+    rates = [learning_rate(update, 100, config) for update in range(101)]
+    assert rates[0] == 1e-4
+    assert rates[50] == pytest.approx((1e-4 + 1e-6) / 2)
+    assert rates[100] == pytest.approx(1e-6)
+    assert all(a > b for a, b in itertools.pairwise(rates))
+
+
+def test_an_epoch_uses_every_pair_once_and_needs_no_history():
+    taken = np.concatenate([positions(8, update, CONFIG) for update in (0, 1)])
+    assert sorted(taken) == list(range(8))
+    assert list(positions(8, 1, CONFIG)) == list(taken[4:])
+    assert sorted(positions(8, 2, CONFIG)) != sorted(positions(8, 0, CONFIG))
+    assert len(positions(3, 7, CONFIG)) == 3
+
+
+def test_epochs_become_updates():
+    config = replace(CONFIG, epochs=20.0, updates=None, batch=16)
+    assert training.total_updates(config, 8331) == 20 * 520
+    assert training.total_updates(config, 5) == 20
+
+
+def test_biases_norms_and_embeddings_do_not_decay(lm):
+    model = model_of(lm)
+    decayed, plain = training.make_optimiser(model, CONFIG).param_groups
+    names = {id(p): name for name, p in model.trained().items()}
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.05, 0.0)
+    assert all(name.endswith("weight") or "weight_" in name for name in (names[id(p)] for p in decayed["params"]))
+    assert {"ecg_embedding", "projector.to_lm.bias", "language_model.model.norm.weight"} <= {
+        names[id(p)] for p in plain["params"]
+    }
+    assert not any("norm" in names[id(p)] or "bias" in names[id(p)] for p in decayed["params"])
+    assert len(decayed["params"]) + len(plain["params"]) == len(names)
+
+
+RHYTHMS = ["Sinus rhythm", "Sinus bradycardia", "Atrial fibrillation", "Paced rhythm"]
+AXES = ["The axis is normal.", "There is left axis deviation.", "Right axis deviation is seen.", "Vertical axis."]
+BLOCKS = ["No conduction delay.", "Complete left bundle branch block.", "First degree AV block.", "Narrow QRS."]
+REST = ["No ischaemic changes.", "Inferior ST elevation suggests an acute infarction.", "Flat T waves.", "Old Q waves."]
+
+
+def composed(n: int) -> tuple[list[str], list[str], np.ndarray]:
+    """Questions, distinct answers of four sentences, and ECG embeddings that say nothing but which one it is."""
+    rng = np.random.default_rng(0)
+    every = [" ".join([f"{a}.", b, c, d]) for a, b, c, d in itertools.product(RHYTHMS, AXES, BLOCKS, REST)]
+    questions = [["<ecg> What is seen?", "Describe <ecg> in words.", "Interpret: <ecg>"][i % 3] for i in range(n)]
+    return questions, [every[i] for i in rng.permutation(len(every))[:n]], rng.normal(size=(n, 32)).astype(np.float32)
+
+
+def adapted(tmp_path: Path, questions: list[str], answers: list[str], ecg: np.ndarray, config: GenerationConfig):
+    folder = train_language_model(answers, config, tmp_path / "lm", progress=False, questions=questions)
+    model = model_of(folder, config, ecg.shape[-1])
+    train(model, questions, answers, ecg, config, tmp_path / "run", progress=False)
+    return model
+
+
+def test_it_learns_to_look_at_the_ecg(tmp_path):
+    config = replace(
+        CONFIG, lm_width=32, lm_updates=60, lm_learning_rate=1e-2, projector_width=32, lora_rank=8, updates=120,
+        learning_rate=2e-2, save_every=1000,
+    )  # fmt: skip
+    questions, answers, ecg = ["<ecg>?"] * 4, [f"{name}." for name in RHYTHMS], np.eye(4, dtype=np.float32)
+    model = adapted(tmp_path, questions, answers, ecg, config)
+    pairs = [encode_pair(model.tokenizer, q, a, config) for q, a in zip(questions, answers)]
+    batch, signal = collate(pairs, model.tokenizer, config), torch.from_numpy(ecg)
+    with torch.no_grad():
+        assert model(batch, signal) < 0.5 * model(batch, signal.roll(1, 0))
+
+
+@pytest.mark.slow
+def test_it_learns_sixty_four_pairs_at_the_demo_size(tmp_path):
+    config = GenerationConfig(
+        lm_updates=200, projector_width=128, updates=400, epochs=None, learning_rate=3e-3, min_learning_rate=3e-5,
+        max_tokens=128, max_new_tokens=60,
+    )  # fmt: skip
+    questions, answers, ecg = composed(64)
+    model = adapted(tmp_path, questions, answers, ecg, config)
+    # A shift by three keeps the wording of the question, so that every pair but three is one that was trained on.
+    own, shuffled = (np.array(generate(model, questions, e, config, progress=False)) for e in (ecg, np.roll(ecg, 3, 0)))
+    assert (own == answers).mean() >= 0.9
+    assert (shuffled == answers).mean() <= 0.1
+    assert (shuffled == np.roll(answers, 3)).mean() >= 0.9
