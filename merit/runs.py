@@ -85,7 +85,10 @@ def parsed(path: Path) -> tuple[str, frozenset[str]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported: set[str] = set()
     data: dict[str, str] = {}
+    for_types = {id(inner) for node in ast.walk(tree) if _is_for_types(node) for inner in ast.walk(node)}
     for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "merit":
             imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
@@ -99,6 +102,11 @@ def parsed(path: Path) -> tuple[str, frozenset[str]]:
             node.body = [n for n in body if not _is_docstring(n)]
     text = ast.dump(tree, annotate_fields=False) + "".join(f"{name}:{data[name]}" for name in sorted(data))
     return hashlib.sha256(text.encode()).hexdigest(), frozenset(m for m in imported if module_file(m))
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    """`if TYPE_CHECKING:`, whose imports never run."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _is_docstring(node: ast.AST) -> bool:

@@ -122,3 +122,9 @@ def test_a_limited_run_has_its_own_folder_and_bad_limits_are_one_line(monkeypatc
         monkeypatch.setenv("MERIT_LIMIT", bad)
         with pytest.raises(ValueError, match="MERIT_LIMIT: expected a whole number from 8; got"):
             runs.limits()
+
+
+def test_imports_for_types_alone_are_no_source(tmp_path):
+    lines = ["from typing import TYPE_CHECKING", "if TYPE_CHECKING:", "    import merit.config", "import merit.runs"]
+    (tmp_path / "m.py").write_text("\n".join(lines))
+    assert runs.parsed(tmp_path / "m.py")[1] == {"merit.runs"}

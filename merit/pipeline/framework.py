@@ -191,11 +191,11 @@ def generation(ws: Workspace, model: LanguageModel | None = None) -> dict[str, A
     sizes with LoRA's parameters computed from them.
     """
     model = model or LanguageModel()
-    config = ws.profile.model
+    network = framework(ws)
 
     def compute() -> dict[str, Any]:
         lora = model.lora_parameters()
-        of_network = facts(config)
+        of_network = network["values"]["profiles"][ws.profile.name]
         encoder = {name: of_network[name] for name in ("settings", "signal", "patches", "embedding")}
         return {
             "profile": ws.profile.name,
@@ -210,7 +210,8 @@ def generation(ws: Workspace, model: LanguageModel | None = None) -> dict[str, A
             },
         }
 
-    return ws.result("generation_framework", compute, {"model": config, "language_model": model}, {}, [__name__])
+    inputs = {"framework": network["id"]}
+    return ws.result("generation_framework", compute, {"language_model": model}, inputs, [__name__])
 
 
 def _on_meta(build: Any, *arguments: Any) -> Merit:

@@ -1,0 +1,207 @@
+"""Figure 4: the rhythms on the plane of UMAP, purity and silhouette beside it, and what they say of the paper's claims.
+
+All take results as `pipeline.clusters` gives them; those with a reason in place of numbers are named, not drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from merit.report import tables
+from merit.report.figures import PANEL_WIDTH, Drawing, _distinct, _nothing
+from merit.report.prose import Html, listing
+from merit.report.style import look
+
+Result = Mapping[str, Any]
+COMMON = "SR"
+"""Sinus rhythm: most recordings, drawn first and pale."""
+RARE = "PACE"
+"""The rhythm that the paper points out."""
+LOOKS = {
+    "SR": ("#CFCFCF", "o"), "SBRAD": ("#56B4E9", "v"), "STACH": ("#E69F00", "^"), "SARRH": ("#999933", "o"),
+    "AFIB": ("#0072B2", "s"), "AFLT": ("#CC79A7", "D"), "SVARR": ("#882255", "v"), "SVTAC": ("#D55E00", ">"),
+    "PSVT": ("#6F4E37", "<"), "PACE": ("#000000", "*"), "BIGU": ("#009E73", "P"), "TRIGU": ("#44AA99", "X"),
+}  # fmt: skip
+"""Rhythm -> colour (Okabe and Ito's, Tol's) and marker: shapes tell apart what colours may not."""
+PANELS = {
+    ("encoder", "purity"): "purity, encoder space",
+    ("umap", "purity"): "purity, plane of UMAP",
+    ("encoder", "silhouette"): "silhouette, encoder space",
+    ("umap", "silhouette"): "silhouette, plane of UMAP",
+}
+
+
+def found(results: Sequence[Result]) -> list[Mapping[str, Any]]:
+    """The values of those results that have numbers."""
+    return [one["values"] for one in results if "reason" not in one["values"]]
+
+
+def about(results: Sequence[Result], most: int) -> str:
+    """How many recordings of which rhythms, what is drawn, what is not scored; or why nothing is there."""
+    reasons = {one["values"]["reason"]: one["values"]["encoder"] for one in results if "reason" in one["values"]}
+    lines = [f"- {look(name).label}: not drawn, {reason}" for reason, name in reasons.items()]
+    values = found(results)
+    if values:
+        one = values[0]
+        counts = dict(zip(one["classes"], one["n"]))
+        held = [f"{name} ({n:,})" for name, n in counts.items() if n > most]
+        none = [name for name, scored in zip(one["classes"], one["scored"]) if not scored]
+        text = (
+            f"{one['n_records']:,} recordings of {one['n_patients']:,} patients; {one['n_several']:,} have several "
+            f"rhythms and count as the rarest. Recordings a rhythm: "
+            f"{listing(f'{name} {n:,}' for name, n in counts.items())}."
+        )
+        text += f" Of {listing(held)} the picture shows {most:,}, drawn at random." if held else ""
+        text += f" Not scored, for want of two patients: {listing(none)}." if none else ""
+        lines.insert(0, text + ("\n" if lines else ""))
+    return "\n".join(lines)
+
+
+def picture(results: Sequence[Result], most: int = 400) -> Drawing:
+    """A panel an encoder: UMAP points coloured by rhythm, of each at most `most`; the commonest first, pale."""
+    values = found(results)
+    if not values:
+        return _nothing("no recordings with a rhythm to draw")
+    columns = min(3, len(values))
+    rows = -(-len(values) // columns)
+    figure = Drawing(figsize=(columns * PANEL_WIDTH, rows * PANEL_WIDTH + 0.8), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis, one in zip(axes, values):
+        _points(axis, one, most)
+        axis.set(title=look(one["encoder"]).label, xticks=[], yticks=[])
+        axis.set_aspect("equal", "datalim")
+    for axis in axes[len(values) :]:
+        axis.set_visible(False)
+    handles, labels = _distinct(axes[:1])
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, markerscale=1.4)
+    return figure
+
+
+def _points(axis: Axes, one: Mapping[str, Any], most: int) -> None:
+    points, classes = np.array(one["points"]), np.array(one["point_class"])
+    counts = np.array(one["n"])
+    for c in np.argsort(-counts, kind="stable"):
+        rows = np.flatnonzero(classes == c)
+        if not len(rows):
+            continue
+        rows = np.sort(np.random.default_rng(int(c)).permutation(rows)[:most])
+        name = one["classes"][c]
+        colour, marker = LOOKS.get(name, ("#000000", "o"))
+        size = 7 if marker == "*" else 2.5 if name == COMMON else 4
+        axis.plot(*points[rows].T, marker, color=colour, markersize=size, alpha=0.9, markeredgewidth=0, label=name)
+
+
+def table(results: Sequence[Result]) -> Html:
+    """A row an encoder: purity and silhouette over all rhythms and of PACE, in both spaces, with 95 % intervals."""
+    rows: dict[str, dict[str, str]] = {}
+    for one in found(results):
+        row = rows.setdefault(look(one["encoder"]).label, {})
+        for (space, name), title in PANELS.items():
+            row[f"{title}: macro"] = _text(one["spaces"][space][name]["macro"])
+            row[f"{title}: {RARE}"] = _text(_of_class(one, space, name, RARE))
+    return tables.mapping(rows, "rhythm-clusters") if rows else Html("")
+
+
+def numbers(results: Sequence[Result]) -> Drawing:
+    """Four panels: purity and silhouette by rhythm in both spaces, a marker an encoder, with intervals."""
+    values = found(results)
+    if not values:
+        return _nothing("no recordings with a rhythm to score")
+    names = [name for name, scored in zip(values[0]["classes"], values[0]["scored"]) if scored]
+    step = 0.8 / len(values)
+    figure = Drawing(figsize=(2.3 * PANEL_WIDTH, 2 * (0.34 * len(names) + 0.8)), layout="constrained")
+    axes = figure.subplots(2, 2, sharey=True, squeeze=False)
+    for axis, ((space, number), title) in zip(axes.flat, PANELS.items()):
+        for place, one in enumerate(values):
+            _dots(axis, one, space, number, names, step * (place - (len(values) - 1) / 2))
+        if number == "purity":
+            chance = dict(zip(values[0]["classes"], values[0]["chance"]))
+            axis.plot([chance[n] for n in names], range(len(names)), "|", color="#444444", markersize=15,
+                      markeredgewidth=1.6, label="by chance")  # fmt: skip
+            axis.set_xlim(-0.03, 1.03)
+        else:
+            axis.axvline(0, color="#444444", linewidth=0.8)
+        axis.set_title(title)
+    axes[0, 0].set_yticks(range(len(names)), names)
+    axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
+    figure.legend(*_distinct(list(axes.flat)), loc="outside lower center", ncols=6)
+    return figure
+
+
+def _dots(axis: Axes, one: Mapping[str, Any], space: str, number: str, names: Sequence[str], shift: float) -> None:
+    style = look(one["encoder"])
+    shown = [(place, _of_class(one, space, number, name)) for place, name in enumerate(names)]
+    shown = [(place, n) for place, n in shown if n["value"] is not None]
+    value, low, high = (np.array([n[key] for _, n in shown]) for key in ("value", "low", "high"))
+    axis.errorbar(
+        value, [place + shift for place, _ in shown], xerr=[np.maximum(value - low, 0), np.maximum(high - value, 0)],
+        color=style.colour, marker=style.marker, markersize=3.5, elinewidth=0.8, linestyle="none", label=style.label,
+    )  # fmt: skip
+
+
+def reading(results: Sequence[Result]) -> str:
+    """The paper's claims: more compact, better-separated clusters than CMA and IB; PACE more distinguishable."""
+    by_name = {one["encoder"]: one for one in found(results)}
+    lines = []
+    for (space, number), title in PANELS.items() if by_name else ():
+        order = sorted(by_name, key=lambda e: -by_name[e]["spaces"][space][number]["macro"]["value"])
+        shown = listing(f"{look(e).label} {by_name[e]['spaces'][space][number]['macro']['value']:.2f}" for e in order)
+        gaps = [_gap(by_name, other, space, number) for other in ("cma", "ib")]
+        lines.append(f"- Macro {title}, highest first: {shown}. {' '.join(gap for gap in gaps if gap)}".rstrip())
+    if by_name:
+        lines += [_rare(by_name, number) for number in ("purity", "silhouette")]
+        lines.append(_invented(by_name))
+    return "\n".join(line for line in lines if line) or "Nothing could be scored."
+
+
+def _gap(by_name: Mapping[str, Any], other: str, space: str, number: str, first: str = "merit") -> str:
+    if first not in by_name or other not in by_name:
+        return ""
+    a, b = (by_name[e]["spaces"][space][number]["macro"] for e in (first, other))
+    low, high = np.percentile(np.array(a["resamples"]) - np.array(b["resamples"]), (2.5, 97.5))
+    word = "higher" if low > 0 else "lower" if high < 0 else "not told apart"
+    value = a["value"] - b["value"]
+    return f"{look(first).label} less {look(other).label}: {value:+.2f} [{low:+.2f}, {high:+.2f}], {word}."
+
+
+def _rare(by_name: Mapping[str, Any], number: str) -> str:
+    """PACE in the encoder's space: every encoder's value and interval, chance, and where it stands among rhythms."""
+    shown = []
+    for encoder, one in by_name.items():
+        own = _of_class(one, "encoder", number, RARE)
+        if own["value"] is None:
+            continue
+        others = [n["value"] for n in one["spaces"]["encoder"][number]["per_class"] if n["value"] is not None]
+        place = 1 + sum(value > own["value"] for value in others)
+        shown.append(f"{look(encoder).label} {_text(own)}, place {place} of {len(others)} rhythms")
+    one = next(iter(by_name.values()))
+    chance = dict(zip(one["classes"], one["chance"])).get(RARE)
+    by_chance = f" (by chance {chance:.3f})" if number == "purity" and chance is not None else ""
+    return f"- {RARE}, {number} in the encoder's space{by_chance}: {'; '.join(shown)}." if shown else (
+        f"- {RARE}: fewer than two patients, not scored."
+    )  # fmt: skip
+
+
+def _invented(by_name: Mapping[str, Any]) -> str:
+    """How much the plane flatters: macro silhouette there less that in the encoder's space."""
+    parts = []
+    for encoder, one in by_name.items():
+        plane, space = (one["spaces"][where]["silhouette"]["macro"]["value"] for where in ("umap", "encoder"))
+        parts.append(f"{look(encoder).label} {plane - space:+.2f}")
+    return f"- Macro silhouette in the plane less that in the encoder's space: {listing(parts)}."
+
+
+def _of_class(one: Mapping[str, Any], space: str, number: str, name: str) -> Mapping[str, Any]:
+    if name not in one["classes"]:
+        return {"value": None, "low": None, "high": None}
+    return one["spaces"][space][number]["per_class"][one["classes"].index(name)]
+
+
+def _text(number: Mapping[str, Any]) -> str:
+    if number["value"] is None:
+        return "–"
+    return f"{number['value']:.2f} [{number['low']:.2f}, {number['high']:.2f}]"

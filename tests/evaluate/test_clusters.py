@@ -1,0 +1,132 @@
+"""Purity, silhouette and UMAP on points that lie as they should, against loops, and the same twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from merit.evaluate import clusters as module
+from merit.evaluate.clusters import ClusterConfig, by_class, neighbours, purity, silhouette, single_class
+from merit.evaluate.splits import NotEnoughData
+
+ROOT = Path(__file__).parents[2]
+
+
+def drawn(n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three clusters apart in five dimensions, bool labels [n, 4] (the last class without records), two a patient."""
+    generator = np.random.default_rng(seed)
+    classes = np.arange(n) % 3
+    x = generator.normal(size=(n, 5)) + 6 * np.eye(5)[classes]
+    return x.astype(np.float32), np.eye(4, dtype=bool)[classes], np.arange(n) // 2
+
+
+def test_the_rarest_class_of_a_record():
+    labels = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [0, 0, 0], [0, 1, 1]], dtype=bool)
+    assert single_class(labels).tolist() == [0, 1, 2, -1, 1]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_purity_equals_loops_and_leaves_out_the_own_patient(metric, monkeypatch):
+    x, labels, groups = drawn(30)
+    x[:, 0] += 1
+    classes = labels.argmax(axis=1)
+    slow = []
+    for i in range(30):
+
+        def away(j, i=i):
+            a, b = x[i].astype(float), x[j].astype(float)
+            if metric == "euclidean":
+                return np.linalg.norm(a - b)
+            return 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+        others = sorted((j for j in range(30) if groups[j] != groups[i]), key=away)[:4]
+        slow.append(np.mean([classes[j] == classes[i] for j in others]))
+    np.testing.assert_allclose(purity(x, classes, groups, 4, metric), slow)
+    monkeypatch.setattr(module, "BLOCK", 7)
+    np.testing.assert_allclose(purity(x, classes, groups, 4, metric), slow)
+
+
+def test_purity_with_ties_and_without_enough_others():
+    same_place = np.zeros((6, 2))
+    classes, groups = np.array([0, 0, 0, 1, 1, 1]), np.arange(6)
+    assert purity(same_place, classes, groups, 2, "euclidean").tolist() == [1, 1, 1, 0, 0, 0]  # ties by row
+    assert purity(same_place, classes, groups // 3, 5, "euclidean").tolist() == [0] * 6
+    assert np.isnan(purity(same_place, classes, groups * 0, 2, "euclidean")).all()
+
+
+def test_neighbours_start_with_the_row_itself():
+    index, distance = neighbours(np.array([[0.0], [1.0], [5.0]]), 2, "euclidean")
+    assert index.tolist() == [[0, 1], [1, 0], [2, 1]]
+    assert distance.tolist() == [[0, 1], [0, 1], [0, 4]]
+
+
+def test_silhouette_of_two_tight_pairs():
+    x = np.array([[0.0, 0], [0, 1], [10, 0], [10, 1]])
+    near, far = 1.0, (10 + np.sqrt(101)) / 2
+    np.testing.assert_allclose(silhouette(x, np.array([0, 0, 1, 1]), "euclidean"), 1 - near / far)
+
+
+def test_by_class_equals_resampling_patient_by_patient():
+    generator = np.random.default_rng(0)
+    values, classes, groups = generator.random(40), np.arange(40) % 2, np.arange(40) // 4
+    found = by_class(values, classes, groups, 3, 50, 7)
+    assert found["per_class"][0]["value"] == pytest.approx(values[::2].mean())
+    assert found["per_class"][2] == {"value": None, "low": None, "high": None}
+    draws, slow = np.random.default_rng(7), []
+    for _ in range(50):
+        rows = np.concatenate([np.flatnonzero(groups == g) for g in draws.integers(10, size=10)])
+        slow.append(np.mean([values[rows][classes[rows] == c].mean() for c in (0, 1)]))
+    np.testing.assert_allclose(found["macro"]["resamples"], slow, atol=1e-5)
+    assert found["macro"]["low"] == pytest.approx(np.percentile(slow, 2.5), abs=1e-5)
+
+
+def test_a_class_of_few_resampled_patients_never_leaves_the_mean_undefined():
+    values, classes, groups = np.array([1.0, 0.0, np.nan, 0.5]), np.array([0, 1, 1, 1]), np.arange(4)
+    found = by_class(values, classes, groups, 2, 30, 0)
+    assert found["per_class"][1]["value"] == pytest.approx(0.25)
+    assert len(found["macro"]["resamples"]) == 30
+
+
+def test_values_without_umap(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "umap_plane", lambda x, config, cache: np.asarray(x[:, 3:], dtype=float))
+    x, labels, groups = drawn()
+    found = module.clusters(x, labels, groups, "ABCD", ClusterConfig(n_resamples=20), tmp_path)
+    json.dumps(found, allow_nan=False)
+    assert found["n"] == [30, 30, 30, 0]
+    assert found["scored"] == [True, True, True, False]
+    assert found["spaces"]["encoder"]["purity"]["macro"]["value"] > 0.95
+    assert found["spaces"]["umap"]["purity"]["macro"]["value"] < found["spaces"]["encoder"]["purity"]["macro"]["value"]
+    assert found["chance"][0] == pytest.approx(1 / 3, abs=0.02)
+    assert found["highest"][0] == 1.0
+
+
+def test_one_class_or_too_few_records_say_so(tmp_path):
+    x, labels, groups = drawn(30)
+    with pytest.raises(NotEnoughData, match="got 1 such classes"):
+        module.clusters(x, labels[:, :1] | True, groups, "A", ClusterConfig(), tmp_path)
+    with pytest.raises(NotEnoughData, match="12 records"):
+        module.clusters(x[:12], labels[:12], groups[:12], "ABCD", ClusterConfig(), tmp_path)
+    with pytest.raises(ValueError, match="metric: expected one of"):
+        ClusterConfig(metric="manhattan")
+
+
+@pytest.mark.slow
+def test_umap_gives_the_same_in_two_processes_whatever_the_threads(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, 'tests/evaluate'); import hashlib; from pathlib import Path\n"
+        "from test_clusters import drawn; from merit.evaluate.clusters import ClusterConfig, umap_plane\n"
+        f"z = umap_plane(drawn()[0], ClusterConfig(), Path({str(tmp_path)!r})); assert z.shape == (90, 2)\n"
+        "print(hashlib.sha256(z.tobytes()).hexdigest())"
+    )
+    seen = set()
+    for threads in ("1", "2"):
+        env = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        command = [sys.executable, "-c", code]
+        seen.add(subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, check=True).stdout)
+    assert len(seen) == 1

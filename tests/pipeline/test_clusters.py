@@ -1,0 +1,78 @@
+"""Figure 4's stage: which recordings take part, and what is said where something is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from merit.evaluate import clusters as evaluate
+from merit.evaluate.seen import SeenInPretraining
+from merit.pipeline import clusters as stage
+from merit.pipeline.recordings import NoCohort
+
+
+class Space:
+    """Sixty recordings with SR, PACE or AFIB, and ten without a rhythm."""
+
+    pretraining_cohort = "mimic-iv-ecg"
+    folder = Path("nowhere")
+    pretraining_rows = np.arange(20)
+
+    def __init__(self) -> None:
+        labels = [[["SR"], ["SR", "PACE"], ["AFIB", "NORM"]][i % 3] for i in range(60)] + [["NORM"]] * 10
+        patients = [f"p{i}" for i in range(70)]
+        self.records = pd.DataFrame({"labels": labels, "patient_id": patients, "group": patients})
+        self.known = pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
+
+    def store(self, cohort: str) -> SimpleNamespace:
+        return SimpleNamespace(records=self.records, identity=cohort)
+
+    def embedding_identity(self, encoder: str, cohort: str, seed: int) -> str:
+        return encoder
+
+    def embedding(self, encoder: str, cohort: str, seed: int) -> np.ndarray:
+        return np.random.default_rng(0).normal(size=(70, 4))
+
+    def seen(self, encoder: str, seed: int) -> pd.DataFrame:
+        return self.known
+
+    def result(self, stage, compute, parameters, inputs, modules, seed=None):
+        return {"stage": stage, "values": compute(), "parameters": parameters, "inputs": inputs}
+
+
+@pytest.fixture(autouse=True)
+def _no_umap(monkeypatch):
+    monkeypatch.setattr(evaluate, "umap_plane", lambda x, config, cache: np.asarray(x[:, :2], dtype=float))
+
+
+def test_recordings_with_a_rhythm_count_as_the_rarest():
+    (one,) = stage.rhythm_clusters(Space(), ["random"], n_resamples=5)
+    values = one["values"]
+    assert (values["n_records"], values["n_patients"], values["n_several"]) == (60, 60, 20)
+    counts = dict(zip(values["classes"], values["n"]))
+    assert {name: n for name, n in counts.items() if n} == {"SR": 20, "AFIB": 20, "PACE": 20}
+
+
+def test_what_is_pretrained_on_is_left_out_and_the_seen_are_refused():
+    ws = Space()
+    ws.pretraining_cohort = "ptb-xl"
+    assert stage._rows(ws, "ptb-xl").min() == 20
+    ws.known = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p30"], "record_id": ["r"]})
+    with pytest.raises(SeenInPretraining):
+        stage.rhythm_clusters(ws, ["merit"], n_resamples=5)
+    marked = stage.rhythm_clusters(ws, ["merit"], n_resamples=5, allow_seen=True)
+    assert marked[0]["values"]["n_seen"] == 1
+
+
+def test_nothing_to_score_is_a_reason(monkeypatch):
+    ws = Space()
+    ws.records["labels"] = [["SR"]] * 70
+    assert "two classes" in stage.rhythm_clusters(ws, ["random"])[0]["values"]["reason"]
+    monkeypatch.setattr(ws, "store", lambda cohort: (_ for _ in ()).throw(NoCohort("ptb-xl: not there")))
+    assert stage.rhythm_clusters(ws, ["random"])[0]["values"]["reason"] == "ptb-xl: not there"
+    with pytest.raises(ValueError, match="unknown settings"):
+        stage.rhythm_clusters(Space(), ["random"], colours=3)
