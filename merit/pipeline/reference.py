@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merit import runs
 from merit.data.taxonomy import TASKS
+from merit.pipeline.clusters import rhythm_clusters
 from merit.pipeline.comparisons import over_seeds, seed_differences
+from merit.pipeline.information import information
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.shift import shift
 from merit.pipeline.zero_shot import zero_shot
@@ -29,6 +31,8 @@ PRETRAINED = ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1")
 ENCODERS = (*PRETRAINED, "random")
 SHARED_SPACE = tuple(name for name in ENCODERS if name != "mse")
 PAPER_TASKS = tuple(task for task in TASKS if task != "csn_as_released")
+DRAWS = ("draws", "resamples")
+"""Parts of a value that stay out of the file: what an interval was computed from."""
 DIGITS = 6
 """Significant digits of a number in the file."""
 
@@ -70,6 +74,37 @@ STAGES = {
         scores=lambda values: {"auroc": values["auroc"]["value"]},
         keep=("scope", "n_classes", "n_records", "n_patients", "n_seen", "auroc", "with_class_only", "in_domain"),
     ),
+    "information": Stage(
+        run=lambda ws, seed: information(ws, SHARED_SPACE, encoder_seed=seed),
+        columns=("scope",),
+        settings=(),
+        scores=lambda values: {
+            name: one["value"] for part in ("estimates", "geometry") for name, one in values[part].items()
+        },
+        keep=(
+            "cohort",
+            "n",
+            "n_pairs",
+            "n_reports",
+            "n_patients",
+            "n_seen",
+            "entropy",
+            "log_n",
+            "estimates",
+            "geometry",
+        ),
+    ),
+    "clusters": Stage(
+        run=lambda ws, seed: rhythm_clusters(ws, ENCODERS, encoder_seed=seed),
+        columns=("task",),
+        settings=(),
+        scores=lambda values: {
+            f"{space}_{name}": one["macro"]["value"]
+            for space, numbers in values["spaces"].items()
+            for name, one in numbers.items()
+        },
+        keep=("n_records", "n_patients", "n_seen", "classes", "spaces"),
+    ),
 }
 """Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
 
@@ -83,6 +118,8 @@ def make_reference(
     every result is kept as it is made, and a file that holds these results and more is left alone. Where nothing can be
     pretrained on, the random encoder is there alone and the other rows hold the reason. say: is told of each step.
     """
+    if runs.limits():
+        raise ValueError(f"reference: expected a whole run; got {runs.limits()}; leave LIMIT and EPOCHS away")
     with contextlib.suppress(NoCohort):
         workspace.checkpoints(PRETRAINED, range(seeds))
     paths = {name: folder / f"{name}-{run_name(workspace)}.json" for name in STAGES}
@@ -144,11 +181,11 @@ def _distinct(found: Sequence[tuple[int, Mapping[str, Any]]], field: str) -> lis
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers to `DIGITS` significant digits, so that a file stays small and its changes readable."""
+    """Numbers to `DIGITS` significant digits, and no `DRAWS`, so that a file stays small and its changes readable."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, Mapping):
-        return {key: _rounded(one) for key, one in value.items()}
+        return {key: _rounded(one) for key, one in value.items() if key not in DRAWS}
     return [_rounded(one) for one in value] if isinstance(value, list) else value
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from merit.report import tables
-from merit.report.figures import PANEL_WIDTH, Drawing, _distinct, _nothing
+from merit.report.figures import PANEL_WIDTH, Drawing, distinct, nothing
 from merit.report.prose import Html, listing
 from merit.report.style import look
 
@@ -27,6 +27,11 @@ LOOKS = {
     "PSVT": ("#6F4E37", "<"), "PACE": ("#000000", "*"), "BIGU": ("#009E73", "P"), "TRIGU": ("#44AA99", "X"),
 }  # fmt: skip
 """Rhythm -> colour (Okabe and Ito's, Tol's) and marker: shapes tell apart what colours may not."""
+HEADS = {
+    "encoder_purity": "purity", "encoder_silhouette": "silhouette", "umap_purity": "purity, plane",
+    "umap_silhouette": "silhouette, plane",
+}  # fmt: skip
+"""Measure -> head of its column in the table over seeds."""
 PANELS = {
     ("encoder", "purity"): "purity, encoder space",
     ("umap", "purity"): "purity, plane of UMAP",
@@ -65,7 +70,7 @@ def picture(results: Sequence[Result], most: int = 400) -> Drawing:
     """A panel an encoder: UMAP points coloured by rhythm, of each at most `most`; the commonest first, pale."""
     values = found(results)
     if not values:
-        return _nothing("no recordings with a rhythm to draw")
+        return nothing("no recordings with a rhythm to draw")
     columns = min(3, len(values))
     rows = -(-len(values) // columns)
     figure = Drawing(figsize=(columns * PANEL_WIDTH, rows * PANEL_WIDTH + 0.8), layout="constrained")
@@ -76,7 +81,7 @@ def picture(results: Sequence[Result], most: int = 400) -> Drawing:
         axis.set_aspect("equal", "datalim")
     for axis in axes[len(values) :]:
         axis.set_visible(False)
-    handles, labels = _distinct(axes[:1])
+    handles, labels = distinct(axes[:1])
     figure.legend(handles, labels, loc="outside lower center", ncols=6, markerscale=1.4)
     return figure
 
@@ -110,7 +115,7 @@ def numbers(results: Sequence[Result]) -> Drawing:
     """Four panels: purity and silhouette by rhythm in both spaces, a marker an encoder, with intervals."""
     values = found(results)
     if not values:
-        return _nothing("no recordings with a rhythm to score")
+        return nothing("no recordings with a rhythm to score")
     names = [name for name, scored in zip(values[0]["classes"], values[0]["scored"]) if scored]
     step = 0.8 / len(values)
     figure = Drawing(figsize=(2.3 * PANEL_WIDTH, 2 * (0.34 * len(names) + 0.8)), layout="constrained")
@@ -128,7 +133,7 @@ def numbers(results: Sequence[Result]) -> Drawing:
         axis.set_title(title)
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    figure.legend(*_distinct(list(axes.flat)), loc="outside lower center", ncols=6)
+    figure.legend(*distinct(list(axes.flat)), loc="outside lower center", ncols=6)
     return figure
 
 

@@ -38,7 +38,7 @@ def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) ->
     """
     terms = list(dict.fromkeys(history["term"]))
     if not terms:
-        return _nothing("nothing was pretrained")
+        return nothing("nothing was pretrained")
     figure, axes = _panels(len(terms))
     for axis, term in zip(axes, terms):
         for objective, one in history[history["term"] == term].groupby("objective", sort=False):
@@ -46,12 +46,12 @@ def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) ->
         if term == "masked_mse":
             _bound_lines(axis, bounds or {})
         axis.set(title=TERM_LABELS.get(term, term), xlabel="update")
-    handles, labels = _distinct(axes)
+    handles, labels = distinct(axes)
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
 
 
-def _nothing(text: str) -> Drawing:
+def nothing(text: str) -> Drawing:
     """A small figure that says why there is nothing to draw."""
     figure = Drawing(figsize=(PANEL_WIDTH, 0.6))
     figure.text(0.5, 0.5, text, ha="center", va="center")
@@ -89,7 +89,7 @@ def probe_scores(results: Sequence[Mapping[str, Any]], variant: str, metric: str
         one["values"] for one in results if one["values"].get("variant") == variant and _value(one, metric) is not None
     ]
     if not scored:
-        return _nothing("no task was scored")
+        return nothing("no task was scored")
     tasks = list(dict.fromkeys(one["task"] for one in scored))
     encoders = list(dict.fromkeys(one["encoder"] for one in scored))
     figure = Drawing(figsize=(2 * PANEL_WIDTH, 0.62 * len(tasks) + 1.1), layout="constrained")
@@ -147,7 +147,7 @@ def quantiles(ours: pd.DataFrame, real: Mapping[str, Sequence[float]], titles: M
             label, line = ("real: median", "-") if place == median else ("real: other quantiles", ":")
             axis.axvline(value, color=REAL, linestyle=line, linewidth=1.3, label=label)
         axis.set(xlabel=title, yticks=[])
-    handles, names = _distinct(axes)
+    handles, names = distinct(axes)
     figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure
 
@@ -168,7 +168,7 @@ def _panels(count: int, width: float = PANEL_WIDTH, height: float = PANEL_HEIGHT
     return figure, list(axes.flat[:count])
 
 
-def _distinct(axes: Sequence[Axes]) -> tuple[list, list[str]]:
+def distinct(axes: Sequence[Axes]) -> tuple[list, list[str]]:
     """Legend handles of all panels, each label once."""
     pairs = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
     return list(pairs.values()), list(pairs)

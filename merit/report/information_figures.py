@@ -13,13 +13,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from merit.report import tables
-from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing, _distinct, _nothing
+from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing, distinct, nothing
 from merit.report.prose import Html, listing
 from merit.report.style import COHORT_LABELS, look
 
 Result = Mapping[str, Any]
 ESTIMATORS = {"info_nce": "InfoNCE, same critic", "ksg": "nearest neighbours (KSG)", "gaussian": "Gaussian (canonical)"}
 SCOPES = {"unseen": "unseen patients", "validation": "validation patients"}
+HEADS = {
+    "info_nce": "InfoNCE", "ksg": "KSG", "gaussian": "Gaussian", "ecg_rank": "ECG rank", "encoder_rank": "encoder rank",
+    "ecg_outside_text": "outside",
+}  # fmt: skip
+"""Measure -> head of its column in the table over seeds."""
 TEXT_COLOUR = "#222222"
 QUANTITIES = {
     "gap": "modality gap: distance of centroids",
@@ -83,7 +88,7 @@ def estimates(results: Sequence[Result]) -> Drawing:
     """A column an estimator: above the values with 95 % intervals, below the same values under their ceilings."""
     values = found(results)
     if not values:
-        return _nothing("no pairs to measure on")
+        return nothing("no pairs to measure on")
     encoders = list(dict.fromkeys(one["encoder"] for one in values))
     scopes = [scope for scope in SCOPES if any(one["scope"] == scope for one in values)]
     figure = Drawing(figsize=(2.4 * PANEL_WIDTH, 0.45 * len(encoders) + 3.6), layout="constrained")
@@ -103,7 +108,7 @@ def estimates(results: Sequence[Result]) -> Drawing:
         low, high = min(a.get_xlim()[0] for a in row), max(a.get_xlim()[1] for a in row)
         for axis in row:
             axis.set_xlim(low, high)
-    handles, labels = _distinct(list(axes.flat))
+    handles, labels = distinct(list(axes.flat))
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
@@ -159,7 +164,7 @@ def known(rows: Sequence[Mapping[str, Any]]) -> Drawing:
             axis.set_xlabel("true mutual information, nats")
         if axis.get_subplotspec().is_first_col():
             axis.set_ylabel("estimate, nats")
-    handles, labels = _distinct(list(figure.axes))
+    handles, labels = distinct(list(figure.axes))
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
@@ -168,7 +173,7 @@ def planes(results: Sequence[Result], scope: str = "unseen") -> Drawing:
     """A panel an encoder: ECG and text points on the first two principal components of both, the same axes in all."""
     values = found(results, scope)
     if not values:
-        return _nothing(f"no pairs of {SCOPES[scope]} to draw")
+        return nothing(f"no pairs of {SCOPES[scope]} to draw")
     columns = min(len(values), 2) if len(values) < 5 else 3
     rows = -(-len(values) // columns)
     figure = Drawing(figsize=(columns * 1.1 * PANEL_WIDTH, rows * 1.15 * PANEL_WIDTH + 0.3), layout="constrained")
@@ -186,7 +191,7 @@ def planes(results: Sequence[Result], scope: str = "unseen") -> Drawing:
     first = figure.axes[0]
     first.plot([], [], "o", color="#777777", markersize=5, label="ECG (coloured)")
     first.plot([], [], "x", color=TEXT_COLOUR, markersize=5, label="text")
-    figure.legend(*_distinct([first]), loc="outside lower center", ncols=2)
+    figure.legend(*distinct([first]), loc="outside lower center", ncols=2)
     return figure
 
 

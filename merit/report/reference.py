@@ -114,6 +114,27 @@ def strengths(
     return parts if parts.text else _nothing(stage, synthetic)
 
 
+def measures(
+    stage: str, profile: str, synthetic: bool, metrics: Mapping[str, str], column: Mapping[str, str],
+    folder: Path | None = None,
+) -> Html:  # fmt: skip
+    """A row an encoder, a column a measure in its own unit: mean ± standard deviation over pretraining seeds.
+
+    metrics: name -> head of its column. column: what was measured, such as {"scope": "validation"}.
+    """
+    parts = Html("")
+    for file in load(stage, profile, synthetic, folder):
+        rows = [row for row in file["over_seeds"] if all(row.get(name) == value for name, value in column.items())]
+        rows = [row for row in rows if row["metric"] in metrics]
+        names = ordered({row["encoder"] for row in rows})
+        texts = pd.DataFrame(index=[look(name).label for name in names], columns=list(metrics.values()), dtype=object)
+        for row in rows:
+            spread = "" if row["sd"] is None else f" ± {row['sd']:.2f}"
+            texts.loc[look(row["encoder"]).label, metrics[row["metric"]]] = f"{row['mean']:.2f}{spread}"
+        parts += label(file) + render(texts, _name(file, "measures", "seeds", column))
+    return parts if parts.text else _nothing(stage, synthetic)
+
+
 def spread(stage: str, profile: str, synthetic: bool, folder: Path | None = None, **settings: Any) -> str:
     """How much AUROC varies between pretraining seeds: the median standard deviation over tasks, by encoder."""
     sentences = []

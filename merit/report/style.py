@@ -18,8 +18,8 @@ LOOKS = {
     "merit": Look("MERIT", "#0072B2", "o", "-"),
     "cma": Look("CMA", "#D55E00", "s", "--"),
     "ib": Look("IB", "#CC79A7", "D", "-."),
-    "ib-0.1": Look("IB, β = 0.1", "#E3B5CF", "d", "-."),
-    "ib-1": Look("IB, β = 1", "#8A3F6C", "d", "-."),
+    "ib-0.1": Look("IB, β = 0.1", "#E3B5CF", "v", (0, (5, 2, 1, 2))),
+    "ib-1": Look("IB, β = 1", "#8A3F6C", "<", (0, (5, 2, 1, 2, 1, 2))),
     "mse": Look("MSE", "#009E73", "^", ":"),
     "random": Look("random", "#7A7A7A", "x", (0, (1, 3))),
 }

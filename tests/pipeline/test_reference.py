@@ -54,11 +54,31 @@ def shift(ws, encoders, *, encoder_seed):
     ]  # fmt: skip
 
 
+def information(ws, encoders, *, encoder_seed):
+    value = {"value": 0.5, "low": 0.4, "high": 0.6, "draws": [1.0]}
+    return [
+        a_result({"scope": "unseen", "encoder": name, "cohort": "ptb-xl", "n": 9, "picture": {"ecg": [[0, 0]]},
+                  "estimates": {"ksg": {**value, "value": LEVELS[name]}}, "geometry": {"gap": value}}, encoder_seed)
+        for name in encoders
+    ]  # fmt: skip
+
+
+def rhythm_clusters(ws, encoders, *, encoder_seed):
+    one = {"macro": {"value": 0.3, "resamples": [1.0]}, "per_class": [{"value": 0.2}]}
+    return [
+        a_result({"task": "rhythm", "encoder": name, "classes": ["PACE"], "points": [[0, 0]],
+                  "spaces": {"encoder": {"purity": one}}}, encoder_seed)
+        for name in encoders
+    ]  # fmt: skip
+
+
 @pytest.fixture
 def workspace(monkeypatch, tmp_path):
     """A workspace whose stages answer at once; `asked` holds what was pretrained."""
     monkeypatch.setattr(reference, "zero_shot", zero_shot)
     monkeypatch.setattr(reference, "shift", shift)
+    monkeypatch.setattr(reference, "information", information)
+    monkeypatch.setattr(reference, "rhythm_clusters", rhythm_clusters)
     asked = []
     return SimpleNamespace(
         profile=SimpleNamespace(name="demo"), synthetic=False, data=Path("/secret/place"), folder=tmp_path / "demo-x",
@@ -75,7 +95,7 @@ def test_every_stage_gives_a_file_named_by_profile_and_kind(workspace, tmp_path)
     said = []
     paths = reference.make_reference(workspace, 2, tmp_path / "out", said.append)
     assert [path.name for path in paths] == [
-        f"{name}-demo-real.json" for name in ("linear_probe", "zero_shot", "shift")
+        f"{name}-demo-real.json" for name in ("linear_probe", "zero_shot", "shift", "information", "clusters")
     ]
     assert workspace.asked == [(("merit", "cma", "ib", "mse", "ib-0.1", "ib-1"), (0, 1))]
     assert len(said) == 6
@@ -108,7 +128,7 @@ def test_means_and_differences_over_seeds(workspace, tmp_path):
 
 
 def test_reasons_travel_without_the_folders_of_this_machine(workspace, tmp_path):
-    _, path, transfers = reference.make_reference(workspace, 1, tmp_path / "out")
+    _, path, transfers, *_ = reference.make_reference(workspace, 1, tmp_path / "out")
     assert read(transfers)["results"][0]["in_domain"] == {"reason": "too few under DATA"}
     text = path.read_text()
     assert "/secret" not in text
@@ -116,6 +136,17 @@ def test_reasons_travel_without_the_folders_of_this_machine(workspace, tmp_path)
     file = json.loads(text)
     assert file["results"][0]["reason"] == "csn: no such data set under DATA; see artifacts/stores"
     assert (file["over_seeds"], file["differences"]) == ([], [])
+
+
+def test_what_an_interval_was_computed_from_stays_out(workspace, tmp_path):
+    for path in reference.make_reference(workspace, 1, tmp_path / "out"):
+        assert not {"draws", "resamples", "points", "picture"} & set(path.read_text().split('"'))
+
+
+def test_a_limited_run_is_no_reference(workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("MERIT_EPOCHS", "1")
+    with pytest.raises(ValueError, match="reference: expected a whole run; got {'epochs': 1}"):
+        reference.make_reference(workspace, 1, tmp_path)
 
 
 def test_a_stopped_run_leaves_its_seeds_and_goes_on(workspace, tmp_path, monkeypatch):

@@ -38,7 +38,8 @@ def values_of(name: str) -> dict:
     chosen = profile(name)
     ws = SimpleNamespace(
         profile=replace(chosen, pretrain=profile("smoke").pretrain), text_width=chosen.model.text_width,
-        text_identity="", text_encoder=no_text, result=lambda stage, compute, *_, **__: {"values": compute()},
+        text_identity="", text_encoder=no_text,
+        result=lambda stage, compute, *_, **__: {"id": "0", "values": compute()},
     )  # fmt: skip
     return {**framework.framework(ws)["values"], "generation": framework.generation(ws)["values"]}
 
