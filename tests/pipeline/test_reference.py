@@ -98,7 +98,7 @@ def test_every_stage_gives_a_file_named_by_profile_and_kind(workspace, tmp_path)
         f"{name}-demo-real.json" for name in ("linear_probe", "zero_shot", "shift", "information", "clusters")
     ]
     assert workspace.asked == [(("merit", "cma", "ib", "mse", "ib-0.1", "ib-1"), (0, 1))]
-    assert len(said) == 6
+    assert len(said) == 10
     file = read(paths[0])
     about = {name: file[name] for name in ("stage", "profile", "synthetic", "seeds", "device", "finished", "commit")}
     assert about == {
@@ -145,7 +145,7 @@ def test_what_an_interval_was_computed_from_stays_out(workspace, tmp_path):
 
 def test_a_limited_run_is_no_reference(workspace, tmp_path, monkeypatch):
     monkeypatch.setenv("MERIT_EPOCHS", "1")
-    with pytest.raises(ValueError, match="reference: expected a whole run; got {'epochs': 1}"):
+    with pytest.raises(ValueError, match=r"reference: expected a whole run; got {'epochs': 1}"):
         reference.make_reference(workspace, 1, tmp_path)
 
 
