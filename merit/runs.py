@@ -130,6 +130,11 @@ def source_closure(modules: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def own_source(name: str) -> str:
+    """Digest of one module's code, without what it imports: for a stage whose own functions shape the values."""
+    return parsed(module_file(name))[0][:16]
+
+
 def identity(stage: str, parameters: Any, inputs: Any, modules: Iterable[str]) -> str:
     """The id of a result (DESIGN section 4): equal ids mean that computing again would give the same."""
     return digest({"stage": stage, "parameters": parameters, "inputs": inputs, "source": source_closure(modules)})

@@ -91,11 +91,25 @@ def purity(x: np.ndarray, classes: np.ndarray, groups: np.ndarray, k: int, metri
     return np.divide(same.sum(axis=1), n, out=np.full(len(x), np.nan), where=n > 0)
 
 
-def silhouette(x: np.ndarray, classes: np.ndarray, metric: str) -> np.ndarray:
-    """float64 [N], -1 to 1: how much nearer a record's own class is than the next one (Rousseeuw 1987)."""
-    from sklearn.metrics import silhouette_samples
+def silhouette(x: np.ndarray, classes: np.ndarray, groups: np.ndarray, metric: str) -> np.ndarray:
+    """float64 [N], -1 to 1: how much nearer a record's own class is than the next one (Rousseeuw 1987).
 
-    return silhouette_samples(np.asarray(x, dtype=np.float64), classes, metric=metric)
+    Records of the same group do not count, as in `purity`; NaN where the own class has no record of another group.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    member = np.eye(int(classes.max()) + 1)[classes]  # [N, C]
+    out = np.empty(len(x))
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, start + BLOCK)
+        eligible = (groups[rows, None] != groups[None]).astype(np.float64)
+        n = eligible @ member
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = (cdist(x[rows], x, metric) * eligible) @ member / n
+        own = member[rows].astype(bool)
+        a, b = mean[own], np.where(own | (n == 0), np.inf, mean).min(axis=1)
+        with np.errstate(invalid="ignore"):
+            out[rows] = np.where(np.isfinite(a) & np.isfinite(b), (b - a) / np.maximum(a, b), np.nan)
+    return out
 
 
 def by_class(
@@ -180,10 +194,11 @@ def clusters(
     counts = np.bincount(classes, minlength=len(names))
     n_groups = np.array([len(np.unique(groups[classes == c])) for c in range(len(names))])
     scored = n_groups >= FEWEST
-    if scored.sum() < 2 or len(features) <= max(config.n_neighbors, config.purity_neighbours) + 1:
+    fewest = max(config.n_neighbors, config.purity_neighbours) + 1
+    if scored.sum() < 2 or len(features) <= fewest:
         raise NotEnoughData(
-            f"clusters: expected two classes of at least {FEWEST} patients and more than {config.n_neighbors + 1} "
-            f"records; got {int(scored.sum())} such classes and {len(features)} records"
+            f"clusters: expected two classes of at least {FEWEST} patients and more than {fewest} records; got "
+            f"{int(scored.sum())} such classes and {len(features)} records"
         )
     points = umap_plane(features, config, cache)
     kept = scored[classes]
@@ -205,7 +220,7 @@ def _numbers(
 ) -> dict[str, Any]:
     per_record = {
         "purity": purity(x, classes, groups, config.purity_neighbours, metric),
-        "silhouette": silhouette(x, classes, metric),
+        "silhouette": silhouette(x, classes, groups, metric),
     }
     return {
         name: by_class(values, classes, groups, n_classes, config.n_resamples, config.seed)

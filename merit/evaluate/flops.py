@@ -16,8 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(model: nn.Module) -> dict[str, int]:
-    """Part (a direct child of the network) -> number of its trainable parameters."""
-    return {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    """Part (a direct child of the network) -> number of its parameters; "own": those of the network itself, if any."""
+    found = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    own = sum(p.numel() for p in model.parameters(recurse=False))
+    return {**found, "own": own} if own else found
 
 
 def flops(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:

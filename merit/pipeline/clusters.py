@@ -35,7 +35,7 @@ def rhythm_clusters(
 def _one(ws: Workspace, encoder: str, config: ClusterConfig, seed: int, allow_seen: bool) -> dict[str, Any]:
     cohort = taxonomy.TASK_COHORT[TASK]
     try:
-        rows = _rows(ws, cohort)
+        rows = _rows(ws, cohort, allow_seen)
         inputs = {
             "embedding": ws.embedding_identity(encoder, cohort, seed), "store": ws.store(cohort).identity,
             "rows": runs.digest(rows.tolist()),
@@ -45,6 +45,7 @@ def _one(ws: Workspace, encoder: str, config: ClusterConfig, seed: int, allow_se
         return {"stage": "clusters", "id": None, "values": values, "parameters": {}}
     parameters = {
         "encoder": encoder, "encoder_seed": seed, "task": TASK, "allow_seen": allow_seen, "clusters": config,
+        "code": runs.own_source(__name__),
     }  # fmt: skip
 
     def compute() -> dict[str, Any]:
@@ -54,10 +55,12 @@ def _one(ws: Workspace, encoder: str, config: ClusterConfig, seed: int, allow_se
     return ws.result("clusters", compute, parameters, inputs, modules, seed=config.seed)
 
 
-def _rows(ws: Workspace, cohort: str) -> np.ndarray:
-    """Rows of the store with a rhythm; without those that are pretrained on, where this cohort is."""
+def _rows(ws: Workspace, cohort: str, allow_seen: bool) -> np.ndarray:
+    """Rows of the store with a rhythm; without those that are pretrained on, where this cohort is, unless allowed."""
     store = ws.store(cohort)
     rows = np.flatnonzero(taxonomy.label_matrix(TASK, store.records["labels"].tolist()).any(axis=1))
+    if allow_seen:
+        return rows
     try:
         return np.setdiff1d(rows, ws.pretraining_rows) if cohort == ws.pretraining_cohort else rows
     except NoCohort:  # nothing is pretrained on: the random encoder can still be looked at

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from merit.config import one_of
 from merit.evaluate.comparison import Comparison, corrected_t, holm, paired_resamples, seed_t
 
 METRICS = ("auroc", "f1", "accuracy")
+PROBE_METRICS = ("auroc", "average_precision", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
 PROBE_SETTINGS = ("task", "variant")
 ZERO_SHOT_SETTINGS = ("task", "prompts", "ensemble", "scope")
 
@@ -30,6 +32,8 @@ def linear_probe_differences(
 
     Raises ValueError where two results do not score the same folds and classes under the same protocol.
     """
+    for metric in metrics:
+        one_of("metric", metric, PROBE_METRICS)
     return _differences(results, PROBE_SETTINGS, first, metrics, _probe_facts, _by_fold)
 
 
@@ -46,6 +50,8 @@ def zero_shot_differences(
     if metrics is None:
         held = {metric for one in results for metric in one["values"].get("resamples", {})}
         metrics = [metric for metric in METRICS if metric in held]
+    for metric in metrics:
+        one_of("metric", metric, METRICS)
     return _differences(results, ZERO_SHOT_SETTINGS, first, metrics, _zero_shot_facts, _by_resample)
 
 

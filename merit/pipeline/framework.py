@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from merit.config import OBJECTIVE_NAMES, PROFILE_NAMES, ModelConfig, PretrainConfig, replace
+from merit.config import OBJECTIVE_NAMES, PROFILE_NAMES, GenerationConfig, ModelConfig, PretrainConfig, replace
 from merit.pipeline.recordings import NoCohort
 from merit.profiles import profile
 
@@ -118,8 +118,8 @@ def text_encoder(ws: Workspace) -> dict[str, Any]:
     source = ws.profile.text.source
     try:
         folder = Path(ws.text_encoder()) if source == "trained" else Path(source)
-    except NoCohort as reason:
-        return {"source": source, "parameters": None, "known": str(reason)}
+    except NoCohort:
+        return {"source": source, "parameters": None, "known": "nothing to train it on"}
     if folder.is_dir():
         files = sorted(folder.glob("*.safetensors"))
         name = source if source == "trained" else folder.name
@@ -141,7 +141,7 @@ def weights_in(file: Path) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModel:
-    """A Llama and its adapters as published: nothing of it is built or trained here yet."""
+    """The published Llama and its adapters: sizes alone, for the figure."""
 
     name: str = "Llama-3.2-1B-Instruct"
     """Hub: meta-llama/Llama-3.2-1B-Instruct; the sizes are those of its `config.json`."""
@@ -152,9 +152,9 @@ class LanguageModel:
     mlp_width: int = 8192
     vocabulary: int = 128_256
     """Pieces; input and output share one table."""
-    lora_rank: int = 16
+    lora_rank: int = GenerationConfig().lora_rank
     """MedTVT-R1, `llama.py`, which the paper's stage 1 follows (App. A.2.2)."""
-    max_tokens: int = 600
+    max_tokens: int = GenerationConfig().max_tokens
     """Length of a training sequence (App. A.2.2)."""
 
     def projections(self) -> dict[str, tuple[int, int]]:

@@ -32,7 +32,7 @@ def label_alignment(ws: Workspace, alignment: str | Path | None = None) -> list[
     for source, target in DIRECTIONS:
         one = align(source, target, table)
         inputs = {space: found[space][0] if space in found else "" for space in (source, target)}
-        parameters = {"task": f"{source}>{target}", "alignment": one.as_parameters()}
+        parameters = {"task": f"{source}>{target}", "alignment": one.as_parameters(), "code": runs.own_source(__name__)}
         compute = functools.partial(_alignment_values, one, {k: v[1] for k, v in found.items()}, missing)
         results.append(ws.result("label_alignment", compute, parameters, inputs, ["merit.evaluate.label_alignment"]))
     return results
@@ -54,7 +54,7 @@ def label_notes(ws: Workspace, alignment: str | Path | None = None) -> dict[str,
         return {"table": rows, "shared_codes": shared_codes(table), "snomed": by_snomed(table), "company": counts}
 
     inputs = {space: identity for space, (identity, _) in found.items()}
-    parameters = {"task": "notes", "table": runs.digest(table.to_dict("records"))}
+    parameters = {"task": "notes", "table": runs.digest(table.to_dict("records")), "code": runs.own_source(__name__)}
     return ws.result("label_notes", compute, parameters, inputs, ["merit.evaluate.label_alignment"])["values"]
 
 
@@ -64,8 +64,8 @@ def _labels(ws: Workspace) -> tuple[dict[str, tuple[str, list[list[str]]]], dict
     for space in SPACES:
         try:
             store = ws.store(TASK_COHORT[space])
-        except NoCohort as reason:
-            missing[space] = str(reason)
+        except NoCohort:
+            missing[space] = f"no recordings of {TASK_COHORT[space]}"
             continue
         found[space] = store.identity, store.records["labels"].tolist()
     return found, missing

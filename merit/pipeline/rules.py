@@ -41,6 +41,7 @@ def rules(
     """
     one_of("variant", variant, VARIANTS)
     config = replace(ws.profile.probe, **{k: v for k, v in settings.items() if v is not None})
+    one_of("select", config.select, ("last",))  # other epochs are rules of their own
     results = []
     for task in tasks:
         one_of("task", task, TASKS)
@@ -70,6 +71,7 @@ def _task(ws: Workspace, encoder: str, task: str, variant: str, config: ProbeCon
     protocol = ws.protocol(cohort)
     inputs = {"store": ws.store(cohort).identity, "embedding": ws.embedding_identity(encoder, cohort, seed)}
     parameters = {
+        "code": runs.own_source(__name__),
         "encoder": encoder, "encoder_seed": seed, "task": task, "variant": variant, "protocol": protocol,
         "probe": asdict(config),
     }  # fmt: skip
@@ -117,6 +119,7 @@ def _pretraining(ws: Workspace, encoder: str, variant: str, config: ProbeConfig,
         "truth": runs.file_digest(truth if truth.exists() else None),
     }  # fmt: skip
     parameters = {
+        "code": runs.own_source(__name__),
         "encoder": encoder, "encoder_seed": seed, "task": "pretraining", "cohort": cohort, "variant": variant,
         "validation_share": share, "probe": asdict(config), "labels": SEEN_TASK,
     }  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from merit import runs
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import NotEnoughData
@@ -36,6 +37,7 @@ def subgroups(
     `settings` change `ProbeConfig`. A task without enough recordings gives a result whose values hold a reason.
     """
     config = replace(ws.profile.probe, **{k: v for k, v in settings.items() if v is not None})
+    one_of("select", config.select, ("last",))  # the epoch that is scored here
     least = {k: v for k, v in (("min_records", min_records), ("min_positives", min_positives)) if v is not None}
     for key, value in least.items():
         if value < 1:
@@ -65,6 +67,7 @@ def _one(
     except NoCohort as reason:
         return {"stage": "subgroups", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
     parameters = {
+        "code": runs.own_source(__name__),
         **about, **least, "encoder_seed": seed, "protocol": ws.protocol(cohort), "allow_seen": allow_seen,
         "probe": asdict(config),
     }  # fmt: skip

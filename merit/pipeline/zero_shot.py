@@ -53,6 +53,8 @@ def zero_shot(
     space = _Space(ws, encoder_seed)
     settings = {"ensemble": ensemble, "scope": scope, "allow_seen": allow_seen, "seed": seed}
     settings["n_resamples"] = ws.profile.probe.n_resamples if n_resamples is None else n_resamples
+    if settings["n_resamples"] < 0:
+        raise ValueError(f"n_resamples: expected 0 or more; got {n_resamples}")
     return _all(space, encoders, tasks, prompts, settings)
 
 
@@ -121,7 +123,9 @@ def _one(space: _Space, encoder: str, prompts: Prompts, settings: dict[str, Any]
         return _without(about, settings, str(reason))
     together = "all phrasings" if settings["ensemble"] else "first phrasing"
     parameters = {**about, "encoder_seed": space.seed, "protocol": ws.protocol(cohort), **settings}
-    parameters["variant"] = f"{prompts.name}, {together}, {settings['scope']}"  # tells rows of the provenance apart
+    apart = [prompts.name, together, settings["scope"]]  # tells rows of the provenance apart
+    apart += ["seen ones too"] * settings["allow_seen"] + ["no intervals"] * (settings["n_resamples"] == 0)
+    parameters |= {"variant": ", ".join(apart), "code": runs.own_source(__name__)}
     compute = functools.partial(_values, space, encoder, prompts, settings, task, about)
     return ws.result("zero_shot", compute, parameters, inputs, MODULES, seed=settings["seed"])
 
@@ -174,7 +178,7 @@ def prompt_facts(
         except NoCohort as reason:
             facts[task] = {"task": task, "reason": str(reason)}
             continue
-        parameters = {"task": task, "prompts": loaded.name}
+        parameters = {"task": task, "prompts": loaded.name, "code": runs.own_source(__name__)}
         inputs = {**reports_of, "prompts": loaded.digest}
         compute = functools.partial(_facts, ws, loaded)
         facts[task] = ws.result("prompt_fact", compute, parameters, inputs, ["merit.evaluate.prompts"])["values"]
@@ -196,5 +200,5 @@ def _facts(ws: Workspace, prompts: Prompts) -> dict[str, Any]:
         "worst_split": float(per_class.max()),
         "words_in_reports": float(prompt_sets.words_in(prompts.flat, set(reports)).mean()),
         "n_reports": len(reports),
-        "alike": prompt_sets.written_alike(reports, ours),
+        "alike": prompt_sets.written_alike(reports, ours) if reports else None,
     }

@@ -131,7 +131,7 @@ def _decide(claim: Claim, reading: Reading) -> tuple[str, str]:
     if below := sum(one.high < claim.threshold for one in strict.values()):
         return NOT_SUPPORTED, f"contradicted: the interval lies below {bar}{_of(below, cells)}"
     if short := sum(one.low <= claim.threshold for one in cells.values()):
-        return NOT_SUPPORTED, f"not shown: the interval includes {bar}{_of(short, cells)}"
+        return NOT_SUPPORTED, f"not shown: the interval does not lie above {bar}{_of(short, cells)}"
     if claim.reach is not None and min(one.high for one in cells.values()) < claim.reach:
         return NOT_SUPPORTED, f"above {bar}, but the interval ends below {claim.reach:g} {claim.unit}"
     return SUPPORTED, f"the interval lies above {bar}{_of(len(cells), cells)}"

@@ -66,10 +66,32 @@ def test_neighbours_start_with_the_row_itself():
     assert distance.tolist() == [[0, 1], [0, 1], [0, 4]]
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_silhouette_without_repeated_patients_is_the_usual_one(metric):
+    from sklearn.metrics import silhouette_samples
+
+    rng = np.random.default_rng(0)
+    x, classes = rng.normal(size=(60, 4)), np.arange(60) % 3
+    np.testing.assert_allclose(
+        silhouette(x, classes, np.arange(60), metric), silhouette_samples(x, classes, metric=metric)
+    )
+
+
+def test_recordings_of_one_patient_do_not_make_a_cluster():
+    rng = np.random.default_rng(1)
+    groups, classes = np.repeat(np.arange(40), 5), np.repeat(rng.integers(0, 2, 40), 5)
+    x = rng.normal(size=(40, 8))[groups] + 0.01 * rng.normal(size=(200, 8))
+    apart, together = (silhouette(x, classes, one, "euclidean").mean() for one in (groups, np.arange(200)))
+    assert apart < 0
+    assert together > 0.03
+    alone = np.where(groups == 0, 2, classes)
+    assert np.isnan(silhouette(x, alone, groups, "euclidean")[:5]).all()
+
+
 def test_silhouette_of_two_tight_pairs():
     x = np.array([[0.0, 0], [0, 1], [10, 0], [10, 1]])
     near, far = 1.0, (10 + np.sqrt(101)) / 2
-    np.testing.assert_allclose(silhouette(x, np.array([0, 0, 1, 1]), "euclidean"), 1 - near / far)
+    np.testing.assert_allclose(silhouette(x, np.array([0, 0, 1, 1]), np.arange(4), "euclidean"), 1 - near / far)
 
 
 def test_by_class_equals_resampling_patient_by_patient():

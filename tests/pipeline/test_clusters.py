@@ -60,12 +60,12 @@ def test_recordings_with_a_rhythm_count_as_the_rarest():
 def test_what_is_pretrained_on_is_left_out_and_the_seen_are_refused():
     ws = Space()
     ws.pretraining_cohort = "ptb-xl"
-    assert stage._rows(ws, "ptb-xl").min() == 20
+    assert stage._rows(ws, "ptb-xl", False).min() == 20
     ws.known = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p30"], "record_id": ["r"]})
     with pytest.raises(SeenInPretraining):
         stage.rhythm_clusters(ws, ["merit"], n_resamples=5)
     marked = stage.rhythm_clusters(ws, ["merit"], n_resamples=5, allow_seen=True)
-    assert marked[0]["values"]["n_seen"] == 1
+    assert (marked[0]["values"]["n_seen"], marked[0]["values"]["n_records"]) == (1, 60)
 
 
 def test_nothing_to_score_is_a_reason(monkeypatch):

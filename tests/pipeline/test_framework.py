@@ -125,7 +125,7 @@ def test_the_profile_at_hand_has_its_text_encoders_width():
     assert set(values["profiles"]) >= {"smoke", "demo", "paper"}
     assert values["profiles"]["smoke"]["shapes"]["text_head"]["in"] == [48]
     assert values["profiles"]["demo"]["shapes"]["text_head"]["in"] == [128]
-    assert values["text_encoder"] == {"source": "trained", "parameters": None, "known": "nothing to train on"}
+    assert values["text_encoder"] == {"source": "trained", "parameters": None, "known": "nothing to train it on"}
 
 
 def test_a_local_text_encoder_is_counted_and_a_hub_one_looked_up(tmp_path):

@@ -44,7 +44,7 @@ def gaussian_information(
         raise ValueError(f"pairs: expected at least 10; got {len(x)}")
     chosen = components or choose_components(x, y, groups, seed=seed)
     a, b = scores(x, chosen), scores(y, chosen)
-    plain = from_correlations(canonical_correlations(a, b))
+    plain = from_correlations(np.minimum(canonical_correlations(a, b), HIGHEST))
     return GaussianInformation(plain - wishart_bias(len(a), a.shape[1], b.shape[1]), plain, chosen)
 
 
@@ -92,6 +92,10 @@ class CanonicalFrame:
     def variables(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[N, n] and [N, n]."""
         return tuple((side - m) @ d for side, m, d in zip((x, y), self.means, self.directions))
+
+
+HIGHEST = 1 - 1e-9
+"""Correlation that one of 1 is taken for, so that what is shared entirely has a number."""
 
 
 def from_correlations(correlations: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from merit.evaluate.splits import NotEnoughData
 
 FEWEST = 60
 """Pairs with distinct reports under which nothing is estimated."""
+NO_VARIANCE = 1e-12
+"""Variance of unit vectors under which they are all alike."""
 DIGITS = 10
 """Decimals that are kept: the last bits of linear algebra depend on the number of cores."""
 Z = 1.959964
@@ -70,6 +72,11 @@ def measure(
     """
     if len(ecg) < FEWEST:
         raise NotEnoughData(f"information: expected at least {FEWEST} pairs with distinct reports; got {len(ecg)}")
+    n_patients, fewest = len(np.unique(groups)), 4 * config.critic.folds
+    if n_patients < fewest:
+        raise NotEnoughData(f"information: expected at least {fewest} patients; got {n_patients}")
+    if min(float(np.var(side, axis=0).sum()) for side in (ecg, text)) < NO_VARIANCE:
+        raise NotEnoughData("information: expected embeddings that differ; those of one side are all alike")
     information, halves = _information(ecg, text, groups, config)
     shape = _geometry(ecg, text, encoded)
     values = {**information["values"], **shape(np.arange(len(ecg)))}
@@ -116,7 +123,7 @@ def _information(
     gaussian = gaussian_information(ecg, text, groups, seed=config.seed)
     a, b = scores(ecg, config.ksg_components), scores(text, config.ksg_components)
     nearest = ksg_information(a, b, seed=config.seed)
-    critic = critic_information(ecg, text, groups, config.critic)
+    critic = critic_information(ecg, text, groups, replace(config.critic, seed=config.seed))
     wrong = np.random.default_rng([config.seed, 1]).permutation(len(ecg))
     shuffled = {
         "ksg": ksg_information(a, b[wrong], seed=config.seed).value,

@@ -54,5 +54,7 @@ def test_the_correction_takes_off_most_of_the_error_without_gaussians():
 def test_never_above_its_ceiling_and_refuses_too_few():
     x = np.random.default_rng(0).normal(size=(50, 1))
     assert ksg(x, x + 1e-9 * np.random.default_rng(1).normal(size=(50, 1))) <= ceiling(50) + 1e-9
+    x, y = known_pairs("gaussian", 2, 6.0, 200, 1)
+    assert ksg_information(x, y).value <= ceiling(200)
     with pytest.raises(ValueError, match="more than k = 3"):
         ksg(x[:3], x[:3])

@@ -33,6 +33,15 @@ def test_values_are_plain_and_repeatable(values):
     assert len(values["picture"]["ecg"]) == 30
 
 
+def test_what_cannot_be_measured_is_a_reason():
+    x = np.random.default_rng(5).normal(size=(200, 6))
+    with pytest.raises(NotEnoughData, match="at least 16 patients; got 3"):
+        measure(unit(x), unit(x), x, np.arange(200) % 3, QUICK)
+    with pytest.raises(NotEnoughData, match="one side are all alike"):
+        measure(np.ones((200, 6)) / 6**0.5, unit(x), x, np.arange(200), QUICK)
+    json.dumps(measure(unit(x), unit(x), x, np.arange(200), QUICK), allow_nan=False)
+
+
 def test_estimates_lie_in_their_intervals_and_under_their_ceilings(values):
     for name, number in values["estimates"].items():
         assert number["low"] <= number["value"] <= number["high"]
