@@ -54,7 +54,11 @@ def label_notes(ws: Workspace, alignment: str | Path | None = None) -> dict[str,
         return {"table": rows, "shared_codes": shared_codes(table), "snomed": by_snomed(table), "company": counts}
 
     inputs = {space: identity for space, (identity, _) in found.items()}
-    parameters = {"task": "notes", "table": runs.digest(table.to_dict("records")), "code": runs.own_source(__name__)}
+    parameters = {
+        "task": "of Table 5",
+        "table": runs.digest(table.to_dict("records")),
+        "code": runs.own_source(__name__),
+    }
     return ws.result("label_notes", compute, parameters, inputs, ["merit.evaluate.label_alignment"])["values"]
 
 

@@ -242,7 +242,7 @@ def cost(values: Mapping[str, Any]) -> str:
     plain = {use: n - sum(p["biases"] for p in facts["flops"][use].values()) for use, n in total.items()}
     text = values["text_encoder"]
     frozen = (
-        f"The frozen text encoder has {short(text['parameters'])} parameters ({text['known']})"
+        f"The frozen text encoder has {short(text['parameters'])} parameters"
         if text["parameters"]
         else f"The size of the frozen text encoder is not known ({text['known']})"
     )
@@ -257,7 +257,7 @@ def cost(values: Mapping[str, Any]) -> str:
 
 
 def generation(values: Mapping[str, Any]) -> Diagram:
-    """Figure 2: frozen encoder, projector, language model with LoRA; dashed: published sizes, not built here yet."""
+    """Figure 2: frozen encoder, projector, language model with LoRA; dashed: published sizes, not trained here."""
     encoder, llama, sheet = values["encoder"], values["language_model"], Diagram(5.5)
     leads, samples = encoder["signal"]
     half, right = 2.2, 2.52
@@ -289,7 +289,7 @@ def generation(values: Mapping[str, Any]) -> Diagram:
         colour=ALIGNMENT, dashed=True,
     )  # fmt: skip
     sheet.arrow(model.foot(), answer.top())
-    sheet.text((WIDTH / 2, 0.16), "dashed: published sizes, not built here yet", colour=QUIET)
+    sheet.text((WIDTH / 2, 0.16), "dashed: published sizes, not trained in this edition", colour=QUIET)
     return sheet
 
 

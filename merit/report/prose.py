@@ -15,6 +15,9 @@ PROVENANCE_MIME = "application/vnd.merit.provenance+json"
 """The output type in which a notebook hands its inputs and device to the runner, for the footer and the record."""
 
 
+PLURALS = {"clusters": "", "rules": "", "subgroups": "", "notes": "", "information": " results"}
+"""Kinds of inputs whose plural is not one more letter."""
+
 NOTHING_SYNTHETIC = "These recordings are real: there is nothing synthetic to compare."
 
 
@@ -83,9 +86,8 @@ def listing(words: Iterable[str]) -> str:
 
 def _count(inputs: list[dict[str, Any]]) -> str:
     kinds = [str(row.get("what", "input")).split()[0].replace("_", " ") for row in inputs]
-    return (
-        listing(f"{kinds.count(kind)} {kind}{'s' * (kinds.count(kind) > 1)}" for kind in dict.fromkeys(kinds)) or "none"
-    )
+    counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    return listing(f"{n} {kind}{PLURALS.get(kind, 's') * (n > 1)}" for kind, n in counts.items()) or "none"
 
 
 def _plain(value: Any) -> Any:

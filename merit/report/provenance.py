@@ -33,8 +33,9 @@ def total(records: Sequence[Record], budget: Mapping[str, float]) -> str:
     spent = sum(one["seconds"] for one in records)
     allowed = sum(budget.get(one["notebook"], 0) for one in records)
     over = [one["notebook"] for one in records if one["seconds"] > budget.get(one["notebook"], float("inf"))]
-    text = f"Together {spent:.0f} s, against {allowed:.0f} s in the budget"
-    return f"{text}; over their own: {', '.join(over)}." if over else f"{text}; none is over its own."
+    text = f"Together {spent:.0f} s, against {allowed:.0f} s in the budget of a run from nothing"
+    text = f"{text}; over their own: {', '.join(over)}." if over else f"{text}; none is over its own."
+    return f"{text} A notebook whose results were there already only read them."
 
 
 def inputs(records: Sequence[Record]) -> Html:
