@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from merit.report import paper, tables
+from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
 from merit.report.tables import HALVES, METRICS, PUBLISHED_METRIC, VARIANTS, ranked, render
@@ -29,6 +30,11 @@ COUNTED_IN = {4: 1, 9: 2}
 """Table of the ablation -> the one whose page has counts and protocol of the same results."""
 
 LOST = "All numbers of the paper's Table {table} are lost in the text that we have: no row of it stands here."
+
+PAIRS = (("superclass", "subclass"), ("form", "rhythm"), ("all",), ("csn", "cpsc2018"))
+"""Tasks side by side where cells hold intervals: three of them are wider than a page."""
+
+THRESHOLDS = "Thresholds are not chosen again in a resample: intervals of F1 and accuracy are too narrow."
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -79,7 +85,7 @@ def per_fold(results: Sequence[Result], variant: str, task: str, metric: str) ->
     numbers = 100 * pd.DataFrame.from_dict({name: found[name] for name in ordered(found)}, orient="index", dtype=float)
     numbers.index = [look(name).label for name in numbers.index]
     texts = numbers.map(lambda value: None if pd.isna(value) else f"{value:.1f}").astype(object)
-    head = Html(f'<p class="merit-caption"><b>{METRICS[metric].rstrip(".")}</b>, {task_label(task)}</p>')
+    head = Html(f'<p class="merit-caption"><b>{METRICS[metric]}</b>, {task_label(task)}</p>')
     return head + render(texts, f"folds-{variant}-{task}-{metric}", marks=ranked(numbers))
 
 
@@ -94,7 +100,8 @@ def zero_shot(results: Sequence[Result], *, synthetic: bool, comparable: bool = 
                 ends = [f"[{100 * score['low']:.1f},{NO_BREAK}{100 * score['high']:.1f}]"] if there else []
                 key = one["encoder"], one["task"], metric
                 cells[key] = 100 * score["value"], _lines(score["value"], *ends)
-    return _tables(cells, "zero-shot", 9, synthetic, comparable)
+    html = _tables(cells, "zero-shot", 9, synthetic, comparable, PAIRS)
+    return html + Html(f'<p class="merit-note">{THRESHOLDS}</p>') if cells else html
 
 
 def firsts(results: Sequence[Result], variant: str, task: str, metric: str) -> str:
@@ -127,11 +134,14 @@ def _scored(results: Sequence[Result]) -> list[Mapping[str, Any]]:
     return [one for one in values if "reason" not in one]
 
 
-def _tables(cells: Cells, name: str, table: int, synthetic: bool, comparable: bool = False) -> Html:
-    """The tasks side by side as the paper has them, all metrics, the paper's rows under a line."""
+def _tables(
+    cells: Cells, name: str, table: int, synthetic: bool, comparable: bool = False,
+    halves: Sequence[Sequence[str]] = HALVES,
+) -> Html:  # fmt: skip
+    """The tasks of each of `halves` side by side, all metrics, the paper's rows under a line."""
     tasks = list(dict.fromkeys(task for _, task, _ in cells))
-    blocks = [[task for task in half if task in tasks] for half in HALVES]
-    blocks += [[task] for task in tasks if not any(task in half for half in HALVES)]
+    blocks = [[task for task in half if task in tasks] for half in halves]
+    blocks += [[task] for task in tasks if not any(task in half for half in halves)]
     html, any_published = Html(""), False
     for block in filter(None, blocks):
         numbers, texts = _frames({key: cell for key, cell in cells.items() if key[1] in block}, tasks=block)
@@ -152,7 +162,7 @@ def _frames(
     cells: Cells, *, tasks: Sequence[str] | None = None, flat: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Numbers and texts, a row an encoder; columns (task, metric), or tasks where `flat`."""
-    tasks = tasks or list(dict.fromkeys(task for _, task, _ in cells))
+    tasks = tasks or sorted(dict.fromkeys(task for _, task, _ in cells), key=task_order)
     pairs = [(task_label(task), METRICS[metric]) for task in tasks for metric in METRICS]
     columns = pd.Index([task_label(task) for task in tasks]) if flat else pd.MultiIndex.from_tuples(pairs)
     labels = [look(name).label for name in ordered({encoder for encoder, _, _ in cells})]
@@ -181,13 +191,19 @@ def _published(table: int, tasks: Sequence[str], columns: pd.MultiIndex) -> pd.D
 def _against(numbers: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     """Ours minus the paper's, for the rows that both have."""
     ours = numbers.rename(index=lambda label: f"paper: {label}").reindex(theirs.index)
-    points = (ours - theirs).map(lambda value: None if pd.isna(value) else f"{value:+.2f}").astype(object)
+    points = (ours - theirs).map(lambda value: None if pd.isna(value) else fixed(value, 2, sign=True)).astype(object)
     return points.rename(index=lambda label: f"ours − {label}")
 
 
 def ordered(encoders: Sequence[str] | set[str] | Mapping[str, Any]) -> list[str]:
     """Our names in the paper's order, registered ones after them by name."""
     return [name for name in ORDER if name in encoders] + sorted(set(encoders) - set(ORDER))
+
+
+def task_order(task: str) -> int:
+    """Place of a task in every table, that of `tables.HALVES`; a task that it lacks comes last."""
+    order = [task for half in HALVES for task in half]
+    return order.index(task) if task in order else len(order)
 
 
 def caption(variant: str) -> Html:

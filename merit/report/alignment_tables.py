@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from merit.report.ablation_tables import task_order
 from merit.report.prose import Html, listing
 from merit.report.style import task_label
 from merit.report.tables import mapping
@@ -17,6 +19,16 @@ def direction_label(source: str, target: str) -> str:
     return f"{task_label(source)} → {task_label(target)}"
 
 
+def in_order(directions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(source, target) in the order that tasks have in every table."""
+    return sorted(directions, key=lambda pair: (task_order(pair[0]), task_order(pair[1])))
+
+
+def singular(text: str) -> str:
+    """`1 positives` -> `1 positive`, in a reason that was written for any number."""
+    return re.sub(r"(?<![\d,.])1 (positive|negative)s\b", r"1 \1", text)
+
+
 def mappings(notes: Mapping[str, Any], results: Sequence[Result]) -> Html:
     """A table for each block: class, codes of the counterpart, and how many recordings here have the one and the other.
 
@@ -26,10 +38,11 @@ def mappings(notes: Mapping[str, Any], results: Sequence[Result]) -> Html:
     out = Html("")
     for space, other in dict.fromkeys((row["space"], row["counterpart_space"]) for row in notes["table"]):
         counts = positives[space, other]
+        own = {**_whole(notes, positives, space), **(counts["source"] or {})}
         rows = {
             row["name"]: {
                 f"codes of {task_label(other)}": row["counterpart_codes"].replace(" ", ", ") or "none",
-                f"recordings in {task_label(space)}": _count(counts["source"], row["name"]),
+                f"recordings in {task_label(space)}": _count(own, row["name"]),
                 f"recordings in {task_label(other)}": _count(counts["target"], row["name"]),
             }
             for row in notes["table"]
@@ -40,6 +53,16 @@ def mappings(notes: Mapping[str, Any], results: Sequence[Result]) -> Html:
     return out
 
 
+def _whole(notes: Mapping[str, Any], positives: Mapping[tuple[str, str], Any], space: str) -> dict[str, int]:
+    """Recordings with each class of a coarser side, from every block that it is the first data set of.
+
+    A class that has no counterpart in one block is counted in another.
+    """
+    others = dict.fromkeys(row["counterpart_space"] for row in notes["table"] if row["space"] == space)
+    found = [positives[space, other]["source"] or {} for other in others if (space, other) in positives]
+    return {name: n for counts in found for name, n in counts.items()}
+
+
 def _count(counts: Mapping[str, int] | None, name: str) -> str | None:
     """Recordings with a class; None where there is no data set, or the class has no counterpart."""
     return None if counts is None or name not in counts else f"{counts[name]:,}"
@@ -48,7 +71,8 @@ def _count(counts: Mapping[str, int] | None, name: str) -> str | None:
 def directions(results: Sequence[Result]) -> Html:
     """A row a direction: the evaluation classes, how many, and what either side has beyond them."""
     rows = {}
-    for one in (result["values"] for result in results):
+    by_direction = {(one["values"]["source"], one["values"]["target"]): one["values"] for one in results}
+    for one in map(by_direction.get, in_order(by_direction)):
         rows[direction_label(one["source"], one["target"])] = {
             "number": str(one["n_classes"]),
             "evaluation classes": ", ".join(one["classes"]),

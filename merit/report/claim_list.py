@@ -38,17 +38,17 @@ def transfers(evidence: Evidence) -> Measured:
 
 
 def informed(evidence: Evidence) -> Measured:
-    """MERIT's mutual information less that of CMA and IB, nats, by each estimator."""
+    """MERIT's mutual information minus that of CMA and IB, nats, by each estimator."""
     return differences(evidence, ESTIMATORS, OVER_ALIGNED)
 
 
 def own_region(evidence: Evidence, pairs: Sequence[tuple[str, str]]) -> Measured:
-    """Share of the ECG's variance outside the text's span, first less second, in points."""
+    """Share of the ECG's variance outside the text's span, first minus second, in points."""
     return differences(evidence, {"ecg_outside_text": "outside the text's span"}, pairs, scale=100)
 
 
 def clustered(evidence: Evidence) -> Measured:
-    """MERIT's purity and silhouette of rhythms, and of pacing alone, less CMA's and IB's; points.
+    """MERIT's purity and silhouette of rhythms, and of pacing alone, minus CMA's and IB's; points.
 
     In the picture, which is what the paper shows, and in the encoder's own space, since UMAP can pull apart what lies
     together.
@@ -72,10 +72,10 @@ def surrounded(evidence: Evidence) -> Measured:
         evidence.scores.get(("merit", PAIRS, name), {}) for name in ("ecg_spread", "text_spread", "text_in_ecg")
     )
     cells = {
-        "spread of ECG less that of text": [
+        "spread of ECG minus that of text": [
             100 * (wide[seed] - narrow[seed]) for seed in sorted(wide) if seed in narrow
         ],
-        "texts within the ECG's region, less 50 %": [100 * inside[seed] - 50 for seed in sorted(inside)],
+        "texts within the ECG's region, minus 50 %": [100 * inside[seed] - 50 for seed in sorted(inside)],
     }
     return Measured({k: v for k, v in cells.items() if v}, tuple(k for k, v in cells.items() if not v))
 
@@ -204,36 +204,40 @@ CLAIMS = (
         id="j", title="distribution shift",
         text="Transfer without adaptation: best from CPSC2018 to CSN and from CSN to PTB-XL, second best from PTB-XL "
         "to CSN and from CSN to CPSC2018.",
-        place="Section 4.2.3; contributions, 3", stage="shift", measure=transfers, printed=_transfers,
+        place="Section 4.2.3; contributions, 3", each="a direction and a rival that must be beaten",
+        stage="shift", measure=transfers, printed=_transfers,
     ),
     Claim(
         id="k", title="mutual information",
         text="Mutual information between MERIT's ECG and text embeddings: above CMA's and IB's, here by every "
         "estimator.",
-        place="Section 4.3; Figure 3", stage="information", unit="nats", measure=informed, printed=lost(PICTURE),
+        place="Section 4.3; Figure 3", each="an estimator and a rival",
+        stage="information", unit="nats", measure=informed, printed=lost(PICTURE),
     ),
     Claim(
         id="l", title="ECG around text",
         text="MERIT's ECG embeddings spread wider than its text embeddings and surround most of them, here "
         "more than half.",
-        place="Section 4.3; Figure 3", stage="information", measure=surrounded, printed=lost(PICTURE),
+        place="Section 4.3; Figure 3", each="a condition",
+        stage="information", measure=surrounded, printed=lost(PICTURE),
     ),
     Claim(
         id="m", title="ECG's own region",
         text="MERIT keeps more that is the ECG's own than CMA and IB, here variance outside the text's span.",
-        place="Section 4.3; Figure 3", stage="information", printed=lost(PICTURE),
+        place="Section 4.3; Figure 3", each="a rival", stage="information", printed=lost(PICTURE),
         measure=lambda evidence: own_region(evidence, OVER_ALIGNED),
     ),
     Claim(
         id="n", title="bottleneck strength",
         text="The stronger the bottleneck, the less is left that is the ECG's own.",
-        place="Section 4.3; Figure 3", stage="information", printed=lost(PICTURE),
+        place="Section 4.3; Figure 3", each="a step of the strength", stage="information", printed=lost(PICTURE),
         measure=lambda evidence: own_region(evidence, (("ib-0.1", "ib"), ("ib", "ib-1"))),
     ),
     Claim(
         id="o", title="rhythm clusters",
         text="The twelve rhythms form more compact and better separated clusters than with CMA and IB, PACE above all.",
-        place="Section 4.3; Figure 4", stage="clusters", measure=clustered, printed=lost(PICTURE),
+        place="Section 4.3; Figure 4", each="a measure, a space and a rival",
+        stage="clusters", measure=clustered, printed=lost(PICTURE),
     ),
     Claim(
         id="p", title="what alignment loses",

@@ -52,6 +52,8 @@ class Claim:
     threshold: float = 0.0
     reach: float | None = None
     unit: str = "points"
+    each: str = "a column and a rival that must be beaten"
+    """What one comparison is, where the claim is read from several."""
     waits_for: str = ""
     """A chapter that does not exist yet and without which nothing can be measured."""
 
@@ -122,9 +124,9 @@ def differences(
     task: str = PAIRS,
     scale: float = 1.0,
 ) -> Measured:
-    """First encoder less second for each pair, by each metric (name -> label)."""
+    """First encoder minus second for each pair, by each metric (name -> label)."""
     found = {
-        f"{label}, {row_label(first)} less {row_label(second)}": paired(evidence, first, second, task, metric)
+        f"{label}, {row_label(first)} minus {row_label(second)}": paired(evidence, first, second, task, metric)
         for metric, label in metrics.items()
         for first, second in pairs
     }

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from merit.report import tables
 from merit.report.figures import PANEL_WIDTH, Drawing, distinct, nothing
+from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
 from merit.report.style import look
 
@@ -74,6 +75,7 @@ def picture(results: Sequence[Result], most: int = 400) -> Drawing:
     columns = min(3, len(values))
     rows = -(-len(values) // columns)
     figure = Drawing(figsize=(columns * PANEL_WIDTH, rows * PANEL_WIDTH + 0.8), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.06)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, one in zip(axes, values):
         _points(axis, one, most)
@@ -106,8 +108,8 @@ def table(results: Sequence[Result]) -> Html:
     for one in found(results):
         row = rows.setdefault(look(one["encoder"]).label, {})
         for (space, name), title in PANELS.items():
-            row[f"{title}: macro"] = _text(one["spaces"][space][name]["macro"])
-            row[f"{title}: {RARE}"] = _text(_of_class(one, space, name, RARE))
+            row[f"{title}: macro"] = _text(one["spaces"][space][name]["macro"], "\n")
+            row[f"{title}: {RARE}"] = _text(_of_class(one, space, name, RARE), "\n")
     return tables.mapping(rows, "rhythm-clusters") if rows else Html("")
 
 
@@ -118,7 +120,8 @@ def numbers(results: Sequence[Result]) -> Drawing:
         return nothing("no recordings with a rhythm to score")
     names = [name for name, scored in zip(values[0]["classes"], values[0]["scored"]) if scored]
     step = 0.8 / len(values)
-    figure = Drawing(figsize=(2.3 * PANEL_WIDTH, 2 * (0.34 * len(names) + 0.8)), layout="constrained")
+    figure = Drawing(figsize=(2.3 * PANEL_WIDTH, 2 * (0.34 * len(names) + 1.0)), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.04)
     axes = figure.subplots(2, 2, sharey=True, squeeze=False)
     for axis, ((space, number), title) in zip(axes.flat, PANELS.items()):
         for place, one in enumerate(values):
@@ -130,6 +133,7 @@ def numbers(results: Sequence[Result]) -> Drawing:
             axis.set_xlim(-0.03, 1.03)
         else:
             axis.axvline(0, color="#444444", linewidth=0.8)
+            axis.locator_params(axis="x", nbins=6)
         axis.set_title(title)
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
@@ -153,13 +157,13 @@ def reading(results: Sequence[Result]) -> str:
     by_name = {one["encoder"]: one for one in found(results)}
     lines = []
     for (space, number), title in PANELS.items() if by_name else ():
-        order = sorted(by_name, key=lambda e: -by_name[e]["spaces"][space][number]["macro"]["value"])
-        shown = listing(f"{look(e).label} {by_name[e]['spaces'][space][number]['macro']['value']:.2f}" for e in order)
+        order = sorted(by_name, key=lambda e: -_macro(by_name[e], space, number))
+        shown = listing(f"{look(e).label} {fixed(_macro(by_name[e], space, number), 2)}" for e in order)
         gaps = [_gap(by_name, other, space, number) for other in ("cma", "ib")]
         lines.append(f"- Macro {title}, highest first: {shown}. {' '.join(gap for gap in gaps if gap)}".rstrip())
     if by_name:
         lines += [_rare(by_name, number) for number in ("purity", "silhouette")]
-        lines.append(_invented(by_name))
+        lines += [_below_zero(by_name), _invented(by_name)]
     return "\n".join(line for line in lines if line) or "Nothing could be scored."
 
 
@@ -170,34 +174,56 @@ def _gap(by_name: Mapping[str, Any], other: str, space: str, number: str, first:
     low, high = np.percentile(np.array(a["resamples"]) - np.array(b["resamples"]), (2.5, 97.5))
     word = "higher" if low > 0 else "lower" if high < 0 else "not told apart"
     value = a["value"] - b["value"]
-    return f"{look(first).label} less {look(other).label}: {value:+.2f} [{low:+.2f}, {high:+.2f}], {word}."
+    shown, low, high = (fixed(number, 2, sign=True) for number in (value, low, high))
+    return f"{look(first).label} minus {look(other).label}: {shown} [{low}, {high}], {word}."
 
 
 def _rare(by_name: Mapping[str, Any], number: str) -> str:
-    """PACE in the encoder's space: every encoder's value and interval, chance, and where it stands among rhythms."""
-    shown = []
-    for encoder, one in by_name.items():
-        own = _of_class(one, "encoder", number, RARE)
-        if own["value"] is None:
-            continue
-        others = [n["value"] for n in one["spaces"]["encoder"][number]["per_class"] if n["value"] is not None]
-        place = 1 + sum(value > own["value"] for value in others)
-        shown.append(f"{look(encoder).label} {_text(own)}, place {place} of {len(others)} rhythms")
+    """PACE in the encoder's space: every encoder's value and interval, chance, and whether MERIT's overlaps others'."""
+    own = {encoder: _of_class(one, "encoder", number, RARE) for encoder, one in by_name.items()}
+    own = {encoder: one for encoder, one in own.items() if one["value"] is not None}
+    shown = [f"{look(encoder).label} {_text(one)}" for encoder, one in own.items()]
     one = next(iter(by_name.values()))
     chance = dict(zip(one["classes"], one["chance"])).get(RARE)
     by_chance = f" (by chance {chance:.3f})" if number == "purity" and chance is not None else ""
-    return f"- {RARE}, {number} in the encoder's space{by_chance}: {'; '.join(shown)}." if shown else (
+    return f"- {RARE}, {number} in the encoder's space{by_chance}: {'; '.join(shown)}.{_overlaps(own)}" if shown else (
         f"- {RARE}: fewer than two patients, not scored."
     )  # fmt: skip
 
 
+def _overlaps(own: Mapping[str, Mapping[str, Any]], first: str = "merit") -> str:
+    """Whether the interval of `first` overlaps those of the others; one rhythm has no paired difference."""
+    if first not in own or len(own) < 2:
+        return ""
+    meets: dict[bool, list[str]] = {True: [], False: []}
+    for other, one in own.items():
+        if other != first:
+            apart = one["low"] > own[first]["high"] or one["high"] < own[first]["low"]
+            meets[not apart].append(look(other).label)
+    words = {True: "overlaps that of", False: "is apart from that of"}
+    parts = [f"{words[met]} {listing(names)}" for met, names in meets.items() if names]
+    return f" {look(first).label}'s interval {listing(parts)} (not paired)."
+
+
+def _below_zero(by_name: Mapping[str, Any]) -> str:
+    """A line where no macro silhouette reaches 0, in either space; else ""."""
+    values = [_macro(one, space, "silhouette") for one in by_name.values() for space in ("encoder", "umap")]
+    if max(values) >= 0:
+        return ""
+    return "- All macro silhouettes are below 0: on average, rhythms are not separate clusters."
+
+
+def _macro(one: Mapping[str, Any], space: str, number: str) -> float:
+    return one["spaces"][space][number]["macro"]["value"]
+
+
 def _invented(by_name: Mapping[str, Any]) -> str:
-    """How much the plane flatters: macro silhouette there less that in the encoder's space."""
+    """How much the plane flatters: macro silhouette there minus that in the encoder's space."""
     parts = []
     for encoder, one in by_name.items():
-        plane, space = (one["spaces"][where]["silhouette"]["macro"]["value"] for where in ("umap", "encoder"))
-        parts.append(f"{look(encoder).label} {plane - space:+.2f}")
-    return f"- Macro silhouette in the plane less that in the encoder's space: {listing(parts)}."
+        plane, space = (_macro(one, where, "silhouette") for where in ("umap", "encoder"))
+        parts.append(f"{look(encoder).label} {fixed(plane - space, 2, sign=True)}")
+    return f"- Macro silhouette in the plane minus that in the encoder's space: {listing(parts)}."
 
 
 def _of_class(one: Mapping[str, Any], space: str, number: str, name: str) -> Mapping[str, Any]:
@@ -206,7 +232,8 @@ def _of_class(one: Mapping[str, Any], space: str, number: str, name: str) -> Map
     return one["spaces"][space][number]["per_class"][one["classes"].index(name)]
 
 
-def _text(number: Mapping[str, Any]) -> str:
+def _text(number: Mapping[str, Any], before_interval: str = " ") -> str:
     if number["value"] is None:
         return "–"
-    return f"{number['value']:.2f} [{number['low']:.2f}, {number['high']:.2f}]"
+    value, low, high = (fixed(number[key], 2) for key in ("value", "low", "high"))
+    return f"{value}{before_interval}[{low}, {high}]"

@@ -6,18 +6,25 @@ Rows hold fractions; they are printed in points (hundredths).
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from merit.report.ablation_tables import ordered
+from merit.report.ablation_tables import ordered, task_order
+from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
 from merit.report.tables import METRICS, render
 
 LEVEL = 0.05
 """A corrected p value below this is bold, and counted as a difference."""
+
+NOTE = Html(
+    '<p class="merit-note">Interval by percentiles of the resamples, p from their spread: near zero the two can '
+    "disagree.</p>"
+)
+"""What stands under differences that are paired by resample."""
 
 Row = Mapping[str, Any]
 
@@ -29,7 +36,7 @@ def differences(rows: Sequence[Row], name: str) -> Html:
     """
     if not rows:
         return Html("<p>No two encoders were scored on the same task: there is nothing to compare.</p>")
-    tasks = list(dict.fromkeys(column_label(row) for row in rows))
+    tasks = column_labels(rows)
     others = [look(other).label for other in ordered({row["other"] for row in rows})]
     texts = pd.DataFrame(index=tasks, columns=others, dtype=object)
     marks = pd.DataFrame("", index=tasks, columns=others)
@@ -43,25 +50,46 @@ def differences(rows: Sequence[Row], name: str) -> Html:
     return head + render(texts, f"differences-{name}", marks=marks)
 
 
+def column_labels(rows: Iterable[Row]) -> list[str]:
+    """Tasks or transfers of the rows, each once, in the order of the tables."""
+    return list(dict.fromkeys(column_label(row) for row in sorted(rows, key=_place)))
+
+
+def _place(row: Row) -> tuple[int, ...]:
+    return tuple(task_order(row[name]) for name in ("task", "source", "target") if name in row)
+
+
 def column_label(row: Row) -> str:
     """The task, or source and target of a transfer."""
     return task_label(row["task"]) if "task" in row else f"{task_label(row['source'])} → {task_label(row['target'])}"
 
 
 def reading(rows: Sequence[Row]) -> str:
-    """How many of all compared differences stay after Holm's correction, in whose favour, and what speaks against."""
+    """How many differences stay after Holm's correction, in whose favour; objectives and the random encoder apart."""
     if not rows:
         return "No two encoders were scored on the same task: there is nothing to compare."
-    first, number = look(rows[0]["encoder"]).label, sum(row["p"] is not None for row in rows)
-    if not number:
+    tested = [row for row in rows if row["p"] is not None]
+    if not tested:
         return f"{len(rows)} differences, none with a p value: a single split, or a single seed, has no spread."
+    sides = [[row for row in tested if (row["other"] == "random") == chance] for chance in (False, True)]
+    with_variant = len({row.get("variant") for row in rows}) > 1
+    parts = [_side(side, with_variant) for side in sides if side]
+    return f"Counted are differences whose corrected p is below {LEVEL}. {' '.join(parts)}"
+
+
+def _side(rows: Sequence[Row], with_variant: bool) -> str:
+    """`Against MSE and IB: 3 of 12 (MSE 1, IB 2) in favour of MERIT, none against.`"""
     found = [row for row in rows if row["p_holm"] is not None and row["p_holm"] < LEVEL]
     against = [row for row in found if row["mean"] < 0]
-    text = (
-        f"Of {number} differences with a p value, {len(found)} have one below {LEVEL} after correction: "
-        f"{len(found) - len(against)} in favour of {first}, {len(against)} against it"
+    others = ordered({row["other"] for row in rows})
+    counts = {name: sum(row["other"] == name and row["mean"] > 0 for row in found) for name in others}
+    split = ", ".join(f"{look(name).label} {count}" for name, count in counts.items())
+    split = f" ({split})" if len(others) > 1 and any(counts.values()) else ""
+    rivals = "the random encoder" if others == ["random"] else listing(look(name).label for name in others)
+    return (
+        f"Against {rivals}: {sum(counts.values()) or 'none'} of {len(rows)}{split} in favour of "
+        f"{look(rows[0]['encoder']).label}, {len(against) or 'none'} against{_named(against, with_variant)}."
     )
-    return f"{text}{_named(against, len({row.get('variant') for row in rows}) > 1)}."
 
 
 def _named(rows: Sequence[Row], with_variant: bool) -> str:
@@ -76,9 +104,9 @@ def _named(rows: Sequence[Row], with_variant: bool) -> str:
 def _difference(row: Row) -> str | None:
     if row["mean"] is None:
         return None
-    text = f"{100 * row['mean']:+.1f}"
+    text = fixed(100 * row["mean"], 1, sign=True)
     if row["low"] is not None:
-        text += f" [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+        text += f" [{fixed(100 * row['low'], 1, sign=True)}, {fixed(100 * row['high'], 1, sign=True)}]"
     return text if row["p"] is None else f"{text}\np {_p(row['p'])}, Holm {_p(row['p_holm'])}"
 
 

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 
 from merit.report import tables
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing, distinct, nothing
+from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
 from merit.report.style import COHORT_LABELS, look
 
@@ -91,7 +92,8 @@ def estimates(results: Sequence[Result]) -> Drawing:
         return nothing("no pairs to measure on")
     encoders = list(dict.fromkeys(one["encoder"] for one in values))
     scopes = [scope for scope in SCOPES if any(one["scope"] == scope for one in values)]
-    figure = Drawing(figsize=(2.4 * PANEL_WIDTH, 0.45 * len(encoders) + 3.6), layout="constrained")
+    figure = Drawing(figsize=(2.4 * PANEL_WIDTH, 0.45 * len(encoders) + 3.9), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.07)
     axes = figure.subplots(2, len(ESTIMATORS), squeeze=False, height_ratios=(len(encoders), 2.6))
     for column, (name, title) in enumerate(ESTIMATORS.items()):
         for one in values:
@@ -99,6 +101,7 @@ def estimates(results: Sequence[Result]) -> Drawing:
             _estimate(axes[1, column], one, name, encoders, scopes)
         axes[0, column].set(title=title, ylim=(len(encoders) - 0.5, -0.5))
         axes[0, column].axvline(0, color="#444444", linewidth=0.8)
+        axes[0, column].locator_params(axis="x", nbins=4)
         axes[1, column].set(ylim=(len(encoders) - 0.5, -0.5), xlabel="mutual information, nats")
         for row in range(2):
             ticks = [look(e).label for e in encoders] if column == 0 else [""] * len(encoders)
@@ -140,7 +143,8 @@ def known(rows: Sequence[Mapping[str, Any]]) -> Drawing:
     frame = pd.DataFrame(rows)
     kinds = list(dict.fromkeys(zip(frame["shape"], frame["width"])))
     few = int(frame["n"].min())
-    figure = Drawing(figsize=(2.2 * PANEL_WIDTH, 2 * PANEL_HEIGHT + 0.7), layout="constrained")
+    figure = Drawing(figsize=(2.2 * PANEL_WIDTH, 2 * PANEL_HEIGHT + 1.0), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.06)
     axes = figure.subplots(2, 2, sharex=True, sharey=True, squeeze=False).flat
     styles = {
         "gaussian": ("Gaussian", "#0072B2", "o", "-"), "ksg": ("KSG, corrected", "#D55E00", "s", "-"),
@@ -213,7 +217,7 @@ def information_table(results: Sequence[Result]) -> Html:
         for name, title in ESTIMATORS.items():
             label = f"{look(one['encoder']).label}, {SCOPES[one['scope']]}"
             plain, wrong = one["plain"].get(name), one["shuffled"].get(name)
-            others = [f"{word} {v:.2f}" for word, v in (("plain", plain), ("shuffled", wrong)) if v is not None]
+            others = [f"{word} {fixed(v, 2)}" for word, v in (("plain", plain), ("shuffled", wrong)) if v is not None]
             more = f"\n({', '.join(others)})" if others else ""
             rows.setdefault(label, {})[title] = _cell("nats", one["estimates"][name]) + more
     return tables.mapping(rows, "information") if rows else Html("")
@@ -224,8 +228,8 @@ def _cell(name: str, number: Mapping[str, Any]) -> str:
         return "–"
     scale, digits = (100, 1) if "outside" in name or "_in_" in name else (1, 3) if "spread" in name else (1, 2)
     if name.endswith("_span"):
-        return f"{number['value']:.0f}"
-    text = f"{scale * number['value']:.{digits}f}"
+        return fixed(number["value"], 0)
+    text = fixed(scale * number["value"], digits)
     if number["low"] is None:
         return text
-    return f"{text} [{scale * number['low']:.{digits}f}, {scale * number['high']:.{digits}f}]"
+    return f"{text}\n[{fixed(scale * number['low'], digits)}, {fixed(scale * number['high'], digits)}]"

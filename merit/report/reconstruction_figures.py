@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from merit.report import tables
 from merit.report.diagram import INK, QUIET, WIDTH
 from merit.report.figures import Drawing
+from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
 from merit.report.style import COHORT_LABELS, Look, look
 
 BASELINES = {
-    "instant": Look("other leads, linear map", "#8C8C8C", "v", "-"),
+    "instant": Look("other leads, linear map", "#6A3D9A", "v", (0, (4, 1))),
     "interpolation": Look("straight line in time", "#8A8A8A", "+", "--"),
     "mean": Look("mean of the recording", "#B0B0B0", "|", ":"),
 }
@@ -83,12 +84,14 @@ def _panel(axis: Axes, example: Mapping[str, Any], name: str, lines: Lines) -> N
     signal = np.array(example["target"], dtype=float)[:, : lines.shown] / 100
     filled, hidden = _filled(example, name, lines.shown), _hidden(example)[:, : lines.shown]
     at, style = np.arange(signal.shape[1]) / example["fs_hz"], _look(name)
+    # Objectives are told apart by their colour and panel; what is no network has its own dashes as well.
+    line = {"linewidth": 1.6, "linestyle": style.line if name in BASELINES else "-", "zorder": 2}
     for k, zero in enumerate(lines.zero):
         axis.fill_between(
             at, lines.low[k], lines.high[k], where=_closed(hidden[k]), color=SHADE, linewidth=0, zorder=0
         )  # fmt: skip
         axis.plot(at, signal[k] + zero, color=INK, linewidth=0.7, zorder=3)
-        axis.plot(at, np.where(hidden[k], filled[k], np.nan) + zero, color=style.colour, linewidth=1.6, zorder=2)
+        axis.plot(at, np.where(hidden[k], filled[k], np.nan) + zero, color=style.colour, **line)
     axis.hlines(lines.low[:-1], 0, at[-1], color="white", linewidth=1.5, zorder=1)
     axis.set_yticks((lines.low + lines.high) / 2, example["leads"], weight="bold")
     axis.set(xlim=(0, at[-1]), ylim=(lines.low[-1], lines.high[0]))
@@ -172,8 +175,9 @@ def chosen(values: Mapping[str, Any]) -> str:
     cohort = COHORT_LABELS.get(values["cohort"], values["cohort"])
     labels = f" (labels {listing(example['labels'])})" if example["labels"] else ""
     text = (
-        f"Filled were {100 * values['hidden_share']:.0f} % of the patches of {values['n_recordings']:,} recordings of "
-        f"{cohort}, one a patient, none of whom any encoder has seen; all fill the same patches. Drawn is recording "
+        f"{100 * values['hidden_share']:.0f} % of the patches of {values['n_recordings']:,} recordings of {cohort} "
+        "(one per patient) were hidden and filled. No encoder has seen these patients, and all fill the same patches. "
+        "Drawn is recording "
         f"{example['record_id']}{labels}, the one at the median error of {look(values['decoders'][0]).label}."
     )
     if values["without_decoder"]:
@@ -208,7 +212,7 @@ def _paired(of: Mapping[str, Any]) -> str:
         return f" On the same recordings {first} and {second} leave the same to three digits."
     side = "more" if of["mean"] > 0 else "less"
     clear = "" if of["low"] > 0 or of["high"] < 0 else "; the interval holds zero"
-    interval = f"{of['low']:+.3f} to {of['high']:+.3f}".replace("-", "−")
+    interval = f"{fixed(of['low'], 3, sign=True)} to {fixed(of['high'], 3, sign=True)}"
     return (
         f" On the same recordings {first} leaves {abs(of['mean']):.3f} {side} than {second} on average (95 % interval "
         f"of the difference {interval} over patients, one pretraining seed{clear})."

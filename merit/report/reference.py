@@ -16,7 +16,7 @@ import pandas as pd
 from merit import runs
 from merit.config import PretrainConfig
 from merit.report.ablation_tables import ordered
-from merit.report.differences import column_label, differences, reading
+from merit.report.differences import column_label, column_labels, differences, reading
 from merit.report.prose import Html, badge
 from merit.report.style import look
 from merit.report.tables import METRICS, ranked, render
@@ -25,6 +25,13 @@ File = Mapping[str, Any]
 
 STRENGTHS = {"cma": "0 (CMA)", "ib-0.1": "0.1", "ib": f"{PretrainConfig().bottleneck_strength:g}", "ib-1": "1"}
 """Encoders that differ in the strength of the bottleneck alone -> that strength, β of Eq. 9."""
+
+WORDS = {
+    "linear_probe": "linear probing",
+    "zero_shot": "zero-shot classification",
+    "shift": "distribution shift",
+}
+"""Stage -> what a sentence calls it."""
 
 NEEDED = (
     "stage",
@@ -66,13 +73,28 @@ def section(
     stage: str, profile: str, synthetic: bool, metrics: Sequence[str] = ("auroc",), folder: Path | None = None,
     **settings: Any,
 ) -> Html:  # fmt: skip
-    """Means over seeds and differences with intervals, for each metric; a sentence where there is no reference.
+    """How seeds are paired, means over seeds and differences, for each metric; one line where there is no reference.
 
     settings: what else the rows must have, such as variant.
     """
     files = load(stage, profile, synthetic, folder)
-    parts = [label(file) + _tables(file, metrics, settings) for file in files]
+    parts = [label(file, **settings) + _method(file) + _tables(file, metrics, settings) for file in files]
     return sum(parts, Html("")) if parts else _nothing(stage, synthetic)
+
+
+def _method(file: File) -> Html:
+    """What is paired, and by which test."""
+    text = (
+        "Here the pair is the seed: MERIT minus the other encoder, both pretrained with the same seed and scored "
+        "alike. Seeds are independent, so the ordinary paired t-test holds; "
+        f"{_number(file['seeds'], 'seed')} give {_number(file['seeds'] - 1, 'degree')} of freedom, and the fewer, the "
+        "wider the interval. Holm's correction runs over the comparisons of one table."
+    )
+    return Html(f"<p>{text}</p>") if file["seeds"] > 1 else Html("")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _tables(file: File, metrics: Sequence[str], settings: Mapping[str, Any]) -> Html:
@@ -84,13 +106,17 @@ def _tables(file: File, metrics: Sequence[str], settings: Mapping[str, Any]) -> 
     return parts
 
 
-def label(file: File) -> Html:
+def label(file: File, variant: str | None = None, **_: Any) -> Html:
     """Where a reference comes from: everything that a number of it must be read with."""
-    seeds = f"{file['seeds']} pretraining seed{'s' * (file['seeds'] != 1)}"
-    cores = f"{file['cores']} core{'s' * (file['cores'] != 1)}"
+    seeds, cores = _number(file["seeds"], "pretraining seed"), _number(file["cores"], "core")
     where = f"{file['device']} with {cores}, {file['finished']}, commit {file['commit']}"
-    text = html.escape(f"Reference: profile {file['profile']}, {seeds}; {where}.")
+    text = html.escape(f"Reference{_of(variant)}: profile {file['profile']}, {seeds}; {where}.")
     return Html(f'<p class="merit-source">{badge(bool(file["synthetic"]))} {text}</p>')
+
+
+def _of(variant: str | None) -> str:
+    """`, standardised`, or nothing where results have no variant."""
+    return f", {variant.replace('_', ' ')}" if variant else ""
 
 
 def over_seeds(file: File, metric: str, **settings: Any) -> Html:
@@ -99,6 +125,7 @@ def over_seeds(file: File, metric: str, **settings: Any) -> Html:
     names = ordered({row["encoder"] for row in rows})
     table = _mean_and_sd(rows, {name: look(name).label for name in names}, _name(file, metric, "over-seeds", settings))
     head = f"<b>{html.escape(METRICS.get(metric, metric))}</b>, mean ± standard deviation over pretraining seeds"
+    head += html.escape(_of(settings.get("variant")))
     return Html(f'<p class="merit-caption">{head}</p>') + table
 
 
@@ -110,7 +137,7 @@ def strengths(
     for file in load(stage, profile, synthetic, folder):
         rows = [row for row in _chosen(file["over_seeds"], settings, metric) if row["encoder"] in STRENGTHS]
         labels = {name: f"β = {strength}" for name, strength in STRENGTHS.items()}
-        parts += label(file) + _mean_and_sd(rows, labels, _name(file, metric, "strengths", settings))
+        parts += label(file, **settings) + _mean_and_sd(rows, labels, _name(file, metric, "strengths", settings))
     return parts if parts.text else _nothing(stage, synthetic)
 
 
@@ -144,8 +171,8 @@ def spread(stage: str, profile: str, synthetic: bool, folder: Path | None = None
         parts = [f"{look(name).label}: {100 * frame[name]:.1f}" for name in ordered(frame.index)]
         if parts:
             sentences.append(
-                f"Standard deviation of AUROC over {file['seeds']} pretraining seeds (profile {file['profile']}), "
-                f"median over tasks, in points: {'; '.join(parts)}."
+                f"Standard deviation of AUROC{_of(settings.get('variant'))}, over {file['seeds']} pretraining seeds "
+                f"(profile {file['profile']}), median over tasks, in points: {'; '.join(parts)}."
             )
     return " ".join(sentences) or "No reference run holds more than one seed of this."
 
@@ -154,7 +181,7 @@ def _mean_and_sd(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], n
     if not rows:
         return Html("<p>This reference run scored nothing of it.</p>")
     there = {row["encoder"] for row in rows}
-    columns = list(dict.fromkeys(column_label(row) for row in rows))
+    columns = column_labels(rows)
     index = [text for encoder, text in labels.items() if encoder in there]
     numbers = pd.DataFrame(index=index, columns=columns, dtype=float)
     texts = numbers.astype(object)
@@ -177,7 +204,7 @@ def _name(file: File, metric: str, kind: str, settings: Mapping[str, Any]) -> st
 
 def _nothing(stage: str, synthetic: bool) -> Html:
     kind = "synthetic" if synthetic else "real"
-    what = html.escape(stage.replace("_", " "))
+    what = html.escape(WORDS.get(stage, stage.replace("_", " ")))
     return Html(
         f"<p>No reference run of {what} over several pretraining seeds on {kind} recordings is committed; "
         "<code>make reference</code> makes one.</p>"

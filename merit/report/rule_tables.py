@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import stdtr
 
 from merit.report.figures import PANEL_WIDTH, Drawing
+from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
 from merit.report.tables import render
@@ -49,24 +50,35 @@ RULES = {
 """In the order of the page. `seen` has a table of its own: other patients and other measures."""
 
 DRAWN = ("threshold", "sign_oracle", "epoch", "by_recording", "labels", "all")
+SIGNS = ("sign_oracle", "sign")
+"""Rules on the side of the threshold: the published F1 is that at ≥, so they have none."""
+
 METRICS = {"auroc": "AUROC", "f1": "F1", "accuracy": "accuracy"}
 SEEN_METRICS = {
     "recall@10": "own report among the 10 nearest",
     "retrieval_auroc": "own report above another's",
     "auroc": "superclass, AUROC of a linear head",
 }
+TOO_SMALL = (
+    "; it has seen nobody, yet moves by more than twice ±: for this measure ± is too small, and no difference of this "
+    "row can be put down to pretraining"
+)
 CLAIMED = {"subclass": 5.0, "all": 3.0}
 """Task -> points of F1 by which MERIT is said to exceed its best peer in linear probing ("more than": abstract)."""
 
 
 def rule_table(results: Sequence[Result], rule: str) -> Html:
     """One rule: a row a task and metric, for each encoder as published, as it should be, and the difference."""
-    found = [one for one in _scored(results) if one["rule"] == rule]
+    found = [one for one in _published(results) if one["rule"] == rule]
     about = RULES[rule]
     text = f"<b>{about.name}.</b> As published: {about.published}. As it should be: {about.proper}."
+    text += " F1 is published at ≥ and has no row." if rule in SIGNS else ""
     head = Html(f'<p class="merit-caption">{text}</p>')
     if not found:
         return head + Html('<p class="merit-note">Not measured here; the reasons are named at the top.</p>')
+    if rule == "sign" and {_signed(one) for one in found} <= {"0.0", "0.0 ± 0.0"}:
+        shown = f"Every difference, with its ±, rounds to 0.0 points ({len(found)} pairs of task and encoder)."
+        return head + Html(f'<p class="merit-note">{shown}</p>')
     rows = {(one["task"], one["metric"]): f"{task_label(one['task'])}, {METRICS[one['metric']]}" for one in found}
     return head + _table(found, rows, f"rule-{rule}")
 
@@ -105,13 +117,12 @@ def _signed(one: Mapping[str, Any], before_spread: str = " ± ") -> str:
 
 def _rounded(points: float) -> str:
     """One decimal with sign; a zero has none."""
-    shown = f"{points:+.1f}".replace("-", "−")
-    return "0.0" if shown in ("+0.0", "−0.0") else shown
+    return fixed(points, 1, sign=True)
 
 
 def worth_figure(results: Sequence[Result]) -> Drawing:
     """Worth of each rule in points, a panel for AUROC and one for F1; a line a rule and task, a marker an encoder."""
-    found = [one for one in _scored(results) if one["rule"] in DRAWN]
+    found = [one for one in _published(results) if one["rule"] in DRAWN and one["metric"] in ("auroc", "f1")]
     lines = [(r, t) for r in DRAWN for t in _tasks(found) if any((o["rule"], o["task"]) == (r, t) for o in found)]
     if not lines:
         figure = Drawing(figsize=(PANEL_WIDTH, 0.6))
@@ -174,7 +185,7 @@ def largest(results: Sequence[Result]) -> str:
     """The rule that moves each metric most, by itself."""
     lines = []
     for metric, name in METRICS.items():
-        found = [o for o in _scored(results) if o["metric"] == metric and o["rule"] in RULES and o["rule"] != "all"]
+        found = [o for o in _published(results) if o["metric"] == metric and o["rule"] in RULES and o["rule"] != "all"]
         if found:
             top = max(found, key=lambda one: abs(one["worth"]))
             where = f"{task_label(top['task'])}, {look(top['encoder']).label}"
@@ -199,12 +210,14 @@ def sum_of_rules(results: Sequence[Result], task: str, metric: str = "f1") -> st
         parts.append(f"{look(one['encoder']).label} {_rounded(100 * sum(single))} and {_rounded(100 * one['worth'])}")
     if not parts:
         return f"{task_label(task)}: not scored."
-    return f"{task_label(task)}, {METRICS[metric]}: worths one by one, summed, and all at once: {'; '.join(parts)}."
+    without = " without the sign (F1 is published at ≥)" if metric == "f1" else ""
+    about = f"{task_label(task)}, {METRICS[metric]}: worths one by one, summed{without}, and all at once"
+    return f"{about}: {'; '.join(parts)}."
 
 
 def _enters(rule: str, metric: str) -> bool:
     """MERL's F1 is that at >= t: the sign enters its accuracy alone."""
-    return rule != "sign_oracle" or metric == "accuracy"
+    return rule not in SIGNS or metric != "f1"
 
 
 def ranking(results: Sequence[Result]) -> str:
@@ -233,7 +246,7 @@ def differing(results: Sequence[Result], first: str) -> str:
 
     Paired by fold; the error is Nadeau and Bengio's (2003), since folds share training data: sd sqrt(1/k + 1/(k - 2)).
     """
-    found = [one for one in _scored(results) if one["rule"] in RULES and len(one.get("by_fold", [])) > 2]
+    found = [one for one in _published(results) if one["rule"] in RULES and len(one.get("by_fold", [])) > 2]
     lines, expected, n = [], 0.0, 0
     for one in found:
         for other in found:
@@ -293,8 +306,7 @@ def seen_sentence(results: Sequence[Result]) -> str:
         text += f" ({one['n_held_out_patients']:,} patients held out{chance})"
         far = one["spread"] is not None and abs(one["worth"]) > 2 * one["spread"]
         if one["encoder"] == "random":
-            text += "; it has seen nobody, so this is the luck of the draw"
-            text += ": the choice of held-out patients alone can move this measure as far" if far else ""
+            text += TOO_SMALL if far else "; it has seen nobody, so this comes from who is held out"
         lines.append(text)
     return "\n".join(f"- {line}." for line in lines) or "No patients that were seen could be set against others."
 
@@ -319,6 +331,11 @@ def unmeasured(results: Sequence[Result]) -> str:
 
 def _scored(results: Sequence[Result]) -> list[Mapping[str, Any]]:
     return [one["values"] for one in results if "reason" not in one["values"]]
+
+
+def _published(results: Sequence[Result]) -> list[Mapping[str, Any]]:
+    """Those whose first number is one that is published: the rules of the sign have no F1."""
+    return [one for one in _scored(results) if _enters(one["rule"], one["metric"])]
 
 
 def _of(results: Sequence[Result], **wanted: str) -> list[Mapping[str, Any]]:

@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 
 from merit.report import paper
-from merit.report.alignment_tables import direction_label
+from merit.report.alignment_tables import direction_label, in_order, singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
+from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
-from merit.report.tables import SHADE, VARIANTS, mapping, ranked, render
+from merit.report.tables import VARIANTS, mapping, ranked, render
 
 Result = Mapping[str, Any]
-DIRECTIONS = paper.TRANSFERS
-"""source>target, in the order of the paper's Table 7."""
+DIRECTIONS = tuple(">".join(pair) for pair in in_order(one.split(">") for one in paper.TRANSFERS))
+"""source>target of the paper's Table 7, in the order that tasks have in every other table."""
 LEVELS = (2.5, 97.5)
 """Percentiles of an interval."""
 NOTES = {
@@ -42,10 +43,11 @@ def transfers(results: Sequence[Result], variant: str, *, synthetic: bool, compa
         cell = look(one["encoder"]).label, _column(f"{one['source']}>{one['target']}")
         numbers.loc[cell] = 100 * one["auroc"]["value"]
         texts.loc[cell] = interval(one["auroc"])
-    published, shades = _published(columns)
+    theirs = _published(columns)
+    published = theirs.map(lambda value: None if pd.isna(value) else f"{value:.2f}").astype(object)
     if compare and look("merit").label in numbers.index:
         published = pd.concat([_difference_row(numbers, columns), published])
-    marks = pd.concat([ranked(numbers), shades]).reindex(pd.concat([texts, published]).index)
+    marks = pd.concat([ranked(numbers), ranked(theirs)]).reindex(pd.concat([texts, published]).index)
     table = render(pd.concat([texts, published]), f"shift-{variant}", marks=marks, apart=published.index)
     head = Html(f'<p class="merit-caption">{VARIANTS.get(variant, variant)}</p>')
     return head + table + Html(f'<p class="merit-note">{NOTES[synthetic]}</p>')
@@ -56,22 +58,15 @@ def _column(direction: str) -> tuple[str, str]:
     return f"from {task_label(source)}", f"to {task_label(target)}"
 
 
-def _published(columns: pd.MultiIndex) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The paper's rows, two decimals as printed, and their shading."""
-    texts, shades = {}, {}
-    for row in paper.ROWS[7]:
-        cells = {_column(one): paper.number(7, row, one, "auroc") for one in DIRECTIONS}
-        label = paper.ROW_LABELS.get(row, f"paper: {row}")
-        texts[label] = {key: f"{cell.value:.2f}" for key, cell in cells.items() if cell.value is not None}
-        shades[label] = {key: SHADE for key, cell in cells.items() if cell.shaded}
-    frames = (pd.DataFrame(index=list(texts), columns=columns, dtype=object) for _ in range(2))
-    both = []
-    for frame, cells_of in zip(frames, (texts, shades)):
-        for label, cells in cells_of.items():
-            for key, text in cells.items():
-                frame.loc[label, key] = text
-        both.append(frame)
-    return both[0], both[1]
+def _published(columns: pd.MultiIndex) -> pd.DataFrame:
+    """The paper's rows, in percent."""
+    rows = {
+        paper.ROW_LABELS.get(row, f"paper: {row}"): {
+            _column(one): paper.number(7, row, one, "auroc").value for one in DIRECTIONS
+        }
+        for row in paper.ROWS[7]
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns).astype(float)
 
 
 def _difference_row(numbers: pd.DataFrame, columns: pd.MultiIndex) -> pd.DataFrame:
@@ -80,19 +75,18 @@ def _difference_row(numbers: pd.DataFrame, columns: pd.MultiIndex) -> pd.DataFra
     for one in DIRECTIONS:
         theirs = paper.number(7, "merit", one, "auroc").value
         if theirs is not None and not pd.isna(ours[_column(one)]):
-            cells[_column(one)] = f"{ours[_column(one)] - theirs:+.1f}"
+            cells[_column(one)] = f"{fixed(ours[_column(one)] - theirs, 1, sign=True)}"
     return pd.DataFrame([cells], index=["MERIT − paper: MERIT"]).reindex(columns=columns)
 
 
-def interval(triple: Mapping[str, float | None], *, signed: bool = False) -> str:
+def interval(triple: Mapping[str, float | None], *, sign: bool = False) -> str:
     """`71.2` and on a line of its own `[69.0, 73.1]`, percent; a dash for None."""
     if triple["value"] is None:
         return "–"
-    form = "{:+.1f}" if signed else "{:.1f}"
-    value = form.format(100 * triple["value"])
+    value = fixed(100 * triple["value"], 1, sign)
     if triple["low"] is None or triple["high"] is None:
         return value
-    return f"{value}\n[{form.format(100 * triple['low'])}, {form.format(100 * triple['high'])}]"
+    return f"{value}\n[{fixed(100 * triple['low'], 1, sign)}, {fixed(100 * triple['high'], 1, sign)}]"
 
 
 def in_domain(results: Sequence[Result], variant: str) -> Html:
@@ -107,7 +101,7 @@ def in_domain(results: Sequence[Result], variant: str) -> Html:
             home = one["in_domain"]
             keys = ("source", "transfer_on_target_test", "target")
             cells = [None] * 4 if "reason" in home else [interval(home[key]) for key in keys]
-            drop = [] if "reason" in home else [interval(home["drop"], signed=True)]
+            drop = [] if "reason" in home else [interval(home["drop"], sign=True)]
             columns = (
                 f"{task_label(source)} head, at home", f"the same head, on {task_label(target)}",
                 f"{task_label(target)}'s own head, there", "cost of transfer",
@@ -132,8 +126,8 @@ def _on(one: Mapping[str, Any]) -> str:
 def coverage(results: Sequence[Result]) -> Html:
     """A row a direction: recordings, patients, classes scored, those not, and how many are negatives only."""
     rows = {}
-    for one in _scored(results):
-        unscored = "; ".join(f"{name} ({why})" for name, why in one["unscored"].items())
+    for one in sorted(_scored(results), key=lambda one: DIRECTIONS.index(f"{one['source']}>{one['target']}")):
+        unscored = "; ".join(f"{name} ({singular(why)})" for name, why in one["unscored"].items())
         rows.setdefault(
             direction_label(one["source"], one["target"]),
             {
@@ -157,7 +151,7 @@ def negatives(results: Sequence[Result], variant: str) -> Html:
     texts = pd.DataFrame(index=_encoders(scored), columns=columns, dtype=object)
     for one in scored:
         both = one["auroc"]["value"], one["with_class_only"]["value"]
-        text = f"{100 * both[1]:.1f}\n({100 * (both[1] - both[0]):+.1f})"
+        text = f"{100 * both[1]:.1f}\n({fixed(100 * (both[1] - both[0]), 1, sign=True)})"
         texts.loc[look(one["encoder"]).label, direction_label(one["source"], one["target"])] = text
     return render(texts, f"shift-negatives-{variant}")
 
@@ -165,23 +159,23 @@ def negatives(results: Sequence[Result], variant: str) -> Html:
 def drops(results: Sequence[Result], variant: str) -> Drawing:
     """A panel a direction: from the target's own head to the transferred one, a line an encoder, with intervals."""
     scored = [one for one in _scored(results, variant) if "reason" not in one["in_domain"]]
-    figure = Drawing(figsize=(3 * PANEL_WIDTH * 0.8, 2 * PANEL_HEIGHT), layout="constrained")
+    figure = Drawing(figsize=(3 * PANEL_WIDTH * 0.8, 2.2 * PANEL_HEIGHT), layout="constrained")
     if not scored:
         figure.text(0.5, 0.5, "no direction has numbers in domain", ha="center", va="center")
         return figure
-    axes = figure.subplots(2, 3, sharey=True).T.ravel()
-    order = sorted(DIRECTIONS, key=lambda one: [d.split(">")[0] for d in DIRECTIONS].index(one.split(">")[0]))
-    for axis, direction in zip(axes, order):
+    figure.get_layout_engine().set(hspace=0.08, h_pad=0.08)
+    axes = figure.subplots(2, 3, sharey=True).ravel()
+    for axis, direction in zip(axes, DIRECTIONS):
         of_direction = [one for one in scored if f"{one['source']}>{one['target']}" == direction]
         for place, one in enumerate(of_direction):
             _line(axis, one, 0.07 * (place - (len(of_direction) - 1) / 2))
         if not of_direction:
             axis.text(0.5, 0.5, "no numbers in domain", ha="center", va="center", transform=axis.transAxes, fontsize=8)
         source, target = direction.split(">")
-        axis.set_title(direction_label(source, target), fontsize=8.5)
+        axis.set_title(f"{task_label(source)}\n→ {task_label(target)}", fontsize=8.5)
         axis.set_xticks([0, 1], ["own head", "transferred"])
         axis.set_xlim(-0.35, 1.35)
-    for axis in axes[:2]:
+    for axis in axes[::3]:
         axis.set_ylabel("macro AUROC, percent")
     shown = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
     figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown))
@@ -210,14 +204,15 @@ def reading(results: Sequence[Result], variant: str) -> str:
     ]
     if not lines:
         return "No direction could be scored."
-    return "\n".join(f"- {line}" for line in [*lines, _cost(_scored(results, variant))])
+    scored = _scored(results, variant)
+    return "\n".join(f"- {line}" for line in [*lines, _cost(scored), *_below_chance(scored)])
 
 
 def _direction_line(of_direction: Sequence[Mapping[str, Any]]) -> str:
     """The highest of a direction, and its paired differences to the second and to the random encoder."""
     falling = sorted(of_direction, key=lambda one: -one["auroc"]["value"])
     best, label = falling[0], direction_label(of_direction[0]["source"], of_direction[0]["target"])
-    text = f"{label}: {look(best['encoder']).label} is highest at {100 * best['auroc']['value']:.1f}"
+    text = f"{label}: {look(best['encoder']).label} has the highest AUROC, {100 * best['auroc']['value']:.1f}"
     rivals = {one["encoder"]: one for one in falling[1:2]}
     rivals |= {one["encoder"]: one for one in falling[1:] if one["encoder"] == "random"}
     parts = [f"{_paired(best, one)} above {look(name).label}" for name, one in rivals.items()]
@@ -230,9 +225,9 @@ def _paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     drawn = _drawn(first) - _drawn(second)
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
-        return f"{points:.1f} points"
+        return f"{fixed(points, 1)} points"
     low, high = np.percentile(100 * drawn, LEVELS)
-    return f"{points:.1f} points [{low:.1f}, {high:.1f}]"
+    return f"{fixed(points, 1)} points [{fixed(low, 1)}, {fixed(high, 1)}]"
 
 
 def _drawn(one: Mapping[str, Any]) -> np.ndarray:
@@ -240,21 +235,58 @@ def _drawn(one: Mapping[str, Any]) -> np.ndarray:
 
 
 def _cost(scored: Sequence[Mapping[str, Any]]) -> str:
-    """Mean over directions of what transfer costs, by encoder."""
+    """Mean over directions of what transfer costs, by encoder, and whether the best own head loses most."""
     costs: dict[str, list[float]] = {}
+    heads: dict[str, list[float]] = {}
     for one in scored:
         if "reason" not in one["in_domain"]:
             costs.setdefault(one["encoder"], []).append(100 * one["in_domain"]["drop"]["value"])
+            heads.setdefault(one["encoder"], []).append(100 * one["in_domain"]["target"]["value"])
     if not costs:
         return "No direction has a test part on both sides, so the cost of transfer cannot be told."
     parts = listing(
-        f"{look(name).label} {np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+        f"{look(name).label} {fixed(np.mean(values), 1)} ({fixed(min(values), 1)} to {fixed(max(values), 1)})"
         for name, values in costs.items()
     )
     n = max(map(len, costs.values()))
     return (
-        f"Cost of transfer on the target's test part, mean of {n} direction{'s' * (n > 1)} and range, points: {parts}."
+        f"Cost of transfer on the target's test part, points of AUROC, mean over {n} direction{'s' * (n > 1)} (lowest "
+        f"to highest; no interval: directions share heads and recordings): {parts}.{_most_to_lose(costs, heads)}"
     )
+
+
+def _most_to_lose(costs: Mapping[str, Sequence[float]], heads: Mapping[str, Sequence[float]]) -> str:
+    """A remark where one encoder has both the highest own head and the highest cost above 0, on average."""
+    means = [{name: float(np.mean(of)) for name, of in table.items()} for table in (costs, heads)]
+    dearest, best = ({name for name in table if table[name] == max(table.values())} for table in means)
+    if len(costs) < 2 or len(dearest) > 1 or dearest != best or max(means[0].values()) <= 0:
+        return ""
+    (name,) = best
+    return (
+        f" {look(name).label} has the highest own heads too, {fixed(means[1][name], 1)} on average: a higher own head "
+        "leaves more to lose."
+    )
+
+
+def _below_chance(scored: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line where a random encoder's own head lies below 50 with its whole interval."""
+    found = [
+        one for one in scored
+        if one["encoder"] == "random" and "reason" not in one["in_domain"]
+        and (one["in_domain"]["target"]["high"] or 1) < 0.5
+    ]  # fmt: skip
+    parts = [_rare(one) for one in found]
+    return [f"An own head of the random encoder lies below 50 with its interval: {'; '.join(parts)}."] if found else []
+
+
+def _rare(one: Mapping[str, Any]) -> str:
+    """How few recordings such a number rests on."""
+    home, counts = one["in_domain"], [one["per_class"][name]["n_positive"] for name in one["in_domain"]["classes"]]
+    return (
+        f"in {direction_label(one['source'], one['target'])}, {interval(home['target'])}, the target's test part is "
+        f"small ({home['n_target_test']:,} recordings) and its classes are rare (the rarest has {min(counts):,} of "
+        f"{one['n_records']:,} recordings of the whole target)"
+    ).replace("\n", " ")
 
 
 def unscored(results: Sequence[Result]) -> str:

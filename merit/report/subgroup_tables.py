@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from merit.report.alignment_tables import singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
 from merit.report.prose import Html, listing
 from merit.report.shift_tables import interval
@@ -70,7 +71,7 @@ def _differences_table(of: Sequence[Mapping[str, Any]], attribute: str, name: st
     for one in of:
         for group, head in heads.items():
             triple = one["attributes"][attribute]["differences"][group]
-            texts.loc[look(one["encoder"]).label, head] = interval(triple, signed=True)
+            texts.loc[look(one["encoder"]).label, head] = interval(triple, sign=True)
             if excludes_zero(triple):
                 marks.loc[look(one["encoder"]).label, head] = "font-weight: bold"
     return render(texts, f"differences-{name}", marks=marks)
@@ -111,7 +112,7 @@ def left_out(results: Sequence[Result], variant: str) -> str:
             for group, one in values["groups"].items()
             if group not in values["compared"] and one["n_records"] and group != UNKNOWN
         ]
-        classes = [f"{name} ({why})" for name, why in values["left_out"].items()]
+        classes = [f"{name} ({singular(why)})" for name, why in values["left_out"].items()]
         if small:
             need = values["min_records"]
             lines.append(f"{task_label(task)}, by {attribute}: fewer than {need} recordings in {listing(small)}")
@@ -131,13 +132,13 @@ def unscored(results: Sequence[Result]) -> str:
 def dots(results: Sequence[Result], variant: str) -> Drawing:
     """A panel a task and attribute: a line a group, a marker an encoder, macro AUROC with its interval."""
     blocks = [block for block in _blocks(results, variant) if "reason" not in block[2][0]["attributes"][block[1]]]
-    figure = Drawing(
-        figsize=(2.4 * PANEL_WIDTH, PANEL_HEIGHT * 1.1 * max(1, -(-len(blocks) // 2))), layout="constrained"
-    )
+    n_rows = max(1, -(-len(blocks) // 2))
+    figure = Drawing(figsize=(2.4 * PANEL_WIDTH, PANEL_HEIGHT * 1.15 * n_rows), layout="constrained")
     if not blocks:
         figure.text(0.5, 0.5, "no two groups could be compared", ha="center", va="center")
         return figure
-    axes = figure.subplots(-(-len(blocks) // 2), 2, squeeze=False).ravel()
+    figure.get_layout_engine().set(hspace=0.1, h_pad=0.08)
+    axes = figure.subplots(n_rows, 2, squeeze=False, sharex=True).ravel()
     for axis, (task, attribute, of) in zip(axes, blocks):
         compared = of[0]["attributes"][attribute]["compared"]
         for place, one in enumerate(of):
@@ -146,6 +147,8 @@ def dots(results: Sequence[Result], variant: str) -> Drawing:
         axis.invert_yaxis()
         axis.set_title(f"{task_label(task)}, by {attribute}", fontsize=8.5)
         axis.set_xlabel("macro AUROC, percent")
+        axis.axvline(50, color="#7A7A7A", linewidth=0.9, zorder=0)
+        axis.tick_params(labelbottom=True)
     for axis in axes[len(blocks) :]:
         axis.set_visible(False)
     handles, labels = axes[0].get_legend_handles_labels()
@@ -199,7 +202,7 @@ def _largest(found: Sequence[tuple[str, str, Mapping[str, float]]], reference: s
 
 
 def _points(triple: Mapping[str, float | None]) -> str:
-    return interval(triple, signed=True).replace("\n", " ") + " points"
+    return interval(triple, sign=True).replace("\n", " ") + " points"
 
 
 def _blocks(results: Sequence[Result], variant: str) -> list[tuple[str, str, list[Mapping[str, Any]]]]:

@@ -40,7 +40,7 @@ def verdicts(judged: Iterable[Verdict]) -> Html:
 
 
 def reading_text(claim: Claim, reading: Reading) -> str:
-    """One run's value: of the cell on which the claim hangs, and in how many cells it holds."""
+    """One run's value: of the cell on which the claim hangs, and in how many cells the mean over seeds is above."""
     least = reading.least
     if least is None:
         return f"{reading.evidence.label()}: –"
@@ -48,7 +48,8 @@ def reading_text(claim: Claim, reading: Reading) -> str:
     seeds = f"{value.n} seed{'s' * (value.n > 1)}"
     above = sum(one.mean > claim.threshold for one in reading.cells.values())
     bar = f"above {claim.threshold:g} {claim.unit}" if claim.threshold else "above zero"
-    many = f"{bar} in {above} of {len(reading.cells)}; least " if len(reading.cells) > 1 else ""
+    n = len(reading.cells)
+    many = f"point value {bar} in {above} of {n} comparisons ({claim.each}); least " if n > 1 else ""
     return f"{reading.evidence.label()}, {seeds}: {many}{number_text(value, claim.unit)} ({label})"
 
 

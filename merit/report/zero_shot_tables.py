@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from merit.report import paper, tables
+from merit.report.ablation_tables import task_order
+from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
 
@@ -61,9 +63,9 @@ def _block(scored: Sequence[Mapping[str, Any]], tasks: Sequence[str], synthetic:
                 numbers.loc[look(one["encoder"]).label, (task_label(one["task"]), head)] = _percent(value)
     published = _published_rows(tasks, columns)
     texts = pd.concat([numbers.map(_one_decimal), published])
+    marks = pd.concat([tables.ranked(numbers), tables.ranked(published.astype(float))])
     html = tables.render(
-        texts, f"zero-shot-{'-'.join(tasks)}", marks=tables.ranked(numbers), apart=published.index,
-        group=len(tables.METRICS),
+        texts, f"zero-shot-{'-'.join(tasks)}", marks=marks, apart=published.index, group=len(tables.METRICS),
     )  # fmt: skip
     return html + Html(f'<p class="merit-note">{NOTES[synthetic]}</p>') if len(published) else html
 
@@ -94,7 +96,7 @@ def scopes(unseen: Sequence[Result], test_fold: Sequence[Result]) -> Html:
     heads = ("all unseen", "test fold")
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for head, results in zip(heads, (unseen, test_fold)):
-        for one in _scored(results):
+        for one in _in_order(results):
             row = rows.setdefault((task_label(one["task"]), look(one["encoder"]).label), {})
             row[f"{head}: AUROC"] = _with_interval(one["macro"]["auroc"])
             row[f"{head}: recordings"] = f"{one['n_records']:,}"
@@ -109,7 +111,7 @@ def scopes(unseen: Sequence[Result], test_fold: Sequence[Result]) -> Html:
 def scored_classes(results: Sequence[Result]) -> Html:
     """A row a task: recordings, patients, of them seen in pretraining, and the classes that could not be scored."""
     rows: dict[str, dict[str, str]] = {}
-    for one in _scored(results):
+    for one in _in_order(results):
         row = {
             "recordings": f"{one['n_records']:,}",
             "patients": f"{one['n_patients']:,}",
@@ -124,7 +126,7 @@ def scored_classes(results: Sequence[Result]) -> Html:
 
 def sensitivity(results: Sequence[Result]) -> Html:
     """AUROC of each encoder (columns) by task and prompts (rows): bare name, first phrasing, all phrasings."""
-    scored = _scored(results)
+    scored = _in_order(results)
     order = list(SETTINGS.values())
     rows = sorted(
         {(one["task"], _setting(one)) for one in scored},
@@ -155,7 +157,7 @@ def facts(found: Mapping[str, Mapping[str, Any]]) -> Html:
             "most split": f"{one['worst_class']} ({_share(one['worst_split'])})",
             "words seen in reports": _share(one["words_in_reports"]),
         }
-        for task, one in found.items()
+        for task, one in sorted(found.items(), key=lambda pair: task_order(pair[0]))
         if "reason" not in one
     }
     return tables.mapping(rows, "prompt-facts") if rows else Html("")
@@ -179,6 +181,8 @@ def language(found: Mapping[str, Mapping[str, Any]]) -> str:
     if not known:
         return "Nothing was pretrained: no reports to compare the prompts with."
     alike, n_reports = known[0]["alike"], known[0]["n_reports"]
+    if alike is None:
+        return "No recording that was pretrained on has a report."
     words = np.mean([one["words_in_reports"] for one in known])
     text = (
         f"{n_reports:,} recordings were aligned with their reports. In {_share(alike)} of these reports at least half "
@@ -195,7 +199,7 @@ def language(found: Mapping[str, Mapping[str, Any]]) -> str:
 def order(results: Sequence[Result], metric: str = "auroc") -> str:
     """Which encoder is first on which tasks."""
     firsts: dict[str, list[str]] = {}
-    scored = [one for one in _scored(results) if one["macro"][metric]["value"] is not None]
+    scored = [one for one in _in_order(results) if one["macro"][metric]["value"] is not None]
     for task in dict.fromkeys(one["task"] for one in scored):
         of_task = [one for one in scored if one["task"] == task]
         winner = max(of_task, key=lambda one: one["macro"][metric]["value"])
@@ -205,35 +209,34 @@ def order(results: Sequence[Result], metric: str = "auroc") -> str:
 
 
 def gap(results: Sequence[Result], task: str, first: str, second: str, metric: str = "auroc") -> str:
-    """How far `first` is above `second` in points, with the interval of the difference: the same patients resampled."""
+    """Both scores and their difference in points, with its interval: the same patients resampled."""
     pair = [_find(results, task, encoder) for encoder in (first, second)]
     labels = [look(encoder).label for encoder in (first, second)]
     if None in pair or any(one["macro"][metric]["value"] is None for one in pair):
         return f"{task_label(task)}: not both of {labels[0]} and {labels[1]} were scored."
     values = [100 * one["macro"][metric]["value"] for one in pair]
-    points = values[0] - values[1]
     text = (
-        f"{task_label(task)}: {labels[0]} at {values[0]:.1f} is {abs(points):.1f} points "
-        f"{'above' if points > 0 else 'below'} {labels[1]} at {values[1]:.1f}"
+        f"{task_label(task)}, {tables.METRICS[metric].rstrip('.')}: {labels[0]} {values[0]:.1f}, {labels[1]} "
+        f"{values[1]:.1f}, difference {fixed(values[0] - values[1], 1, sign=True)}"
     )
     drawn = [np.array(one["resamples"].get(metric, []), dtype=float) for one in pair]
     if len(drawn[0]) != len(drawn[1]) or not len(drawn[0]):
         return text + "."
     low, high = np.nanpercentile(100 * (drawn[0] - drawn[1]), (2.5, 97.5))
     zero = "excludes" if low > 0 or high < 0 else "includes"
-    return f"{text}; the 95 % interval of the difference [{low:.1f}, {high:.1f}] {zero} 0."
+    return f"{text} [{fixed(low, 1, sign=True)}, {fixed(high, 1, sign=True)}], which {zero} 0."
 
 
 def prompts_matter(results: Sequence[Result], encoder: str) -> str:
     """How far apart an encoder's AUROC is between bare names and all phrasings, task by task."""
-    scored = [one for one in _scored(results) if one["encoder"] == encoder]
+    scored = [one for one in _in_order(results) if one["encoder"] == encoder]
     of = {(one["task"], _setting(one)): 100 * one["macro"]["auroc"]["value"] for one in scored}
     tasks = list(dict.fromkeys(one["task"] for one in scored))
     both = [t for t in tasks if {(t, "all phrasings"), (t, "bare name")} <= set(of)]
     moves = {t: of[t, "all phrasings"] - of[t, "bare name"] for t in both}
     if not moves:
         return f"{look(encoder).label} was not scored under several prompts."
-    parts = [f"{task_label(task)} {points:+.1f}" for task, points in moves.items()]
+    parts = [f"{task_label(task)} {fixed(points, 1, sign=True)}" for task, points in moves.items()]
     return f"{look(encoder).label}, all phrasings against the bare name, points of AUROC: {', '.join(parts)}."
 
 
@@ -246,7 +249,7 @@ def difference(results: Sequence[Result], *, synthetic: bool, profile: str) -> s
     for one in _scored(results):
         theirs, ours = published("merit", one["task"], "auroc"), one["macro"]["auroc"]["value"]
         if one["encoder"] == "merit" and theirs is not None and ours is not None:
-            parts.append(f"{task_label(one['task'])} {theirs - 100 * ours:+.2f}")
+            parts.append(f"{task_label(one['task'])} {fixed(theirs - 100 * ours, 2, sign=True)}")
     return f"The paper's MERIT minus ours, points of AUROC: {', '.join(parts)}." if parts else "MERIT was not scored."
 
 
@@ -273,6 +276,11 @@ def seen(results: Sequence[Result]) -> str:
 
 def _scored(results: Sequence[Result]) -> list[Mapping[str, Any]]:
     return [one["values"] for one in results if "reason" not in one["values"]]
+
+
+def _in_order(results: Sequence[Result]) -> list[Mapping[str, Any]]:
+    """The scored values, tasks in the order of the tables."""
+    return sorted(_scored(results), key=lambda one: task_order(one["task"]))
 
 
 def _find(results: Sequence[Result], task: str, encoder: str) -> Mapping[str, Any] | None:

@@ -38,7 +38,7 @@ def test_means_have_the_papers_order_and_its_row_under_the_oracle_columns(ablati
 
 def test_differences_from_the_paper_stand_only_where_they_mean_something(ablation):
     rows = cells(ablation_tables.means(ablation, "as_published", synthetic=False, comparable=True).text)
-    assert rows[-1] == ["ours − paper: MERIT", "-3.26", "–", "+14.03", "–", "+0.97"]
+    assert rows[-1] == ["ours − paper: MERIT", "−3.26", "–", "+14.03", "–", "+0.97"]
 
 
 def test_spreads_say_that_the_papers_are_lost(ablation):
@@ -65,6 +65,8 @@ def test_folds_and_who_is_first(ablation):
     ablation[3]["values"]["folds"][1]["auroc"] = 0.95
     rows = cells(ablation_tables.per_fold(ablation, "as_published", "superclass", "auroc").text)
     assert [row for row in rows if row[0] == "CMA"] == [["CMA", "79.0", "95.0"]]
+    caption = ablation_tables.per_fold(ablation, "as_published", "superclass", "accuracy").text
+    assert "<b>Acc.</b>, PTB-XL superclass" in caption
     said = ablation_tables.firsts(ablation, "as_published", "superclass", "auroc")
     assert said == "Of 2 test folds of PTB-XL superclass, first by AUROC: MERIT on 1 and CMA on 1."
     ablation[3]["values"]["folds"][1]["auroc"] = None
@@ -89,6 +91,15 @@ def test_zero_shot_has_intervals_and_all_of_the_papers_rows():
     assert rows[0][1] == "60.0"
     assert rows[2][1:] == ["76.69", "–", "55.87", "–", "66.74"]
     assert "<b>" not in html
+
+
+def test_no_more_than_two_tasks_stand_side_by_side_where_cells_hold_intervals():
+    results = [guessed("merit", 0.7, 0.65) for _ in range(4)]
+    for one, task in zip(results, ("superclass", "subclass", "form", "rhythm")):
+        one["values"]["task"] = task
+    html = ablation_tables.zero_shot(results, synthetic=True).text
+    assert re.findall(r'id="T_merit-zero-shot-([a-z-]+)"', html) == ["superclass-subclass", "form-rhythm"]
+    assert html.count(ablation_tables.THRESHOLDS) == 1
 
 
 def test_nothing_scored_is_said(results):

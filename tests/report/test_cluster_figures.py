@@ -63,12 +63,28 @@ def test_about_names_what_is_thinned_and_what_is_missing():
 
 
 def test_table_and_sentences_follow_the_numbers():
-    assert "0.90 [0.85, 0.95]" in fig4.table(RESULTS)._repr_html_()
+    assert "0.90\n[0.85, 0.95]" in fig4.table(RESULTS)._repr_html_()
     assert fig4.table([MISSING])._repr_html_() == ""
     text = fig4.reading(RESULTS)
-    assert "highest first: MERIT 0.90 and CMA 0.40. MERIT less CMA: +0.50 [+0.50, +0.50], higher." in text
-    assert "PACE, purity in the encoder's space (by chance 0.150): MERIT 0.90 [0.85, 0.95], place 1 of 3" in text
-    assert "CMA 0.40 [0.35, 0.45], place 3 of 3" in text
-    assert "MERIT +0.00" in text
+    assert "highest first: MERIT 0.90 and CMA 0.40. MERIT minus CMA: +0.50 [+0.50, +0.50], higher." in text
+    assert (
+        "PACE, purity in the encoder's space (by chance 0.150): MERIT 0.90 [0.85, 0.95]; CMA 0.40 [0.35, 0.45]." in text
+    )
+    assert "place" not in text
+    assert "MERIT 0.00 and CMA 0.00." in text
     assert fig4.reading([MISSING]) == "Nothing could be scored."
+    assert "[-" not in fig4.reading([result("merit", -0.3), result("cma", 0.4)])
+    assert "MERIT −0.30" in fig4.reading([result("merit", -0.3), result("cma", 0.4)])
     assert "lower" in fig4.reading([result("merit", 0.3), result("cma", 0.4)])
+
+
+def test_pacing_says_whose_intervals_overlap():
+    text = fig4.reading([result("merit", 0.5), result("cma", 0.58), result("ib", 0.1), result("random", 0.45)])
+    assert "MERIT's interval overlaps that of CMA and random and is apart from that of IB (not paired)." in text
+    assert "interval" not in fig4.reading([result("cma", 0.5), result("ib", 0.5)])
+
+
+def test_silhouettes_below_zero_in_both_spaces_are_said_to_be():
+    below = "All macro silhouettes are below 0"
+    assert below in fig4.reading([result("merit", -0.1), result("cma", -0.2)])
+    assert below not in fig4.reading([result("merit", -0.1), result("cma", 0.0)])

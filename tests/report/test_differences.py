@@ -18,7 +18,7 @@ def test_the_table_prints_points_interval_and_both_p():
     html = differences.differences([row("cma", 0.031), row("random", -0.1, 0.2), row("ib", 0.01, None)], "x").text
     assert "AUROC: MERIT minus …" in html
     assert "+3.1 [+1.1, +5.1]\np 0.010, Holm 0.020" in html
-    assert "-10.0 [-12.0, -8.0]\np 0.20, Holm 0.40" in html
+    assert "−10.0 [−12.0, −8.0]\np 0.20, Holm 0.40" in html
     assert "+1.0</td>" in html
     assert html.count("font-weight: bold") == 1
     assert html.index(">IB<") < html.index(">CMA<") < html.index(">random<")
@@ -31,6 +31,22 @@ def test_small_p_values_and_missing_means():
     assert "nothing to compare" in differences.differences([], "x").text
 
 
+def test_the_random_encoder_is_never_counted_among_the_objectives():
+    rows = [row("cma", 0.01, 0.5), *[row("random", 0.1, task=task) for task in ("form", "rhythm", "all")]]
+    assert "Against CMA: none of 1 in favour of MERIT, none against." in differences.reading(rows)
+    assert "Against the random encoder: 3 of 3" in differences.reading(rows)
+    assert "random encoder" not in differences.reading(rows[:1])
+
+
+def test_tasks_stand_in_the_order_of_the_tables():
+    rows = [row("cma", 0.1, task=task) for task in ("cpsc2018", "mine", "csn", "superclass")]
+    assert differences.column_labels(rows) == ["PTB-XL superclass", "CSN", "CPSC2018", "mine"]
+    pairs = (("cpsc2018", "csn"), ("superclass", "cpsc2018"), ("superclass", "csn"))
+    assert differences.column_labels({"source": source, "target": target} for source, target in pairs) == [
+        "PTB-XL superclass → CSN", "PTB-XL superclass → CPSC2018", "CPSC2018 → CSN",
+    ]  # fmt: skip
+
+
 def test_transfers_are_named_by_source_and_target():
     one = {"source": "superclass", "target": "csn"}
     assert differences.column_label(one) == "PTB-XL superclass → CSN"
@@ -39,8 +55,9 @@ def test_transfers_are_named_by_source_and_target():
 def test_reading_counts_both_sides_and_names_what_speaks_against():
     rows = [row("cma", 0.03), row("random", 0.1), row("ib", -0.02), row("mse", 0.01, 0.3), row("cma", 0.2, None)]
     assert differences.reading(rows) == (
-        "Of 4 differences with a p value, 3 have one below 0.05 after correction: 2 in favour of MERIT, 1 against it: "
-        "IB on PTB-XL form (AUROC)."
+        "Counted are differences whose corrected p is below 0.05. Against MSE, IB and CMA: 1 of 3 (MSE 0, IB 0, CMA 1) "
+        "in favour of MERIT, 1 against: IB on PTB-XL form (AUROC). Against the random encoder: 1 of 1 in favour of "
+        "MERIT, none against."
     )
     two = [row("ib", -0.02), row("ib", -0.03, variant="as_published")]
     assert "(AUROC, standardised) and IB on PTB-XL form (AUROC, as published)." in differences.reading(two)

@@ -55,8 +55,8 @@ def test_each_estimator_has_its_ceilings():
 
 
 def test_tables_hold_the_numbers_and_missing_ones_are_named():
-    assert "1.00 [0.90, 1.10]" in fig3.information_table(RESULTS)._repr_html_()
-    assert "90.0 [80.0, 100.0]" in fig3.geometry(RESULTS)._repr_html_()
+    assert "1.00\n[0.90, 1.10]" in fig3.information_table(RESULTS)._repr_html_()
+    assert "90.0\n[80.0, 100.0]" in fig3.geometry(RESULTS)._repr_html_()
     assert fig3.measured(RESULTS) == ["unseen", "validation"]
     assert fig3.measured([MISSING]) == []
     assert "1,100" in fig3.pairs(RESULTS)._repr_html_()
@@ -74,13 +74,46 @@ def test_difference_is_paired():
 
 
 def test_sentences_follow_the_numbers():
-    assert "MERIT less CMA" in claims.more_information(RESULTS, "unseen")
-    assert "(3 of 3 above zero" in claims.more_information(RESULTS, "unseen")
-    assert "(0 of 3 above zero, 3 below" in claims.more_information(RESULTS, "unseen", first="cma")
+    assert "MERIT minus CMA: InfoNCE, same critic +0.50 nats [+0.50, +0.50]" in claims.more_information(
+        RESULTS, "unseen"
+    )
+    assert "(interval above zero in 3 of 3, below in 0, undecided in 0)" in claims.more_information(RESULTS, "unseen")
+    assert "(interval above zero in 0 of 3, below in 3, undecided in 0)" in claims.more_information(
+        RESULTS, "unseen", first="cma"
+    )
     assert "not both" in claims.more_information(RESULTS, "validation")
     assert "broader by both" in claims.broader(RESULTS, "unseen")
-    assert "encompasses most texts (90 %), and does not once" in claims.broader(RESULTS, "unseen")
+    inside = "Most texts inside the ECG cloud: yes, 90 % [80, 100]; once the centroids are moved together: no, 30 %"
+    assert inside in claims.broader(RESULTS, "unseen")
+    assert "compare within one set only" in claims.broader(RESULTS, "unseen")
+    assert "compare" not in claims.broader(RESULTS[:1], "validation")
     assert "broader by neither" in claims.broader([result("merit", 1, ecg=1.0, text=2.0)], "unseen")
+
+
+def test_a_share_whose_interval_includes_one_half_is_undecided():
+    one = result("merit", 1.0)
+    one["values"]["geometry"] |= {"text_in_ecg": number(0.55), "text_in_ecg_centred": number(0.5) | {"low": None}}
+    text = claims.broader([one], "unseen")
+    assert "undecided, 55 % [45, 65]" in text
+    assert "undecided, 50 % (no interval)" in text
+
+
+def test_the_random_encoder_shows_what_a_large_region_is_worth():
+    larger = claims.larger_region([*RESULTS, result("random", 4.0)], "unseen")
+    assert "which has learnt nothing: effective rank before projection 4.00 [3.90, 4.10]" in larger
+    assert "Its rank exceeds MERIT's: a large region alone is no sign of information." in larger
+    smaller = claims.larger_region([*RESULTS, result("random", 0.2)], "unseen")
+    assert "before projection 0.20 [0.10, 0.30], share outside the text's span 0.500 [0.400, 0.600]." in smaller
+    assert "no sign" not in smaller
+    assert "learnt nothing" not in claims.larger_region(RESULTS, "unseen")
+
+
+def test_zeros_have_no_sign_and_minus_is_minus():
+    one = result("merit", -0.001)
+    assert "-" not in fig3._cell("nats", number(-0.5))
+    assert fig3._cell("nats", number(-0.001)) == "0.00\n[−0.10, 0.10]"
+    assert "0.00 [" not in claims.more_information([one, result("cma", 0.5)], "unseen")
+    assert "−0.50 nats [−0.50, −0.50]" in claims.more_information([one, result("cma", 0.5)], "unseen")
 
 
 def test_compression_follows_the_strength():
@@ -88,7 +121,18 @@ def test_compression_follows_the_strength():
     assert "CMA 3.00 and 3.000, IB 2.00 and 2.000" in claims.compression(falling, "unseen")
     assert "Both fall" in claims.compression(falling, "unseen")
     rising = [result("cma", 1.0), result("ib", 2.0)]
-    assert "do not both fall" in claims.compression(rising, "unseen")
+    mixed = [*rising, result("ib-1", 1.5)]
+    assert "do not both fall at every step" in claims.compression(mixed, "unseen")
+    assert "+1.00 [+1.00, +1.00] and 0.000 [0.000, 0.000]: the two measures are not ordered" in (
+        claims.compression(rising, "unseen")
+    )
+    two = claims.compression(falling[1:], "unseen")
+    assert "IB minus CMA: −1.00 [−1.00, −1.00] and −1.000 [−1.000, −1.000]: both are lower with the bottleneck" in two
+    assert "every step" not in two
+    assert "both are higher" in claims.compression([result("cma", 1.0, ecg=1.0), result("ib", 2.0)], "unseen")
+    for one in falling[1:]:
+        one["values"]["geometry"]["ecg_spread"]["draws"] = []
+    assert "No paired intervals: both are lower" in claims.compression(falling[1:], "unseen")
     assert "fewer than two" in claims.compression(rising[:1], "unseen")
 
 
@@ -100,12 +144,17 @@ def test_the_check_of_the_estimators_is_drawn_and_read():
             ("gaussian", 500, "gaussian", 0.02, None), ("gaussian", 500, "ksg", 0.03, None),
             ("gaussian", 500, "ksg_plain", 0.2, None), ("cubed", 100, "gaussian", 0.9, None),
         )
-        for t in (0.0, 2.0)
+        for t in (0.0, 1.0, 2.0)
     ]  # fmt: skip
     assert fig3.known(rows)._repr_png_().startswith(b"\x89PNG")
     text = claims.accuracy(rows)
     assert "Gaussian 0.020, KSG, corrected 0.030 and KSG as it is 0.200" in text
-    assert "never exceeds log K in 2 checks" in text
-    assert "Gaussian, 1.10 for a truth of 2" in text or "Gaussian, -0.90 for a truth of 0" in text
+    assert "never exceeds log K in 3 checks" in text
+    weak = "at a truth of 1 nat: Gaussian 0.300, KSG, corrected 0.030, KSG as it is 0.200 and InfoNCE 0.500 nats"
+    assert weak in text
+    assert "too low at every truth above 0 are Gaussian (by 0.90 to 0.90 nats)." in text
+    assert "KSG" not in text.split("cubed")[1]
+    rows[-1]["estimate"] = 2.25
+    assert "not always too low: Gaussian (errors from −0.90 to +0.25 nats)." in claims.accuracy(rows)
     rows[0]["estimate"] = 9.0
     assert "EXCEEDS" in claims.accuracy(rows)

@@ -45,6 +45,14 @@ def test_a_panel_a_decoder_and_one_of_the_linear_map(values):
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
+def test_the_linear_map_has_a_colour_and_a_line_of_its_own(values):
+    shown = drawn.BASELINES["instant"]
+    assert shown.colour not in {look(name).colour for name in ("merit", "cma", "ib", "mse", "random")}
+    axis = drawn.recording(values, seconds=2.0).axes[-1]
+    over = [line for line in axis.lines if line.get_color() == shown.colour]
+    assert [line.get_linestyle() for line in over] == ["--", "--"]
+
+
 def test_leads_keep_one_scale_and_their_own_strip(values):
     axis = drawn.recording(values, seconds=2.0).axes[0]
     recorded = [line.get_ydata() for line in axis.lines if line.get_color() == drawn.INK and len(line.get_ydata()) > 2]
@@ -75,6 +83,9 @@ def test_errors_lie_where_they_are_and_the_drawn_one_has_a_ring(values):
 
 def test_sentences(values):
     assert "Drawn is recording <7> (labels SR and LVH), the one at the median error of MERIT" in drawn.chosen(values)
+    assert drawn.chosen(values).startswith(
+        "75 % of the patches of 2 recordings of PTB-XL (one per patient) were hidden"
+    )
     assert "CMA and IB have no decoder" in drawn.chosen(values)
     text = drawn.compared(values)
     assert "MERIT is below it on 50 % and MSE is below it on 100 %" in text

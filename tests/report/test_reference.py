@@ -61,7 +61,9 @@ def test_a_section_is_labelled_and_holds_means_and_differences(tmp_path):
         assert said in html
     assert "90.0\n±1.2" in html
     assert "+10.0 [+5.0, +15.0]\np 0.010, Holm 0.010" in html
-    assert "1 have one below 0.05" in html
+    assert "Against CMA: 1 of 1 in favour of MERIT, none against." in html
+    assert "Reference, standardised: profile" in html
+    assert "3 seeds give 2 degrees of freedom" in html
     other = reference.section("linear_probe", "demo", True, folder=tmp_path, variant="as_published").text
     assert "90.0" not in other
     assert "scored nothing" in other
@@ -79,13 +81,17 @@ def test_strengths_are_ordered_and_hold_nothing_else(tmp_path):
 def test_the_spread_over_seeds_in_words(tmp_path):
     write(tmp_path, "demo")
     said = reference.spread("linear_probe", "demo", True, tmp_path, **SETTING)
-    assert said.startswith("Standard deviation of AUROC over 3 pretraining seeds (profile demo), median over tasks")
+    assert said.startswith(
+        "Standard deviation of AUROC, standardised, over 3 pretraining seeds (profile demo), median over tasks"
+    )
     assert "CMA: 1.2; MERIT: 1.2; random: 1.2." in said
     assert "No reference run" in reference.spread("linear_probe", "demo", False, tmp_path)
 
 
 def test_nothing_there_and_something_else_there(tmp_path):
-    assert "No reference run of linear probe" in reference.section("linear_probe", "demo", True, folder=tmp_path).text
+    nothing = reference.section("linear_probe", "demo", True, folder=tmp_path).text
+    assert "No reference run of linear probing" in nothing
+    assert nothing.count("<p") == 1
     assert "on real recordings" in reference.strengths("shift", "demo", False, folder=tmp_path).text
     path = write(tmp_path, "demo")
     path.write_text(json.dumps({"results": []}))

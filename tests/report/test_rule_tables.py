@@ -92,6 +92,30 @@ def test_the_sign_enters_the_sum_of_accuracy_and_not_of_f1():
     assert "MERIT +2.0 and +1.0" in rule_tables.sum_of_rules(found, "subclass", "accuracy")
 
 
+def test_the_sign_has_no_f1_anywhere_since_that_is_published_at_the_other_side():
+    found = [row("merit", "sign_oracle", metric, [worth]) for metric, worth in (("f1", -0.3), ("accuracy", -0.02))]
+    shown = rule_tables.rule_table(found, "sign_oracle")
+    assert list(cells(shown)) == ["PTB-XL subclass, accuracy"]
+    assert "F1 is published at ≥ and has no row" in shown.text
+    assert "no row" not in rule_tables.rule_table(found, "threshold").text
+    assert "F1:" not in rule_tables.largest(found)
+    assert "accuracy: sign at that threshold, −2.0" in rule_tables.largest(found)
+    assert not rule_tables.worth_figure(found).axes
+    summed = rule_tables.sum_of_rules([row("merit", "all", "f1", [0.1], combined=["sign_oracle"])], "subclass")
+    assert "summed without the sign" in summed
+
+
+def test_a_table_of_zeros_becomes_a_sentence():
+    def sign(worth, spread):
+        return row("merit", "sign", "accuracy", [worth], spread=spread)
+
+    text = rule_tables.rule_table([sign(0.0, 0.0), sign(0.0004, None)], "sign").text
+    assert "<table" not in text
+    assert "rounds to 0.0 points (2 pairs" in text
+    assert "<table" in rule_tables.rule_table([sign(0.0, 0.0), sign(0.0006, 0.0)], "sign").text
+    assert "<table" in rule_tables.rule_table([sign(0.0, 0.001)], "sign").text
+
+
 def test_ranking_names_only_orders_that_change(results):
     assert "keep their order in all 1 pairs" in rule_tables.ranking(results)
     first = row("merit", "all", "f1", [0.1], proper=0.4, published=0.5)
@@ -129,8 +153,12 @@ def test_seen_patients_have_a_table_and_the_random_encoder_is_the_control():
         "MERIT, own report among the 10 nearest: +10.0 ± 1.0 points (20 patients held out; chance gives 25.0 %)."
         in text
     )
-    assert "it has seen nobody" in text
-    assert "alone can move this measure as far" in text
+    assert "random, own report among the 10 nearest: +4.0 ± 1.0" in text
+    assert "it has seen nobody, yet moves by more than twice ±: for this measure ± is too small" in text
+    assert "this row can be put down to pretraining" in text
+    near = row("random", "seen", "auroc", [0.01], task="pretraining", n_held_out_patients=20, chance=0.5)
+    assert "too small" not in rule_tables.seen_sentence([near])
+    assert "it has seen nobody, so this comes from who is held out" in rule_tables.seen_sentence([near])
     assert "Not measured" in rule_tables.seen_table([]).text
 
 

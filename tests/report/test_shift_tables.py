@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from merit.report import alignment_tables, shift_tables
+from merit.report import alignment_tables, paper, shift_tables, style
 from merit.report.prose import Html
 
 
@@ -53,9 +53,9 @@ def rows_of(html: Html) -> dict[str, list[str]]:
 
 def test_table_7_has_our_rows_with_intervals_and_the_papers_as_printed(results) -> None:
     rows = rows_of(shift_tables.transfers(results, "as_published", synthetic=True))
-    assert rows["MERIT"] == ["80.0\n[78.0, 82.0]", *["–"] * 5]
-    assert rows["paper: MERIT"] == ["85.83", "88.52", "61.88", "90.36", "73.44", "76.51"]
-    assert rows["paper: D-BETA"][0] == "86.61"
+    assert rows["MERIT"] == ["–", "80.0\n[78.0, 82.0]", *["–"] * 4]
+    assert rows["paper: MERIT"] == ["88.52", "85.83", "73.44", "76.51", "61.88", "90.36"]
+    assert rows["paper: D-BETA"][1] == "86.61"
     assert list(rows)[:3] == ["MERIT", "CMA", "random"]
     assert "MERIT − paper: MERIT" not in rows
     assert "no difference between the two means anything" in shift_tables.transfers([], "v", synthetic=True).text
@@ -63,15 +63,23 @@ def test_table_7_has_our_rows_with_intervals_and_the_papers_as_printed(results) 
 
 def test_the_difference_to_the_paper_stands_where_it_is_asked_for(results) -> None:
     rows = rows_of(shift_tables.transfers(results, "as_published", synthetic=False, compare=True))
-    assert rows["MERIT − paper: MERIT"] == ["-5.8", *["–"] * 5]
+    assert rows["MERIT − paper: MERIT"] == ["–", "−5.8", *["–"] * 4]
     assert "ten folds" not in shift_tables.transfers(results, "as_published", synthetic=False).text
 
 
 def test_the_papers_second_best_is_shaded_as_printed(results) -> None:
     html = shift_tables.transfers(results, "as_published", synthetic=True).text
-    styled = re.findall(r"#T_merit-shift-as_published_row(\d+)_col(\d+)", html)
-    published = {(int(row) - 3, int(col)) for row, col in styled if int(row) >= 3}
-    assert published == {(6, 0), (7, 1), (0, 2), (4, 3), (4, 4), (7, 5)}
+    shaded = re.search(r"([^}]*)\{\s*background-color", html).group(1)
+    found = {(int(row) - 3, int(col)) for row, col in re.findall(r"row(\d+)_col(\d+)", shaded) if int(row) >= 3}
+    directions = list(enumerate(shift_tables.DIRECTIONS))
+    printed = {
+        (k, col) for k, row in enumerate(paper.ROWS[7]) for col, one in directions
+        if paper.number(7, row, one, "auroc").shaded
+    }  # fmt: skip
+    assert len(printed) == 6
+    assert found == printed
+    bold = re.search(r"([^}]*)\{\s*font-weight: bold", html).group(1)
+    assert {int(col) for row, col in re.findall(r"row(\d+)_col(\d+)", bold) if int(row) >= 3} == set(range(6))
 
 
 def test_in_domain_shows_what_transfer_costs_or_why_it_cannot(results) -> None:
@@ -87,12 +95,58 @@ def test_in_domain_shows_what_transfer_costs_or_why_it_cannot(results) -> None:
 def test_the_reading_names_the_highest_with_paired_differences(results) -> None:
     text = shift_tables.reading(results, "as_published")
     assert (
-        "MERIT is highest at 80.0, 2.0 points [2.0, 2.0] above CMA and 20.0 points [20.0, 20.0] above random." in text
+        "MERIT has the highest AUROC, 80.0, 2.0 points [2.0, 2.0] above CMA and 20.0 points [20.0, 20.0] above random."
+        in text
     )
-    assert "mean of 1 direction and range, points: MERIT 5.0 (5.0 to 5.0), CMA 5.0 (5.0 to 5.0)" in text
+    assert "mean over 1 direction (lowest to highest; no interval: directions share heads and recordings)" in text
+    assert "recordings): MERIT 5.0 (5.0 to 5.0), CMA 5.0 (5.0 to 5.0)" in text
     assert shift_tables.reading([], "as_published") == "No direction could be scored."
     assert shift_tables.unscored(results) == "- CPSC2018 → CSN: not scored, no <b>"
     assert shift_tables.unscored(results[:1]) == "Every direction was scored."
+
+
+def test_the_highest_own_head_with_the_highest_cost_is_remarked_on(results) -> None:
+    assert "leaves more to lose" not in shift_tables.reading(results, "as_published")
+    results[0]["values"]["in_domain"]["drop"] = triple(0.09)
+    assert "MERIT has the highest own heads too, 85.0 on average: a higher" in shift_tables.reading(
+        results, "as_published"
+    )
+    for one in results[:3]:
+        one["values"]["in_domain"]["drop"]["value"] -= 0.1
+    assert "leaves more to lose" not in shift_tables.reading(results, "as_published")
+    results[1]["values"]["in_domain"]["drop"] = triple(0.2)
+    assert "leaves more to lose" not in shift_tables.reading(results, "as_published")
+
+
+def test_an_own_head_of_random_below_chance_is_explained_by_counts(results) -> None:
+    assert "below 50" not in shift_tables.reading(results, "as_published")
+    random = results[2]["values"]
+    random["in_domain"]["target"] = triple(0.42)
+    random["per_class"] = {"NORM": {"n_positive": 500}, "CD": {"n_positive": 32}, "<i>": {"n_positive": 0}}
+    text = shift_tables.reading(results, "as_published")
+    assert "42.0 [40.0, 44.0], the target's test part is small (1,234 recordings)" in text
+    assert "the rarest has 32 of 2,345 recordings" in text
+    random["in_domain"]["target"] = triple(0.49)
+    assert "below 50" not in shift_tables.reading(results, "as_published")
+
+
+def test_one_positive_is_not_plural() -> None:
+    assert alignment_tables.singular("1 positives, 31 negatives, 1,001 positives, 1 negatives") == (
+        "1 positive, 31 negatives, 1,001 positives, 1 negative"
+    )
+
+
+def test_a_class_without_counterpart_keeps_its_count() -> None:
+    table = [
+        {"space": "superclass", "name": "MI", "counterpart_space": "cpsc2018", "counterpart_codes": ""},
+        {"space": "superclass", "name": "MI", "counterpart_space": "csn", "counterpart_codes": "MI"},
+    ]
+    results = [
+        {"values": {"source": "superclass", "target": target, "positives": {"source": counts, "target": counts}}}
+        for target, counts in (("cpsc2018", {}), ("csn", {"MI": 7}))
+    ]
+    html = alignment_tables.mappings({"table": table}, results)
+    assert re.findall(r"<td[^>]*>(.*?)</td>", html.text)[:3] == ["none", "7", "–"]
 
 
 def test_coverage_names_what_is_not_scored_and_escapes(results) -> None:
@@ -104,18 +158,20 @@ def test_coverage_names_what_is_not_scored_and_escapes(results) -> None:
 
 
 def test_the_other_reading_of_full_target_is_shown_with_its_difference(results) -> None:
-    assert rows_of(shift_tables.negatives(results, "as_published"))["MERIT"][0] == "77.0\n(-3.0)"
+    assert rows_of(shift_tables.negatives(results, "as_published"))["MERIT"][1] == "77.0\n(−3.0)"
 
 
 def test_the_figure_has_a_panel_a_direction_and_a_line_an_encoder(results) -> None:
     figure = shift_tables.drops(results, "as_published")
     assert len(figure.axes) == 6
+    titles = [tuple(axis.get_title().split("\n→ ")) for axis in figure.axes]
+    assert titles == [tuple(map(style.task_label, one.split(">"))) for one in shift_tables.DIRECTIONS]
     drawn = [axis for axis in figure.axes if axis.containers]
     assert len(drawn) == 1
     assert len(drawn[0].containers) == 3
     assert sum(bool(axis.texts) for axis in figure.axes) == 5
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MERIT", "CMA", "random"]
-    assert drawn[0].get_title() == "PTB-XL superclass → CPSC2018"
+    assert drawn[0].get_title() == "PTB-XL superclass\n→ CPSC2018"
     assert figure._repr_png_() == shift_tables.drops(results, "as_published")._repr_png_()
     assert shift_tables.drops(results[3:], "as_published").texts[0].get_text().startswith("no direction")
 

@@ -64,7 +64,7 @@ def test_groups_and_differences_come_with_intervals_and_a_reason_in_their_place(
     assert rows_of(html)["MERIT"] == ["90.0\n[88.0, 92.0]", "85.0\n[83.0, 87.0]"]
     assert "by age</b>: no class" in html.text
     shown = subgroup_tables.differences(results, "as_published")
-    assert rows_of(shown) == {"MERIT": ["+5.0\n[+3.0, +7.0]"], "random": ["-1.0\n[-3.0, +1.0]"]}
+    assert rows_of(shown) == {"MERIT": ["+5.0\n[+3.0, +7.0]"], "random": ["−1.0\n[−3.0, +1.0]"]}
     assert "female − male" in shown.text
     assert len(re.findall("font-weight: bold", shown.text)) == 1
 
@@ -87,7 +87,7 @@ def test_counts_name_every_group_and_only_compared_classes(results) -> None:
 def test_what_is_left_out_is_named(results) -> None:
     text = subgroup_tables.left_out(results, "as_published")
     assert "by sex: fewer than 50 recordings in other (7)." in text
-    assert "by sex: 1 of 2 classes left out, <i> (female: 1 positives)." in text
+    assert "by sex: 1 of 2 classes left out, <i> (female: 1 positive)." in text
     assert "unknown" not in text
     assert subgroup_tables.left_out([], "as_published") == "Every group and every class was compared."
     assert subgroup_tables.unscored(results) == "- CSN: not scored, no data"
@@ -99,7 +99,7 @@ def test_the_reading_counts_intervals_and_sets_random_beside_the_largest(results
     assert "about 0.1 would" in text
     assert (
         "by sex: over A alone, the largest is MERIT's, female against male, +5.0 [+3.0, +7.0] points; the random "
-        "encoder's there is -1.0 [-3.0, +1.0] points."
+        "encoder's there is −1.0 [−3.0, +1.0] points."
     ) in text
     assert subgroup_tables.reading([], "as_published") == "No two groups could be compared."
 
@@ -110,4 +110,5 @@ def test_the_figure_has_a_panel_for_what_was_compared(results) -> None:
     assert [axis.get_title() for axis in visible] == ["PTB-XL superclass, by sex"]
     assert [label.get_text() for label in visible[0].get_yticklabels()] == ["female", "male"]
     assert len(visible[0].containers) == 2
+    assert any(line.get_xdata()[0] == 50 for line in visible[0].lines if len(line.get_xdata()) == 2)
     assert subgroup_tables.dots([], "as_published").texts[0].get_text() == "no two groups could be compared"

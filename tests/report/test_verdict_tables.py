@@ -38,7 +38,8 @@ def test_a_verdict_shows_the_least_cell_with_its_interval_and_escapes():
     assert "&lt;b&gt;claim" in text
     assert "<b>claim" not in text
     shown = (
-        "reference: demo, synthetic, 2 seeds: above zero in 1 of 2; least −1.00 [−1.00, −1.00] points (&lt;second&gt;)"
+        "reference: demo, synthetic, 2 seeds: point value above zero in 1 of 2 comparisons (a column and a rival that "
+        "must be beaten); least −1.00 [−1.00, −1.00] points (&lt;second&gt;)"
     )
     assert shown in text
     assert "synthetic recordings; demo profile; 2 of 5 seeds" in text
@@ -62,6 +63,13 @@ def test_a_single_cell_and_a_share():
     (judged,) = verdicts.judge_all([claim({"columns": [75.0]}, threshold=50.0, unit="%")], [RUN])
     shown = verdict_tables.reading_text(judged.claim, judged.readings[0])
     assert shown == "reference: demo, synthetic, 1 seed: 75 % (columns)"
+
+
+def test_what_is_compared_is_said_by_the_claim():
+    one = claim({"a": [75.0], "b": [45.0]}, threshold=50.0, each="an estimator and a rival")
+    (judged,) = verdicts.judge_all([one], [RUN])
+    shown = verdict_tables.reading_text(judged.claim, judged.readings[0])
+    assert "point value above 50 points in 1 of 2 comparisons (an estimator and a rival); least +45.00" in shown
 
 
 def test_summary_counts_verdicts_and_the_papers_own_numbers():

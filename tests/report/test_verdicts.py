@@ -194,10 +194,10 @@ def test_clusters_are_judged_in_the_picture_and_in_the_embedding(tmp_path):
     reference(tmp_path, "clusters-demo.json", rows)
     (run,) = evidence.references(tmp_path)
     cells, missing = BY_ID["o"].measure(run)
-    assert cells["purity in the picture, MERIT less CMA"] == pytest.approx([10.0])
-    assert cells["purity PACE in the embedding, MERIT less CMA"] == pytest.approx([-20.0])
+    assert cells["purity in the picture, MERIT minus CMA"] == pytest.approx([10.0])
+    assert cells["purity PACE in the embedding, MERIT minus CMA"] == pytest.approx([-20.0])
     assert len(cells) == 12
-    assert "silhouette PACE in the picture, MERIT less IB" in missing
+    assert "silhouette PACE in the picture, MERIT minus IB" in missing
 
 
 def run_cells(claim, run):

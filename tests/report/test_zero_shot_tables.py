@@ -47,6 +47,21 @@ def test_the_papers_rows_stand_in_the_oracles_columns():
     assert rows["paper: ECG-Chat"] == ["65.02", "–", "21.08", "–", "66.34"]
 
 
+def test_ours_and_the_papers_rows_are_marked_apart():
+    html = shown.table([result("merit"), result("random", level=0.5)], synthetic=False).text
+    bold = re.search(r"([^}]*)\{\s*font-weight: bold", html).group(1)
+    assert "row0_col0" in bold
+    assert "row6_col0" in bold
+    assert "row1_col0" not in bold
+
+
+def test_tasks_stand_in_the_order_of_the_tables():
+    results = [result("merit", task) for task in ("cpsc2018", "csn")]
+    html = shown.scored_classes(results).text
+    assert html.index("CSN") < html.index("CPSC2018")
+    assert shown.order(results) == "Highest AUROC: MERIT on CSN and CPSC2018."
+
+
 def test_synthetic_tables_say_that_the_papers_rows_do_not_compare():
     sentence = "no difference between the two means anything"
     assert sentence in shown.table([result("merit")], synthetic=True).text
@@ -95,11 +110,12 @@ def test_text_of_a_users_file_is_escaped():
 
 def test_the_gap_is_paired_and_says_whether_it_excludes_nothing():
     pair = [result("merit", level=0.7), result("random", level=0.5)]
-    assert "20.0 points above random" in shown.gap(pair, "form", "merit", "random")
-    assert "[20.0, 20.0] excludes 0" in shown.gap(pair, "form", "merit", "random")
+    assert shown.gap(pair, "form", "merit", "random") == (
+        "PTB-XL form, AUROC: MERIT 70.0, random 50.0, difference +20.0 [+20.0, +20.0], which excludes 0."
+    )
     pair[1]["values"]["resamples"]["auroc"] = [0.9, 0.5, 0.5, 0.5, 0.5]
     assert "includes 0" in shown.gap(pair, "form", "merit", "random")
-    assert "20.0 points below" in shown.gap(pair, "form", "random", "merit")
+    assert "difference −20.0 [" in shown.gap(pair, "form", "random", "merit")
     assert "not both of MERIT and CMA" in shown.gap(pair, "form", "merit", "cma")
 
 
