@@ -1,5 +1,9 @@
 """`python -m merit`."""
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded; see merit.threads
+
 from merit.cli import main
 
 if __name__ == "__main__":

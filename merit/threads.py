@@ -2,6 +2,8 @@
 
 Sharing out every single operation means a barrier every 50 microseconds, which on a busy machine costs many times the
 arithmetic, and sums in another order. So operations run on one thread, and whole batches, folds or runs are shared out.
+NumPy's linear algebra is told so by OPENBLAS_NUM_THREADS=1, which `__main__` and the notebooks' kernels set: estimates
+of information took five times as long without it beside other work.
 """
 
 from __future__ import annotations

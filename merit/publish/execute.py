@@ -118,6 +118,7 @@ def _kernel_environment(root: Path) -> Iterator[None]:
             "JUPYTER_PREFER_ENV_PATH": "1",
             "JUPYTER_PLATFORM_DIRS": "1",
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_usable_cores()),
+            "OPENBLAS_NUM_THREADS": "1",  # see merit.threads
         }
         quiet = Path(scratch, "profile_default", "ipython_kernel_config.py")
         quiet.parent.mkdir()

@@ -13,7 +13,7 @@ from merit.publish import execute as runner
 
 PARAMETERS = 'word: str = "a"  # what to print\nend: str = ""  # how to fail'
 BODY = """import os, signal, sys
-print(word, os.environ["PYTHONHASHSEED"])
+print(word, os.environ["PYTHONHASHSEED"], os.environ["OPENBLAS_NUM_THREADS"])
 sys.stderr.write("\\r 50 %")
 if end == "raise":
     raise KeyError("nothing here")
@@ -48,7 +48,7 @@ def test_success_is_recorded_and_failure_leaves_the_last_success(source, tmp_pat
     assert record["key"] == "k1"
     assert record["seconds"] > 0
     assert not {"input_path", "output_path"} & set(done["metadata"]["papermill"])
-    assert [output["text"] for output in done["cells"][2]["outputs"]] == [["<b> 0\n"]]  # and no progress bar
+    assert [output["text"] for output in done["cells"][2]["outputs"]] == [["<b> 0 1\n"]]  # and no progress bar
 
     before = out.read_bytes()
     with pytest.raises(runner.NotebookFailed, match="KeyError: 'nothing here'; as far as it came: "):
