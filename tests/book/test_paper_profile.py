@@ -13,7 +13,7 @@ import pytest
 from merit.config import HospitalConfig, TextConfig
 
 ROOT = Path(__file__).parents[2]
-RECORDINGS = {"mimic-iv-ecg": 64, "ptb-xl": 120, "cpsc2018": 64, "csn": 64}
+RECORDINGS = {"mimic-iv-ecg": 48, "ptb-xl": 60, "cpsc2018": 48, "csn": 48}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def built(request, tmp_path_factory) -> Path:
     for name in ("_config.yml", "_toc.yml", "requirements.txt"):
         shutil.copyfile(ROOT / name, root / name)
     shutil.copytree(ROOT / "book", root / "book")
-    settings = ["PROFILE=paper", f"DATA={root / 'data'}", f"TEXT={bert}", "LIMIT=64", "EPOCHS=1", "DEVICE=cpu"]
+    settings = ["PROFILE=paper", f"DATA={root / 'data'}", f"TEXT={bert}", "LIMIT=40", "EPOCHS=1", "DEVICE=cpu"]
     call = ["make", "-C", str(ROOT), "book", *settings]
     environment = {**os.environ, "MERIT_HOME": str(root)}
     done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
@@ -41,12 +41,12 @@ def built(request, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_every_page_is_there_and_says_what_it_is(built):
-    pages = next((built / "_build").glob("paper-data-*-limit64-epochs1")) / "html" / "book"
+    pages = next((built / "_build").glob("paper-data-*-limit40-epochs1")) / "html" / "book"
     for source in (ROOT / "book").glob("*.ipynb"):
         text = (pages / f"{source.stem}.html").read_text(encoding="utf-8")
         assert f"NB={source.stem}" in text
         if source.stem != "provenance":
-            assert "limit 64 and epochs 1" in text, source.stem
+            assert "limit 40 and epochs 1" in text, source.stem
 
 
 @pytest.mark.slow
@@ -58,4 +58,4 @@ def test_the_network_is_the_papers_and_the_text_encoder_the_given_one(built):
         encoder = settings["model"]["encoder"]
         assert (encoder["width"], encoder["depth"], encoder["heads"], encoder["patch"]) == (192, 12, 3, 25)
         assert settings["model"]["text_width"] == 48
-        assert settings["pretrain"]["batch"] == 16
+        assert settings["pretrain"]["batch"] == 10
