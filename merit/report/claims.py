@@ -17,9 +17,9 @@ Result = Mapping[str, Any]
 def gap(results: Sequence[Result], task: str, first: str, second: str, variant: str, metric: str = "auroc") -> str:
     """How far `first` is above `second` on a task, in points, paired by fold, against the spread over folds."""
     pair = [_find(results, task, encoder, variant) for encoder in (first, second)]
-    if None in pair:
+    if None in pair or None in (one["mean"][metric] for one in pair):
         return f"{task_label(task)}: not both of {look(first).label} and {look(second).label} were scored."
-    a, b = (np.array([fold[metric] for fold in one["folds"]], dtype=float) for one in pair)
+    a, b = (np.array([fold[metric] for fold in one["folds"]], dtype=float) for one in pair)  # None: NaN
     means = [100 * one["mean"][metric] for one in pair]
     points = means[0] - means[1]
     side = "above" if points > 0 else "below"
@@ -37,6 +37,7 @@ def gap(results: Sequence[Result], task: str, first: str, second: str, variant: 
 def order(results: Sequence[Result], variant: str, metric: str = "auroc") -> str:
     """Which encoder is first on which tasks."""
     scored = [one["values"] for one in results if "mean" in one["values"] and one["values"]["variant"] == variant]
+    scored = [one for one in scored if one["mean"][metric] is not None]
     firsts: dict[str, list[str]] = {}
     for task in dict.fromkeys(one["task"] for one in scored):
         of_task = [one for one in scored if one["task"] == task]

@@ -47,3 +47,11 @@ def test_masked_error_takes_the_last_validation_and_compares_with_the_linear_map
     assert (
         claims.alignment(history[history["term"] == "masked_mse"]) == "No objective with an alignment term was trained."
     )
+
+
+def test_a_task_whose_folds_score_no_class_has_no_winner_and_no_gap(make_result):
+    empty = [make_result(name, "form", 0.5) for name in ("merit", "random")]
+    for one in empty:
+        one["values"]["mean"] = dict.fromkeys(one["values"]["mean"])
+    assert claims.order(empty, "as_published") == "No task could be scored."
+    assert "not both" in claims.gap(empty, "form", "merit", "random", "as_published")
