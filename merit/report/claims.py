@@ -27,8 +27,9 @@ def gap(results: Sequence[Result], task: str, first: str, second: str, variant: 
         f"{task_label(task)}: {look(first).label} at {means[0]:.1f} is {abs(points):.1f} points {side} "
         f"{look(second).label} at {means[1]:.1f}"
     )
-    if len(a) == len(b) > 1:
-        spread = 100 * max(one["sd"][metric] for one in pair)
+    spreads = [one["sd"][metric] for one in pair]
+    if len(a) == len(b) > 1 and None not in spreads:  # None: a single fold could score a class
+        spread = 100 * max(spreads)
         text += f", {'more' if abs(points) > spread else 'less'} than the larger spread over folds ({spread:.1f})"
         text += f"; in {int(np.sum((a - b) * np.sign(points) > 0))} of {len(a)} folds the sign is the same"
     return text + "."

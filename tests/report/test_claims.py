@@ -55,3 +55,10 @@ def test_a_task_whose_folds_score_no_class_has_no_winner_and_no_gap(make_result)
         one["values"]["mean"] = dict.fromkeys(one["values"]["mean"])
     assert claims.order(empty, "as_published") == "No task could be scored."
     assert "not both" in claims.gap(empty, "form", "merit", "random", "as_published")
+
+
+def test_a_single_scored_fold_has_a_gap_without_a_spread(make_result):
+    pair = [make_result("merit", "form", 0.9), make_result("random", "form", 0.5)]
+    for one in pair:
+        one["values"]["sd"] = dict.fromkeys(one["values"]["sd"])
+    assert claims.gap(pair, "form", "merit", "random", "as_published").endswith("random at 50.0.")
