@@ -26,7 +26,7 @@ def built(request, tmp_path_factory) -> Path:
 
     root = tmp_path_factory.mktemp("paper")
     write_hospitals(root / "data", HospitalConfig(recordings=RECORDINGS, min_positives=4), progress=False)
-    size = TextConfig(width=48, depth=1, heads=2, updates=2, batch=8)
+    size = TextConfig(width=48, depth=1, heads=2, updates=2, batch=8, max_tokens=128)
     bert = train_text_encoder(["sinus rhythm, normal ecg"], size, root / "bert", progress=False)
     for name in ("_config.yml", "_toc.yml", "requirements.txt"):
         shutil.copyfile(ROOT / name, root / name)
