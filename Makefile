@@ -30,7 +30,7 @@ help: ## This list.
 
 setup: .venv/.ready ## Install the pinned packages into .venv. 3 minutes, 2.4 GB (CPU build of torch), package index needed.
 
-book: setup ## Everything: data, pretraining, tables, HTML book. Demo: 10 minutes on 2 cores; nothing changed: seconds.
+book: setup ## Everything: data, pretraining, tables, HTML book. Demo: under 20 minutes on 2 cores; nothing changed: seconds.
 	@$(MERIT) book $(RUN) --device $(DEVICE)
 
 notebook: setup ## One notebook again: make notebook NB=table1_linear_probe P="-p tasks form". Seconds to minutes.
@@ -48,7 +48,7 @@ pretrain: setup ## Only the four objectives. Demo: seven minutes on 2 cores; a k
 evaluate: setup ## Only linear probing, printed line by line. Demo: two minutes on 2 cores once pretrained.
 	@$(MERIT) evaluate $(RUN) --device $(DEVICE)
 
-reference: setup ## Five pretraining seeds of every objective and their tables into book/reference. Demo: an hour on 2 cores.
+reference: setup ## Five pretraining seeds of every objective and strength, every table, into book/reference. Demo: two hours on 2 cores.
 	@$(MERIT) reference $(RUN) --device $(DEVICE)
 
 test: setup ## The tests. Under 90 seconds on 2 cores; with MERIT_REAL_DATA=folder also on real recordings.
