@@ -94,6 +94,11 @@ def macro(values: np.ndarray, scored: np.ndarray) -> float:
     return float(np.mean(values[scored])) if np.any(scored) else float("nan")
 
 
+def number(value: float) -> float | None:
+    """A float that JSON can hold; None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """numerator / denominator in float64, NaN where the denominator is 0."""
     out = np.full(np.shape(denominator), np.nan)

@@ -153,14 +153,15 @@ def _values(scores: _OutOfFold, epochs: np.ndarray, task: TaskData, config: Prob
         "mean": {name: float(np.mean(c)) if c else None for name, c in columns.items()},
         "sd": {name: float(np.std(c, ddof=1)) if len(c) > 1 else None for name, c in columns.items()},
         "pooled": {
-            name: dict(zip(("value", "low", "high"), map(_number, triple))) for name, triple in pooled.macro.items()
+            name: dict(zip(("value", "low", "high"), map(metrics.number, triple)))
+            for name, triple in pooled.macro.items()
         },
         "per_class": {
             name: {
                 "n_positive": int(task.labels[:, c].sum()),
                 "n_folds": int(scores.scored[:, c].sum()),
-                "auroc": _number(pooled.per_class["auroc"][c]),
-                "average_precision": _number(pooled.per_class["average_precision"][c]),
+                "auroc": metrics.number(pooled.per_class["auroc"][c]),
+                "average_precision": metrics.number(pooled.per_class["average_precision"][c]),
             }
             for c, name in enumerate(task.classes)
         },
@@ -176,9 +177,4 @@ def _fold_row(scores: _OutOfFold, f: int, epoch: int, task: TaskData) -> dict[st
         "n_test": len(split.test),
         "n_scored_classes": int(scored.sum()),
         "unscored": [name for name, yes in zip(task.classes, scored) if not yes],
-    } | {name: _number(metrics.macro(scores.per_fold[f][name], scored)) for name in FOLD_METRICS}
-
-
-def _number(value: float) -> float | None:
-    """A float that JSON can hold; None for NaN."""
-    return None if np.isnan(value) else float(value)
+    } | {name: metrics.number(metrics.macro(scores.per_fold[f][name], scored)) for name in FOLD_METRICS}

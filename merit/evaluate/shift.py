@@ -120,9 +120,9 @@ def transfer(
         "n_without_class": int((~labels.any(axis=1)).sum()),
         "epoch": int(head.heads.epoch[0, 0]),
         "auroc": _triple(pooled),
-        "resamples": {"auroc": [_number(x) for x in pooled.resamples["auroc"]]},
+        "resamples": {"auroc": [metrics.number(x) for x in pooled.resamples["auroc"]]},
         "per_class": {
-            name: {"n_positive": int(labels[:, k].sum()), "auroc": _number(pooled.per_class["auroc"][k])}
+            name: {"n_positive": int(labels[:, k].sum()), "auroc": metrics.number(pooled.per_class["auroc"][k])}
             for k, name in enumerate(alignment.classes)
         },
         "with_class_only": _with_class_only(labels, scores, reached, task.groups[rows], config),
@@ -180,7 +180,7 @@ def paired(first: bootstrap.Pooled, second: bootstrap.Pooled) -> dict[str, float
     drawn = first.resamples["auroc"] - second.resamples["auroc"]
     drawn = drawn[~np.isnan(drawn)]
     low, high = np.percentile(drawn, bootstrap.LEVELS) if len(drawn) else (np.nan, np.nan)
-    return {"value": _number(value), "low": _number(low), "high": _number(high)}
+    return {"value": metrics.number(value), "low": metrics.number(low), "high": metrics.number(high)}
 
 
 def _unscored(
@@ -213,9 +213,4 @@ def _pool(
 
 
 def _triple(pooled: bootstrap.Pooled) -> dict[str, float | None]:
-    return dict(zip(("value", "low", "high"), map(_number, pooled.macro["auroc"])))
-
-
-def _number(value: float) -> float | None:
-    """A float that JSON can hold; None for NaN."""
-    return None if np.isnan(value) else float(value)
+    return dict(zip(("value", "low", "high"), map(metrics.number, pooled.macro["auroc"])))

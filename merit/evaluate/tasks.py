@@ -41,28 +41,25 @@ class TaskData:
         return [(self.cohort, patient) for patient in np.unique(self.patients[held_out]).tolist()]
 
 
-def select(
-    task: str, records: pd.DataFrame, *, protocol: str = TEN_FOLDS, n_folds: int = 10, min_positives: int = 2
-) -> TaskData:
-    """The records of a cohort's table that have at least one label of a task.
+def labelled(task: str, records: pd.DataFrame) -> TaskData:
+    """The records of a cohort's table that have a label of the task, by record id, whatever folds could score.
 
-    records: columns record_id, patient_id, fold, labels (and group, where a store gives one). Raises NotEnoughData,
-    with the reason, when the protocol cannot score a single class on them.
+    records: as for `select`. Raises NotEnoughData for a table without such records, or where one of them has no fold.
     """
     if task not in taxonomy.TASKS:
         raise ValueError(f"unknown task {task!r}; known: {list(taxonomy.TASKS)}")
     classes = tuple(taxonomy.classes(task))
     matrix = taxonomy.label_matrix(task, records["labels"].tolist())
-    labelled = np.flatnonzero(matrix.any(axis=1))
+    rows = np.flatnonzero(matrix.any(axis=1))
     ids = records["record_id"].astype(str).to_numpy(dtype=object)
-    rows = labelled[np.argsort(ids[labelled], kind="stable")]
+    rows = rows[np.argsort(ids[rows], kind="stable")]
     part = records.iloc[rows]
     if not len(rows):
         raise NotEnoughData(f"{task}: none of {len(records)} records has one of its {len(classes)} labels")
     if part["fold"].isna().any():
         raise NotEnoughData(f"{task}: {part['fold'].isna().sum()} of {len(part)} labelled records have no fold")
     patients = part["patient_id"].astype(str).to_numpy(dtype=object)
-    data = TaskData(
+    return TaskData(
         task=task,
         cohort=taxonomy.TASK_COHORT[task],
         classes=classes,
@@ -73,6 +70,17 @@ def select(
         groups=part["group"].astype(str).to_numpy(dtype=object) if "group" in part else patients,
         n_left_out=len(records) - len(rows),
     )
+
+
+def select(
+    task: str, records: pd.DataFrame, *, protocol: str = TEN_FOLDS, n_folds: int = 10, min_positives: int = 2
+) -> TaskData:
+    """As `labelled`, for a protocol that trains: a class must be scored in some fold.
+
+    records: columns record_id, patient_id, fold, labels (and group, where a store gives one). Raises NotEnoughData,
+    with the reason, when the protocol cannot score a single class on them.
+    """
+    data = labelled(task, records)
     _need_a_class(data, protocol, n_folds, min_positives)
     return data
 

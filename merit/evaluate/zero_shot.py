@@ -10,9 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from merit.data import taxonomy
 from merit.evaluate import bootstrap, metrics, thresholds
 from merit.evaluate.splits import NotEnoughData
 from merit.evaluate.tasks import TaskData
@@ -26,31 +24,6 @@ TEST = 10
 METRICS = ("auroc", "average_precision", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
 HONEST = ("f1", "accuracy")
 """Metrics that need a threshold from other folds."""
-
-
-def labelled(task: str, records: pd.DataFrame) -> TaskData:
-    """The records of a cohort's table that have a label of the task, by record id.
-
-    As `tasks.select`, but a task needs no class in every fold: nothing is trained. Raises NotEnoughData for a table
-    without such records, or where one of them has no fold.
-    """
-    classes = taxonomy.classes(task)
-    matrix = taxonomy.label_matrix(task, records["labels"].tolist())
-    rows = np.flatnonzero(matrix.any(axis=1))
-    ids = records["record_id"].astype(str).to_numpy(dtype=object)
-    rows = rows[np.argsort(ids[rows], kind="stable")]
-    part = records.iloc[rows]
-    if not len(rows):
-        raise NotEnoughData(f"{task}: none of {len(records)} records has one of its {len(classes)} labels")
-    if part["fold"].isna().any():
-        raise NotEnoughData(f"{task}: {part['fold'].isna().sum()} of {len(part)} labelled records have no fold")
-    patients = part["patient_id"].astype(str).to_numpy(dtype=object)
-    return TaskData(
-        task=task, cohort=taxonomy.TASK_COHORT[task], classes=tuple(classes), rows=rows, labels=matrix[rows],
-        folds=part["fold"].to_numpy(dtype=np.int64), patients=patients,
-        groups=part["group"].astype(str).to_numpy(dtype=object) if "group" in part else patients,
-        n_left_out=len(records) - len(rows),
-    )  # fmt: skip
 
 
 def restricted(task: TaskData, kept: np.ndarray, which: str) -> TaskData:
@@ -146,10 +119,12 @@ def _values(
         np.broadcast_to(scored, task.labels.shape), task.groups, n_resamples=n_resamples, seed=seed,
     )  # fmt: skip
     f1_oracle, accuracy_oracle = thresholds.oracle(task.labels, scores)
-    macro = {name: dict(zip(("value", "low", "high"), map(_number, three))) for name, three in pooled.macro.items()}
+    macro = {
+        name: dict(zip(("value", "low", "high"), map(metrics.number, three))) for name, three in pooled.macro.items()
+    }
     for name, of_class in (("f1_oracle", f1_oracle), ("accuracy_oracle", accuracy_oracle)):
-        macro[name] = {"value": _number(metrics.macro(of_class, scored)), "low": None, "high": None}
-    drawn = {name: [_number(value) for value in values] for name, values in pooled.resamples.items()}
+        macro[name] = {"value": metrics.number(metrics.macro(of_class, scored)), "low": None, "high": None}
+    drawn = {name: [metrics.number(value) for value in values] for name, values in pooled.resamples.items()}
     if predicted is None:
         reason = f"all {len(task.labels)} records lie in one fold: no other one to choose thresholds on"
         for name in HONEST:
@@ -166,16 +141,11 @@ def _values(
         "per_class": {
             name: {
                 "n_positive": int(positives[c]),
-                "auroc": _number(pooled.per_class["auroc"][c]),
-                "average_precision": _number(pooled.per_class["average_precision"][c]),
-                "f1_oracle": _number(f1_oracle[c]) if scored[c] else None,
+                "auroc": metrics.number(pooled.per_class["auroc"][c]),
+                "average_precision": metrics.number(pooled.per_class["average_precision"][c]),
+                "f1_oracle": metrics.number(f1_oracle[c]) if scored[c] else None,
             }
             for c, name in enumerate(task.classes)
         },
         "resamples": drawn,
     }
-
-
-def _number(value: float) -> float | None:
-    """A float that JSON can hold; None for NaN."""
-    return None if np.isnan(value) else float(value)

@@ -135,10 +135,11 @@ def _values(
 ) -> dict[str, Any]:
     from merit.evaluate import zero_shot
     from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import labelled
 
     ws = space.ws
     try:
-        chosen = zero_shot.labelled(task, ws.store(TASK_COHORT[task]).records)
+        chosen = labelled(task, ws.store(TASK_COHORT[task]).records)
         if ws.protocol(chosen.cohort) == OFFICIAL_SPLIT and not settings["allow_seen"]:
             chosen = zero_shot.restricted(chosen, np.isin(chosen.folds, HELD_OUT), "in folds 9 and 10")
         n_seen = refuse_seen(chosen.scored_patients(), ws.seen(encoder, space.seed), settings["allow_seen"])

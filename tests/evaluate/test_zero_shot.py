@@ -10,7 +10,7 @@ import pytest
 
 from merit.evaluate import zero_shot as z
 from merit.evaluate.splits import NotEnoughData
-from merit.evaluate.tasks import TaskData, select
+from merit.evaluate.tasks import TaskData, labelled, select
 
 
 def made(labels: np.ndarray, folds: list[int] | None = None, patients: list[str] | None = None) -> TaskData:
@@ -179,19 +179,19 @@ def test_an_unknown_scope_is_refused(drawn):
 
 
 def test_labelled_is_select_without_its_needs(records):
-    ours, theirs = z.labelled("superclass", records), select("superclass", records)
+    ours, theirs = labelled("superclass", records), select("superclass", records)
     for name in ("rows", "labels", "folds", "patients", "groups"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
     assert ours.n_left_out == theirs.n_left_out
-    few = z.labelled("superclass", records.iloc[:8])
+    few = labelled("superclass", records.iloc[:8])
     assert len(few.rows) == 6
 
 
 def test_records_that_cannot_take_part_give_a_reason(records):
     with pytest.raises(NotEnoughData, match="none of 600 records"):
-        z.labelled("csn", records.assign(labels=[["none"]] * 600))
+        labelled("csn", records.assign(labels=[["none"]] * 600))
     with pytest.raises(NotEnoughData, match="have no fold"):
-        z.labelled("superclass", records.assign(fold=pd.array([pd.NA] * 600, dtype="Int64")))
+        labelled("superclass", records.assign(fold=pd.array([pd.NA] * 600, dtype="Int64")))
 
 
 def test_restricted_keeps_the_asked_for_records(drawn):
