@@ -17,12 +17,13 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 PACKAGE_ROOT = Path(__file__).parent
-NOT_SOURCE = frozenset({"merit", "merit.config", "merit.profiles", "merit.runs", "merit.threads"})
+NOT_SOURCE = frozenset({"merit", "merit.config", "merit.pool", "merit.profiles", "merit.runs", "merit.threads"})
 DATA_ENDINGS = (".csv", ".json", ".txt")
 VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "wfdb")
 
@@ -65,6 +66,20 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
     os.chmod(temporary, 0o644)
     os.replace(temporary, path)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Make `path` alone: whoever else wants to waits, and then finds it. The claim goes with the process, even killed.
+
+    Ask again whether `path` is there, inside. Claims nest only as products do, so nobody waits in a circle.
+    """
+    from filelock import FileLock
+
+    locks = path.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / path.name, poll_interval=0.2):
+        yield
 
 
 def module_file(name: str) -> Path | None:
@@ -179,28 +194,33 @@ def read_or_compute(
     key = identity(stage, parameters, inputs, modules)
     path = folder / f"{stage}-{key}.json"
     if path.exists():
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if (result.get("stage"), result.get("id")) != (stage, key):
-            raise ValueError(
-                f"{path}: expected the result {stage}-{key}; the file says otherwise; delete it to recompute"
-            )
-        return result
-    began = time.perf_counter()
-    values = compute()
-    result = {
-        "stage": stage,
-        "id": key,
-        "values": values,
-        "parameters": parameters,
-        "inputs": inputs,
-        **facts(),
-        "commit": commit(),
-        "seconds": round(time.perf_counter() - began, 2),
-        "versions": versions(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    write_json(path, result)
+        return _read(path, stage, key)
+    with claimed(path):
+        if path.exists():
+            return _read(path, stage, key)
+        began = time.perf_counter()
+        values = compute()
+        result = {
+            "stage": stage,
+            "id": key,
+            "values": values,
+            "parameters": parameters,
+            "inputs": inputs,
+            **facts(),
+            "commit": commit(),
+            "seconds": round(time.perf_counter() - began, 2),
+            "versions": versions(),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        write_json(path, result)
     return plain(result)
+
+
+def _read(path: Path, stage: str, key: str) -> dict[str, Any]:
+    result = json.loads(path.read_text(encoding="utf-8"))
+    if (result.get("stage"), result.get("id")) != (stage, key):
+        raise ValueError(f"{path}: expected the result {stage}-{key}; the file says otherwise; delete it to recompute")
+    return result
 
 
 def home() -> Path:

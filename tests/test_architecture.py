@@ -18,16 +18,17 @@ BELOW = {
     "runs": {"config"},
     "objectives": set(),
     "threads": set(),
-    "data": {"config", "runs"},
-    "synthetic": {"config", "runs", "data"},
+    "pool": set(),
+    "data": {"config", "runs", "pool"},
+    "synthetic": {"config", "runs", "pool", "data"},
     "model": {"config", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
     "baselines": {"config", "data", "model", "pretrain"},
     "evaluate": {"config", "runs", "threads", "data", "baselines"},
     "report": {"config", "runs"},
-    "publish": {"config", "runs", "data", "report"},
-    "pipeline": {"config", "profiles", "runs", "threads", "data", "synthetic", "model", "pretrain"}
-    | {"baselines", "evaluate"},
+    "publish": {"config", "runs", "threads", "pool", "data", "report"},
+    "pipeline": {"config", "profiles", "runs", "threads", "pool", "data", "synthetic", "model"}
+    | {"pretrain", "baselines", "evaluate"},
     "bench": {"config", "profiles", "runs", "threads", "data", "evaluate", "pretrain", "pipeline"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,7 +92,23 @@ def test_the_same_is_read_and_another_is_computed(tmp_path):
     assert len(calls) == 1
     compute_once(tmp_path, calls, parameters={"a": 2})
     assert len(calls) == 2
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def compute_slowly(folder: Path) -> str:
+    def compute():
+        time.sleep(0.3)
+        with (folder / "calls").open("a") as file:
+            file.write("called\n")
+        return {}
+
+    return runs.read_or_compute(folder, "s", compute, parameters={}, inputs={}, modules=[], facts=dict)["id"]
+
+
+def test_those_that_want_the_same_at_once_make_it_once(tmp_path):
+    with ThreadPoolExecutor(3) as others:  # a claim is on a file: threads and processes are alike to it
+        assert len(set(others.map(compute_slowly, [tmp_path] * 3))) == 1
+    assert (tmp_path / "calls").read_text() == "called\n"
 
 
 def test_a_failed_computation_leaves_no_file(tmp_path):
@@ -98,12 +116,12 @@ def test_a_failed_computation_leaves_no_file(tmp_path):
         runs.read_or_compute(
             tmp_path, "s", lambda: {"score": float("nan")}, parameters={}, inputs={}, modules=[], facts=dict
         )
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*s-*"))
 
 
 def test_a_file_that_says_something_else_is_refused(tmp_path):
     compute_once(tmp_path, [])
-    path = next(tmp_path.iterdir())
+    path = next(tmp_path.glob("*.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "id": "other"}))
     with pytest.raises(ValueError, match="the file says otherwise; delete it to recompute"):
         compute_once(tmp_path, [])

@@ -16,9 +16,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from merit import runs
+from merit import pool, runs
 from merit.config import SignalConfig
-from merit.data import finish, pool
+from merit.data import finish
 from merit.data.candidates import Candidates, find_candidates
 from merit.data.chunks import Chunk, process_chunk
 from merit.data.cohorts.base import Cohort

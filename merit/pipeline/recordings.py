@@ -69,7 +69,8 @@ class Recordings:
             return found
         from merit.synthetic.hospitals import write_hospitals
 
-        return write_hospitals(self.folder / "raw", self.profile.hospitals)
+        with runs.claimed(self.folder / "raw"):
+            return write_hospitals(self.folder / "raw", self.profile.hospitals)
 
     def store(self, cohort: str) -> Store:
         """The store of a cohort, ingested when it is missing; NoCohort where there are no recordings."""
@@ -86,7 +87,9 @@ class Recordings:
         if cohort not in self.sources:
             raise NoCohort(f"{cohort}: no such data set under {self.data}")
         out = self.folder / "stores" / cohort
-        store = ingest(cohort, self.sources[cohort], out, signal=self.profile.signal, limit=self.profile.limit)
+        source = self.sources[cohort]
+        with runs.claimed(out):
+            store = ingest(cohort, source, out, signal=self.profile.signal, limit=self.profile.limit)
         if len(store.records) == 0:
             raise NoCohort(f"{cohort}: {self.sources[cohort]} lists {store.manifest['counts']} but no usable recording")
         self.used[f"store {cohort}"] = {"id": store.identity, "device": "cpu"}

@@ -14,9 +14,9 @@ import pandas as pd
 
 from merit import runs
 from merit.config import OBJECTIVE_NAMES, PretrainConfig, Profile, replace
-from merit.data.pool import ordered_map
 from merit.model.weights import weights_identity
 from merit.pipeline.recordings import NoCohort, Recordings
+from merit.pool import ordered_map
 from merit.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class Training(Recordings):
         if config.source != "trained":
             return config.source
         reports = distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
-        return train_text_encoder(reports, config, self.folder / "text" / self.text_identity)
+        folder = self.folder / "text" / self.text_identity
+        with runs.claimed(folder):
+            return train_text_encoder(reports, config, folder)
 
     def report_embeddings(self) -> np.ndarray:
         """float32 [R, W], one row a distinct report of the pretraining rows; embedded once, then read."""
@@ -101,7 +103,9 @@ class Training(Recordings):
         path = self.folder / "text" / f"reports-{self.text_identity}-{runs.digest(self._rows_identity)}.npy"
         if not path.exists():
             reports = distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
-            save_array(path, self._text_encoder.embed(reports, progress=True))
+            with runs.claimed(path):
+                if not path.exists():
+                    save_array(path, self._text_encoder.embed(reports, progress=True))
         return np.load(path, allow_pickle=False)
 
     def text_embeddings(self, texts: Sequence[str]) -> np.ndarray:
@@ -142,7 +146,8 @@ class Training(Recordings):
             model = replace(self.profile.model, text_width=text.shape[1])
             data = pair(self.store(cohort), self.pretraining_rows, text)
             config = self._pretrain_config(objective, seed)
-            pretrain(data, model, config, folder, cohort=cohort, device=self.torch_device())
+            with runs.claimed(folder):
+                pretrain(data, model, config, folder, cohort=cohort, device=self.torch_device())
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         about = {name: settings.get(name) for name in ("seconds", "device", "commit")}
         self.used[f"checkpoint {objective} seed {seed}"] = {"id": self.checkpoint_identity(objective, seed), **about}
@@ -229,7 +234,8 @@ class Training(Recordings):
         key = self.embedding_identity(encoder, cohort, seed)
         path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}-{key}.npy"
         make = functools.partial(self.encoder, encoder, seed)
-        return cached_embedding(path, make, store, self.profile.embed_batch)
+        with runs.claimed(path):
+            return cached_embedding(path, make, store, self.profile.embed_batch)
 
     def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
         """Cohort, patient and record ids that an encoder was pretrained on; empty for the random one."""

@@ -28,13 +28,21 @@ class NotebookFailed(RuntimeError):
     """A notebook did not run to its end; the message names it, the cell, the error, and the partial notebook."""
 
 
-def execute(source: Path, out: Path, given: Mapping[str, Any], *, root: Path | None = None, key: str = "") -> Path:
+def execute(
+    source: Path,
+    out: Path,
+    given: Mapping[str, Any],
+    *,
+    root: Path | None = None,
+    key: str = "",
+    quiet: bool = False,
+) -> Path:
     """Run the notebook `source` with the parameters `given` and write it, with outputs, to `out`.
 
     Runs in `root`, which is where `artifacts/` lies (default: this checkout). `key` is stored with the output, for
-    whoever asks later whether it is up to date. Raises ValueError before anything runs where a parameter is wrong, and
-    NotebookFailed where a cell or the kernel fails: `out` is then as it was before, and the partial run lies beside it
-    as `*.failed.ipynb`.
+    whoever asks later whether it is up to date. quiet: without its stages' progress bars on a terminal. Raises
+    ValueError before anything runs where a parameter is wrong, and NotebookFailed where a cell or the kernel fails:
+    `out` is then as it was before, and the partial run lies beside it as `*.failed.ipynb`.
     """
     import papermill
 
@@ -49,7 +57,7 @@ def execute(source: Path, out: Path, given: Mapping[str, Any], *, root: Path | N
         with _kernel_environment(root):
             papermill.execute_notebook(
                 str(source), str(partial), parameters=values, cwd=str(root), progress_bar=False, start_timeout=120,
-                stderr_file=sys.stderr if sys.stderr.isatty() else None,
+                stderr_file=sys.stderr if sys.stderr.isatty() and not quiet else None,
             )  # fmt: skip
         notebook = json.loads(partial.read_text())
         _require_complete(notebook)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from merit import runs
 from merit.config import HospitalConfig
-from merit.data.pool import ordered_map
+from merit.pool import ordered_map
 from merit.synthetic.about import about_page
 from merit.synthetic.admissions import admit
 from merit.synthetic.cases import cardiac_signal, make_case

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from merit import runs
-from merit.publish import build, execute
+from merit.publish import build, execute, schedule
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def root(tmp_path, monkeypatch) -> Path:
         prose = {"cell_type": "markdown", "source": "# T", "metadata": {}, "id": "t"}
         (tmp_path / "book" / f"{name}.ipynb").write_text(json.dumps({"cells": [prose, source], "metadata": {}}))
 
-    def run(source, out, given, *, root, key):
+    def run(source, out, given, *, root, key, quiet):
         out.parent.mkdir(parents=True, exist_ok=True)
         notebook = json.loads(source.read_text())
         out.write_text(json.dumps(notebook | {"metadata": {"merit": {"key": key, "given": dict(given)}}}))
@@ -41,7 +41,7 @@ def root(tmp_path, monkeypatch) -> Path:
 def ran(root: Path, profile: str = "demo") -> list[str]:
     """The notebooks that a build runs."""
     common = {"profile": profile, "data": None, "device": "auto"}
-    return build.run_notebooks(root, root / "artifacts" / profile, common, say=lambda _: None)
+    return schedule.run_notebooks(root, root / "artifacts" / profile, common, say=lambda _: None, side_by_side=1)
 
 
 def edit(root: Path, cell: int, text: str) -> None:
@@ -69,10 +69,10 @@ def test_code_and_surroundings_run_again_and_prose_does_not(root):
 
 
 def test_what_a_notebook_imports_runs_it_again_and_other_modules_do_not():
-    sources = build._source(["from merit.report import paper"])
+    sources = schedule._source(["from merit.report import paper"])
     assert {"merit.report.paper", "merit.config", "merit.profiles"} <= set(sources)
     assert not {"merit.report.tables", "merit.publish.build"} & set(sources)
-    assert "merit.report.prose" in build._source(["from merit.report.tables import render"])
+    assert "merit.report.prose" in schedule._source(["from merit.report.tables import render"])
 
 
 def test_only_declared_parameters_are_given(root):
@@ -82,7 +82,7 @@ def test_only_declared_parameters_are_given(root):
 
 
 def test_over_budget_is_said(root, capsys):
-    build.run_notebooks(root, root / "a", {"profile": "demo", "data": None, "device": "auto"})
+    schedule.run_notebooks(root, root / "a", {"profile": "demo", "data": None, "device": "auto"})
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("n ") and "budget" in line)
     assert line.endswith("OVER BUDGET")
 

@@ -1,4 +1,4 @@
-"""Work in other processes, in order and in bounded memory. The workers go when the parent does, even killed."""
+"""Work in other processes, in bounded memory. The workers go when the parent does, even killed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -26,9 +26,7 @@ def ordered_map(function: Callable[[A], B], tasks: Iterable[A], workers: int) ->
     if workers <= 1:
         yield from map(function, tasks)
         return
-    context = multiprocessing.get_context("forkserver")  # a fork of this process could inherit locks held by threads
-    context.set_forkserver_preload([function.__module__])
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent) as executor:
+    with _executor(function, workers) as executor:
         pending: deque[Future[B]] = deque()
         try:
             for task in tasks:
@@ -40,6 +38,27 @@ def ordered_map(function: Callable[[A], B], tasks: Iterable[A], workers: int) ->
                 yield pending.popleft().result()
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+def as_done(function: Callable[[A], B], tasks: Iterable[A], workers: int) -> Iterator[B]:
+    """As `ordered_map`, for few tasks: results as they come. After a failure no further task begins."""
+    if workers <= 1:
+        yield from map(function, tasks)
+        return
+    with _executor(function, workers) as executor:
+        try:
+            with _without_main():
+                pending = [executor.submit(function, task) for task in tasks]
+            for one in as_completed(pending):
+                yield one.result()
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _executor(function: Callable[[A], B], workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("forkserver")  # a fork of this process could inherit locks held by threads
+    context.set_forkserver_preload([function.__module__])
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent)
 
 
 @contextmanager
