@@ -136,6 +136,33 @@ def reference(profile: ProfileName = "demo", data: Path | None = None, device: s
         print(path)
 
 
+def generate(
+    checkpoint: Path,
+    record: Path,
+    question: str | None = None,
+    decoding: Literal["greedy", "sampling"] | None = None,
+    language_model: Path | None = None,
+    device: str = "cpu",
+) -> None:
+    """Print what an adapted language model writes about a WFDB record. Research only: not a medical device.
+
+    Args:
+        checkpoint: A generator's folder, as Table 3 leaves them in artifacts/*/generators/.
+        record: Path of the record, with or without .hea.
+        question: What is asked, with <ecg> where the recording goes; default: one like those of training.
+        decoding: greedy, or sampling at temperature 0.6 and top-p 0.9; default: as its texts in the table were.
+        language_model: Folder of the language model, if it no longer lies where it did in training.
+        device: cpu, cuda or cuda:1.
+    """
+    from merit.data.one_record import read_record
+    from merit.evaluate.generation.generator import load
+
+    chosen = {} if decoding is None else {"decoding": decoding}
+    generator = load(checkpoint, device, language_model=language_model, **chosen)
+    text = generator.write(read_record(record), question)
+    print("".join(letter if letter.isprintable() else " " for letter in text))
+
+
 def compare(a: Positional[Path], b: Positional[Path]) -> None:
     """Say what differs between two executed notebooks: parameters, inputs, then numbers."""
     from merit.publish.compare import compare as differences
@@ -151,7 +178,8 @@ def bench(out: Path | None = None, data: Path | None = None) -> None:
 
 
 COMMANDS = {
-    f.__name__: f for f in (doctor, ingest, data, pretrain, evaluate, book, notebook, reference, compare, bench)
+    f.__name__: f
+    for f in (doctor, ingest, data, pretrain, evaluate, book, notebook, reference, generate, compare, bench)
 }
 
 

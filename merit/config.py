@@ -234,6 +234,10 @@ class GenerationConfig:
     lm_updates: int = 400
     """Updates of the tiny language model's own training."""
     lm_learning_rate: float = 3e-3
+    ecg_input: str = "tokens"
+    """What the projector reads: an encoder's "tokens", one a stretch of time (MedTVT-R1), or its "embedding"."""
+    standardise: bool = False
+    """Whether that is centred and scaled by the training ECGs first, a feature at a time."""
     ecg_tokens: int = 1
     """Tokens that take the place of <ecg> (MedTVT-R1: one, by attention pooling)."""
     projector_width: int = 1024
@@ -264,11 +268,16 @@ class GenerationConfig:
     top_p: float = 0.9
     max_new_tokens: int = 600
     test_pairs: int | None = None
-    """At most so many held-out ECGs are decoded; None: all."""
+    """At most so many held-out ECGs are decoded, spread evenly over their file; None: all."""
+    bert: str = "trained"
+    """What BERTScore compares with: a folder or hub name, or "trained": the profile's frozen text encoder."""
+    bert_layers: int | None = None
+    """Its layer that BERTScore reads; None: the last."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         one_of("decoding", self.decoding, ("greedy", "sampling"))
+        one_of("ecg_input", self.ecg_input, ("tokens", "embedding"))
         if (self.epochs is None) == (self.updates is None):
             raise ValueError(f"duration: expected epochs or updates, not both; got {self.epochs} and {self.updates}")
         if self.ecg_tokens < 1:

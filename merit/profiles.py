@@ -8,6 +8,7 @@ from __future__ import annotations
 from merit.config import (
     DecoderConfig,
     EncoderConfig,
+    GenerationConfig,
     HospitalConfig,
     ModelConfig,
     PretrainConfig,
@@ -36,6 +37,11 @@ def smoke() -> Profile:
             validation_share=0.1,
         ),
         probe=ProbeConfig(epochs=5, n_resamples=50),
+        generation=GenerationConfig(
+            lm_width=32, lm_depth=1, lm_heads=2, lm_kv_heads=1, lm_vocabulary=400, lm_updates=10, projector_width=16,
+            lora_rank=4, max_tokens=160, epochs=None, updates=10, batch=8, learning_rate=3e-3, min_learning_rate=3e-5,
+            max_new_tokens=24, test_pairs=8,
+        ),
     )  # fmt: skip
 
 
@@ -52,6 +58,10 @@ def demo() -> Profile:
             epochs=None, updates=1200, batch=32, learning_rate=3e-3, validate_every=100, save_every=100,
             validation_share=0.05,
         ),
+        generation=GenerationConfig(
+            lm_updates=200, ecg_input="embedding", standardise=True, projector_width=128, max_tokens=160, epochs=None,
+            updates=800, learning_rate=3e-3, min_learning_rate=3e-5, max_new_tokens=120,
+        ),
     )  # fmt: skip
 
 
@@ -61,6 +71,9 @@ def paper() -> Profile:
         name="paper",
         text=TextConfig(source="ncbi/MedCPT-Query-Encoder", max_tokens=128),
         pretrain=PretrainConfig(validate_every=2000, save_every=2000),
+        generation=GenerationConfig(
+            language_model="meta-llama/Llama-3.2-1B-Instruct", bert="roberta-large", bert_layers=17
+        ),
     )
 
 
@@ -69,12 +82,13 @@ def limited(profile: Profile, limit: int | None = None, epochs: int | None = Non
 
     The batch shrinks to a quarter of the recordings where that is less, since pretraining needs two batches.
     """
-    pretrain, probe = profile.pretrain, profile.probe
+    pretrain, probe, generation = profile.pretrain, profile.probe, profile.generation
     if limit is not None:
         pretrain = replace(pretrain, batch=max(2, min(pretrain.batch, limit // 4)))
     if epochs is not None:
         pretrain, probe = replace(pretrain, epochs=float(epochs), updates=None), replace(probe, epochs=epochs)
-    return replace(profile, pretrain=pretrain, probe=probe, limit=limit)
+        generation = replace(generation, epochs=float(epochs), updates=None)
+    return replace(profile, pretrain=pretrain, probe=probe, generation=generation, limit=limit)
 
 
 def profile(name: str) -> Profile:

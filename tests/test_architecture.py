@@ -23,7 +23,7 @@ BELOW = {
     "synthetic": {"config", "runs", "pool", "data"},
     "model": {"config", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
-    "baselines": {"config", "data", "model", "pretrain"},
+    "baselines": {"config", "runs", "data", "model", "pretrain"},
     "evaluate": {"config", "runs", "threads", "data", "baselines"},
     "report": {"config", "runs"},
     "publish": {"config", "runs", "threads", "pool", "data", "report"},

@@ -34,6 +34,13 @@ class Encoder(Protocol):
         """float32 [B, D] from signals [B, 12, T] in millivolts, leads in the order of `merit.data.recording.LEADS`."""
 
 
+class Sequenced(Protocol):
+    """What an encoder with an order in time offers besides, for a model that reads tokens."""
+
+    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, n, D], first to last; their mean is the embedding."""
+
+
 class TextAligned(Protocol):
     """What an encoder with a shared space offers besides."""
 

@@ -13,6 +13,7 @@ from merit.config import ModelConfig
 from merit.data.preprocess import fix_length, resample
 from merit.data.recording import LEADS
 from merit.model.merit import Merit
+from merit.model.scaling import scale
 from merit.pretrain.checkpoint import load_model
 
 
@@ -37,6 +38,20 @@ class MeritEncoder:
 
     def embed(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, D] from [B, 12, T] (or [D] from [12, T]) in millivolts at any rate; cut or padded to 10 s."""
+        batch = self._prepared(signal_mv, fs_hz)
+        with torch.inference_mode():
+            z = self.model.embed(batch).float().cpu().numpy()
+        return z[0] if np.ndim(signal_mv) == 2 else z
+
+    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, N, D] from [B, 12, T]: the patches of one time averaged over leads; their mean is `embed`'s."""
+        batch = self._prepared(signal_mv, fs_hz)
+        with torch.inference_mode():
+            tokens = self.model.encoder(scale(batch, self.model.config.scaling))[:, :, 1:-1]
+            return tokens.mean(1).float().cpu().numpy()
+
+    def _prepared(self, signal_mv: np.ndarray, fs_hz: float) -> torch.Tensor:
+        """[B, 12, T] at the network's own rate and length, on its device."""
         signal = np.asarray(signal_mv, np.float32)
         if signal.ndim not in (2, 3) or signal.shape[-2] != len(LEADS):
             raise ValueError(
@@ -51,9 +66,7 @@ class MeritEncoder:
         if fs_hz != self.fs_hz:
             batch = np.stack([resample(one, fs_hz, self.fs_hz) for one in batch])
         batch = np.stack([fix_length(one, self.n_samples) for one in batch]).astype(np.float32)
-        with torch.inference_mode():
-            z = self.model.embed(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
-        return z[0] if signal.ndim == 2 else z
+        return torch.from_numpy(batch).to(self.device)
 
     @property
     def shares_space(self) -> bool:

@@ -108,8 +108,16 @@ def _chapters(usable: set[str], statuses: list[CohortStatus]) -> dict[str, str]:
         "table2_zero_shot, 9": labelled if pretrained else "nothing: needs reports to align with",
         "table7_shift": _transfers(usable),
         "fig3_embedding_mi": held_out,
+        "table3_generation": _generation(usable),
         "fig4_umap, limits": "ptb-xl" if "ptb-xl" in usable else "nothing: needs ptb-xl",
     }
+
+
+def _generation(usable: set[str]) -> str:
+    """Which recordings are asked about."""
+    if "ptb-xl" in usable:
+        return "questions composed on ptb-xl" + ("; MedTVT-QA's, if its files are there" * ("mimic-iv-ecg" in usable))
+    return "MedTVT-QA's questions, if its files are there" if "mimic-iv-ecg" in usable else "nothing: needs ptb-xl"
 
 
 def _labelled(usable: set[str]) -> str:

@@ -70,6 +70,14 @@ def pool(
     return Pooled(dict(zip(METRICS, values[:, :, 0])), macro, dict(zip(METRICS, means[:, 1:])))
 
 
+def weights_of(groups: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+    """float32 [N, 1 + R]: how often each record is drawn in each resample of the groups [N], the first column all ones.
+    The same draws as `pool` makes; for what needs no sorting, since it takes N (1 + R) numbers.
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    return np.concatenate(list(_weights(int(group.max()) + 1, n_resamples, seed)), axis=1)[group]
+
+
 def _mean_over_classes(values: np.ndarray) -> np.ndarray:
     """[metric, C, R] to [metric, R], over the classes with a value; NaN where none has one."""
     defined = ~np.isnan(values)

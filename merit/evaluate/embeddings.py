@@ -1,6 +1,6 @@
 """Embed once, then evaluate arrays: a store through an encoder, kept on disk by the identity of both.
 
-Shapes: N records, D width.
+Shapes: N records, n tokens of a recording, D width.
 """
 
 from __future__ import annotations
@@ -19,18 +19,29 @@ from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
 
 
 def embed_store(
-    encoder: Encoder, store: Store, batch: int = 64, progress: bool = True, threads: int | None = None
+    encoder: Encoder,
+    store: Store,
+    batch: int = 64,
+    progress: bool = True,
+    threads: int | None = None,
+    *,
+    rows: np.ndarray | None = None,
+    tokens: bool = False,
 ) -> np.ndarray:
     """float32 [N, D], a row per record of the store, streamed in batches. Refuses what is not finite, by record.
 
-    threads: batches at a time; default: the cores of a CPU. It does not change the numbers.
+    threads: batches at a time; default: the cores of a CPU. It does not change the numbers. rows: of these records
+    alone, in this order. tokens: [N, n, D], what the encoder gives before it averages over time (`Sequenced`).
     """
+    chosen = np.arange(len(store.records)) if rows is None else np.asarray(rows)
+    embed = encoder.tokens if tokens else encoder.embed
 
     def one(start: int) -> np.ndarray:
-        signal_mv = store.signal_uv[start : start + batch].astype(np.float32) / 1000
-        return check(encoder.embed(signal_mv, store.fs_hz), len(signal_mv), encoder.name, start, store)
+        part = chosen[start : start + batch]
+        signal_mv = store.signal_uv[part].astype(np.float32) / 1000
+        return check(embed(signal_mv, store.fs_hz), part, encoder.name, store, 3 if tokens else 2)
 
-    starts = range(0, len(store.records), batch)
+    starts = range(0, len(chosen), batch)
     with one_thread_an_operation(), ThreadPoolExecutor(min(MAX_THREADS, threads or usable_cores())) as pool:
         done = tqdm(
             pool.map(one, starts), total=len(starts), unit="batch", desc=f"embedding by {encoder.name}",
@@ -39,26 +50,35 @@ def embed_store(
         return np.concatenate(list(done)).astype(np.float32)
 
 
-def check(z: np.ndarray, expected: int, name: str, start: int, store: Store) -> np.ndarray:
-    """The batch itself, when it is [expected, D] and finite; a ValueError in one line else."""
-    if z.ndim != 2 or len(z) != expected:
-        raise ValueError(f"encoder {name}: expected embeddings [{expected}, width]; got {list(z.shape)}")
-    bad = np.flatnonzero(~np.isfinite(z).all(1))
+def check(z: np.ndarray, rows: np.ndarray, name: str, store: Store, ndim: int = 2) -> np.ndarray:
+    """The batch of these records itself, when it has `ndim` dimensions and is finite; a ValueError in one line else."""
+    if z.ndim != ndim or len(z) != len(rows):
+        wanted = f"[{len(rows)}, {'tokens, ' * (ndim - 2)}width]"
+        raise ValueError(f"encoder {name}: expected embeddings {wanted}; got {list(z.shape)}")
+    bad = np.flatnonzero(~np.isfinite(z).reshape(len(z), -1).all(1))
     if len(bad):
-        record = store.records["record_id"].iloc[start + bad[0]]
+        record = store.records["record_id"].iloc[rows[bad[0]]]
         raise ValueError(f"encoder {name}: expected finite embeddings; got none for record {record}")
     return z
 
 
 def cached_embedding(
-    path: Path, make_encoder: Callable[[], Encoder], store: Store, batch: int, progress: bool = True
+    path: Path,
+    make_encoder: Callable[[], Encoder],
+    store: Store,
+    batch: int,
+    progress: bool = True,
+    *,
+    rows: np.ndarray | None = None,
+    tokens: bool = False,
 ) -> np.ndarray:
-    """The array at `path`, or `embed_store` written there; one whose rows are not the store's is refused."""
+    """The array at `path`, or `embed_store` written there; one with another number of rows is refused."""
     if not path.exists():
-        save_array(path, embed_store(make_encoder(), store, batch, progress))
+        save_array(path, embed_store(make_encoder(), store, batch, progress, rows=rows, tokens=tokens))
     z = np.load(path, allow_pickle=False)
-    if len(z) != len(store.records):
-        raise ValueError(f"{path}: expected {len(store.records)} rows, one a record of the store; got {len(z)}")
+    expected = len(store.records) if rows is None else len(rows)
+    if len(z) != expected:
+        raise ValueError(f"{path}: expected {expected} rows, one a record of the store; got {len(z)}")
     return z
 
 

@@ -46,6 +46,10 @@ class Recordings:
         chosen, name = limited(named_profile(profile), **runs.limits()), runs.workspace_name(profile, root)
         if source := os.environ.get("MERIT_TEXT"):
             chosen = replace(chosen, text=replace(chosen.text, source=source))
+        if source := os.environ.get("MERIT_LM"):
+            chosen = replace(chosen, generation=replace(chosen.generation, language_model=source))
+        if source := os.environ.get("MERIT_BERT"):
+            chosen = replace(chosen, generation=replace(chosen.generation, bert=source, bert_layers=None))
         return cls(chosen, root, device, runs.home() / "artifacts" / name)
 
     @functools.cached_property

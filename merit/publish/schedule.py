@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -130,15 +131,16 @@ def _source(code: list[str]) -> dict[str, str]:
 
 
 def _surroundings(root: Path, data: str | None) -> str:
-    """What all notebooks depend on besides code: versions, the package's tables, committed references, the data."""
+    """What all notebooks depend on besides code: versions, models named from outside, tables, references, the data."""
     files = [
         path
         for folder in (runs.PACKAGE_ROOT, root / "book" / "reference")
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".csv", ".json", ".txt")
     ]
+    models = [os.environ.get(name, "") for name in ("MERIT_TEXT", "MERIT_LM", "MERIT_BERT")]
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
-    return runs.digest([tables, (root / "requirements.txt").read_text(), sys.version, _data_fingerprint(data)])
+    return runs.digest([tables, models, (root / "requirements.txt").read_text(), sys.version, _data_fingerprint(data)])
 
 
 def _data_fingerprint(data: str | None) -> dict[str, str]:

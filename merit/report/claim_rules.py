@@ -85,7 +85,7 @@ def margins(
 def paired(evidence: Evidence, first: str, other: str, task: str, metric: str) -> list[float]:
     """first − other for each pretraining seed that both have; an encoder with a single number stands for all seeds."""
     a, b = (evidence.scores.get((name, task, metric), {}) for name in (first, other))
-    if len(b) == 1 and other in paper.PEERS:
+    if len(b) == 1 and other in (*paper.PEERS, "medtvt-r1"):
         b = dict.fromkeys(a, next(iter(b.values())))
     return [a[seed] - b[seed] for seed in sorted(a) if seed in b]
 

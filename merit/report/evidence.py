@@ -153,11 +153,18 @@ def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
                 yield "rhythm", f"{space} {name}{what}", None if found["value"] is None else 100 * found["value"]
 
 
+def _generation(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
+    """Scores of the text from the recording's own ECG, percent; finding F1 is the whole corpus's."""
+    for name, one in row["conditions"]["model"]["scores"].items():
+        yield "generation", name, None if one["value"] is None else 100 * one["value"]
+
+
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
     "linear_probe": _linear_probe,
     "zero_shot": _zero_shot,
     "shift": _shift,
     "information": _information,
     "clusters": _clusters,
+    "generation": _generation,
 }
 """Stage -> what reads a row of its results."""

@@ -13,7 +13,10 @@ from merit.report import paper
 from merit.report.prose import listing
 from merit.report.style import look, task_label
 
-METRIC_LABELS = {"auroc": "AUROC", "f1": "F1", "accuracy": "accuracy"}
+METRIC_LABELS = {
+    "auroc": "AUROC", "f1": "F1", "accuracy": "accuracy", "bleu_published": "BLEU", "meteor": "METEOR",
+    "rouge_published": "ROUGE", "bertscore_published": "BERTScore",
+}  # fmt: skip
 
 
 class Column(NamedTuple):

@@ -22,6 +22,7 @@ LOOKS = {
     "ib-1": Look("IB, β = 1", "#8A3F6C", "<", (0, (5, 2, 1, 2, 1, 2))),
     "mse": Look("MSE", "#009E73", "^", ":"),
     "random": Look("random", "#7A7A7A", "x", (0, (1, 3))),
+    "medtvt-r1": Look("MedTVT-R1", "#56B4E9", "P", (0, (3, 1, 1, 1))),
 }
 """Okabe and Ito's colours, which most colour-blind readers tell apart; markers and lines differ too."""
 
@@ -34,6 +35,7 @@ TASK_LABELS = {
     "cpsc2018": "CPSC2018",
     "csn": "CSN",
     "csn_as_released": "CSN, labels as released",
+    "generation": "text",
 }
 
 COHORT_LABELS = {"mimic-iv-ecg": "MIMIC-IV-ECG", "ptb-xl": "PTB-XL", "cpsc2018": "CPSC2018", "csn": "CSN"}

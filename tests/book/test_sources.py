@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from merit.config import PROFILE_NAMES
-from merit.publish import parameters, stage
+from merit.publish import parameters, schedule, stage
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
@@ -65,7 +65,9 @@ def test_budget_covers_every_notebook_in_every_profile_and_the_demo_fits():
         steps = [row["step"] for row in rows if row["profile"] == profile]
         assert {path.stem for path in NOTEBOOKS} <= set(steps)
         assert len(steps) == len(set(steps))
-    assert sum(float(row["seconds"]) for row in rows if row["profile"] == "demo") < 1200
+    demo = {row["step"]: float(row["seconds"]) for row in rows if row["profile"] == "demo"}
+    alone = sum(demo.pop(step) for step in (*schedule.ALONE, schedule.LAST, "rendering"))
+    assert alone + sum(demo.values()) / 2 < 1200  # the others run side by side, on two cores
 
 
 def test_footer_escapes_whatever_a_parameter_holds():

@@ -10,24 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.config import HospitalConfig, ProbeConfig, TextConfig
 from merit.evaluate.seen import SeenInPretraining
 from merit.pipeline import Workspace, training
 from merit.pipeline.recordings import NoCohort
-from merit.profiles import profile
-
-TINY = dataclasses.replace(
-    profile("smoke"),
-    hospitals=HospitalConfig(recordings={"mimic-iv-ecg": 40, "ptb-xl": 80, "cpsc2018": 12, "csn": 12}, workers=1),
-    text=TextConfig(width=16, depth=1, heads=2, vocabulary=400, updates=2, batch=8),
-    pretrain=dataclasses.replace(profile("smoke").pretrain, updates=4, batch=8, validate_every=2, save_every=2),
-    probe=ProbeConfig(epochs=1, n_resamples=10),
-)
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Workspace:
-    return Workspace(TINY, None, "cpu", tmp_path_factory.mktemp("run") / "smoke")
 
 
 def again(workspace: Workspace, **changes) -> Workspace:
@@ -145,7 +130,9 @@ def test_every_setting_changes_the_identity_of_a_checkpoint(workspace):
     ]  # fmt: skip
     for change in changes:
         ((part, settings),) = change.items()
-        other = dataclasses.replace(TINY, **{part: dataclasses.replace(getattr(TINY, part), **settings)})
+        other = dataclasses.replace(
+            workspace.profile, **{part: dataclasses.replace(getattr(workspace.profile, part), **settings)}
+        )
         identities.add(again(workspace, profile=other).checkpoint_identity("merit"))
     assert len(identities) == 2 + len(changes)
     assert again(workspace).checkpoint_identity("merit") == base
@@ -178,7 +165,7 @@ def test_the_cached_path_needs_no_torch(workspace):
         "sys.exit('torch was imported' if 'torch' in sys.modules else 0)\n"
     )
     shown = subprocess.run(
-        [sys.executable, "-c", code], input=pickle.dumps((TINY, workspace.folder)), capture_output=True
+        [sys.executable, "-c", code], input=pickle.dumps((workspace.profile, workspace.folder)), capture_output=True
     )
     assert shown.returncode == 0, shown.stderr.decode()
     assert int(shown.stdout) > 0

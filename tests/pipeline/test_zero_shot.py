@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from merit.config import HospitalConfig, ProbeConfig, TextConfig
 from merit.data import taxonomy
 from merit.evaluate import metrics
 from merit.evaluate.prompts import load
@@ -17,20 +15,6 @@ from merit.evaluate.seen import SeenInPretraining
 from merit.pipeline import Workspace
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.zero_shot import prompt_facts, sensitivity, zero_shot
-from merit.profiles import profile
-
-TINY = dataclasses.replace(
-    profile("smoke"),
-    hospitals=HospitalConfig(recordings={"mimic-iv-ecg": 40, "ptb-xl": 80, "cpsc2018": 12, "csn": 12}, workers=1),
-    text=TextConfig(width=16, depth=1, heads=2, vocabulary=400, updates=2, batch=8),
-    pretrain=dataclasses.replace(profile("smoke").pretrain, updates=4, batch=8, validate_every=2, save_every=2),
-    probe=ProbeConfig(epochs=1, n_resamples=10),
-)
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Workspace:
-    return Workspace(TINY, None, "cpu", tmp_path_factory.mktemp("run") / "smoke")
 
 
 def again(workspace: Workspace) -> Workspace:

@@ -18,6 +18,8 @@ import pandas as pd
 from merit.evaluate.generation.findings import Entry, lexicon
 from merit.evaluate.generation.qa import Pair
 
+SHARES = {"opening": 0.3, "remark": 0.2, "two at a time": 0.3, "denial": 0.5, "closing": 0.2}
+"""How often an answer has a sentence of each kind beside its findings."""
 DENIABLE = ("AFIB", "CLBBB", "CRBBB", "LVH", "STE_", "PVC", "WPW", "1AVB", "INVT", "IMI")
 """Statements that an answer may say are absent: a reader asks for them, and a copy of them is a mistake."""
 
@@ -46,14 +48,14 @@ def compose(labels: Collection[str], rng: np.random.Generator) -> tuple[str, str
     rhythm = [entry for entry in entries if entry.group == "rhythm"]
     others = [entry for entry in entries if entry.group not in ("rhythm", "normal")]
     others = [others[i] for i in rng.permutation(len(others))]
-    sentences = [_pick(say["openings"], rng)] if rng.random() < 0.7 else []
+    sentences = [_pick(say["openings"], rng)] if rng.random() < SHARES["opening"] else []
     sentences += [_filled(_pick(say["rhythm"], rng), finding=_phrase(entry, rng)) for entry in rhythm]
     sentences += _findings(others, rng)
-    if rng.random() < 0.6:
+    if rng.random() < SHARES["denial"]:
         sentences += _denials({entry.code for entry in entries}, rng)
     if any(entry.code == "NORM" for entry in entries):
         sentences.append(_pick(say["normal"], rng))
-    elif rng.random() < 0.7:
+    elif rng.random() < SHARES["closing"]:
         sentences.append(_pick(say["closings"], rng))
     return _pick(say["questions"], rng), " ".join(sentences)
 
@@ -63,12 +65,12 @@ def _findings(entries: Sequence[Entry], rng: np.random.Generator) -> list[str]:
     say, sentences, left = wording(), [], list(entries)
     while left:
         entry = left.pop(0)
-        if left and rng.random() < 0.3:
+        if left and rng.random() < SHARES["two at a time"]:
             other = left.pop(0)
             sentences.append(_filled(_pick(say["both"], rng), first=_phrase(entry, rng), second=_phrase(other, rng)))
         else:
             sentences.append(_filled(_pick(say["present"], rng), finding=_phrase(entry, rng)))
-        if rng.random() < 0.4:
+        if rng.random() < SHARES["remark"]:
             sentences.append(_pick(say["remarks"][entry.group], rng))
     return sentences
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -136,6 +137,8 @@ class Conditioned(nn.Module):
             self.language_model = inject_adapter_in_model(lora, language_model.requires_grad_(False))
             self.projector = Projector(ecg_width, config.projector_width, table.shape[1], config.ecg_tokens)
         self.projector.to(table.device)
+        self.register_buffer("ecg_centre", torch.zeros(ecg_width, device=table.device))
+        self.register_buffer("ecg_scale", torch.ones(ecg_width, device=table.device))
         self.ecg_embedding = nn.Parameter(table[self.ecg_id].detach().float().clone())
         for name, parameter in self.language_model.named_parameters():
             if "lora_" in name or "norm" in name or name.endswith(".bias"):
@@ -143,6 +146,11 @@ class Conditioned(nn.Module):
                 parameter.data = parameter.data.float()
         if config.gradient_checkpointing:
             self.language_model.activation_checkpointing_enable({"use_reentrant": False})
+
+    @property
+    def frozen_size(self) -> int:
+        """Numbers of the language model that stay as they were."""
+        return sum(p.numel() for p in self.language_model.parameters() if not p.requires_grad)
 
     @property
     def device(self) -> torch.device:
@@ -159,7 +167,7 @@ class Conditioned(nn.Module):
         """[B, S, H] embeddings of ids [B, S], at whose ECG tokens `ecg` ([B, n, D] or [B, D]) stands."""
         embeddings = self.language_model.get_input_embeddings()(ids)
         with torch.autocast(self.device.type, enabled=False):
-            tokens = self.projector(ecg) + self.ecg_embedding
+            tokens = self.projector((ecg - self.ecg_centre) / self.ecg_scale) + self.ecg_embedding
         return embeddings.masked_scatter((ids == self.ecg_id)[..., None], tokens.to(embeddings.dtype))
 
     def logits(self, states: Tensor) -> Tensor:
@@ -177,13 +185,23 @@ class Conditioned(nn.Module):
             logits = self.logits(states[:, :-1][wanted])
         return nn.functional.cross_entropy(logits, targets[wanted])
 
+    def standardise(self, ecg: np.ndarray) -> None:
+        """From now on, centre and scale what comes in by these training ECGs, float32 [N, n, D] or [N, D]."""
+        flat = np.asarray(ecg, np.float64).reshape(-1, self.ecg_width)
+        self.ecg_centre.copy_(torch.from_numpy(flat.mean(0)))
+        self.ecg_scale.copy_(torch.from_numpy(np.maximum(flat.std(0), 1e-6)))
+
+    def kept(self) -> dict[str, Tensor]:
+        """All that makes this model another than its language model: what is trained, and how ECGs are scaled."""
+        return {**self.trained(), "ecg_centre": self.ecg_centre, "ecg_scale": self.ecg_scale}
+
     def trained(self) -> dict[str, nn.Parameter]:
         """What training changes, by name: LoRA, norms, biases, the ECG token's row, the projector."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
-    def load_trained(self, state: dict[str, Tensor]) -> None:
-        """Take over what `trained` names; a ValueError for names or shapes that differ."""
-        own = self.trained()
+    def load_kept(self, state: dict[str, Tensor]) -> None:
+        """Take over what `kept` names; a ValueError for names or shapes that differ."""
+        own = self.kept()
         if differing := sorted(own.keys() ^ state.keys()):
             raise ValueError(
                 f"adapter: expected the weights of this model; {len(differing)} differ, first {differing[0]}"

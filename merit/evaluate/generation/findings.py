@@ -14,6 +14,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 PRESENT, ABSENT, UNCERTAIN = "present", "absent", "uncertain"
 
 _CLAUSES = re.compile(
@@ -135,6 +137,14 @@ def score(there: Sequence[Collection[str]], texts: Sequence[str]) -> dict[str, A
         "contradictory": _share(sum(bool(contradictions(text)) for text in texts), len(pairs)),
         "per_statement": per,
     }
+
+
+def tallies(there: Sequence[Collection[str]], texts: Sequence[str]) -> np.ndarray:
+    """int64 [n, 3]: for each text, statements asserted that are there, statements asserted, statements there."""
+    known = set(lexicon())
+    said = [asserted(text) for text in texts]
+    real = [known & set(codes) for codes in there]
+    return np.array([[len(a & b), len(a), len(b)] for a, b in zip(said, real, strict=True)], np.int64).reshape(-1, 3)
 
 
 def _rates(hit: int, n_said: int, n_there: int) -> dict[str, float | None]:

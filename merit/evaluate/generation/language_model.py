@@ -35,6 +35,10 @@ POSITIONS = 4096
 """Positions that the tiny model's configuration allows."""
 
 
+class NoLanguageModel(FileNotFoundError):
+    """A language model or its tokenizer is not where it was looked for, and no network brings it."""
+
+
 def train_language_model(
     answers: Sequence[str],
     config: GenerationConfig,
@@ -157,7 +161,7 @@ def load_language_model(
 
     `<ecg>` is added as a special token where it is missing; its embedding starts at the mean of the others. A
     tokenizer without a pad token pads with Llama 3's reserved one, else with eos: which, changes no number, since
-    padding is hidden and no target. FileNotFoundError where model or tokenizer is missing; ValueError for a kind of
+    padding is hidden and no target. NoLanguageModel where model or tokenizer is missing; ValueError for a kind of
     model without Llama's seven projections, or with fewer positions than `max_tokens`.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -169,7 +173,7 @@ def load_language_model(
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
     except (OSError, ValueError) as error:
-        raise FileNotFoundError(
+        raise NoLanguageModel(
             f"language model {source}: expected a local folder with model and tokenizer, or a hub name and a network "
             f"to reach it; {str(error).splitlines()[0]}"
         ) from error
@@ -209,12 +213,12 @@ def _require_files(source: str | Path) -> None:
     folder = Path(source)
     if not folder.is_dir():
         if isinstance(source, Path) or str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
-            raise FileNotFoundError(f"language model {source}: expected a folder; there is none")
+            raise NoLanguageModel(f"language model {source}: expected a folder; there is none")
         return
     if not (folder / "config.json").exists() or not any([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        raise FileNotFoundError(f"language model {source}: expected config.json and model.safetensors; no model there")
+        raise NoLanguageModel(f"language model {source}: expected config.json and model.safetensors; no model there")
     if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
-        raise FileNotFoundError(
+        raise NoLanguageModel(
             f"language model {source}: expected tokenizer.json (or tokenizer.model); no tokenizer there; copy it from "
             "where the model came from"
         )

@@ -60,10 +60,30 @@ def corpus_bleu(references: Sequence[str], texts: Sequence[str]) -> float:
     return BLEU().corpus_score(list(texts), [list(references)]).score / 100
 
 
+def bleu_statistics(references: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """int64 [n, 10]: what corpus BLEU adds up over texts: runs of 1 to 4 words found, runs there are, both lengths."""
+    from sacrebleu.metrics import BLEU
+
+    metric = BLEU(effective_order=True)
+    found = [metric.sentence_score(text, [reference]) for reference, text in zip(references, texts, strict=True)]
+    return np.array([[*one.counts, *one.totals, one.sys_len, one.ref_len] for one in found], np.int64)
+
+
+def bleu_of(statistics: np.ndarray) -> float:
+    """Corpus BLEU of added-up statistics [10] (`bleu_statistics`), as `corpus_bleu`."""
+    from sacrebleu.metrics import BLEU
+
+    counts, totals, lengths = statistics[:4].tolist(), statistics[4:8].tolist(), statistics[8:].tolist()
+    return BLEU.compute_bleu(counts, totals, *lengths, smooth_method="exp").score / 100
+
+
 def bert_scores(
     references: Sequence[str], texts: Sequence[str], folder: Path, layers: int | None
 ) -> tuple[list[float], list[float]]:
-    """Recall and F1 of BERTScore (Zhang et al. 2020) under the model in a folder, from its last layer by default."""
+    """Recall and F1 of BERTScore (Zhang et al. 2020) under the model in a folder, from its last layer by default.
+
+    A text or reference without a word scores 0; bert-score 0.3.13 says so too, but fails on them with transformers 5.
+    """
     from bert_score import BERTScorer
     from transformers import AutoConfig
 
@@ -71,8 +91,23 @@ def bert_scores(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scorer = BERTScorer(model_type=str(folder), num_layers=layers, idf=False, device="cpu")
-        _, recall, f1 = scorer.score(list(texts), list(references))
-    return recall.tolist(), f1.tolist()
+        worded = [i for i, pair in enumerate(zip(references, texts)) if all(part.strip() for part in pair)]
+        found = np.zeros((2, len(texts)))
+        if worded:
+            _, *both = scorer.score([texts[i] for i in worded], [references[i] for i in worded])
+            found[:, worded] = [column.tolist() for column in both]
+    return found[0].tolist(), found[1].tolist()
+
+
+def available(model: str) -> bool:
+    """Whether a model's folder, or its hub name by way of the cache or a network, gives a configuration."""
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(model)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def repetition(text: str, n: int = 4) -> float:

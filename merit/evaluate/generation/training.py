@@ -31,7 +31,9 @@ STATE = "training_state.pt"
 ADAPTER = "adapter.safetensors"
 LINE_EVERY = 20
 """Updates between two lines of the history."""
-NOT_OF_TRAINING = ("decoding", "temperature", "top_p", "max_new_tokens", "test_pairs", "save_every")
+NOT_OF_TRAINING = (
+    "decoding", "temperature", "top_p", "max_new_tokens", "test_pairs", "bert", "bert_layers", "save_every",
+)  # fmt: skip
 """Settings that a trained adapter does not depend on."""
 
 
@@ -84,9 +86,11 @@ def train(
         },
         "total_updates": total_updates(config, len(pairs)),
     }
+    if config.standardise:
+        model.standardise(ecg)
     if (folder / ADAPTER).exists():
         _refuse_others(folder / "config.json", json.loads((folder / "config.json").read_text()), settings)
-        model.load_trained(load_file(folder / ADAPTER))
+        model.load_kept(load_file(folder / ADAPTER))
     else:
         _run(model, pairs, ecg, config, folder, settings, progress, stop_after)
     return folder
@@ -191,7 +195,7 @@ def _save(
     state = {
         **state,
         "settings": json.dumps(settings, sort_keys=True),
-        "trained": {name: p.detach() for name, p in model.trained().items()},
+        "kept": {name: p.detach() for name, p in model.kept().items()},
         "optimiser": optimiser.state_dict(),
     }
     temporary = folder / f".{STATE}.{os.getpid()}"
@@ -211,7 +215,7 @@ def _resume(
         return 0, [], [], 0.0
     state = torch.load(path, map_location=model.device, weights_only=True)
     _refuse_others(path, json.loads(state["settings"]), settings)
-    model.load_trained(state["trained"])
+    model.load_kept(state["kept"])
     optimiser.load_state_dict(state["optimiser"])
     lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if json.loads(line)["update"] <= state["update"]]
@@ -238,10 +242,15 @@ def _finish(folder: Path, model: Conditioned, settings: dict[str, Any]) -> None:
     """Write what stays; the adapter last: it says that the run is finished."""
     write_json(folder / "config.json", {**settings, "commit": commit(), "versions": versions()})
     temporary = folder / f".{ADAPTER}.{os.getpid()}"
-    save_file({name: p.detach().cpu().contiguous() for name, p in model.trained().items()}, temporary)
+    save_file({name: p.detach().cpu().contiguous() for name, p in model.kept().items()}, temporary)
     os.replace(temporary, folder / ADAPTER)
     for left in [folder / STATE, *folder.glob(f".{STATE}.*")]:
         left.unlink(missing_ok=True)
+
+
+def truncated(folder: Path) -> int:
+    """Training answers of a finished run that were cut at `max_tokens`."""
+    return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["pairs"]["truncated"])
 
 
 def load_adapter(folder: Path, source: str | Path | None = None, device: str = "cpu") -> Conditioned:
@@ -259,5 +268,5 @@ def load_adapter(folder: Path, source: str | Path | None = None, device: str = "
     model = Conditioned(*load_language_model(where, config, device), settings["ecg_width"], config)
     if model.fingerprint != settings["language_model"]["fingerprint"]:
         raise ValueError(f"{folder}: expected the language model that it was trained with; {where} is another")
-    model.load_trained(load_file(folder / ADAPTER))
+    model.load_kept(load_file(folder / ADAPTER))
     return model.eval()

@@ -198,13 +198,13 @@ def test_a_second_adapter_on_the_same_model_is_refused(parts):
 
 def test_weights_of_another_model_are_refused(parts):
     model = build(parts)
-    state = {name: p.detach() + 1 for name, p in build(parts).trained().items()}
-    model.load_trained(state)
-    assert all(torch.equal(p, state[name]) for name, p in model.trained().items())
+    state = {name: p.detach() + 1 for name, p in build(parts).kept().items()}
+    model.load_kept(state)
+    assert all(torch.equal(p, state[name]) for name, p in model.kept().items())
     with pytest.raises(ValueError, match="1 differ, first ecg_embedding"):
-        model.load_trained({name: p for name, p in state.items() if name != "ecg_embedding"})
+        model.load_kept({name: p for name, p in state.items() if name != "ecg_embedding"})
     with pytest.raises(ValueError, match=r"expected .*lora_A.* of shape \[3, 16\]; got \[2, 16\]"):
-        build(parts, lora_rank=3).load_trained(state)
+        build(parts, lora_rank=3).load_kept(state)
 
 
 def test_the_fingerprint_sees_every_row_but_the_ecg_tokens():

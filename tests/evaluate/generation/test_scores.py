@@ -100,3 +100,12 @@ def test_nothing_and_unequal_numbers_are_refused() -> None:
 def test_an_empty_text_scores_nothing_and_breaks_nothing() -> None:
     found = scores.score_texts([REFERENCE], [""])
     assert (found["bleu_published"], found["rouge_l"], found["meteor"], found["repetition"]) == (0, 0, 0, 0)
+
+
+def test_added_up_statistics_give_corpus_bleu():
+    references = ["sinus rhythm with left bundle branch block", "normal ecg", "a b c d e f"]
+    texts = ["sinus rhythm with right bundle branch block", "atrial flutter", "a b c d x f g"]
+    statistics = scores.bleu_statistics(references, texts)
+    assert statistics.shape == (3, 10)
+    assert scores.bleu_of(statistics.sum(0)) == pytest.approx(scores.corpus_bleu(references, texts))
+    assert scores.bleu_of(statistics[1]) == pytest.approx(scores.corpus_bleu(references[1:2], texts[1:2]))

@@ -67,7 +67,7 @@ def test_six_updates_equal_parts_of_them(lm, whole, tmp_path, stops):
 
 def test_what_is_left_behind(lm, whole):
     assert {path.name for path in whole.iterdir()} == {"adapter.safetensors", "config.json", "history.jsonl"}
-    assert load_file(whole / "adapter.safetensors").keys() == model_of(lm).trained().keys()
+    assert load_file(whole / "adapter.safetensors").keys() == model_of(lm).kept().keys()
     settings = json.loads((whole / "config.json").read_text())
     assert settings["total_updates"] == 6
     assert settings["pairs"]["n"] == 10
@@ -118,7 +118,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_update(lm, tmp_path):
     if first:
         state = torch.load(tmp_path / "training_state.pt", weights_only=True)
         assert state["update"] == first
-        assert all(value.isfinite().all() for value in state["trained"].values())
+        assert all(value.isfinite().all() for value in state["kept"].values())
 
 
 def test_a_bad_pair_is_named(lm, tmp_path):
@@ -214,3 +214,13 @@ def test_it_learns_sixty_four_pairs_at_the_demo_size(tmp_path):
     assert (own == answers).mean() >= 0.9
     assert (shuffled == answers).mean() <= 0.1
     assert (shuffled == np.roll(answers, 3)).mean() >= 0.9
+
+
+def test_standardised_ecgs_are_scaled_by_the_training_ones_and_loaded_so(lm, tmp_path):
+    trained = run(lm, tmp_path, ecg=3 * ECG + 5, standardise=True)
+    np.testing.assert_allclose(trained.ecg_centre.numpy(), (3 * ECG + 5).mean((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(trained.ecg_scale.numpy(), (3 * ECG + 5).std((0, 1)), rtol=1e-5)
+    other = run(lm, tmp_path / "as-it-was", standardise=True)
+    texts = [generate(m, QUESTIONS, z, CONFIG, progress=False) for m, z in ((trained, 3 * ECG + 5), (other, ECG))]
+    assert texts[0] == texts[1]  # gain and offset of an embedding make no difference
+    assert torch.equal(load_adapter(tmp_path).ecg_scale, trained.ecg_scale)

@@ -1,0 +1,245 @@
+"""Table 3 as a stage on tiny hospitals: pairs, controls, what is read again, reasons in place of numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from merit.baselines import xresnet
+from merit.config import replace
+from merit.data.one_record import read_record
+from merit.data.recording import RejectedRecording
+from merit.evaluate.generation import findings, generator
+from merit.evaluate.generation.qa import NotTheForm, Pair, write_pairs
+from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.splits import NotEnoughData
+from merit.pipeline import Workspace
+from merit.pipeline.generation import generation, generator_folder, most_common
+from merit.pipeline.questions import COMPOSED, asked_patients, published_files, questions
+
+
+def again(workspace: Workspace, **changes) -> Workspace:
+    """Another session on the same folder."""
+    return Workspace(
+        **{"profile": workspace.profile, "data": None, "device": "cpu", "folder": workspace.folder} | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def merit(workspace) -> dict:
+    (found,) = generation(workspace, ["merit"])
+    return found["values"]
+
+
+def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace):
+    asked = questions(workspace)
+    records = workspace.store("ptb-xl").records
+    assert (asked.source, asked.cohort) == (COMPOSED, "ptb-xl")
+    assert set(records["fold"].iloc[asked.train.rows]) <= set(range(1, 9))
+    assert set(records["fold"].iloc[asked.test.rows]) == {10}
+    for pair, row in zip(asked.test.pairs, asked.test.rows):
+        known = set(records["labels"].iloc[row]) & set(findings.lexicon())
+        assert findings.asserted(pair.answer) == known
+    assert questions(again(workspace)).identity == asked.identity
+    assert questions(workspace, seed=1).identity != asked.identity
+
+
+def test_a_row_has_its_conditions_and_their_differences(workspace, merit):
+    asked = questions(workspace)
+    assert (merit["source"], merit["n_train"], merit["n_test"]) == (
+        COMPOSED,
+        len(asked.train.pairs),
+        len(asked.test.pairs),
+    )
+    assert set(merit["conditions"]) == {"model", "shuffled", "nearest", "most_common"}
+    assert set(merit["differences"]) == {"shuffled", "nearest", "most_common"}
+    assert (merit["n_seen"], merit["shared_patients"], merit["missing"]) == (0, 0, {"train": 0, "test": 0})
+    assert len(merit["resamples"]["f1"]) == 10
+    scores = {name: merit["conditions"][name]["scores"] for name in ("model", "nearest")}
+    expected = scores["model"]["meteor"]["value"] - scores["nearest"]["meteor"]["value"]
+    assert merit["differences"]["nearest"]["meteor"]["value"] == pytest.approx(expected)
+
+
+def test_texts_carry_their_statements(workspace, merit):
+    assert [one["reference"] for one in merit["texts"]] == [pair.answer for pair in questions(workspace).test.pairs]
+    for one in merit["texts"]:
+        for text, named in ((one["reference"], one["reference_mentions"]), (one["text"], one["mentions"])):
+            assert [list(found) for found in findings.mentions(text)] == [list(found) for found in named]
+
+
+def test_the_nearest_answer_is_that_of_the_nearest_training_ecg(workspace, merit):
+    asked, z = questions(workspace), workspace.embedding("merit", "ptb-xl")
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    best = [int(np.argmax(unit[asked.train.rows] @ unit[row])) for row in asked.test.rows]
+    there = [findings.asserted(pair.answer) for pair in asked.test.pairs]
+    expected = findings.score(there, [asked.train.pairs[i].answer for i in best])["micro"]["f1"]
+    assert merit["conditions"]["nearest"]["scores"]["f1"]["value"] == pytest.approx(expected)
+
+
+def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace, merit, monkeypatch):
+    (read,) = generation(again(workspace), ["merit"])
+    assert read["values"] == json.loads(json.dumps(merit))
+    folder = generator_folder(workspace, "merit", questions(workspace), workspace.profile.generation, 0)
+    written = (folder / "adapter.safetensors").stat().st_mtime_ns
+    (sampled,) = generation(again(workspace), ["merit"], decoding="sampling", test_pairs=2)
+    assert sampled["values"]["n_test"] == 2
+    assert (folder / "adapter.safetensors").stat().st_mtime_ns == written
+    assert len(list(folder.parent.glob("merit-*"))) == 1
+
+
+def test_an_embedding_in_place_of_tokens(workspace):
+    (found,) = generation(workspace, ["random"], ecg_input="embedding", standardise=True, updates=2)
+    assert found["values"]["updates"] == 2
+    assert found["parameters"]["generation"]["epochs"] is None
+
+
+def test_the_commonest_answer_needs_no_encoder(workspace):
+    values = most_common(workspace)["values"]
+    assert values["answer"] in {pair.answer for pair in questions(workspace).train.pairs}
+    assert set(values["conditions"]) == {"most_common"}
+
+
+def test_an_encoder_without_weights_gives_where_they_are_published(workspace, monkeypatch, tmp_path):
+    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path))
+    (found,) = generation(workspace, ["medtvt-r1"])
+    assert "no weights in weights/medtvt-r1; published at Hugging Face" in found["values"]["reason"]
+
+
+def test_an_encoder_of_others_gets_its_row_from_its_file(workspace, monkeypatch, tmp_path):
+    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path))
+    (tmp_path / "medtvt-r1").mkdir()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save({"ecg_model": xresnet.XResNet1d101().state_dict()}, tmp_path / "medtvt-r1" / "w.pt")
+    (found,) = generation(workspace, ["medtvt-r1"], updates=1, test_pairs=2)
+    assert (found["values"]["encoder"], found["values"]["n_test"], found["values"]["n_seen"]) == ("medtvt-r1", 2, 0)
+    (tmp_path / "medtvt-r1" / "other.pth").touch()
+    with pytest.raises(ValueError, match=r"expected one weights file; got other.pth, w.pt"):
+        generation(workspace, ["medtvt-r1"])
+
+
+def test_without_ptb_xl_there_is_a_reason(workspace, monkeypatch):
+    alone = again(workspace)
+    monkeypatch.setattr(alone, "sources", {"cpsc2018": alone.sources["cpsc2018"]}, raising=False)
+    assert "no such data set" in generation(alone, ["random"])[0]["values"]["reason"]
+    assert "no such data set" in most_common(alone)["values"]["reason"]
+
+
+# -- MedTVT-QA ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(workspace, tmp_path) -> Workspace:
+    """A workspace whose data folder has MedTVT-QA's two files, about the first recordings of MIMIC-IV-ECG."""
+    records = workspace.store("mimic-iv-ecg").records
+    pairs = [Pair(f"<ecg> What is it, {i}?", "Sinus rhythm.", path) for i, path in enumerate(records["path"][:12])]
+    folder = tmp_path / "medtvt-qa"
+    folder.mkdir()
+    write_pairs(folder / "train_ecg_qa_dataset_gpt_add_spec_token.json", [*pairs[:10], Pair("<ecg>?", "x", "files/no")])
+    write_pairs(folder / "test_ecg_qa_dataset_gpt_add_spec_token.json", pairs[9:])
+    found = again(workspace, data=tmp_path)
+    found.sources = workspace.sources
+    return found
+
+
+def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_split_by_ecg(published):
+    asked = questions(published)
+    assert (asked.source, asked.cohort) == ("MedTVT-QA", "mimic-iv-ecg")
+    assert (len(asked.train.pairs), len(asked.test.pairs)) == (9, 3)  # one is in both files: it stays in the test
+    assert asked.train.missing == ["files/no"]
+
+
+def test_whom_medtvt_qa_tests_on_is_not_pretrained_on(published, workspace):
+    patients = asked_patients(published)
+    records = published.store("mimic-iv-ecg").records
+    assert patients == set(records["patient_id"].iloc[9:12])
+    assert not set(records["patient_id"].iloc[published.pretraining_rows]) & patients
+    assert len(workspace.pretraining_rows) == len(records)
+    published.checkpoint = workspace.checkpoint  # pretrained on everybody
+    published.encoder_identity = workspace.encoder_identity
+    with pytest.raises(SeenInPretraining):
+        generation(published, ["merit"])
+
+
+def test_a_part_that_is_missing_or_there_twice_is_named(tmp_path):
+    assert published_files(None) == published_files(tmp_path) == {}
+    (tmp_path / "train_ecg_qa.json").touch()
+    with pytest.raises(NotTheForm, match=r"expected one file test\*ecg\*qa\*\.json; got none"):
+        published_files(tmp_path)
+    (tmp_path / "test_ecg_qa.json").touch()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "test_ecg_qa_2.json").touch()
+    with pytest.raises(NotTheForm, match=r"got .*test_ecg_qa_2\.json"):
+        published_files(tmp_path)
+
+
+def test_pairs_about_nothing_that_is_there_are_a_reason(published):
+    path = next((published.data / "medtvt-qa").glob("test*"))
+    write_pairs(path, [Pair("<ecg>?", "x", "files/none")])
+    with pytest.raises(NotEnoughData, match="none of its 1 recordings is in the store"):
+        questions(published)
+
+
+# -- a generator as a thing to use -------------------------------------------------------------------------------------
+
+
+def test_a_generator_writes_about_a_record(workspace, merit):
+    folder = generator_folder(workspace, "merit", questions(workspace), workspace.profile.generation, 0)
+    path = workspace.sources["ptb-xl"] / questions(workspace).test.pairs[0].record
+    writer = generator.load(folder)
+    text = writer.write(read_record(path), questions(workspace).test.pairs[0].question)
+    assert text == merit["texts"][0]["text"]
+    call = [sys.executable, "-m", "merit", "generate", "--checkpoint", folder, "--record", f"{path}.hea"]
+    done = subprocess.run([*map(str, call)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == " ".join(writer.write(read_record(path)).split("\n"))
+
+
+def test_a_generator_says_what_it_lacks(workspace, merit, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected a generator \(generator.json and adapter.safetensors\)"):
+        generator.load(workspace.checkpoint("merit"))
+    folder = generator_folder(workspace, "merit", questions(workspace), workspace.profile.generation, 0)
+    writer = generator.load(folder, decoding="sampling")
+    assert writer.config.decoding == "sampling"
+    with pytest.raises(ValueError, match="expected one <ecg>; got 0"):
+        writer.write(read_record(workspace.sources["ptb-xl"] / questions(workspace).test.pairs[0].record), "What?")
+    with pytest.raises(RejectedRecording, match="no header"):
+        read_record(tmp_path / "nothing")
+
+
+# -- does the path carry what an encoder knows? ------------------------------------------------------------------------
+
+
+def test_sixty_four_pairs_are_learnt_by_heart_and_need_their_ecgs(workspace, tmp_path):
+    """Overfit on 64 recordings through a real encoder: the findings come back, and not with other patients' ECGs."""
+    config = replace(
+        workspace.profile.generation, lm_width=48, lm_depth=2, lm_heads=4, lm_kv_heads=2, lm_vocabulary=1000,
+        lm_updates=60, updates=400, projector_width=64, lora_rank=16, batch=16, learning_rate=2e-2,
+        ecg_input="embedding", standardise=True, max_new_tokens=80,
+    )  # fmt: skip
+    from merit.evaluate.generation import controls
+    from merit.evaluate.generation.compose import pairs_of
+    from merit.evaluate.generation.conditioned import Conditioned
+    from merit.evaluate.generation.decoding import generate
+    from merit.evaluate.generation.language_model import load_language_model, train_language_model
+    from merit.evaluate.generation.training import train
+
+    records = workspace.store("ptb-xl").records.iloc[:64]
+    pairs = pairs_of(records)
+    ecg = workspace.embedding("merit", "ptb-xl")[: len(pairs)]
+    prompts, answers = [p.question for p in pairs], [p.answer for p in pairs]
+    lm = train_language_model(answers, config, tmp_path / "lm", progress=False, questions=prompts)
+    model = Conditioned(*load_language_model(lm, config), ecg.shape[1], config)
+    train(model, prompts, answers, ecg, config, tmp_path / "run", progress=False)
+    there = [findings.asserted(answer) for answer in answers]
+    other = ecg[controls.swapped(records["patient_id"].tolist())]
+    own, swapped = (
+        findings.score(there, generate(model, prompts, z, config, progress=False))["micro"]["f1"] for z in (ecg, other)
+    )
+    assert len(pairs) == 64
+    assert own >= 0.9
+    assert own - swapped >= 0.3
