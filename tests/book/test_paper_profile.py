@@ -18,7 +18,7 @@ RECORDINGS = {"mimic-iv-ecg": 48, "ptb-xl": 60, "cpsc2018": 48, "csn": 48}
 
 @pytest.fixture(scope="module")
 def built(request, tmp_path_factory) -> Path:
-    """The folder of a book made by `make book PROFILE=paper` with limits, a small BERT and a small Llama from folders."""
+    """The folder of a book made by `make book PROFILE=paper` with limits, BERT and Llama small and from folders."""
     if "slow" not in request.config.getoption("-m"):
         pytest.skip("takes minutes; run with -m slow")
     from merit.evaluate.generation.language_model import train_language_model

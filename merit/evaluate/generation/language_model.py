@@ -134,8 +134,10 @@ def _next_token_training(
         for ids in tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]
     ]
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.lm_learning_rate, weight_decay=0.01)
+    total = max(4, config.lm_updates)
+    warm_up = max(0.1, 2 / total)  # of one step the scheduler makes a division by zero
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.lm_learning_rate, total_steps=max(2, config.lm_updates), pct_start=0.1
+        optimiser, config.lm_learning_rate, total_steps=total, pct_start=warm_up
     )
     rng = np.random.default_rng([config.seed, 0x4C4D])
     model.train()

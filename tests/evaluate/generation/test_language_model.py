@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from merit.config import GenerationConfig
+from merit.config import GenerationConfig, replace
 from merit.evaluate.generation.language_model import (
     ECG_TOKEN,
     LLAMA_PAD,
@@ -222,3 +222,9 @@ def test_another_kind_of_model_is_refused(folder, tmp_path):
     GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=300)).save_pretrained(tmp_path / "gpt")
     with pytest.raises(ValueError, match=r"expected one of llama.*got gpt2"):
         load_language_model(tmp_path / "gpt", CONFIG)
+
+
+@pytest.mark.parametrize("updates", [1, 4, 10, 20])
+def test_any_number_of_updates_has_a_schedule(updates, tmp_path):
+    made = train_language_model(ANSWERS, replace(CONFIG, lm_updates=updates), tmp_path / "lm", progress=False)
+    assert all(value.isfinite().all() for value in load_file(made / "model.safetensors").values())
