@@ -59,8 +59,11 @@ def pretrain(
     data: Path | None = None,
     seed: int = 0,
     device: str = "auto",
+    compiled: bool = False,
 ) -> None:
     """Pretrain one objective or all of them; a run that was killed goes on where its last checkpoint is.
+
+    Under torchrun all its processes train one run together. A SIGTERM saves a checkpoint and ends with status 75.
 
     Args:
         profile: smoke, demo or paper.
@@ -68,12 +71,15 @@ def pretrain(
         data: Folder with real data sets; default: synthetic hospitals.
         seed: Seed of weights, order and masks.
         device: auto, cpu, cuda or cuda:1.
+        compiled: Compile the network first (torch.compile): the same numbers but for rounding.
     """
     from merit.pipeline import Workspace
 
     workspace = Workspace.open(profile, data, device)
+    workspace.compiled = compiled
     for folder in workspace.checkpoints(OBJECTIVE_NAMES if objective == "all" else (objective,), (seed,)):
-        print(folder)
+        if os.environ.get("RANK", "0") == "0":
+            print(folder)
 
 
 def evaluate(
@@ -184,14 +190,16 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run a command; what a user can mend is one line on stderr and exit status 2 (MERIT_TRACEBACK=1 shows where)."""
+    """Run a command; what a user can mend is one line on stderr and exit status 2 (MERIT_TRACEBACK=1 shows where);
+    75 where a cluster's warning (SIGTERM) ended a run that has saved.
+    """
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="merit")
     except (ValueError, LookupError, OSError, RuntimeError) as error:
         if os.environ.get("MERIT_TRACEBACK"):
             raise
         print(f"merit: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
         print("merit: stopped; the same command goes on from what is on disk", file=sys.stderr)
         sys.exit(130)

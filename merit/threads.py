@@ -23,6 +23,11 @@ def usable_cores() -> int:
     return min(there, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else there
 
 
+def together() -> bool:
+    """Whether torchrun started this process among others, which train one run together."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 @contextmanager
 def one_thread_an_operation() -> Iterator[None]:
     """Torch's operations on the CPU use one thread each within; as before afterwards."""

@@ -88,12 +88,12 @@ def branches(config: ModelConfig, pretrain: PretrainConfig) -> dict[str, Any]:
     parameters, and FLOPs of one forward of pretraining.
     """
     from merit.evaluate import flops
-    from merit.pretrain import loop
+    from merit.pretrain import step
 
-    model = _on_meta(loop.build, config, pretrain)
+    model = _on_meta(step.build, config, pretrain)
     signal, text, visible = _example(config)
     return {
-        "terms": loop.weights(pretrain.objective, asdict(pretrain)),
+        "terms": step.weights(pretrain.objective, asdict(pretrain)),
         "decoder": model.decoder is not None,
         "heads": model.ecg_head is not None,
         "parameters": sum(flops.parameters(model).values()),

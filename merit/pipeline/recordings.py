@@ -30,6 +30,8 @@ class Recordings:
     data: Path | None
     device: str
     folder: Path
+    compiled: bool = False
+    """Whether pretraining compiles its network (`merit pretrain --compiled`)."""
     used: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What this session read or made, by kind and id, for `provenance`."""
 

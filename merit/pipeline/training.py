@@ -19,7 +19,7 @@ from merit.model.weights import weights_identity
 from merit.pipeline.questions import asked_patients
 from merit.pipeline.recordings import NoCohort, Recordings
 from merit.pool import ordered_map
-from merit.threads import usable_cores
+from merit.threads import together, usable_cores
 
 if TYPE_CHECKING:
     from merit.baselines.base import Encoder
@@ -153,8 +153,8 @@ class Training(Recordings):
             model = replace(self.profile.model, text_width=text.shape[1])
             data = pair(self.store(cohort), self.pretraining_rows, text)
             config = self._pretrain_config(objective, seed)
-            with runs.claimed(folder):
-                pretrain(data, model, config, folder, cohort=cohort, device=self.torch_device())
+            with contextlib.nullcontext() if together() else runs.claimed(folder):
+                pretrain(data, model, config, folder, cohort=cohort, device=self.torch_device(), compiled=self.compiled)
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         about = {name: settings.get(name) for name in ("seconds", "device", "commit")}
         self.used[f"checkpoint {objective} seed {seed}"] = {"id": self.checkpoint_identity(objective, seed), **about}
@@ -168,7 +168,7 @@ class Training(Recordings):
         """Folders of several checkpoints; on a CPU those that are missing are trained side by side, one a core."""
         wanted = [(objective, seed) for seed in seeds for objective in objectives]
         missing = [(o, s) for o, s in wanted if not (self._checkpoint_folder(o, s) / "model.safetensors").exists()]
-        if len(missing) > 1 and self.torch_device() == "cpu":
+        if len(missing) > 1 and self.torch_device() == "cpu" and not together():
             self.report_embeddings()
             missing.sort(key=lambda run: run[0] not in ("merit", "mse"))  # the longest first
             tasks = [(self.profile, self.data, self.folder, *run) for run in missing]

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig
 from merit.model.merit import Merit
@@ -65,15 +66,20 @@ def finished(folder: Path) -> bool:
 
 
 def save_state(
-    folder: Path, model: Merit, optimiser: torch.optim.Optimizer, update: int, seconds: float, settings: dict[str, Any]
-) -> None:
-    """All that the loop changes, in one file, renamed into place: a kill leaves the old one or the new one."""
+    folder: Path, model: Merit, optimiser: torch.optim.Optimizer, update: int, seconds: float, settings: dict[str, Any],
+    since: dict[str, list[Tensor]],
+) -> None:  # fmt: skip
+    """All that the loop changes, in one file, renamed into place: a kill leaves the old one or the new one.
+
+    since: the terms of each update after the last line of the history.
+    """
     state = {
         "update": update,
         "seconds": seconds,
         "settings": json.dumps(plain(settings), sort_keys=True),
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
+        "since": since,
     }
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{STATE}.{os.getpid()}"
@@ -86,21 +92,22 @@ def save_state(
 
 def resume(
     folder: Path, model: Merit, optimiser: torch.optim.Optimizer, settings: dict[str, Any], device: torch.device
-) -> tuple[int, float]:
-    """Load the state in `folder` into model and optimiser; its update and the seconds spent, 0 where there is none.
+) -> tuple[int, float, dict[str, list[Tensor]]]:
+    """Load the state in `folder` into model and optimiser; its update, the seconds spent, and the terms since the last
+    line of the history: 0 and nothing where there is no state.
 
     A state of other settings is refused with the settings that differ.
     """
     path = folder / STATE
     if not path.exists():
-        return 0, 0.0
+        return 0, 0.0, {}
     state = torch.load(path, map_location=device, weights_only=True)
     differing = differences(json.loads(state["settings"]), json.loads(json.dumps(plain(settings))))
     if differing:
         raise ValueError(f"{path}: expected a checkpoint of these settings; they differ in {'; '.join(differing)}")
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
-    return state["update"], state["seconds"]
+    return state["update"], state["seconds"], state["since"]
 
 
 def differences(there: Any, here: Any, name: str = "") -> list[str]:

@@ -1,7 +1,9 @@
-"""The pretraining loop, top to bottom. CPU and GPU, from the first update or from where a killed run stopped.
+"""The pretraining loop, top to bottom. CPU and GPU, one process or several, from the first update or from where a run
+was killed.
 
 Resume is exact because nothing random has a state: order and masks of an update follow from (seed, update) alone, so a
 checkpoint is the weights, the optimiser and a number. On the CPU the weights equal an undisturbed run's, bit for bit.
+With several processes (torchrun) an update is the same but for the order in which sums are taken.
 """
 
 from __future__ import annotations
@@ -19,16 +21,26 @@ from tqdm import tqdm
 
 from merit.config import ModelConfig, PretrainConfig
 from merit.data.batches import PairedRecordings, hold_out_patients
-from merit.model.masking import random_visible
-from merit.model.merit import Merit, Outputs
-from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, weights
+from merit.model.merit import Merit
 from merit.pretrain import checkpoint
+from merit.pretrain.feed import feed
 from merit.pretrain.schedule import rate_factor, total_updates, updates_per_epoch
+from merit.pretrain.step import (
+    build,
+    forward_terms,
+    make_optimiser,
+    mask_generator,
+    masks,
+    ready,
+    total_loss,
+    update_terms,
+)
+from merit.pretrain.watch import Finite, Warned, require_finite, warning
+from merit.pretrain.world import World, joined
 from merit.threads import one_thread_an_operation
 
-
-class NonFiniteLoss(RuntimeError):
-    """A term of the loss is not a number; the message names it and the update."""
+AGREE_EVERY = 10
+"""Updates between two looks at whether any of several processes was warned."""
 
 
 @one_thread_an_operation()
@@ -42,133 +54,127 @@ def pretrain(
     device: str = "cpu",
     progress: bool = True,
     stop_after: int | None = None,
+    compiled: bool = False,
 ) -> Path:
     """Pretrain one objective into `folder`, continuing what is there, and return `folder` (Eq. 7; App. A.1).
 
     data: what may be trained and validated on. cohort: name that `seen.parquet` gives its patients. stop_after: leave
-    after that many updates, with a checkpoint (for time slices). NonFiniteLoss keeps the last good checkpoint.
+    after that many updates, with a checkpoint (for time slices). compiled: by torch.compile, the same numbers but for
+    rounding. Started by torchrun, all its processes train together. NonFiniteLoss keeps the last good checkpoint; a
+    SIGTERM saves one and raises Warned.
     """
-    with checkpoint.alone(folder):
+    with joined(device) as world, checkpoint.alone(folder) if world.leads else contextlib.nullcontext():
+        world.wait()
         if not checkpoint.finished(folder):
-            _run(data, model_config, config, folder, cohort, device, progress, stop_after)
+            with warning() as warned:
+                run = _Run(data, model_config, config, folder, cohort, world, progress and world.leads, compiled)
+                run.go(stop_after, warned)
+        world.wait()
     return folder
 
 
-def _run(
-    data: PairedRecordings, model_config: ModelConfig, config: PretrainConfig, folder: Path, cohort: str, device: str,
-    progress: bool, stop_after: int | None,
-) -> None:  # fmt: skip
-    """The loop itself, in a folder that no other process writes to."""
-    target = torch.device(device)
-    training, validation = hold_out_patients(data, config.validation_share, config.seed)
-    total = total_updates(config, len(training))
+class _Run:
+    """One run in a folder that no other run writes to; every process of it holds one."""
 
-    # -- model and optimiser -----------------------------------------------------------------------------------------
-    model = build(model_config, config).to(target)
-    optimiser = make_optimiser(model, config)
-    settings = {
-        "model": asdict(model_config), "pretrain": asdict(config), "total_updates": total, "device": target.type,
-    }  # fmt: skip
-    update, before = checkpoint.resume(folder, model, optimiser, settings, target)
-    history = checkpoint.History(folder / "history.jsonl", keep_until=update)
-    bar = tqdm(
-        total=total, initial=update, unit="update", desc=config.objective, disable=not progress, mininterval=1.0,
-        postfix={"device": device},
-    )  # fmt: skip
+    def __init__(
+        self, data: PairedRecordings, model_config: ModelConfig, config: PretrainConfig, folder: Path, cohort: str,
+        world: World, progress: bool, compiled: bool,
+    ) -> None:  # fmt: skip
+        if config.batch % world.size:
+            raise ValueError(
+                f"batch: expected a multiple of the {world.size} processes; got {config.batch}; change either"
+            )
+        self.config, self.folder, self.world, self.progress = config, folder, world, progress
+        self.training, self.validation = hold_out_patients(data, config.validation_share, config.seed)
+        self.total = total_updates(config, len(self.training))
+        self.model = build(model_config, config).to(world.device)
+        self.optimiser = make_optimiser(self.model, config)
+        self.settings = {
+            "model": asdict(model_config), "pretrain": asdict(config), "total_updates": self.total,
+            "device": world.device.type,
+        }  # fmt: skip
+        self.update, self.before, self.since = checkpoint.resume(
+            folder, self.model, self.optimiser, self.settings, world.device
+        )  # fmt: skip
+        self.called = ready(self.model, world, compiled)
+        self.feed = feed(self.training, world.device)
+        self.history = checkpoint.History(folder / "history.jsonl", keep_until=self.update)
+        self.finite = Finite(world.device)
+        self.seen = seen_records(data, cohort)
 
-    # -- updates -----------------------------------------------------------------------------------------------------
-    model.train()
-    since: dict[str, list[Tensor]] = {}
-    began, done = time.perf_counter(), 0
-    while update < total and (stop_after is None or done < stop_after):
-        for group in optimiser.param_groups:
-            group["lr"] = group["peak_lr"] * rate_factor(update, total, config.warmup_share)
-        batch = training.take(positions(len(training), update, config), target)
-        terms = forward_terms(model, batch, config, mask_generator(config.seed, update, target))
-        loss = sum(weights(config.objective, asdict(config))[name] * value for name, value in terms.items())
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        require_finite({**terms, "gradient": norm}, update + 1)
-        optimiser.step()
-        update, done = update + 1, done + 1
+    def go(self, stop_after: int | None, warned) -> None:
+        """Updates until the end, until `stop_after` of them are done, or until a warning comes."""
+        config, world = self.config, self.world
+        self.began, self.done = time.perf_counter(), 0
+        last = self.total if stop_after is None else min(self.total, self.update + stop_after)
+        bar = tqdm(
+            total=self.total, initial=self.update, unit="update", desc=config.objective, disable=not self.progress,
+            mininterval=1.0, postfix={"device": str(world.device)},
+        )  # fmt: skip
+        self.model.train()
+        with contextlib.closing(self.feed.batches(self._positions, self.update, last)) as batches:
+            for batch in batches:
+                self._one(batch)
+                bar.update()
+                if self.update % config.validate_every == 0 or self.update == self.total:
+                    bar.set_postfix({name: f"{value:.3f}" for name, value in self._look().items()})
+                asked = world.size == 1 or self.update % AGREE_EVERY == 0
+                stop = asked and world.any(warned.is_set())
+                if self.update % config.save_every == 0 or self.update == last or stop:
+                    self._save()
+                if stop and self.update < self.total:
+                    bar.close()
+                    raise Warned(f"{self.folder}: saved at update {self.update}; the same command goes on from there")
+        bar.close()
+        if self.update == self.total and world.leads:
+            checkpoint.finish(self.folder, self.model, self.settings, self.seen, self._seconds())
+
+    def _positions(self, update: int) -> np.ndarray:
+        """This process's recordings of an update."""
+        part = self.config.batch // self.world.size
+        return positions(len(self.training), update, self.config)[self.world.rank * part :][:part]
+
+    def _one(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
+        """One update."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak_lr"] * rate_factor(self.update, self.total, self.config.warmup_share)
+        terms = update_terms(self.called, self.model, batch, self.config, self.update, self.world)
+        self.optimiser.zero_grad(set_to_none=True)
+        total_loss(terms, self.config).backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.finite.note({**terms, "gradient": norm}, self.update + 1)
+        self.optimiser.step()
+        self.update, self.done = self.update + 1, self.done + 1
         for name, value in terms.items():
-            since.setdefault(name, []).append(value.detach())
-        bar.update()
+            self.since.setdefault(name, []).append(value.detach())
 
-        # -- validation, history, checkpoint -------------------------------------------------------------------------
-        if update % config.validate_every == 0 or update == total:
-            means = {name: torch.stack(values).mean().item() for name, values in since.items()}
-            held_out = validate(model, validation, config, target)
-            require_finite({f"validation {name}": torch.tensor(value) for name, value in held_out.items()}, update)
-            rate = done * config.batch / (time.perf_counter() - began)
-            epoch = update / updates_per_epoch(config, len(training))
-            history.append(update, epoch, optimiser.param_groups[0]["lr"], rate, means, held_out)
-            bar.set_postfix({name: f"{value:.3f}" for name, value in held_out.items()})
-            since.clear()
-        if update % config.save_every == 0 or update == total or done == stop_after:
-            require_finite({"weights": sum(p.detach().sum() for p in model.parameters())}, update)
-            history.flush()
-            checkpoint.save_state(folder, model, optimiser, update, before + time.perf_counter() - began, settings)
-    bar.close()
-    if update == total:
-        seconds = before + time.perf_counter() - began
-        checkpoint.finish(folder, model, settings, seen_records(data, cohort), seconds)
+    def _look(self) -> dict[str, float]:
+        """Validation, by the leading process alone, and a line of the history."""
+        self.finite.check()
+        means = {name: self.world.mean(torch.stack(values).mean()).item() for name, values in self.since.items()}
+        self.since.clear()
+        if not self.world.leads:
+            return {}
+        held_out = validate(self.model, self.validation, self.config, self.world.device)
+        require_finite({f"validation {name}": torch.tensor(value) for name, value in held_out.items()}, self.update)
+        rate = self.done * self.config.batch / (time.perf_counter() - self.began)
+        epoch = self.update / updates_per_epoch(self.config, len(self.training))
+        self.history.append(self.update, epoch, self.optimiser.param_groups[0]["lr"], rate, means, held_out)
+        return held_out
 
+    def _save(self) -> None:
+        """A checkpoint, by the leading process alone; the weights are the same in all."""
+        self.finite.check()
+        require_finite({"weights": sum(p.detach().sum() for p in self.model.parameters())}, self.update)
+        since = {name: list(self.world.mean(torch.stack(values))) for name, values in self.since.items()}
+        if self.world.leads:
+            self.history.flush()
+            checkpoint.save_state(
+                self.folder, self.model, self.optimiser, self.update, self._seconds(), self.settings, since
+            )  # fmt: skip
 
-def build(model_config: ModelConfig, config: PretrainConfig) -> Merit:
-    """The network with the branches that the objective needs, its weights drawn from the run's seed."""
-    terms = OBJECTIVES[config.objective]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return Merit(model_config, reconstructs="masked_mse" in terms, aligns="info_nce" in terms)
-
-
-def make_optimiser(model: Merit, config: PretrainConfig) -> torch.optim.AdamW:
-    """AdamW; no decay on vectors (norms, biases, tokens), a faster rate for the attention biases."""
-    named = list(model.named_parameters())
-    fast = [p for name, p in named if name.endswith(("offset_bias", "lead_bias"))]
-    plain = [p for name, p in named if p.ndim < 2]
-    taken = {id(p) for p in fast + plain}
-    rest = [p for _, p in named if id(p) not in taken]
-    groups = [(rest, 1.0, config.weight_decay), (plain, 1.0, 0.0), (fast, config.bias_rate_scale, 0.0)]
-    return torch.optim.AdamW(
-        [
-            {"params": p, "weight_decay": decay, "peak_lr": config.learning_rate * factor}
-            for p, factor, decay in groups
-            if p
-        ],
-        lr=config.learning_rate,
-        betas=config.betas,
-    )
-
-
-def forward_terms(
-    model: Merit, batch: tuple[Tensor, Tensor, Tensor], config: PretrainConfig, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """The terms of the objective on a batch with freshly drawn masks; bf16 autocast on a GPU, losses in float32."""
-    signal, text, valid = batch
-    encoder = model.config.encoder
-    visible = random_visible((len(signal), encoder.n_leads, encoder.n_patches), model.config.mask_ratio, generator)
-    cast = torch.autocast("cuda", torch.bfloat16) if signal.is_cuda else contextlib.nullcontext()
-    with cast:
-        out = model(signal, text, visible)
-    return {name: TERMS[name](out, model.log_temperature.exp(), valid) for name in OBJECTIVES[config.objective]}
-
-
-def _info_nce(out: Outputs, temperature: Tensor, valid: Tensor) -> Tensor:
-    return info_nce(out.ecg.float(), out.text.float(), temperature, valid)
-
-
-def _masked_mse(out: Outputs, temperature: Tensor, valid: Tensor) -> Tensor:
-    return masked_mse(out.prediction.float(), out.target.float(), out.hidden)
-
-
-def _bottleneck(out: Outputs, temperature: Tensor, valid: Tensor) -> Tensor:
-    return bottleneck(out.ecg.float(), out.text.float(), valid)
-
-
-TERMS = {"info_nce": _info_nce, "masked_mse": _masked_mse, "bottleneck": _bottleneck}
+    def _seconds(self) -> float:
+        return self.before + time.perf_counter() - self.began
 
 
 def positions(n_records: int, update: int, config: PretrainConfig) -> np.ndarray:
@@ -189,12 +195,6 @@ def _epoch_order(n_records: int, seed: int, epoch: int) -> np.ndarray:
     return _last_order[key]
 
 
-def mask_generator(seed: int, update: int, device: torch.device) -> torch.Generator:
-    """The masks of an update follow from (seed, update) alone; validation uses updates below zero."""
-    words = np.random.SeedSequence([seed, update if update >= 0 else 2**40 - update]).generate_state(2, np.uint32)
-    return torch.Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
-
-
 @torch.no_grad()
 def validate(model: Merit, data: PairedRecordings, config: PretrainConfig, device: torch.device) -> dict[str, float]:
     """Mean of each term over whole batches of held-out recordings, the same masks and batches at every call.
@@ -209,22 +209,11 @@ def validate(model: Merit, data: PairedRecordings, config: PretrainConfig, devic
     order = np.random.default_rng(config.seed).permutation(len(data))
     for number, start in enumerate(starts):
         batch = data.take(order[start : start + size], device)
-        for name, value in forward_terms(
-            model, batch, config, mask_generator(config.seed, -1 - number, device)
-        ).items():
+        visible = masks(model, size, mask_generator(config.seed, -1 - number, device))
+        for name, value in forward_terms(model, model, batch, config, visible, World(device=device)).items():
             sums[name] = sums.get(name, 0.0) + value.item()
     model.train()
     return {name: total / len(starts) for name, total in sums.items()}
-
-
-def require_finite(values: dict[str, Tensor], update: int) -> None:
-    """Stop at the first value that is not finite, by name; the last checkpoint stays as it is."""
-    for name, value in values.items():
-        if not torch.isfinite(value):
-            raise NonFiniteLoss(
-                f"update {update}: expected a finite {name}; got {value.item()}; the last good checkpoint is kept; "
-                "lower the learning rate or look at the recordings of this update"
-            )
 
 
 def seen_records(data: PairedRecordings, cohort: str) -> pd.DataFrame:

@@ -18,8 +18,10 @@ from safetensors.torch import load_file
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig
 from merit.data.batches import hold_out_patients
 from merit.pretrain import checkpoint
-from merit.pretrain.loop import NonFiniteLoss, mask_generator, positions, pretrain
+from merit.pretrain.loop import positions, pretrain
 from merit.pretrain.schedule import rate_factor, total_updates
+from merit.pretrain.step import mask_generator
+from merit.pretrain.watch import NonFiniteLoss
 
 MODEL = ModelConfig(
     encoder=EncoderConfig(patch=100, width=16, depth=1, heads=2), decoder=DecoderConfig(width=16, depth=1, heads=2),

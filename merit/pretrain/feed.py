@@ -1,0 +1,111 @@
+"""Batches without work per recording: from memory of the device where the recordings fit, else read ahead from disk.
+
+B batch, N records, L leads, T samples, W text width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from merit.data.batches import PairedRecordings
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Signals in mV [B, L, T], text embeddings [B, W], which rows have one [B]."""
+Positions = Callable[[int], np.ndarray]
+"""Number of an update -> positions of its recordings."""
+
+SHARE = 0.6
+"""Of the device's free memory that recordings may take; the rest is for the network."""
+AHEAD = 3
+"""Batches read ahead of the one in use."""
+CHUNK = 4096
+"""Recordings copied to the device at a time."""
+
+
+class Resident:
+    """All recordings in the device's memory, int16; a batch is a gather there."""
+
+    def __init__(self, data: PairedRecordings, device: torch.device) -> None:
+        rows = data.rows
+        self.signal_uv = torch.empty((len(rows), *data.signal_uv.shape[1:]), dtype=torch.int16, device=device)
+        for start in range(0, len(rows), CHUNK):
+            part = torch.from_numpy(data.signal_uv[rows[start : start + CHUNK]])
+            self.signal_uv[start : start + len(part)] = part
+        self.text = data.text.to(device)
+        self.text_row = torch.from_numpy(data.text_row[rows]).to(device)
+        self.device = device
+
+    def take(self, positions: np.ndarray) -> Batch:
+        """One batch; positions: in the training recordings."""
+        index = torch.from_numpy(np.ascontiguousarray(positions)).to(self.device, non_blocking=True)
+        row = self.text_row[index]
+        return self.signal_uv[index].float() / 1000, self.text[row.clamp(min=0)], row >= 0
+
+    def batches(self, positions: Positions, start: int, stop: int) -> Iterator[Batch]:
+        """The batches of updates `start` to `stop` - 1."""
+        for update in range(start, stop):
+            yield self.take(positions(update))
+
+
+class Streamed:
+    """Recordings on disk, memory-mapped; a thread reads ahead, and copies to a GPU while that computes."""
+
+    def __init__(self, data: PairedRecordings, device: torch.device) -> None:
+        self.data, self.device, self.text = data, device, data.text.to(device)
+
+    def take(self, positions: np.ndarray) -> Batch:
+        """One batch; positions: in the training recordings."""
+        return self._on_device(*self._read(positions))
+
+    def batches(self, positions: Positions, start: int, stop: int) -> Iterator[Batch]:
+        """The batches of updates `start` to `stop` - 1, a few read ahead."""
+        with ThreadPoolExecutor(1) as reader:
+            waiting: list[Future] = []
+            try:
+                for update in range(start, stop):
+                    while len(waiting) <= AHEAD and update + len(waiting) < stop:
+                        waiting.append(reader.submit(self._read, positions(update + len(waiting))))
+                    yield self._on_device(*waiting.pop(0).result())
+            finally:
+                for left in waiting:
+                    left.cancel()
+
+    def _read(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        rows = self.data.rows[positions]
+        signal, row = torch.from_numpy(self.data.signal_uv[rows]), torch.from_numpy(self.data.text_row[rows])
+        return (signal.pin_memory(), row.pin_memory()) if self.device.type == "cuda" else (signal, row)
+
+    def _on_device(self, signal: Tensor, row: Tensor) -> Batch:
+        signal, row = (x.to(self.device, non_blocking=True) for x in (signal, row))
+        return signal.float() / 1000, self.text[row.clamp(min=0)], row >= 0
+
+
+def feed(data: PairedRecordings, device: torch.device) -> Resident | Streamed:
+    """Resident where the recordings fit into the device's free memory, else Streamed, said in one line."""
+    needed, free = needed_bytes(data), free_bytes(device)
+    if needed <= SHARE * free:
+        return Resident(data, device)
+    print(
+        f"{len(data):,} recordings need {needed / 1e9:.1f} GB and {device.type} has {free / 1e9:.1f} GB free, of which "
+        f"{SHARE:.0%} may be used: they are read from disk as they are needed"
+    )
+    return Streamed(data, device)
+
+
+def needed_bytes(data: PairedRecordings) -> int:
+    """What the recordings and their texts take in memory."""
+    one = int(np.prod(data.signal_uv.shape[1:])) * data.signal_uv.itemsize
+    return len(data) * (one + 8) + data.text.numel() * data.text.element_size()
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on the device, or in the machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

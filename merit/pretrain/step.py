@@ -1,0 +1,121 @@
+"""One update: masks, forward, the terms of the objective, gradients. Nothing in it waits for a GPU.
+
+B rows of this process, L leads, N patches, K visible ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from merit.config import ModelConfig, PretrainConfig
+from merit.model.masking import random_visible
+from merit.model.merit import Merit, Outputs
+from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, weights
+from merit.pretrain.feed import Batch
+from merit.pretrain.world import World
+
+Terms = dict[str, Tensor]
+
+
+def build(model_config: ModelConfig, config: PretrainConfig) -> Merit:
+    """The network with the branches that the objective needs, its weights drawn from the run's seed."""
+    terms = OBJECTIVES[config.objective]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return Merit(model_config, reconstructs="masked_mse" in terms, aligns="info_nce" in terms)
+
+
+def make_optimiser(model: Merit, config: PretrainConfig) -> torch.optim.AdamW:
+    """AdamW, fused on a GPU; no decay on vectors (norms, biases, tokens), a faster rate for the attention biases."""
+    named = list(model.named_parameters())
+    fast = [p for name, p in named if name.endswith(("offset_bias", "lead_bias"))]
+    plain = [p for name, p in named if p.ndim < 2]
+    taken = {id(p) for p in fast + plain}
+    rest = [p for _, p in named if id(p) not in taken]
+    groups = [(rest, 1.0, config.weight_decay), (plain, 1.0, 0.0), (fast, config.bias_rate_scale, 0.0)]
+    return torch.optim.AdamW(
+        [
+            {"params": p, "weight_decay": decay, "peak_lr": config.learning_rate * factor}
+            for p, factor, decay in groups
+            if p
+        ],
+        lr=config.learning_rate,
+        betas=config.betas,
+        fused=named[0][1].is_cuda,
+    )
+
+
+def ready(model: Merit, world: World, compiled: bool) -> nn.Module:
+    """The network as updates call it: compiled if asked for, and with gradients averaged over several processes.
+
+    It shares its weights with `model`, which is what checkpoints hold.
+    """
+    called: nn.Module = torch.compile(model, dynamic=False) if compiled else model
+    if world.size == 1:
+        return called
+    where = [world.device.index] if world.device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(called, device_ids=where, broadcast_buffers=False)
+
+
+def update_terms(
+    called: nn.Module, model: Merit, batch: Batch, config: PretrainConfig, update: int, world: World
+) -> Terms:
+    """The terms of an update with this process's part of the batch; masks are drawn for the whole batch and shared out,
+    so that they do not depend on how many processes there are.
+    """
+    generator = mask_generator(config.seed, update, world.device)
+    whole = len(batch[0]) * world.size
+    return forward_terms(called, model, batch, config, world.share(masks(model, whole, generator)), world)
+
+
+def masks(model: Merit, n: int, generator: torch.Generator) -> Tensor:
+    """Visible patches of n recordings, int64 [n, L, K]."""
+    encoder = model.config.encoder
+    return random_visible((n, encoder.n_leads, encoder.n_patches), model.config.mask_ratio, generator)
+
+
+def forward_terms(
+    called: Callable[..., Outputs], model: Merit, batch: Batch, config: PretrainConfig, visible: Tensor, world: World
+) -> Terms:
+    """The terms of the objective; bf16 autocast on a GPU, losses in float32 or wider.
+
+    InfoNCE and the bottleneck are those of all processes' rows; the masked error is this process's own.
+    """
+    signal, text, valid = batch
+    cast = torch.autocast("cuda", torch.bfloat16) if signal.is_cuda else contextlib.nullcontext()
+    with cast:
+        out = called(signal, text, visible)
+    terms = OBJECTIVES[config.objective]
+    found: Terms = {}
+    if "info_nce" in terms:
+        ecg, texts = world.gather(_wide(out.ecg)), world.gather(_wide(out.text))
+        every = world.gather(valid.to(torch.uint8)).bool()
+        found["info_nce"] = info_nce(ecg, texts, model.log_temperature.exp(), every)
+        if "bottleneck" in terms:
+            found["bottleneck"] = bottleneck(ecg, texts, every)
+    if "masked_mse" in terms:
+        found["masked_mse"] = masked_mse(_wide(out.prediction), _wide(out.target), out.hidden)
+    return found
+
+
+def total_loss(terms: Terms, config: PretrainConfig) -> Tensor:
+    """The objective: its terms, weighted."""
+    scale = weights(config.objective, asdict(config))
+    return sum(scale[name] * value for name, value in terms.items())
+
+
+def _wide(values: Tensor) -> Tensor:
+    """At least float32."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+def mask_generator(seed: int, update: int, device: torch.device) -> torch.Generator:
+    """The masks of an update follow from (seed, update) alone; validation uses updates below zero."""
+    words = np.random.SeedSequence([seed, update if update >= 0 else 2**40 - update]).generate_state(2, np.uint32)
+    return torch.Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
