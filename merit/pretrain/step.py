@@ -6,6 +6,7 @@ B rows of this process, L leads, N patches, K visible ones.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -60,7 +61,9 @@ def ready(model: Merit, world: World, compiled: bool) -> nn.Module:
     if world.size == 1:
         return called
     where = [world.device.index] if world.device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(called, device_ids=where, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 renames the argument, 2.11 has only this name
+        return nn.parallel.DistributedDataParallel(called, device_ids=where, broadcast_buffers=False)
 
 
 def update_terms(
