@@ -1,11 +1,12 @@
 # Every target sets up what it needs. `make` alone lists them. Settings: PROFILE=smoke|demo|paper, DATA=folder with real data
 # sets (default: synthetic hospitals made on the spot), DEVICE=auto|cpu|cuda, LIMIT=recordings of each data set and
-# EPOCHS=passes, to try a profile quickly; folder or hub name of TEXT=the text encoder, LM=the language model of Table 3,
-# BERT=what BERTScore compares with.
+# EPOCHS=passes, to try a profile quickly; ENCODER=tiny_vit, the other reading of the paper's encoder; folder or hub name of
+# TEXT=the text encoder, LM=the language model of Table 3, BERT=what BERTScore compares with.
 PROFILE ?= demo
 DATA ?=
 DEVICE ?= auto
 TEXT ?=
+ENCODER ?=
 LM ?=
 BERT ?=
 LIMIT ?=
@@ -15,7 +16,7 @@ NB ?= table1_linear_probe
 P ?=
 
 BIN := .venv/bin
-MERIT := $(if $(TEXT),MERIT_TEXT=$(TEXT) ,)$(if $(LM),MERIT_LM=$(LM) ,)$(if $(BERT),MERIT_BERT=$(BERT) ,)$(if $(LIMIT),MERIT_LIMIT=$(LIMIT) ,)$(if $(EPOCHS),MERIT_EPOCHS=$(EPOCHS) ,)$(BIN)/python -m merit
+MERIT := $(if $(TEXT),MERIT_TEXT=$(TEXT) ,)$(if $(ENCODER),MERIT_ENCODER=$(ENCODER) ,)$(if $(LM),MERIT_LM=$(LM) ,)$(if $(BERT),MERIT_BERT=$(BERT) ,)$(if $(LIMIT),MERIT_LIMIT=$(LIMIT) ,)$(if $(EPOCHS),MERIT_EPOCHS=$(EPOCHS) ,)$(BIN)/python -m merit
 RUN := --profile $(PROFILE) $(if $(DATA),--data $(DATA),)
 
 .DEFAULT_GOAL := help
@@ -62,8 +63,9 @@ check: setup ## Style and tests.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest
 
-bench: setup ## Speed of ingest, probing and pretraining as ratios in one run. Five minutes on 2 cores.
-	@$(MERIT) bench $(if $(DATA),--data $(DATA),)
+bench: setup ## Speed of pretraining, ingest and probing as ratios, into artifacts/bench.json for page `cost`. Five minutes on 2 cores.
+	@$(MERIT) bench --out artifacts/bench.json --device $(DEVICE) $(if $(DATA),--data $(DATA),)
+	@rm -f artifacts/*/notebooks/cost.ipynb # the next `make book` reads the new figures
 
 clean: ## Remove what was made: artifacts/ and _build/ (not .venv).
 	rm -rf artifacts _build

@@ -58,9 +58,37 @@ class HospitalConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """Isotropic ViT on ST-MEM tokens: patches of one lead, a SEP token at both ends of each lead (Sec. 3.3)."""
+class TinyVitConfig:
+    """The hierarchical encoder, a value a stage; the defaults are TinyViT-5M's (Wu et al., 2022)."""
 
+    widths: tuple[int, ...] = (64, 128, 160, 320)
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    """Blocks: convolutional ones in the first stage, transformer blocks in the others."""
+    heads: tuple[int, ...] = (2, 4, 5, 10)
+    """The first stage, which does not attend, has no use for its own; nor for its window."""
+    windows: tuple[int, ...] = (7, 7, 14, 7)
+    """Tokens that attend to each other."""
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "depths", "heads", "windows"):
+            values = tuple(getattr(self, name))
+            object.__setattr__(self, name, values)  # JSON has lists
+            if len(values) != len(self.widths) or min(values, default=0) < 1:
+                raise ValueError(f"{name}: expected {len(self.widths)} numbers above 0, one a stage; got {values}")
+        for width, heads in zip(self.widths[1:], self.heads[1:]):
+            if width % heads:
+                raise ValueError(f"widths: expected a multiple of the stage's heads = {heads}; got {width}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """The ECG encoder. Kind vit: isotropic, on ST-MEM tokens: patches of one lead, a SEP token at both ends of each
+    lead (Sec. 3.3). Kind tiny_vit: sizes in `tiny_vit`; it has no use for width, depth, heads, bias_start and
+    `DecoderConfig`, and patches are what is hidden, not its tokens.
+    """
+
+    kind: str = "vit"
+    """vit, or tiny_vit: strided convolutions over all leads at once, then attention in windows of time."""
     n_leads: int = 12
     fs_hz: int = 100
     n_samples: int = 1000
@@ -71,8 +99,12 @@ class EncoderConfig:
     heads: int = 3
     bias_start: float | None = 4.0
     """Value at which the attention bias of time offset 0 starts; None: no attention biases (plain ST-MEM)."""
+    tiny_vit: TinyVitConfig = field(default_factory=TinyVitConfig)
 
     def __post_init__(self) -> None:
+        one_of("kind", self.kind, ("vit", "tiny_vit"))
+        if isinstance(self.tiny_vit, dict):  # from a checkpoint's config.json
+            object.__setattr__(self, "tiny_vit", TinyVitConfig(**self.tiny_vit))
         if self.n_samples % self.patch:
             raise ValueError(f"patch: expected a divisor of n_samples = {self.n_samples}; got {self.patch}")
         if self.width % self.heads or self.width % 2:
@@ -82,6 +114,11 @@ class EncoderConfig:
     def n_patches(self) -> int:
         """Patches of one lead."""
         return self.n_samples // self.patch
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of the encoder's tokens and of the embedding, whatever its kind."""
+        return self.tiny_vit.widths[-1] if self.kind == "tiny_vit" else self.width
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from merit.pretrain.checkpoint import load_model
 
 
 class MeritEncoder:
-    """A network of ours as an encoder: frozen, nothing masked, patch tokens averaged."""
+    """A network of ours as an encoder: frozen, nothing masked, tokens averaged."""
 
     def __init__(self, model: Merit, name: str, device: str = "cpu") -> None:
         self.model, self.name, self.device = model.eval().requires_grad_(False).to(device), name, device
@@ -44,11 +44,14 @@ class MeritEncoder:
         return z[0] if np.ndim(signal_mv) == 2 else z
 
     def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, N, D] from [B, 12, T]: the patches of one time averaged over leads; their mean is `embed`'s."""
+        """float32 [B, n, D] from [B, 12, T]: a token a stretch of time (kind vit: the patches of one time averaged over
+        leads); their mean is `embed`'s.
+        """
         batch = self._prepared(signal_mv, fs_hz)
         with torch.inference_mode():
-            tokens = self.model.encoder(scale(batch, self.model.config.scaling))[:, :, 1:-1]
-            return tokens.mean(1).float().cpu().numpy()
+            encoder = self.model.encoder
+            tokens = encoder.over_time(encoder(scale(batch, self.model.config.scaling)))
+            return tokens.float().cpu().numpy()
 
     def _prepared(self, signal_mv: np.ndarray, fs_hz: float) -> torch.Tensor:
         """[B, 12, T] at the network's own rate and length, on its device."""

@@ -16,6 +16,7 @@ from merit.config import ModelConfig
 from merit.model.decoder import Decoder
 from merit.model.masking import hidden_from
 from merit.model.scaling import normalise_patches, scale
+from merit.model.tiny_vit import SampleHead, TinyVit
 from merit.model.vit import Encoder
 
 
@@ -41,9 +42,9 @@ class Merit(nn.Module):
     def __init__(self, config: ModelConfig, *, reconstructs: bool = True, aligns: bool = True) -> None:
         super().__init__()
         self.config = config
-        width, shared = config.encoder.width, config.shared_width
-        self.encoder = Encoder(config.encoder)
-        self.decoder = Decoder(config.decoder, config.encoder) if reconstructs else None
+        width, shared = config.encoder.embedding_width, config.shared_width
+        self.encoder = _encoder(config)
+        self.decoder = _decoder(config) if reconstructs else None
         self.ecg_head = _head(width, shared) if aligns else None
         self.text_head = _head(config.text_width, shared) if aligns else None
         log_temperature = torch.tensor(math.log(config.temperature))
@@ -68,8 +69,17 @@ class Merit(nn.Module):
         return Outputs(ecg, text_out, prediction, target, hidden_from(visible, self.config.encoder.n_patches))
 
     def embed(self, signal_mv: Tensor) -> Tensor:
-        """The representation that is evaluated, [B, D]: nothing hidden, patch tokens averaged; signal_mv: [B, L, T]."""
+        """The representation that is evaluated, [B, D]: nothing hidden, tokens averaged; signal_mv: [B, L, T]."""
         return self.encoder.pool(self.encoder(scale(signal_mv, self.config.scaling)))
+
+
+def _encoder(config: ModelConfig) -> Encoder | TinyVit:
+    return TinyVit(config.encoder) if config.encoder.kind == "tiny_vit" else Encoder(config.encoder)
+
+
+def _decoder(config: ModelConfig) -> Decoder | SampleHead:
+    """The decoder that reads the tokens of the encoder's kind."""
+    return SampleHead(config.encoder) if config.encoder.kind == "tiny_vit" else Decoder(config.decoder, config.encoder)
 
 
 def _head(width: int, shared: int) -> nn.Sequential:

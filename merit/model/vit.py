@@ -32,10 +32,7 @@ class Encoder(nn.Module):
 
     def patches(self, signal: Tensor) -> Tensor:
         """[B, L, T] cut into [B, L, N, patch]; a ValueError for any other shape."""
-        leads, samples = self.config.n_leads, self.config.n_samples
-        if signal.ndim != 3 or signal.shape[1:] != (leads, samples):
-            raise ValueError(f"signal: expected [batch, {leads} leads, {samples} samples]; got {list(signal.shape)}")
-        return signal.unflatten(-1, (self.config.n_patches, self.config.patch))
+        return cut(signal, self.config)
 
     def forward(self, signal: Tensor, visible: Tensor | None = None) -> Tensor:
         """Tokens [B, L, K + 2, D], SEP first and last in each lead; visible: int64 [B, L, K], or None: all patches."""
@@ -53,9 +50,21 @@ class Encoder(nn.Module):
             flat = block(flat, codes)
         return self.norm(flat).view(tokens.shape)
 
+    def over_time(self, tokens: Tensor) -> Tensor:
+        """The patch tokens of one time averaged over leads, [B, N, D]; tokens: [B, L, N + 2, D], nothing hidden."""
+        return tokens[:, :, 1:-1].mean(1)
+
     def pool(self, tokens: Tensor) -> Tensor:
         """Mean of the patch tokens, SEP left out, [B, D] (Sec. 3.3: average pooling of the visible representations)."""
         return tokens[:, :, 1:-1].mean((1, 2))
+
+
+def cut(signal: Tensor, config: EncoderConfig) -> Tensor:
+    """[B, L, T] as patches [B, L, N, patch]; a ValueError for any other shape."""
+    leads, samples = config.n_leads, config.n_samples
+    if signal.ndim != 3 or signal.shape[1:] != (leads, samples):
+        raise ValueError(f"signal: expected [batch, {leads} leads, {samples} samples]; got {list(signal.shape)}")
+    return signal.unflatten(-1, (config.n_patches, config.patch))
 
 
 def with_separators(visible: Tensor, n_positions: int) -> Tensor:

@@ -39,7 +39,8 @@ class Recordings:
     def open(cls, profile: str = "demo", data: str | Path | None = None, device: str = "auto") -> Self:
         """profile: smoke, demo or paper. data: folder with real data sets, None: synthetic hospitals. device: auto: GPU
         where there is one. Nothing is computed yet; a folder that does not exist is refused. MERIT_TEXT in the
-        environment names another text encoder, a local folder or a hub name; MERIT_LIMIT and MERIT_EPOCHS make a small
+        environment names another text encoder, a local folder or a hub name, MERIT_LM and MERIT_BERT those of Table 3;
+        MERIT_ENCODER=tiny_vit takes the other reading of the paper's encoder; MERIT_LIMIT and MERIT_EPOCHS make a small
         run of any profile (`runs.limits`).
         """
         root = None if data is None else Path(data).resolve()
@@ -48,6 +49,9 @@ class Recordings:
         chosen, name = limited(named_profile(profile), **runs.limits()), runs.workspace_name(profile, root)
         if source := os.environ.get("MERIT_TEXT"):
             chosen = replace(chosen, text=replace(chosen.text, source=source))
+        if kind := os.environ.get("MERIT_ENCODER"):
+            model = replace(chosen.model, encoder=replace(chosen.model.encoder, kind=kind))
+            chosen = replace(chosen, model=model)
         if source := os.environ.get("MERIT_LM"):
             chosen = replace(chosen, generation=replace(chosen.generation, language_model=source))
         if source := os.environ.get("MERIT_BERT"):

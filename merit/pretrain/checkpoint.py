@@ -137,10 +137,12 @@ def model_card(settings: dict[str, Any], seen: pd.DataFrame) -> str:
     """The README of a checkpoint: what it is, what it was trained on, what it is not for."""
     run, encoder = settings["pretrain"], settings["model"]["encoder"]
     where = ", ".join(f"{n} recordings of {c}" for c, n in seen["cohort"].value_counts().items())
+    network = f"ViT on 12-lead ECGs: width {encoder['width']}, {encoder['depth']} blocks"
+    if encoder.get("kind") == "tiny_vit":
+        network = f"One-dimensional TinyViT on 12-lead ECGs: widths {tuple(encoder['tiny_vit']['widths'])}"
     return (
         f"# MERIT companion: objective {run['objective']}, seed {run['seed']}\n\n"
-        f"ViT on 12-lead ECGs: width {encoder['width']}, {encoder['depth']} blocks, patch {encoder['patch']} samples "
-        f"at 100 Hz. Pretrained for {settings['total_updates']} updates of batch {run['batch']} on {where} (listed in "
+        f"{network}, patch {encoder['patch']} samples at 100 Hz. Pretrained for {settings['total_updates']} updates of batch {run['batch']} on {where} (listed in "
         "`seen.parquet`; no evaluation scores a patient that is in it).\n\n"
         "Use: `merit.load(folder).embed(signal_mv, fs_hz=500)`.\n\n"
         "A research artefact. Not a medical device, and not for decisions about patients.\n"

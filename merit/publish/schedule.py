@@ -138,7 +138,7 @@ def _surroundings(root: Path, data: str | None) -> str:
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".csv", ".json", ".txt")
     ]
-    models = [os.environ.get(name, "") for name in ("MERIT_TEXT", "MERIT_LM", "MERIT_BERT")]
+    models = [os.environ.get(name, "") for name in ("MERIT_TEXT", "MERIT_ENCODER", "MERIT_LM", "MERIT_BERT")]
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     return runs.digest([tables, models, (root / "requirements.txt").read_text(), sys.version, _data_fingerprint(data)])
 

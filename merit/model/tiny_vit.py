@@ -1,0 +1,187 @@
+"""TinyViT in one dimension: the hierarchical reading of the paper's "one-dimensional TinyViT", and its decoder.
+
+Written from Wu et al. (2022, arXiv 2207.10666): a stem of two strided convolutions, a stage of inverted bottlenecks
+(MBConv), then stages of attention in windows with a learned bias per head and offset, a depthwise convolution between
+attention and MLP, and strided merging between stages. All leads are channels of the stem, so a token is a stretch of
+time and there are no separators. What differs from the original, beside the one axis:
+
+- Hidden samples are replaced by a learned value per lead before the stem: strided convolutions cannot leave tokens out.
+- LayerNorm over channels follows a convolution in place of BatchNorm, whose statistics of masked batches would not be
+  those of whole recordings, and would tie a recording to its batch.
+- Windows need not divide the length: the last one is filled up with tokens that nobody attends to, cut off afterwards.
+  A stride of 2 makes ceil(n / 2) tokens of n: 1000 samples give 250, 125, 63 and 32 tokens.
+
+Shapes: B batch, L leads, T samples, N patches of a lead, K visible ones, n tokens, W of a window, H heads, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from merit.config import EncoderConfig
+from merit.model.masking import hidden_from
+from merit.model.vit import cut
+
+GROWTH = 4
+"""Hidden width of inverted bottlenecks and MLPs, in widths."""
+
+
+class TinyVit(nn.Module):
+    """Scaled signal and the indices of its visible patches in, one token per `stride_of` samples out."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.tiny_vit.widths
+        self.mask_value = nn.Parameter(torch.zeros(config.n_leads))
+        self.stem = nn.Sequential(
+            Convolution(config.n_leads, widths[0] // 2, stride=2),
+            nn.GELU(),
+            Convolution(widths[0] // 2, widths[0], stride=2),
+        )
+        self.blocks = nn.Sequential(*_blocks(config))
+        self.norm = nn.LayerNorm(widths[-1])
+
+    def patches(self, signal: Tensor) -> Tensor:
+        """[B, L, T] cut into [B, L, N, patch]; a ValueError for any other shape."""
+        return cut(signal, self.config)
+
+    def forward(self, signal: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Tokens [B, n, D] in the order of time; visible: int64 [B, L, K], or None: all patches."""
+        patches = self.patches(signal)
+        if visible is not None:
+            hidden = hidden_from(visible, self.config.n_patches)[..., None]
+            patches = torch.where(hidden, self.mask_value[:, None, None], patches)
+        return self.norm(self.blocks(self.stem(patches.flatten(2).transpose(1, 2))))
+
+    def over_time(self, tokens: Tensor) -> Tensor:
+        """One token a stretch of time, [B, n, D]: the tokens as they are."""
+        return tokens
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Mean over time, [B, D]."""
+        return tokens.mean(1)
+
+
+class SampleHead(nn.Module):
+    """The decoder: one linear map from a token to the samples of its stretch in all leads, as in SimMIM (Xie et al.,
+    2022). Every token is there already, so there are no mask tokens to put in.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config, self.stride = config, stride_of(config)
+        self.samples = nn.Linear(config.embedding_width, config.n_leads * self.stride)
+
+    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
+        """Predicted patches [B, L, N, patch]; tokens: [B, n, D]; visible: what other decoders need, not read here.
+
+        The last token's stretch may go past the end of the recording; that part is cut off.
+        """
+        leads = self.samples(tokens).unflatten(-1, (self.config.n_leads, self.stride)).transpose(1, 2)
+        return cut(leads.flatten(2)[..., : self.config.n_samples], self.config)
+
+
+def stride_of(config: EncoderConfig) -> int:
+    """Samples a token of the last stage: the stem shortens time by 4, every stage after the first by 2."""
+    return 4 * 2 ** (len(config.tiny_vit.widths) - 1)
+
+
+def _blocks(config: EncoderConfig) -> list[nn.Module]:
+    """All stages in a row: convolutional blocks, then merging and attention blocks for each further stage."""
+    sizes = config.tiny_vit
+    blocks: list[nn.Module] = [BottleneckBlock(sizes.widths[0]) for _ in range(sizes.depths[0])]
+    for stage in range(1, len(sizes.widths)):
+        width, heads, window = sizes.widths[stage], sizes.heads[stage], sizes.windows[stage]
+        blocks.append(merging(sizes.widths[stage - 1], width))
+        blocks += [WindowBlock(width, heads, window) for _ in range(sizes.depths[stage])]
+    return blocks
+
+
+class Convolution(nn.Module):
+    """A convolution over three neighbours in time, then LayerNorm over channels."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.map = nn.Conv1d(inputs, outputs, 3, stride, padding=1, groups=groups)
+        self.norm = nn.LayerNorm(outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, ceil(n / stride), outputs] from [B, n, inputs]; beyond both ends stand zeros."""
+        return self.norm(self.map(tokens.transpose(1, 2)).transpose(1, 2))
+
+
+def pointwise(inputs: int, outputs: int) -> nn.Sequential:
+    """A convolution one wide, [B, n, inputs] to [B, n, outputs], then LayerNorm over channels."""
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.LayerNorm(outputs))
+
+
+def merging(inputs: int, outputs: int) -> nn.Sequential:
+    """Between stages: [B, n, inputs] to [B, ceil(n / 2), outputs]; the middle convolution is strided."""
+    return nn.Sequential(
+        pointwise(inputs, outputs),
+        nn.GELU(),
+        Convolution(outputs, outputs, stride=2, groups=outputs),
+        nn.GELU(),
+        pointwise(outputs, outputs),
+    )
+
+
+class BottleneckBlock(nn.Module):
+    """Inverted bottleneck (MBConv): widened, convolved channel by channel, narrowed, added."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        wide = GROWTH * width
+        self.inner = nn.Sequential(
+            pointwise(width, wide), nn.GELU(), Convolution(wide, wide, groups=wide), nn.GELU(), pointwise(wide, width)
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, n, D] to [B, n, D]."""
+        return F.gelu(tokens + self.inner(tokens))
+
+
+class WindowBlock(nn.Module):
+    """Pre-norm transformer block: attention in windows, a depthwise convolution that joins them, an MLP."""
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = WindowAttention(width, heads, window)
+        self.local = Convolution(width, width, groups=width)
+        self.mlp = nn.Sequential(nn.Linear(width, GROWTH * width), nn.GELU(), nn.Linear(GROWTH * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, n, D] to [B, n, D]."""
+        tokens = self.local(tokens + self.attention(self.norm1(tokens)))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention among the W tokens of a window, with a learned bias per head and distance.
+
+    The scores are written out: they are W wide, not n.
+    """
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads, self.window = heads, window
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.offset_bias = nn.Parameter(torch.zeros(heads, window))
+        place = torch.arange(window)
+        self.register_buffer("distance", (place[:, None] - place[None, :]).abs(), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, n, D] to [B, n, D], for any n."""
+        batch, n, width = tokens.shape
+        n_windows = -(-n // self.window)
+        filled = F.pad(self.qkv(tokens), (0, 0, 0, n_windows * self.window - n))
+        split = filled.view(batch, n_windows, self.window, 3, self.heads, width // self.heads)
+        q, k, v = split.permute(3, 0, 4, 1, 2, 5)  # each [B, H, windows, W, D / H]
+        scores = q @ k.mT * q.shape[-1] ** -0.5 + self.offset_bias[:, self.distance][:, None]
+        real = torch.arange(n_windows * self.window, device=tokens.device).view(n_windows, 1, self.window) < n
+        mixed = scores.masked_fill(~real, -torch.inf).softmax(-1).to(v.dtype) @ v
+        return self.out(mixed.permute(0, 2, 3, 1, 4).reshape(batch, -1, width)[:, :n])

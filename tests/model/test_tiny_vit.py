@@ -1,0 +1,295 @@
+"""The hierarchical encoder: attention against a slow oracle, no leak from hidden samples, objectives, checkpoints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import merit
+from merit.baselines.ours import random_encoder
+from merit.config import (
+    OBJECTIVE_NAMES,
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    PretrainConfig,
+    TinyVitConfig,
+)
+from merit.model.masking import random_visible
+from merit.model.merit import Merit, Outputs
+from merit.model.scaling import scale
+from merit.model.tiny_vit import Convolution, WindowAttention, stride_of
+from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, weights
+from merit.pretrain import checkpoint
+from merit.pretrain.loop import pretrain
+
+SMALL = TinyVitConfig(widths=(16, 32, 32, 64), depths=(1, 1, 2, 1), heads=(1, 2, 2, 4), windows=(7, 7, 14, 7))
+CONFIG = ModelConfig(
+    encoder=EncoderConfig(kind="tiny_vit", patch=100, tiny_vit=SMALL), text_width=16, shared_width=12
+)  # fmt: skip
+PUBLISHED = ModelConfig(encoder=EncoderConfig(kind="tiny_vit"))
+
+
+@pytest.fixture
+def model() -> Merit:
+    torch.manual_seed(0)
+    return Merit(CONFIG).eval()
+
+
+@pytest.fixture
+def signal() -> torch.Tensor:
+    return torch.randn(3, 12, 1000, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def visible() -> torch.Tensor:
+    return random_visible((3, 12, 10), 0.75, torch.Generator().manual_seed(2))
+
+
+# -- attention in windows --------------------------------------------------------------------------------------------
+
+
+def attention(window: int) -> WindowAttention:
+    torch.manual_seed(0)
+    layer = WindowAttention(8, 2, window).double()
+    torch.nn.init.normal_(layer.offset_bias)
+    return layer
+
+
+def slow_attention(layer: WindowAttention, tokens: torch.Tensor) -> torch.Tensor:
+    """Attention of all tokens to all, one score at a time, minus infinity between windows."""
+    n, width = tokens.shape[1:]
+    size = width // layer.heads
+    out = torch.zeros_like(tokens)
+    for b, qkv in enumerate(layer.qkv(tokens)):
+        for h in range(layer.heads):
+            q, k, v = (qkv[:, i * width + h * size : i * width + (h + 1) * size] for i in range(3))
+            scores = torch.full((n, n), -torch.inf, dtype=tokens.dtype)
+            for i in range(n):
+                for j in range(n):
+                    if i // layer.window == j // layer.window:
+                        scores[i, j] = q[i] @ k[j] / size**0.5 + layer.offset_bias[h, abs(i - j)]
+            out[b, :, h * size : (h + 1) * size] = scores.softmax(-1) @ v
+    return layer.out(out)
+
+
+@pytest.mark.parametrize("n", [1, 5, 7, 8, 13, 14, 20])
+@torch.no_grad()
+def test_windows_equal_full_attention_with_a_block_mask(n):
+    layer, tokens = attention(7), torch.randn(2, n, 8, dtype=torch.float64)
+    torch.testing.assert_close(layer(tokens), slow_attention(layer, tokens), rtol=1e-10, atol=1e-10)
+
+
+@torch.no_grad()
+def test_filling_up_the_last_window_changes_no_real_token():
+    layer, tokens = attention(7), torch.randn(2, 10, 8, dtype=torch.float64)
+    alone = attention(3)
+    alone.load_state_dict({**layer.state_dict(), "offset_bias": layer.offset_bias[:, :3]})
+    torch.testing.assert_close(layer(tokens)[:, 7:], alone(tokens[:, 7:]), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(layer(tokens)[:, :7], layer(tokens[:, :7]), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1000, 500), (125, 63), (63, 32), (1, 1)])
+@torch.no_grad()
+def test_a_strided_convolution_keeps_the_end_of_an_odd_length(n, expected):
+    layer, tokens = Convolution(4, 4, stride=2), torch.randn(1, n, 4)
+    out = layer(tokens)
+    assert out.shape == (1, expected, 4)
+    tokens[:, -1] += torch.tensor([1.0, -1.0, 2.0, 0.0])
+    assert not torch.equal(layer(tokens)[:, -1], out[:, -1])
+
+
+# -- shapes and sizes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("patch", [20, 100])
+@pytest.mark.parametrize("n_samples", [100, 1000, 1100])
+def test_shapes_at_lengths_that_windows_and_strides_do_not_divide(n_samples, patch):
+    encoder = EncoderConfig(kind="tiny_vit", n_samples=n_samples, patch=patch, tiny_vit=SMALL)
+    model = Merit(ModelConfig(encoder=encoder, text_width=16, shared_width=12)).eval()
+    n, signal = n_samples // patch, torch.randn(2, 12, n_samples)
+    out = model(signal, torch.zeros(2, 16), random_visible((2, 12, n), 0.75, torch.Generator().manual_seed(0)))
+    assert model.encoder(signal).shape == (2, -(-n_samples // 32), 64)
+    assert model.embed(signal).shape == (2, 64)
+    assert out.ecg.shape == out.text.shape == (2, 12)
+    assert out.prediction.shape == out.target.shape == (2, 12, n, patch)
+    assert out.hidden.shape == (2, 12, n)
+
+
+def test_a_wrong_shape_is_refused_in_one_line(model):
+    with pytest.raises(ValueError, match=r"expected \[batch, 12 leads, 1000 samples\]; got \[3, 8, 1000\]"):
+        model.encoder(torch.zeros(3, 8, 1000))
+
+
+def counted_by_hand(sizes: TinyVitConfig, leads: int) -> int:
+    """Weights and biases, layer by layer; every norm has two numbers a channel."""
+    first = sizes.widths[0]
+    total = leads  # the value that hides
+    total += 3 * leads * first // 2 + 3 * first // 2 + 3 * first // 2 * first + 3 * first
+    widen, channelwise, narrow = 4 * first * (first + 3), 4 * first * (3 + 3), first * (4 * first + 3)
+    total += sizes.depths[0] * (widen + channelwise + narrow)
+    for i in range(1, len(sizes.widths)):
+        before, width = sizes.widths[i - 1 : i + 1]
+        total += width * (before + 3) + width * (3 + 3) + width * (width + 3)
+        norms, qkv, out, local = 4 * width, 3 * width * (width + 1), width * (width + 1), width * (3 + 3)
+        mlp, biases = 4 * width * (width + 1) + width * (4 * width + 1), sizes.heads[i] * sizes.windows[i]
+        total += sizes.depths[i] * (norms + qkv + out + local + mlp + biases)
+    return total + 2 * sizes.widths[-1]
+
+
+def test_the_published_size_has_five_million_parameters():
+    """TinyViT-5M has 5.4 million, 0.32 of them the head for ImageNet's classes; kernels of 3 x 3 are 3 wide here."""
+    with torch.device("meta"):
+        encoder = Merit(PUBLISHED).encoder
+    found = sum(p.numel() for p in encoder.parameters())
+    assert found == counted_by_hand(TinyVitConfig(), 12) == 5_040_212
+    assert found == pytest.approx(5.4e6 - 1000 * 321, rel=0.1)
+
+
+def test_the_published_size_runs():
+    model, signal = Merit(PUBLISHED).eval(), torch.randn(2, 12, 1000)
+    out = model(signal, torch.zeros(2, 768), random_visible((2, 12, 40), 0.75, torch.Generator().manual_seed(0)))
+    assert model.encoder(signal).shape == (2, 32, 320)
+    assert model.embed(signal).shape == (2, 320)
+    assert out.prediction.shape == (2, 12, 40, 25)
+    masked_mse(out.prediction, out.target, out.hidden).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.encoder.parameters())
+
+
+def test_settings_that_cannot_work_are_refused():
+    with pytest.raises(ValueError, match="kind: expected one of vit, tiny_vit; got 'tinyvit'"):
+        EncoderConfig(kind="tinyvit")
+    with pytest.raises(ValueError, match="heads: expected 4 numbers above 0, one a stage"):
+        TinyVitConfig(heads=(2, 4))
+    with pytest.raises(ValueError, match="widths: expected a multiple of the stage's heads = 10; got 64"):
+        TinyVitConfig(widths=(64, 128, 160, 64))
+
+
+def test_the_embedding_is_as_wide_as_the_kind_says():
+    assert PUBLISHED.encoder.embedding_width == 320
+    assert ModelConfig().encoder.embedding_width == ModelConfig().encoder.width == 192
+    assert stride_of(PUBLISHED.encoder) == 32
+
+
+# -- what is hidden --------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_hidden_samples_reach_neither_tokens_nor_prediction(model, signal, visible):
+    torch.nn.init.normal_(model.encoder.mask_value)
+    scaled = scale(signal, "zscore")
+    shown = torch.zeros(3, 12, 10, dtype=torch.bool).scatter(-1, visible, True).repeat_interleave(100, -1)
+    other = torch.where(shown, scaled, scaled + 100)
+    one, two = model.encoder(scaled, visible), model.encoder(other, visible)
+    assert torch.equal(one, two)
+    assert torch.equal(model.decoder(one, visible), model.decoder(two, visible))
+    assert not torch.allclose(model.encoder(scaled), model.encoder(other))
+
+
+def test_no_gradient_comes_back_to_hidden_samples(model, signal, visible):
+    scaled = scale(signal, "zscore").requires_grad_()
+    model.decoder(model.encoder(scaled, visible), visible).square().sum().backward()
+    shown = torch.zeros(3, 12, 10, dtype=torch.bool).scatter(-1, visible, True)
+    reached = scaled.grad.unflatten(-1, (10, 100)) != 0
+    assert not reached[~shown].any()
+    assert reached[shown].all()
+
+
+@torch.no_grad()
+def test_embedding_equals_pretraining_with_nothing_masked(model, signal):
+    every = torch.arange(10).expand(3, 12, 10)
+    tokens = model.encoder(scale(signal, "zscore"), every)
+    torch.testing.assert_close(model.embed(signal), model.encoder.pool(tokens))
+
+
+@torch.no_grad()
+def test_the_embedding_depends_neither_on_company_nor_on_mode(model, signal):
+    together = model.embed(signal)
+    torch.testing.assert_close(torch.cat([model.embed(one[None]) for one in signal]), together)
+    assert torch.equal(model.train().embed(signal), together)
+
+
+# -- training --------------------------------------------------------------------------------------------------------
+
+
+def loss_of(objective: str, out: Outputs) -> torch.Tensor:
+    terms = {
+        "info_nce": lambda: info_nce(out.ecg, out.text, 0.07),
+        "masked_mse": lambda: masked_mse(out.prediction, out.target, out.hidden),
+        "bottleneck": lambda: bottleneck(out.ecg, out.text),
+    }
+    scales = weights(objective, asdict(PretrainConfig(objective=objective)))
+    return sum(scales[name] * terms[name]() for name in OBJECTIVES[objective])
+
+
+@pytest.mark.parametrize("objective", OBJECTIVE_NAMES)
+def test_every_parameter_has_a_finite_gradient(signal, visible, objective):
+    torch.manual_seed(0)
+    terms = OBJECTIVES[objective]
+    model = Merit(CONFIG, reconstructs="masked_mse" in terms, aligns="info_nce" in terms)
+    loss_of(objective, model(signal, torch.randn(3, 16), visible)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.any(), name
+
+
+def run(data, folder: Path, model: ModelConfig = CONFIG, stop_after: int | None = None, **changes) -> Path:
+    settings = {"epochs": None, "updates": 6, "batch": 8, "learning_rate": 3e-3, "validate_every": 3, "save_every": 3}
+    config = PretrainConfig(**{**settings, "validation_share": 0.2, **changes})
+    return pretrain(data, model, config, folder, cohort="here", progress=False, stop_after=stop_after)
+
+
+def errors(folder: Path) -> list[float]:
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    return [json.loads(line)["validation"]["masked_mse"] for line in lines]
+
+
+def test_reconstruction_learns(paired, tmp_path):
+    found = errors(run(paired, tmp_path, objective="mse", updates=100, validate_every=50, save_every=50))
+    assert found[-1] < 0.8  # predicting the mean gives 1
+
+
+@pytest.mark.parametrize("objective", ["merit", "ib"])
+def test_six_updates_equal_three_and_three(paired, tmp_path, objective):
+    whole = run(paired, tmp_path / "whole", objective=objective)
+    run(paired, tmp_path / "parts", objective=objective, stop_after=3)
+    parts = run(paired, tmp_path / "parts", objective=objective)
+    a, b = (load_file(folder / "model.safetensors") for folder in (whole, parts))
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+# -- from outside ----------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_comes_back_as_it_was(paired, tmp_path):
+    folder = run(paired, tmp_path / "c")
+    model, _ = checkpoint.load_model(folder)
+    assert model.config == CONFIG
+    assert repr(model.config) == repr(CONFIG)
+    encoder, signal_mv = merit.load(folder), paired.signal_uv[:5].astype(np.float32) / 1000
+    assert encoder.identity == merit.load(folder).identity != random_encoder(CONFIG, 0).identity
+    z, tokens = encoder.embed(signal_mv, 100), encoder.tokens(signal_mv, 100)
+    assert (z.shape, tokens.shape) == ((5, 64), (5, 32, 64))
+    np.testing.assert_allclose(tokens.mean(1), z, atol=1e-5)
+    np.testing.assert_allclose(encoder.embed(signal_mv[2], 100), z[2], atol=1e-5)
+    assert np.isfinite(encoder.project(z)).all()
+
+
+def test_a_checkpoint_from_before_there_were_kinds_is_a_vit(paired, tmp_path):
+    encoder = EncoderConfig(patch=100, width=16, depth=1, heads=2)
+    config = ModelConfig(
+        encoder=encoder, decoder=DecoderConfig(width=16, depth=1, heads=2), text_width=16, shared_width=12
+    )
+    folder = run(paired, tmp_path / "c", config)
+    settings = json.loads((folder / "config.json").read_text())
+    del settings["model"]["encoder"]["kind"], settings["model"]["encoder"]["tiny_vit"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    assert checkpoint.load_model(folder)[0].config == config
