@@ -142,7 +142,8 @@ def model_card(settings: dict[str, Any], seen: pd.DataFrame) -> str:
         network = f"One-dimensional TinyViT on 12-lead ECGs: widths {tuple(encoder['tiny_vit']['widths'])}"
     return (
         f"# MERIT companion: objective {run['objective']}, seed {run['seed']}\n\n"
-        f"{network}, patch {encoder['patch']} samples at 100 Hz. Pretrained for {settings['total_updates']} updates of batch {run['batch']} on {where} (listed in "
+        f"{network}, patch {encoder['patch']} samples at 100 Hz. Pretrained for {settings['total_updates']} updates of "
+        f"batch {run['batch']} on {where} (listed in "
         "`seen.parquet`; no evaluation scores a patient that is in it).\n\n"
         "Use: `merit.load(folder).embed(signal_mv, fs_hz=500)`.\n\n"
         "A research artefact. Not a medical device, and not for decisions about patients.\n"
