@@ -34,7 +34,7 @@ def framework(values: Mapping[str, Any], example: Mapping[str, Any] | None = Non
     masked = _mask_box(sheet, Box(EDGE, 3.85, 2.95, 1.0), facts, values["mask"])
     sheet.arrow(ecg.foot(), masked.top(), "cut into patches")
     encoder = _encoder_box(sheet, Box(EDGE, 2.8, 2.95, 0.72), facts)
-    sheet.arrow(masked.foot(), encoder.top(), "visible patches only")
+    sheet.arrow(masked.foot(), encoder.top(), "visible patches only" if _drops(facts) else "hidden patches replaced")
     frozen = _text_encoder_box(sheet, Box(3.3, 3.85, WIDTH - EDGE - 3.3, 1.0), values["text_encoder"])
     sheet.arrow(report.foot(), frozen.top())
     _reconstruction(sheet, encoder, facts, values["objectives"])
@@ -75,17 +75,25 @@ def _mask_box(sheet: Diagram, place: Box, facts: Mapping[str, Any], mask: Sequen
     return place
 
 
+def _drops(facts: Mapping[str, Any]) -> bool:
+    """Whether the encoder leaves hidden patches out, as a ViT can."""
+    return facts["settings"].get("kind") != "tiny_vit"
+
+
 def _encoder_box(sheet: Diagram, place: Box, facts: Mapping[str, Any]) -> Box:
     settings = facts["settings"]
-    tokens = facts["shapes"]["encoder.blocks.0"]["in"][0]
-    leads, per_lead, _ = facts["shapes"]["encoder"]["out"]
-    return sheet.box(
-        place, f"ECG encoder: {short(facts['parameters']['encoder'])} parameters",
-        [
+    out = facts["shapes"]["encoder"]["out"]
+    if not _drops(facts):
+        widths = ", ".join(map(str, settings["tiny_vit"]["widths"]))
+        lines = [f"TinyViT: widths {widths}", f"{out[0]} tokens, hidden patches replaced"]
+    else:
+        tokens = facts["shapes"]["encoder.blocks.0"]["in"][0]
+        lines = [
             f"ViT: width {settings['width']}, {counted(settings['depth'], 'block')}, {settings['heads']} heads",
-            f"{tokens} tokens: {leads} × ({per_lead - 2} patches + 2 separators)",
-        ],
-        colour=SHARED,
+            f"{tokens} tokens: {out[0]} × ({out[1] - 2} patches + 2 separators)",
+        ]
+    return sheet.box(
+        place, f"ECG encoder: {short(facts['parameters']['encoder'])} parameters", lines, colour=SHARED
     )  # fmt: skip
 
 
@@ -101,15 +109,12 @@ def _reconstruction(
 ) -> None:
     settings, shapes = facts["settings"]["decoder"], facts["shapes"]
     decoder = Box(EDGE, 1.35, 1.62, 1.02)
-    sheet.box(
-        decoder, "decoder",
-        [
-            "mask tokens put in:", f"{shapes['decoder.blocks.0']['in'][0]} tokens",
-            f"width {settings['width']}, {counted(settings['depth'], 'block')}",
-            f"{short(facts['parameters']['decoder'])} parameters",
-        ],
-        colour=RECONSTRUCTION,
-    )  # fmt: skip
+    lines = ["one linear map", "from each token"]
+    if _drops(facts):
+        lines = ["mask tokens put in:", f"{shapes['decoder.blocks.0']['in'][0]} tokens"]
+        lines.append(f"width {settings['width']}, {counted(settings['depth'], 'block')}")
+    lines.append(f"{short(facts['parameters']['decoder'])} parameters")
+    sheet.box(decoder, "decoder", lines, colour=RECONSTRUCTION)
     sheet.arrow((0.6, encoder.bottom), (0.6, decoder.top()[1]), times(shapes["encoder"]["out"]), colour=RECONSTRUCTION)
     loss = Box(EDGE, 0.38, 1.62, 0.58)
     sheet.arrow((0.6, decoder.bottom), (0.6, loss.top()[1]), times(shapes["decoder"]["out"]), colour=RECONSTRUCTION)
