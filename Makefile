@@ -56,16 +56,15 @@ reference: setup ## Five pretraining seeds of every objective and strength, ever
 	@$(MERIT) reference $(RUN) --device $(DEVICE)
 
 test: setup ## The tests. Three minutes on 2 cores; with MERIT_REAL_DATA=folder also on real recordings.
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup ## Style and tests.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: setup ## Speed of pretraining, ingest and probing as ratios, into artifacts/bench.json for page `cost`. Five minutes on 2 cores.
 	@$(MERIT) bench --out artifacts/bench.json --device $(DEVICE) $(if $(DATA),--data $(DATA),)
-	@rm -f artifacts/*/notebooks/cost.ipynb # the next `make book` reads the new figures
 
 clean: ## Remove what was made: artifacts/ and _build/ (not .venv).
 	rm -rf artifacts _build

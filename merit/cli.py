@@ -176,11 +176,27 @@ def compare(a: Positional[Path], b: Positional[Path]) -> None:
     print(differences(a, b))
 
 
-def bench(out: Path | None = None, data: Path | None = None) -> None:
-    """Measure ingest, probing and pretraining as ratios in one run; print and, with `out`, write a JSON."""
+def bench(
+    out: Path | None = None,
+    data: Path | None = None,
+    device: str = "auto",
+    stages: str = "updates,ingest,linear_probe",
+    compiled: bool = False,
+    price_per_hour: float = 3.0,
+) -> None:
+    """Measure pretraining updates, ingest and probing as ratios in one run; print and, with `out`, write a JSON.
+
+    Args:
+        out: File of the JSON.
+        data: Folder with real data sets, for ingest and probing; default: synthetic hospitals.
+        device: auto, cpu, cuda or cuda:1.
+        stages: Which, separated by commas.
+        compiled: On a CPU also torch.compile, which takes a minute; a GPU does so anyway.
+        price_per_hour: Of such a machine in USD, for the projection of the paper's run; an example.
+    """
     from merit.bench import run
 
-    run(out, data)
+    run(out, data, device, stages.split(","), compiled=compiled, price_per_hour=price_per_hour)
 
 
 COMMANDS = {

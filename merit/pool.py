@@ -1,10 +1,11 @@
-"""Work in other processes, in bounded memory. The workers go when the parent does, even killed."""
+"""Work in other processes, in bounded memory; how much a process took. Workers go when the parent does, even killed."""
 
 from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
 import os
+import resource
 import sys
 import threading
 import types
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -81,3 +83,16 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process held at most.
+
+    Linux' own file where there is one: what getrusage gives can be the parent's, which a child takes over.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -24,12 +24,12 @@ BELOW = {
     "model": {"config", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
     "baselines": {"config", "runs", "data", "model", "pretrain"},
-    "evaluate": {"config", "runs", "threads", "data", "baselines"},
+    "evaluate": {"config", "runs", "threads", "pool", "data", "baselines"},
     "report": {"config", "runs"},
     "publish": {"config", "runs", "threads", "pool", "data", "report"},
     "pipeline": {"config", "profiles", "runs", "threads", "pool", "data", "synthetic", "model"}
     | {"pretrain", "baselines", "evaluate"},
-    "bench": {"config", "profiles", "runs", "threads", "data", "evaluate", "pretrain", "pipeline"},
+    "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 

@@ -1,24 +1,179 @@
-"""The lines that `make bench` prints say every figure that was measured."""
+"""What `make bench` measures: the loop's own update, the same batches on every feed, ratios that outlast a drift. No
+test asserts on time.
+"""
 
 from __future__ import annotations
 
-from merit.bench import describe
+import json
+from contextlib import closing
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from merit.bench import clock, feeds, growth, run, suite
+from merit.bench.clock import Pace, Turn, beside, compare
+from merit.bench.feeds import ENDLESS, OneByOne, every_way, room
+from merit.bench.updates import Plan, Trainee, use
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
+from merit.data.batches import hold_out_patients
+from merit.pretrain.feed import Resident
+from merit.pretrain.loop import positions, pretrain
+from merit.profiles import profile
+from merit.report import cost_lines
+from merit.threads import one_thread_an_operation
+
+CPU = torch.device("cpu")
+MODEL = ModelConfig(
+    encoder=EncoderConfig(patch=100, width=16, depth=1, heads=2), decoder=DecoderConfig(width=16, depth=1, heads=2),
+    text_width=16, shared_width=16,
+)  # fmt: skip
+CONFIG = PretrainConfig(
+    epochs=None, updates=3, batch=8, learning_rate=3e-3, validate_every=3, save_every=3, validation_share=0.2
+)
+ONCE = Pace(warmup=1, lead=0, updates=1, rounds=2)
+TINY = Plan(
+    pace=ONCE, few=ONCE, slow=ONCE, alone=ONCE, records=40, sizes=(20, 40), batches=(2, 4), widths=(16, 32),
+    published_batch=2, workers=(0,), product=8,
+)  # fmt: skip
 
 
-def test_describe():
-    found = {
-        "ingest": {"ratio": 1.1, "recordings_per_s": 300.0, "peak_mb_500": 250.0, "peak_mb_2000": 254.0},
-        "linear_probe": {"probe_s": 70.0, "ratio": 9.0},
-        "pretraining": {"recordings_per_s": {"merit": 150.0, "cma": 330.0}},
-    }
-    text = describe(found)
-    for shown in (
-        "1.10 times wfdb",
-        "300 recordings/s",
-        "250 MB",
-        "254 MB",
-        "70.0 s",
-        "9.0 times",
-        "merit 150, cma 330",
-    ):
-        assert shown in text
+@one_thread_an_operation()
+def test_an_update_is_the_loops_bit_for_bit(paired, tmp_path):
+    folder = pretrain(paired, MODEL, CONFIG, tmp_path / "loop", cohort="here", progress=False)
+    training, _ = hold_out_patients(paired, CONFIG.validation_share, CONFIG.seed)
+    trainee, feed = Trainee(MODEL, CONFIG, len(training), CPU), Resident(training, CPU)
+    for update in range(CONFIG.updates):
+        trainee.one(feed.take(positions(len(training), update, CONFIG)))
+    theirs, ours = load_file(folder / "model.safetensors"), trainee.model.state_dict()
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+
+
+def test_every_feed_gives_the_same_batches(paired):
+    with every_way(paired, CONFIG, CPU, (0,)) as ways:
+        assert list(ways) == ["resident", "streamed", "loader_0"]
+        for _ in range(7):  # into the second epoch
+            first, *others = (next(batches) for batches in ways.values())
+            for other in others:
+                assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_a_recording_without_a_report_is_marked_one_by_one(paired):
+    data = OneByOne(paired)
+    assert len(data) == 40
+    signal_mv, text, valid = data[10]
+    assert not valid
+    assert text.shape == (16,)
+    assert signal_mv.dtype == torch.float32
+    assert np.allclose(1000 * signal_mv, paired.signal_uv[10])
+
+
+def test_a_set_larger_than_its_noise_goes_through_it_in_turn():
+    data = feeds.paired(feeds.noise_uv(5, MODEL), 12, MODEL)
+    assert len(data) == 12
+    assert data.rows.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
+    assert np.array_equal(data.signal_uv, feeds.noise_uv(5, MODEL))
+    with closing(Resident(data, CPU).batches(lambda update: np.array([0, 5]), 0, ENDLESS)) as batches:
+        signal_mv, _, valid = next(batches)
+    assert torch.equal(signal_mv[0], signal_mv[1])
+    assert valid.all()
+
+
+def test_room_is_counted_in_recordings():
+    encoder = replace(MODEL.encoder, n_samples=500)
+    assert room(replace(MODEL, encoder=encoder), CPU) == pytest.approx(2 * room(MODEL, CPU), rel=0.2)
+
+
+def test_a_drift_of_the_machine_leaves_ratios_alone(monkeypatch):
+    seconds = [0.0]
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: seconds[0])
+
+    def costing(one: float) -> Turn:
+        def go(updates: int) -> None:
+            seconds[0] += updates * one * (1 + seconds[0] / 1e5)
+
+        return Turn(go, 4)
+
+    found = beside(compare({"a": costing(1.0), "b": costing(2.0)}, Pace(rounds=6), CPU), "a")
+    assert found["a"]["ratio"] == found["a"]["ratio_low"] == found["a"]["ratio_high"] == 1
+    assert found["b"]["ratio"] == pytest.approx(0.5, rel=1e-3)
+    assert found["a"]["samples_per_s"] == pytest.approx(4, rel=1e-2)
+
+
+def test_the_order_turns_and_what_was_read_ahead_is_not_timed(monkeypatch):
+    asked = []
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: float(len(asked)))
+    turns = {name: Turn(lambda updates, name=name: asked.append((name, updates)), 1) for name in "ab"}
+    compare(turns, Pace(warmup=5, lead=3, updates=2, rounds=2), CPU)
+    warm, first, second = asked[:2], asked[2:6], asked[6:]
+    assert warm == [("a", 5), ("b", 5)]
+    assert first == [("a", 3), ("a", 2), ("b", 3), ("b", 2)]
+    assert second == [("b", 3), ("b", 2), ("a", 3), ("a", 2)]
+
+
+def test_spread_is_that_of_the_rounds():
+    found = beside({"a": [1.0, 2.0, 4.0], "b": [2.0, 2.0, 2.0]}, "a")
+    assert found["b"] == {"samples_per_s": 0.5, "ratio": 1.0, "ratio_low": 0.5, "ratio_high": 2.0}
+
+
+def test_utilisation_counts_three_forwards_and_no_bias_columns():
+    about = {"flops": {"pretraining": {"encoder": {"all": 100, "biases": 10}, "decoder": {"all": 20, "biases": 0}}}}
+    found = use(about, own=[1.0, 2.0, 4.0], products=[0.5, 1.0, 1.0], size=10)
+    assert found["forward_flops"] == 110
+    assert found["product"] == {"size": 10, "flops_per_s": 2000.0}
+    assert found["utilisation"] == pytest.approx(330 / 2000 / 2)  # of the rounds: 1/2, 1/2 and 1/4 of 330 / 2000
+
+
+def test_the_projection_of_the_papers_run():
+    network = {"batch": 8, "samples_per_s": 100.0, "utilisation": 0.25}
+    found = growth.projection(network, price_per_hour=2.0)
+    assert found["hours"] == pytest.approx(200 * 745_916 / 100 / 3600)
+    assert found["price"] == 2 * found["hours"]
+    assert found["arithmetic_h"] == found["hours"] / 4
+    assert [round(goal["samples_per_s"]) for goal in found["goals"]] == [10_360, 20_720]
+
+
+def test_networks_at_their_published_sizes_share_everything_but_the_encoder():
+    found = growth.published()
+    assert found["vit"] == profile("paper").model
+    assert found["tiny_vit"].encoder.kind == "tiny_vit"
+    assert replace(found["tiny_vit"], encoder=found["vit"].encoder) == found["vit"]
+
+
+@pytest.fixture
+def tiny(monkeypatch) -> list[str]:
+    """What a run says; networks are made small first."""
+    monkeypatch.setattr(suite, "profile", lambda name: profile("smoke"))
+    monkeypatch.setattr(growth, "published", lambda: {"vit": MODEL})
+    return []
+
+
+def test_a_run_writes_and_says_every_figure(tiny, tmp_path):
+    out = tmp_path / "bench.json"
+    found = run(out, stages=["updates"], plan=TINY, say=tiny.append)
+    assert json.loads(out.read_text()) == found
+    assert set(found) == {"about", "updates"}
+    assert found["about"]["kind"] == "cpu"
+    assert found["about"]["device"]
+    assert found["about"]["synthetic"] is None
+    updates = found["updates"]
+    assert set(updates) == {"networks", "growth", "published", "projection"}
+    demo = updates["networks"]["demo"]
+    assert set(demo["parts_s"]) == set(cost_lines.PARTS)
+    assert set(demo["paths"]) == set(demo["feeds_alone"]) == {"resident", "streamed", "loader_0"}
+    assert demo["paths"]["resident"]["ratio"] == 1
+    assert demo["update_s"] == pytest.approx(demo["batch"] / demo["paths"]["resident"]["samples_per_s"])
+    rows = {name: [row["value"] for row in rows] for name, rows in updates["growth"].items()}
+    assert rows == {
+        "records": [20, 40], "batch": [2, 4], "width": [16, 32], "objective": ["merit", "cma", "ib", "mse"],
+    }  # fmt: skip
+    assert updates["published"][0]["peak_mb"] is None
+    said = "\n".join(tiny)
+    for text in ("the demo's network, batch 16, 40 recordings", "torch's DataLoader", "for 4 h, 10,360", str(out)):
+        assert text in said
+
+
+def test_an_unknown_stage_is_refused():
+    with pytest.raises(ValueError, match="stages: expected one of updates, ingest, linear_probe; got 'nothing'"):
+        run(stages=["nothing"])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 
 from merit.data.cohorts.registry import open_cohort
+from merit.pool import peak_memory
 
 SIZES = (500, 2000)
 """Recordings at which the peak memory of ingest is taken."""
@@ -78,7 +78,7 @@ def _main(what: str, root: str, name: str, folder: str, limit: str) -> None:
                 "recordings": n,
                 "wall_s": time.perf_counter() - wall,
                 "cpu_s": time.process_time() - cpu,
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak_mb": peak_memory() / 2**20,
             }
         )
     )

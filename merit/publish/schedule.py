@@ -24,6 +24,10 @@ ALONE = ("cohorts", "pretraining")
 """Notebooks that keep every core busy and make what all others read: these run first, one after another."""
 SIDE_BY_SIDE = 4
 """Notebooks at a time at most, however many cores there are: each has threads of its own and may hold an encoder."""
+READS_OTHERS = ("claims",)
+"""Notebooks that show the results of others and would wait for them: these begin last."""
+ALSO_READS = {"cost": "bench.json"}
+"""Notebook -> a file in artifacts/ that it shows beside its results, if it is there."""
 LAST = "provenance"
 """The notebook that reads what the others left behind, and so runs after them."""
 
@@ -61,7 +65,8 @@ def run_notebooks(
     every = [_run(name, root, executed, common, surroundings) for name in names if name != LAST]
     due = [run for run in every if run.is_due()]
     others = [run for run in due if run.name not in ALONE]
-    others.sort(key=lambda run: -allowed.get(run.name, 0.0))  # the longest first, so that the cores end together
+    # The longest first, so that the cores end together.
+    others.sort(key=lambda run: (run.name in READS_OTHERS, -allowed.get(run.name, 0.0)))
     ran = []
     for run in due:
         if run.name in ALONE:
@@ -106,7 +111,10 @@ def _run(name: str, root: Path, executed: Path, common: dict, surroundings: Any)
     source = root / "book" / f"{name}.ipynb"
     code = _code(source)
     given = {key: value for key, value in common.items() if key in declarations.declared(source)}
-    key = runs.digest([code, _source(code), given, surroundings])
+    beside = root / "artifacts" / ALSO_READS.get(name, "none")
+    key = runs.digest(
+        [code, _source(code), given, surroundings, runs.file_digest(beside if beside.is_file() else None)]
+    )
     return Run(source, executed / f"{name}.ipynb", given, root, key)
 
 

@@ -249,3 +249,17 @@ def inputs(columns: Sequence[Column]) -> list[dict[str, Any]]:
         for one in columns
         if one.path
     ]  # fmt: skip
+
+
+def language_model(path: Path | None = None) -> str:
+    """A sentence on what the paper's language model takes in memory (`evaluate.generation.memory`, committed)."""
+    path = path or runs.home() / "book" / "reference" / "llama_1b.json"
+    if not path.exists():
+        return "Not measured: `python -m merit.evaluate.generation.memory` does."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return (
+        "One update and one decoded token of a model of Llama-3.2-1B's shape with random weights "
+        f"({found['parameters'] / 1e9:.3f} billion parameters, {found['trained'] / 1e6:.1f} million of them trained) "
+        f"took at most {found['peak_bytes'] / 1e9:.1f} GB of memory ({found['device']}, {found['dtype']}, batch "
+        f"{found['batch']}, {found['tokens']} tokens)."
+    )

@@ -6,10 +6,7 @@ python -m merit.evaluate.generation.memory
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from merit.evaluate.generation.conditioned import Conditioned, collate, encode_p
 from merit.evaluate.generation.decoding import generate
 from merit.evaluate.generation.language_model import make_tokenizer
 from merit.evaluate.generation.training import make_optimiser
+from merit.pool import peak_memory
 
 LLAMA_1B = {
     "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
@@ -77,19 +75,6 @@ def llama_1b_step(
         "peak_bytes": torch.cuda.max_memory_allocated(place) if place.type == "cuda" else peak_memory(),
         "seconds": round(time.perf_counter() - began, 1),
     }
-
-
-def peak_memory() -> int:
-    """Bytes of memory that this process held at most.
-
-    Linux' own file where there is one: what getrusage gives can be the parent's, which a child takes over.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
 
 
 if __name__ == "__main__":

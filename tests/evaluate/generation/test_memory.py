@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from merit.config import GenerationConfig
-from merit.evaluate.generation.memory import LLAMA_1B, llama_1b_step, peak_memory
+from merit.evaluate.generation.memory import LLAMA_1B, llama_1b_step
+from merit.pool import peak_memory
 
 
 def test_a_step_runs_at_a_small_shape():
@@ -21,7 +22,7 @@ def test_a_step_runs_at_a_small_shape():
     assert (found["tokens"], found["batch"], found["dtype"]) == (12, 2, "bfloat16")
     assert 0 < found["trained"] < found["parameters"]
     assert found["loss"] > 0
-    assert found["peak_bytes"] == peak_memory()
+    assert 0 <= peak_memory() - found["peak_bytes"] < 2**26  # it never falls; the test itself takes a little
 
 
 @pytest.mark.slow
