@@ -55,7 +55,7 @@ evaluate: setup ## Only linear probing, printed line by line. Demo: two minutes 
 reference: setup ## Five pretraining seeds of every objective and strength, every table, into book/reference. Demo: two hours on 2 cores.
 	@$(MERIT) reference $(RUN) --device $(DEVICE)
 
-test: setup ## The tests. Three minutes on 2 cores; with MERIT_REAL_DATA=folder also on real recordings.
+test: setup ## The tests. Four minutes on 2 cores; with MERIT_REAL_DATA=folder also on real recordings.
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup ## Style and tests.
