@@ -40,6 +40,7 @@ def framework(ws: Workspace) -> dict[str, Any]:
     pretrain = ws.profile.pretrain
 
     def compute() -> dict[str, Any]:
+        """The values of the stage."""
         own = replace(ws.profile.model, text_width=ws.text_width)
         configs[ws.profile.name] = own
         return {
@@ -194,6 +195,7 @@ def generation(ws: Workspace, model: LanguageModel | None = None) -> dict[str, A
     network = framework(ws)
 
     def compute() -> dict[str, Any]:
+        """The values of the stage."""
         lora = model.lora_parameters()
         of_network = network["values"]["profiles"][ws.profile.name]
         encoder = {name: of_network[name] for name in ("settings", "signal", "patches", "embedding")}

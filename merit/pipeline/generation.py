@@ -51,18 +51,19 @@ def most_common(ws: Workspace, **settings: Any) -> dict[str, Any]:
     """The result of the baseline that looks at no ECG: the commonest training answer for every question."""
     config = _config(ws, settings)
     try:
-        asked = questions(ws, config.seed)
+        asked = _tested(questions(ws, config.seed), config)
     except (NoCohort, NotEnoughData) as reason:
         return _without(None, str(reason))
 
     def compute() -> dict[str, Any]:
-        found = _scored(ws, asked, config, [_common_answer(asked)] * len(asked.test.pairs))
-        about = {"encoder": None, "answer": _common_answer(asked), "n_test": len(asked.test.pairs)}
+        """The values of the baseline."""
+        answer = _common_answer(asked)
+        found = _scored(ws, asked, config, [answer] * len(asked.test.pairs))
+        about = {"encoder": None, "answer": answer, "n_test": len(asked.test.pairs)}
         return about | {"conditions": {"most_common": found.values}}
 
     parameters = {"n_resamples": ws.profile.probe.n_resamples, "seed": config.seed, "test_pairs": config.test_pairs}
     parameters |= {"encoder": "none", "bert": config.bert, "code": runs.own_source(__name__)}
-    asked = _tested(asked, config)
     return ws.result("generation", compute, parameters, _inputs(ws, asked, config), MODULES, seed=config.seed)
 
 
@@ -116,14 +117,12 @@ def _inputs(ws: Workspace, asked: Questions, config: GenerationConfig) -> dict[s
 
 def _tested(asked: Questions, config: GenerationConfig) -> Questions:
     """With `test_pairs` of the test pairs, spread evenly over their file; all where that is None."""
-    from dataclasses import replace as changed
-
     n, wanted = len(asked.test.pairs), config.test_pairs
     if wanted is None or wanted >= n:
         return asked
     kept = np.unique(np.linspace(0, n - 1, wanted).round().astype(int))
-    test = changed(asked.test, pairs=[asked.test.pairs[i] for i in kept], rows=asked.test.rows[kept])
-    return changed(asked, test=test)
+    test = replace(asked.test, pairs=[asked.test.pairs[i] for i in kept], rows=asked.test.rows[kept])
+    return replace(asked, test=test)
 
 
 # -- the language model ------------------------------------------------------------------------------------------------

@@ -126,6 +126,7 @@ def known_information(ws: Workspace) -> dict[str, Any]:
     parameters = {"plan": plan, "truths": [0.0, 1.0, 2.0, 4.0], "critic": InformationConfig().critic}
 
     def compute() -> dict[str, Any]:
+        """The values of the stage."""
         from merit.evaluate.information.known import against_truth
 
         rows = []

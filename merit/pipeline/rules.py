@@ -143,6 +143,7 @@ def _pretraining_values(ws: Workspace, encoder: str, variant: str, config: Probe
     n_seen = refuse_seen(pairs, ws.seen(encoder, seed), allow_seen=True)
 
     def retrieved() -> list[dict[str, Any]]:
+        """What retrieval scores by each rule; nothing without a shared space."""
         network = ws.encoder(encoder, seed)
         if not network.shares_space:
             raise NotEnoughData(f"{encoder} was pretrained without text: it finds no reports")

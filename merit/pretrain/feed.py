@@ -59,10 +59,6 @@ class Streamed:
     def __init__(self, data: PairedRecordings, device: torch.device) -> None:
         self.data, self.device, self.text = data, device, data.text.to(device)
 
-    def take(self, positions: np.ndarray) -> Batch:
-        """One batch; positions: in the training recordings."""
-        return self._on_device(*self._read(positions))
-
     def batches(self, positions: Positions, start: int, stop: int) -> Iterator[Batch]:
         """The batches of updates `start` to `stop` - 1, a few read ahead."""
         with ThreadPoolExecutor(1) as reader:

@@ -17,6 +17,7 @@ def pages(toc: Path) -> list[str]:
     found: list[str] = []
 
     def walk(node: object) -> None:
+        """Collect the files named at or below a node, in order."""
         if isinstance(node, dict):
             found.extend(str(node[name]) for name in ("root", "file") if name in node)
             for value in node.values():

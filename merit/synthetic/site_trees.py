@@ -73,6 +73,7 @@ class MimicLayout:
         _write(path.parent, path.name, signal_mv[order], fs_hz, self.gain, leads=leads, gain="200.0(0)")
 
     def tables(self, root: Path, made: list[Made]) -> None:
+        """`record_list.csv` and `machine_measurements.csv`."""
         identity = [
             {"subject_id": self.patient_id(o), "study_id": self.record_id(o), "ecg_time": _date(o, 2150)}
             for o in (m.order for m in made)
@@ -133,6 +134,7 @@ class PtbXlLayout:
             _write(path.parent, path.name, signal, rate, self.gain, leads=self.leads)
 
     def tables(self, root: Path, made: list[Made]) -> None:
+        """The data set's own tables."""
         rows = [
             ptb_xl_table.row(m, self.patient_id(m.order), self.path(m.order, 100), self.path(m.order, 500))
             for m in made
@@ -163,6 +165,7 @@ class CpscLayout:
         return published("cpsc2018", order.findings)[:3]
 
     def record(self, root: Path, made: Made, signal_mv: np.ndarray, fs_hz: int) -> None:
+        """One record, labels in its header."""
         order, words = made.order, _cpsc_column("word")
         comments = (
             f"#Age: {order.age:.0f}", f"#Sex: {'Female' if order.female else 'Male'}",
@@ -173,6 +176,7 @@ class CpscLayout:
                form="16+24", gain="1000", comments=comments)  # fmt: skip
 
     def tables(self, root: Path, made: list[Made]) -> None:
+        """The data set's own tables."""
         numbers = _cpsc_column("number")
         columns = ("First_label", "Second_label", "Third_label")
         rows = [
@@ -202,6 +206,7 @@ class CsnLayout:
             (root / folder).mkdir(parents=True)
 
     def record(self, root: Path, made: Made, signal_mv: np.ndarray, fs_hz: int) -> None:
+        """One record, SNOMED codes in its header."""
         order, codes = made.order, _csn_codes()
         comments = (
             f"#Age: {order.age:.0f}", f"#Sex: {'Female' if order.female else 'Male'}",

@@ -133,6 +133,7 @@ def _information(
     left, right = scores(ecg, gaussian.components), scores(text, gaussian.components)
 
     def on(rows: np.ndarray) -> dict[str, float]:
+        """The three estimates on some of the pairs."""
         m = min(gaussian.components, (len(rows) - 2) // 3)
         of_half = gaussian_information(left[rows, :m], right[rows, :m], groups[rows], components=m)
         return {
@@ -163,6 +164,7 @@ def _geometry(ecg: np.ndarray, text: np.ndarray, encoded: np.ndarray) -> Callabl
         return geometry.coverage(xy.T, xx), geometry.coverage(xy, yy)
 
     def on(rows: np.ndarray) -> dict[str, float]:
+        """The geometry of some of the pairs."""
         x, y = ecg[rows], text[rows]
         gap, relative = geometry.modality_gap(x, y)
         (in_x, along_x), (in_y, along_y) = geometry.eigenvalues(x), geometry.eigenvalues(y)
