@@ -315,25 +315,6 @@ def test_all_text_is_escaped_and_tex_stays_text():
     assert "<ventricular>" not in html
 
 
-@pytest.mark.parametrize(
-    ("spans", "expected"),
-    [
-        ([], "a &lt; b"),
-        ([(4, 5)], "a &lt; [b]"),
-        ([(2, 99)], "a [&lt; b]"),
-        ([(0, 3), (2, 5)], "[a &lt;][ b]"),
-        ([(2, 5), (0, 3)], "[a &lt;][ b]"),
-        ([(0, 5), (2, 3)], "[a &lt; b]"),
-        ([(0, 1), (1, 2)], "[a][ ]&lt; b"),
-        ([(-3, 1), (3, 3), (9, 12), (5, 2)], "[a] &lt; b"),
-    ],
-)
-def test_spans_may_overlap_touch_the_end_or_lie_beyond_it(spans, expected):
-    html = examples.marked("a < b", [(start, end, "right", "x") for start, end in spans])
-    shortened = re.sub(r"<span[^>]*><u>(.*?)</u><sup>\+</sup></span>", r"[\1]", html)
-    assert shortened == expected
-
-
 def test_texts_that_are_empty_or_missing_are_said_to_be():
     pair = [result("merit", n_texts=1), result("random", n_texts=1)]
     pair[0]["values"]["texts"] = [text_of("7", "")]
