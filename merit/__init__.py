@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from merit.baselines.base import InputSpec
+from merit.baselines.own import register
+
 if TYPE_CHECKING:
     from merit.baselines.ours import MeritEncoder
+
+__all__ = ["InputSpec", "load", "register"]
 
 
 def load(folder: str | Path, device: str = "cpu") -> MeritEncoder:

@@ -26,7 +26,7 @@ BELOW = {
     "baselines": {"config", "runs", "data", "model", "pretrain"},
     "evaluate": {"config", "runs", "threads", "pool", "data", "baselines"},
     "report": {"config", "runs"},
-    "publish": {"config", "runs", "threads", "pool", "data", "report"},
+    "publish": {"config", "runs", "threads", "pool", "data", "baselines", "report"},
     "pipeline": {"config", "profiles", "runs", "threads", "pool", "data", "synthetic", "model"}
     | {"pretrain", "baselines", "evaluate"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"},
@@ -35,7 +35,7 @@ BELOW = {
 
 ONLY_IN = {
     "wfdb": {"merit.data.wfdb_io", "merit.data.ingest_bench"},
-    "transformers": {"merit.model.text", "merit.evaluate.generation"},
+    "transformers": {"merit.model.text", "merit.evaluate.generation", "merit.baselines"},
     "tokenizers": {"merit.model.text", "merit.evaluate.generation"},
     "peft": {"merit.evaluate.generation"},
     "sacrebleu": {"merit.evaluate.generation"},

@@ -17,11 +17,12 @@ class InputSpec:
     duration_s: float
     leads: tuple[str, ...]
     scaling: str
+    filtering: str = "none"
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """An ECG encoder under evaluation. `embed_text` and a shared space are optional (`TextAligned`)."""
+    """An ECG encoder under evaluation. What it may offer besides: `Sequenced`, `TextAligned`."""
 
     name: str
     input_spec: InputSpec
@@ -41,8 +42,14 @@ class Sequenced(Protocol):
         """float32 [B, n, D], first to last; their mean is the embedding."""
 
 
+@runtime_checkable
 class TextAligned(Protocol):
-    """What an encoder with a shared space offers besides."""
+    """What an encoder that shares a space with texts offers besides; both vectors have length 1, so that their product
+    is the similarity that zero-shot classification ranks by.
+    """
+
+    def embed_shared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, d] from signals [B, 12, T] in millivolts."""
 
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [R, d], in the shared space."""
+        """float32 [R, d]."""

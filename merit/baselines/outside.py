@@ -1,9 +1,9 @@
-"""Encoders whose weights a user brings: where their file is looked for, and where the authors publish it."""
+"""Published encoders, whose weights a user brings: what they are, where their file is looked for, where it comes from."""
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,39 +19,103 @@ class NoWeights(LookupError):
 class Outside:
     """An encoder of others; nothing of it is loaded before it is asked for."""
 
+    label: str
+    """How tables write it."""
     module: str
-    """The module of this package that builds it; its `load` takes the file and the device."""
-    load: Callable[[Path, str], Encoder]
+    """The module of this package that builds it: `load(path, device, name=...)`, `network(name)`, `golden(name)`."""
     published: str
-    """Where the authors publish the weights, and under what terms."""
-    pretrained_on: tuple[str, ...]
+    """Where the authors publish the weights."""
+    terms: str
+    """Licence of the authors' code, and what a user may do with the weights."""
+    fs_hz: float = 500
+    """The rate that it reads, Hz, as its `input_spec` says."""
+    pretrained_on: tuple[str, ...] = ()
     """Data sets of ours that its authors pretrained on: which patients of them it has seen is not known."""
-
-
-def _load_medtvt_r1(path: Path, device: str) -> Encoder:
-    from merit.baselines.xresnet import load
-
-    return load(path, device)
+    feature: str = ""
+    """What is probed."""
+    text: str | None = None
+    """What belongs into `weights/<name>/text` for zero-shot classification; None: no space shared with texts."""
+    remark: str = ""
+    """What of the original is reproduced, or differs, that a reader of a table should know."""
 
 
 OUTSIDE = {
-    "medtvt-r1": Outside(
-        module="merit.baselines.xresnet",
-        load=_load_medtvt_r1,
-        published="Hugging Face, kekeYeah/Checkpoints: best_valid_all_increase_with_augment_epoch_3.pt (no licence "
-        "stated)",
+    "st-mem": Outside(
+        label="ST-MEM",
+        module="merit.baselines.st_mem",
+        published="Google Drive, two files that the README of github.com/bakqui/ST-MEM links: the encoder alone "
+        "(encoder.pth) or encoder and decoder; either will do",
+        terms="CC BY-NC 4.0, under a notice of VUNO Inc. that reserves all else; none of it here; no licence stated "
+        "for the weights alone: non-commercial use at most",
+        fs_hz=250,
+        pretrained_on=("csn",),
+        feature="mean over leads and time, then layer-normalised, 768 wide; mean over three crops of 9 s",
+        remark="ten seconds become three crops of 9 s (from 0, 0.5 and 1 s), each filtered and scaled alone, as the "
+        "authors evaluate; they average logits over the crops, which for a linear probe is the same, and train on "
+        "random crops; they resample by Fourier, here it is polyphase; pretrained on Chapman, Ningbo and CODE-15",
+    ),
+    "st-mem-s": Outside(
+        label="ST-MEM, ViT-S",
+        module="merit.baselines.st_mem",
+        published="no place known: the authors publish the ViT-B alone; their code pretrains a ViT-S "
+        "(st_mem_vit_small_dec256d4b) and writes encoder.pth",
+        terms="as ST-MEM",
+        fs_hz=250,
+        pretrained_on=("csn",),
+        feature="as ST-MEM, 384 wide",
+        remark="as ST-MEM; pretrained_on supposes the authors' own data: Chapman, Ningbo and CODE-15",
+    ),
+    "esi": Outside(
+        label="ESI",
+        module="merit.baselines.esi",
+        published="Google Drive, the folder that the README of github.com/comp-well-org/ESI links",
+        terms="code GPL-3.0, none of it here; no licence stated for the weights",
+        fs_hz=500,
         pretrained_on=("mimic-iv-ecg",),
+        feature="mean over time of the last stage, layer-normalised, 1024 wide",
+        text="config.json and the tokenizer's files of michiyasunaga/BioLinkBERT-base",
+        remark="normalises channels over time where ConvNeXt normalises over channels, as the original; leads in "
+        "MIMIC-IV-ECG's order (aVF before aVL), in which it was pretrained; its paper speaks of diverse databases, its "
+        "code prepares MIMIC-IV-ECG alone; no zero-shot code is published: the path is its contrastive loss's, with "
+        "[SEP] kept",
+    ),
+    "qoq": Outside(
+        label="QoQ (ECG-JEPA)",
+        module="merit.baselines.qoq",
+        published="Google Drive, a file that the README of github.com/sehunfromdaegu/ECG_JEPA links: "
+        "multiblock_epoch100.pth; QoQ-Med's own weights of the tower: Hugging Face, ddvd233/QoQ-Med-VL-7B, "
+        "model-00004-of-00004.safetensors",
+        terms="code of both MIT; no licence stated for ECG-JEPA's weights; for QoQ-Med's, see its model card",
+        fs_hz=250,
+        pretrained_on=("csn",),
+        feature="mean over all tokens, 768 wide",
+        remark="QoQ-Med's ECG tower is ECG-JEPA's encoder, pretrained on Chapman, Ningbo and CODE-15; QoQ-Med trained "
+        "it on inside its 7B model, with CLIMB, which holds PTB-XL, CPSC and Chapman-Shaoxing: with those weights "
+        "PTB-XL and CPSC2018 are seen too; bfloat16 there, float32 here; resampled polyphase, by Fourier in the original",
+    ),
+    "medtvt-r1": Outside(
+        label="MedTVT-R1",
+        module="merit.baselines.xresnet",
+        published="Hugging Face, kekeYeah/Checkpoints: best_valid_all_increase_with_augment_epoch_3.pt",
+        terms="no licence stated for code or weights: all rights reserved",
+        fs_hz=100,
+        pretrained_on=("mimic-iv-ecg",),
+        feature="mean of the last block's 32 columns",
+        remark="the encoder of ECGFM-KED, an xresnet1d101",
     ),
 }
-"""Name in a table -> encoder."""
+"""Name in a table -> encoder, in the order of tables."""
 ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
+def weights_folder(name: str) -> Path:
+    """`weights/<name>`, or `$MERIT_WEIGHTS/<name>`, there or not."""
+    return Path(os.environ.get("MERIT_WEIGHTS") or runs.home() / "weights") / name
+
+
 def weights_file(name: str) -> Path:
-    """The one weights file in `weights/<name>` (or `$MERIT_WEIGHTS/<name>`); NoWeights where there is none, ValueError
-    where there are several.
-    """
-    folder = Path(os.environ.get("MERIT_WEIGHTS") or runs.home() / "weights") / name
+    """The one weights file in `weights_folder`; NoWeights where there is none, ValueError where there are several."""
+    folder = weights_folder(name)
     found = sorted(path for path in folder.glob("*") if path.suffix in ENDINGS) if folder.is_dir() else []
     if not found:
         raise NoWeights(f"{name}: no weights in weights/{name}; published at {OUTSIDE[name].published}")
@@ -60,12 +124,23 @@ def weights_file(name: str) -> Path:
     return found[0]
 
 
+def text_folder(name: str, weights: Path) -> Path:
+    """The folder `text` beside the weights; NoWeights where it is not there."""
+    folder = weights.parent / "text"
+    if not folder.is_dir():
+        raise NoWeights(f"{name}: no folder weights/{name}/text; it takes {OUTSIDE[name].text}")
+    return folder
+
+
 def identity(name: str) -> str:
-    """Identity of an encoder: its file and the code that reads it. NoWeights where there is no file."""
-    weights = {"weights": runs.file_digest(weights_file(name))}
-    return runs.identity("outside", {"encoder": name}, weights, [OUTSIDE[name].module])
+    """Identity of an encoder: its files and the code that reads them. NoWeights where there is no file."""
+    path = weights_file(name)
+    text = path.parent / "text"
+    files = [path, *(sorted(p for p in text.rglob("*") if p.is_file()) if text.is_dir() else [])]
+    digests = {file.relative_to(path.parent).as_posix(): runs.file_digest(file) for file in files}
+    return runs.identity("outside", {"encoder": name}, digests, [OUTSIDE[name].module])
 
 
 def load(name: str, device: str) -> Encoder:
     """The encoder itself. NoWeights where there is no file."""
-    return OUTSIDE[name].load(weights_file(name), device)
+    return importlib.import_module(OUTSIDE[name].module).load(weights_file(name), device, name)

@@ -99,7 +99,7 @@ class XResNetEncoder:
         return columns.transpose(1, 2).float().cpu().numpy()
 
 
-def load(path: Path, device: str = "cpu") -> XResNetEncoder:
+def load(path: Path, device: str = "cpu", name: str = "medtvt-r1") -> XResNetEncoder:
     """The encoder from a published file: state under `ecg_model`, every key accounted for.
 
     The published blocks list their convolutions twice (`convs`, `convpath.0`); both must agree, and one is read.

@@ -26,20 +26,23 @@ def embed_store(
     threads: int | None = None,
     *,
     rows: np.ndarray | None = None,
-    tokens: bool = False,
+    call: str = "embed",
 ) -> np.ndarray:
     """float32 [N, D], a row per record of the store, streamed in batches. Refuses what is not finite, by record.
 
     threads: batches at a time; default: the cores of a CPU. It does not change the numbers. rows: of these records
-    alone, in this order. tokens: [N, n, D], what the encoder gives before it averages over time (`Sequenced`).
+    alone, in this order. call: another method of the encoder: `tokens`, [N, n, D], what it gives before it averages
+    over time (`Sequenced`), or `embed_shared` (`TextAligned`).
     """
     chosen = np.arange(len(store.records)) if rows is None else np.asarray(rows)
-    embed = encoder.tokens if tokens else encoder.embed
+    if not hasattr(encoder, call):
+        raise ValueError(f"encoder {encoder.name}: expected one with {call}; it has none")
+    embed = getattr(encoder, call)
 
     def one(start: int) -> np.ndarray:
         part = chosen[start : start + batch]
         signal_mv = store.signal_uv[part].astype(np.float32) / 1000
-        return check(embed(signal_mv, store.fs_hz), part, encoder.name, store, 3 if tokens else 2)
+        return check(embed(signal_mv, store.fs_hz), part, encoder.name, store, 3 if call == "tokens" else 2)
 
     starts = range(0, len(chosen), batch)
     with one_thread_an_operation(), ThreadPoolExecutor(min(MAX_THREADS, threads or usable_cores())) as pool:
@@ -70,11 +73,11 @@ def cached_embedding(
     progress: bool = True,
     *,
     rows: np.ndarray | None = None,
-    tokens: bool = False,
+    call: str = "embed",
 ) -> np.ndarray:
     """The array at `path`, or `embed_store` written there; one with another number of rows is refused."""
     if not path.exists():
-        save_array(path, embed_store(make_encoder(), store, batch, progress, rows=rows, tokens=tokens))
+        save_array(path, embed_store(make_encoder(), store, batch, progress, rows=rows, call=call))
     z = np.load(path, allow_pickle=False)
     expected = len(store.records) if rows is None else len(rows)
     if len(z) != expected:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merit import runs
-from merit.baselines import outside
+from merit.baselines import others
+from merit.baselines.outside import NoWeights
 from merit.config import GenerationConfig, replace
 from merit.evaluate.splits import NotEnoughData
 from merit.model.weights import weights_identity
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from merit.evaluate.generation.summary import Summary
     from merit.pipeline.workspace import Workspace
 
-ROWS = (*ENCODER_NAMES, "medtvt-r1")
+ROWS = (*ENCODER_NAMES, "medtvt-r1", "qoq", "ecg-chat")
 TRAINED = "trained"
 """A language model, and a model for BERTScore, that are the workspace's own."""
 MODULES = [
@@ -90,7 +91,7 @@ def _one(ws: Workspace, encoder: str, config: GenerationConfig, seed: int, allow
     try:
         asked = _tested(questions(ws, config.seed), config)
         inputs = {**_inputs(ws, asked, config), "embedding": ws.embedding_identity(encoder, asked.cohort, seed)}
-    except (NoCohort, NotEnoughData, outside.NoWeights) as reason:
+    except (NoCohort, NotEnoughData, NoWeights) as reason:
         return _without(encoder, str(reason))
     parameters = {
         "encoder": encoder, "encoder_seed": seed, "generation": config, "allow_seen": allow_seen,
@@ -219,7 +220,7 @@ def _adapted(ws: Workspace, encoder: str, asked: Questions, config: GenerationCo
             model, [pair.question for pair in pairs], [pair.answer for pair in pairs], ecg[:n_train], config, folder,
             records=[pair.record for pair in pairs], source=source,
         )  # fmt: skip
-    checkpoint = None if encoder == "random" or encoder in outside.OUTSIDE else ws.checkpoint(encoder, seed)
+    checkpoint = None if encoder == "random" or others.known(encoder) else ws.checkpoint(encoder, seed)
     describe(folder, encoder, checkpoint, config)
     about = {
         "updates": total_updates(config, n_train),
@@ -245,7 +246,7 @@ def _refuse_seen(ws: Workspace, encoder: str, asked: Questions, seed: int, allow
     """Test patients that the encoder was pretrained on; None where that is not known (an encoder of others)."""
     from merit.evaluate.seen import refuse_seen
 
-    if encoder in outside.OUTSIDE and asked.cohort in outside.OUTSIDE[encoder].pretrained_on:
+    if others.known(encoder) and asked.cohort in others.pretrained_on(encoder):
         return None
     patients = ws.store(asked.cohort).records["patient_id"].iloc[asked.test.rows]
     return refuse_seen([(asked.cohort, patient) for patient in patients], ws.seen(encoder, seed), allow_seen)

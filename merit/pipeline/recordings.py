@@ -40,8 +40,8 @@ class Recordings:
         """profile: smoke, demo or paper. data: folder with real data sets, None: synthetic hospitals. device: auto: GPU
         where there is one. Nothing is computed yet; a folder that does not exist is refused. MERIT_TEXT in the
         environment names another text encoder, a local folder or a hub name, MERIT_LM and MERIT_BERT those of Table 3;
-        MERIT_ENCODER=tiny_vit takes the other reading of the paper's encoder; MERIT_LIMIT and MERIT_EPOCHS make a small
-        run of any profile (`runs.limits`).
+        MERIT_BACKBONE=tiny_vit takes the other reading of the paper's encoder; MERIT_LIMIT and MERIT_EPOCHS make a
+        small run of any profile (`runs.limits`).
         """
         root = None if data is None else Path(data).resolve()
         if root is not None and not root.is_dir():
@@ -49,7 +49,7 @@ class Recordings:
         chosen, name = limited(named_profile(profile), **runs.limits()), runs.workspace_name(profile, root)
         if source := os.environ.get("MERIT_TEXT"):
             chosen = replace(chosen, text=replace(chosen.text, source=source))
-        if kind := os.environ.get("MERIT_ENCODER"):
+        if kind := os.environ.get("MERIT_BACKBONE"):
             model = replace(chosen.model, encoder=replace(chosen.model.encoder, kind=kind))
             chosen = replace(chosen, model=model)
         if source := os.environ.get("MERIT_LM"):
@@ -87,22 +87,30 @@ class Recordings:
         one_of("cohort", cohort, COHORTS)
         return self._stores(cohort)
 
+    def store_500(self, cohort: str) -> Store:
+        """The same recordings at 500 Hz, from the files' own rate, for encoders that want more than the profile's."""
+        self.store(cohort)
+        return self._stores(cohort, 500)
+
     @functools.cached_property
-    def _stores(self) -> Callable[[str], Store]:
+    def _stores(self) -> Callable[..., Store]:
         return functools.cache(self._open_store)
 
-    def _open_store(self, cohort: str) -> Store:
+    def _open_store(self, cohort: str, fs_hz: int | None = None) -> Store:
         from merit.data.ingest import ingest
 
         if cohort not in self.sources:
             raise NoCohort(f"{cohort}: no such data set under {self.data}")
-        out = self.folder / "stores" / cohort
+        name = cohort if fs_hz is None else f"{cohort}-{fs_hz}hz"
+        out, signal = self.folder / "stores" / name, self.profile.signal
         source = self.sources[cohort]
+        if fs_hz is not None:
+            signal = replace(signal, fs_hz=fs_hz)
         with runs.claimed(out):
-            store = ingest(cohort, source, out, signal=self.profile.signal, limit=self.profile.limit)
+            store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit)
         if len(store.records) == 0:
             raise NoCohort(f"{cohort}: {self.sources[cohort]} lists {store.manifest['counts']} but no usable recording")
-        self.used[f"store {cohort}"] = {"id": store.identity, "device": "cpu"}
+        self.used[f"store {name}"] = {"id": store.identity, "device": "cpu"}
         return store
 
     def cohorts(self) -> dict[str, dict[str, Any] | str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merit import runs
+from merit.baselines.outside import NoWeights
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT
 from merit.evaluate import merl_splits
@@ -79,7 +80,7 @@ class _Session:
         about = {"source": source, "target": target, "encoder": encoder, "variant": variant}
         try:
             inputs = {k: v for side in (source, target) for k, v in self._inputs(side, encoder).items()}
-        except NoCohort as reason:
+        except (NoCohort, NoWeights) as reason:
             return {"stage": "shift", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
         parameters = {
             **about, "task": f"{source}>{target}", "encoder_seed": self.seed, "allow_seen": self.allow_seen,
@@ -126,9 +127,14 @@ class _Session:
         except NotEnoughData as reason:
             return {**about, "reason": str(reason)}
         return {
-            **about, **values, "n_seen": n_seen, "scope": self.scope(target),
+            **about, **values, "n_seen": n_seen, **self._remarks(source, target, encoder), "scope": self.scope(target),
             "parts": {"source": self.parts(source), "target": self.parts(target)},
         }  # fmt: skip
+
+    def _remarks(self, source: str, target: str, encoder: str) -> dict[str, Any]:
+        """Those of the target; band-limited also where only the source is."""
+        there, home = (self.ws.remarks(encoder, TASK_COHORT[space]) for space in (target, source))
+        return {**home, **there, "n_band_limited": home["n_band_limited"] + there["n_band_limited"]} if there else {}
 
     def _scored_patients(self, source: str, target: str) -> list[tuple[str, str]]:
         """(cohort, patient) of all that is scored, or that an epoch is chosen on."""

@@ -1,4 +1,4 @@
-"""From stores to frozen encoders and their embeddings: text encoder, pretraining, one array per encoder and cohort."""
+"""From stores to checkpoints: the text encoder, pretraining, histories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.baselines import outside
 from merit.config import OBJECTIVE_NAMES, PretrainConfig, Profile, replace
 from merit.model.weights import weights_identity
 from merit.pipeline.questions import asked_patients
@@ -22,8 +21,6 @@ from merit.pool import ordered_map
 from merit.threads import together, usable_cores
 
 if TYPE_CHECKING:
-    from merit.baselines.base import Encoder
-    from merit.baselines.ours import MeritEncoder
     from merit.model.text import TextEncoder
 
 ENCODER_NAMES = (*OBJECTIVE_NAMES, "random")
@@ -193,86 +190,6 @@ class Training(Recordings):
                         for term, value in line[split].items():
                             rows.append((objective, seed, line["update"], line["epoch"], split, term, value))
         return pd.DataFrame(rows, columns=["objective", "seed", "update", "epoch", "split", "term", "value"])
-
-    def encoder_identity(self, encoder: str, seed: int = 0) -> str:
-        """Identity of an encoder by its name; needs no weights."""
-        if encoder == "random":
-            return runs.identity("random", {"model": self.profile.model, "seed": seed}, {}, ["merit.model.merit"])
-        if encoder in outside.OUTSIDE:
-            return outside.identity(encoder)
-        objective_and_strength(encoder)
-        return self.checkpoint_identity(encoder, seed)
-
-    def encoder(self, encoder: str, seed: int = 0) -> Encoder:
-        """The encoder itself, pretrained where it has to be: a `MeritEncoder`, or one of others (`baselines.outside`),
-        which has no seed. NoWeights where a user has to bring them.
-        """
-        from merit.baselines import ours
-
-        if encoder in outside.OUTSIDE:
-            return outside.load(encoder, self.torch_device())
-
-        if encoder == "random":
-            model = replace(self.profile.model, text_width=self.text_width)
-            return ours.random_encoder(model, seed, self.torch_device())
-        return ours.load(self.checkpoint(encoder, seed), self.torch_device())
-
-    @property
-    def text_width(self) -> int:
-        """Width of the frozen text encoder; the profile's where there is nothing to train one on."""
-        try:
-            return int(self.report_embeddings().shape[1])
-        except NoCohort:
-            return self.profile.model.text_width
-
-    def shared(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
-        """float32 [N, d] of length 1: the cohort's recordings in an encoder's shared space (not for mse)."""
-        return self._aligned(encoder, seed).project(self.embedding(encoder, cohort, seed))
-
-    def shared_text(self, encoder: str, texts: Sequence[str], seed: int = 0) -> np.ndarray:
-        """float32 [R, d] of length 1: texts in an encoder's shared space (not for mse)."""
-        return self._aligned(encoder, seed).project_text(self.text_embeddings(texts))
-
-    def _aligned(self, encoder: str, seed: int) -> MeritEncoder:
-        if encoder in outside.OUTSIDE:
-            raise ValueError(f"encoder {encoder}: expected one with a shared space; it has none here")
-        return self.encoder(encoder, seed)
-
-    def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
-        """Identity of an encoder's embedding of a cohort: the encoder, the store, and the code between them."""
-        return runs.identity(
-            "embed", {"encoder": self.encoder_identity(encoder, seed)}, {cohort: self.store(cohort).identity},
-            ["merit.evaluate.embeddings", *([] if encoder in outside.OUTSIDE else ["merit.baselines.ours"])],
-        )  # fmt: skip
-
-    def embedding(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
-        """float32 [N, D], a row per record of the cohort's store."""
-        from merit.evaluate.embeddings import cached_embedding
-
-        store = self.store(cohort)
-        key = self.embedding_identity(encoder, cohort, seed)
-        path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}-{key}.npy"
-        make = functools.partial(self.encoder, encoder, seed)
-        with runs.claimed(path):
-            return cached_embedding(path, make, store, self.profile.embed_batch)
-
-    def tokens(self, encoder: str, cohort: str, rows: np.ndarray, seed: int = 0) -> np.ndarray:
-        """float32 [len(rows), n, D]: what an encoder gives of these records before it averages over time."""
-        from merit.evaluate.embeddings import cached_embedding
-
-        key = runs.digest([self.embedding_identity(encoder, cohort, seed), rows.tolist()])
-        path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}-tokens-{key}.npy"
-        make = functools.partial(self.encoder, encoder, seed)
-        with runs.claimed(path):
-            return cached_embedding(path, make, self.store(cohort), self.profile.embed_batch, rows=rows, tokens=True)
-
-    def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
-        """Cohort, patient and record ids that an encoder was pretrained on; empty for the random one and for those of
-        others, of which it is not known (`outside.OUTSIDE[...].pretrained_on`).
-        """
-        if encoder == "random" or encoder in outside.OUTSIDE:
-            return pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
-        return pd.read_parquet(self.checkpoint(encoder, seed) / "seen.parquet")
 
 
 def objective_and_strength(encoder: str) -> tuple[str, float | None]:

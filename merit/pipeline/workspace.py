@@ -13,18 +13,20 @@ from typing import Any
 import pandas as pd
 
 from merit import runs
+from merit.baselines.outside import NoWeights
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS, NotEnoughData
+from merit.pipeline.encoders import Encoders
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.training import ENCODER_NAMES, Training
+from merit.pipeline.training import ENCODER_NAMES
 
 VARIANTS = ("as_published", "standardised")
 BOUND_RECORDINGS = 5000
 """Recordings that the linear bounds are fitted on; more change the third digit."""
 
 
-class Workspace(Training):
+class Workspace(Encoders):
     """From files to results in one direction (DESIGN section 3)."""
 
     def bounds(self) -> dict[str, Any]:
@@ -79,7 +81,7 @@ class Workspace(Training):
         try:
             inputs = {"store": self.store(cohort).identity}
             inputs["embedding"] = self.embedding_identity(encoder, cohort, seed)
-        except NoCohort as reason:
+        except (NoCohort, NoWeights) as reason:
             return [self._without(encoder, task, variant, str(reason)) for variant in variants]
         protocol = self.protocol(cohort)
         compute = functools.cache(
@@ -124,7 +126,8 @@ class Workspace(Training):
             features, chosen, config, encoder=encoder, variant=variants[0] if len(variants) == 1 else None,
             protocol=protocol, device=self.torch_device(),
         )  # fmt: skip
-        return {v: {**found[v], "n_seen": n_seen} for v in variants}
+        about = {"n_seen": n_seen, **self.remarks(encoder, chosen.cohort)}
+        return {v: {**found[v], **about} for v in variants}
 
     def _without(self, encoder: str, task: str, variant: str, reason: str) -> dict[str, Any]:
         """A result in form alone, for a data set that is not there; it is not written."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from merit import pool, runs
+from merit.baselines import others
 from merit.publish import parameters as declarations
 from merit.publish import record
 from merit.publish.stage import pages
@@ -139,16 +140,17 @@ def _source(code: list[str]) -> dict[str, str]:
 
 
 def _surroundings(root: Path, data: str | None) -> str:
-    """What all notebooks depend on besides code: versions, models named from outside, tables, references, the data."""
+    """What all notebooks depend on besides code: versions, models and encoders from outside, tables, data."""
     files = [
         path
         for folder in (runs.PACKAGE_ROOT, root / "book" / "reference")
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".csv", ".json", ".txt")
     ]
-    models = [os.environ.get(name, "") for name in ("MERIT_TEXT", "MERIT_ENCODER", "MERIT_LM", "MERIT_BERT")]
+    models = [os.environ.get(name, "") for name in ("MERIT_TEXT", "MERIT_BACKBONE", "MERIT_LM", "MERIT_BERT")]
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
-    return runs.digest([tables, models, (root / "requirements.txt").read_text(), sys.version, _data_fingerprint(data)])
+    pinned = (root / "requirements.txt").read_text()
+    return runs.digest([tables, models, others.surroundings(), pinned, sys.version, _data_fingerprint(data)])
 
 
 def _data_fingerprint(data: str | None) -> dict[str, str]:

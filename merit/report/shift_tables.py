@@ -12,6 +12,7 @@ from merit.report import paper
 from merit.report.alignment_tables import direction_label, in_order, singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
 from merit.report.numerals import fixed
+from merit.report.others import Absent, dashes, footnotes, mark
 from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
 from merit.report.tables import VARIANTS, mapping, ranked, render
@@ -30,10 +31,13 @@ NOTES = {
 """Whether our recordings are synthetic -> what stands under the table."""
 
 
-def transfers(results: Sequence[Result], variant: str, *, synthetic: bool, compare: bool = False) -> Html:
+def transfers(
+    results: Sequence[Result], variant: str, *, synthetic: bool, compare: bool = False, absent: Sequence[Absent] = ()
+) -> Html:  # fmt: skip
     """Table 7: a row an encoder, a column a direction, macro AUROC in percent with its interval; the paper's below.
 
-    compare: add the row of differences to the paper's MERIT, for runs that it makes sense for.
+    compare: add the row of differences to the paper's MERIT, for runs that it makes sense for. absent: published
+    encoders without weights.
     """
     scored = _scored(results, variant)
     columns = pd.MultiIndex.from_tuples([_column(one) for one in DIRECTIONS], names=["source", "target"])
@@ -42,15 +46,16 @@ def transfers(results: Sequence[Result], variant: str, *, synthetic: bool, compa
     for one in scored:
         cell = look(one["encoder"]).label, _column(f"{one['source']}>{one['target']}")
         numbers.loc[cell] = 100 * one["auroc"]["value"]
-        texts.loc[cell] = interval(one["auroc"])
+        texts.loc[cell] = interval(one["auroc"], signs=mark(one))
     theirs = _published(columns)
     published = theirs.map(lambda value: None if pd.isna(value) else f"{value:.2f}").astype(object)
     if compare and look("merit").label in numbers.index:
         published = pd.concat([_difference_row(numbers, columns), published])
-    marks = pd.concat([ranked(numbers), ranked(theirs)]).reindex(pd.concat([texts, published]).index)
-    table = render(pd.concat([texts, published]), f"shift-{variant}", marks=marks, apart=published.index)
+    texts = pd.concat([texts, dashes(columns, absent), published])
+    marks = pd.concat([ranked(numbers), ranked(theirs)]).reindex(texts.index)
+    table = render(texts, f"shift-{variant}", marks=marks, apart=published.index)
     head = Html(f'<p class="merit-caption">{VARIANTS.get(variant, variant)}</p>')
-    return head + table + Html(f'<p class="merit-note">{NOTES[synthetic]}</p>')
+    return head + table + Html(f'<p class="merit-note">{NOTES[synthetic]}</p>') + footnotes(scored, absent)
 
 
 def _column(direction: str) -> tuple[str, str]:
@@ -79,11 +84,11 @@ def _difference_row(numbers: pd.DataFrame, columns: pd.MultiIndex) -> pd.DataFra
     return pd.DataFrame([cells], index=["MERIT − paper: MERIT"]).reindex(columns=columns)
 
 
-def interval(triple: Mapping[str, float | None], *, sign: bool = False) -> str:
-    """`71.2` and on a line of its own `[69.0, 73.1]`, percent; a dash for None."""
+def interval(triple: Mapping[str, float | None], *, sign: bool = False, signs: str = "") -> str:
+    """`71.2` with its marks and on a line of its own `[69.0, 73.1]`, percent; a dash for None."""
     if triple["value"] is None:
         return "–"
-    value = fixed(100 * triple["value"], 1, sign)
+    value = fixed(100 * triple["value"], 1, sign) + signs
     if triple["low"] is None or triple["high"] is None:
         return value
     return f"{value}\n[{fixed(100 * triple['low'], 1, sign)}, {fixed(100 * triple['high'], 1, sign)}]"

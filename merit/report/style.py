@@ -22,9 +22,27 @@ LOOKS = {
     "ib-1": Look("IB, β = 1", "#8A3F6C", "<", (0, (5, 2, 1, 2, 1, 2))),
     "mse": Look("MSE", "#009E73", "^", ":"),
     "random": Look("random", "#7A7A7A", "x", (0, (1, 3))),
-    "medtvt-r1": Look("MedTVT-R1", "#56B4E9", "P", (0, (3, 1, 1, 1))),
 }
 """Okabe and Ito's colours, which most colour-blind readers tell apart; markers and lines differ too."""
+
+PEER_LOOKS = {
+    "st-mem-ours": Look("ST-MEM, ours", "#5B8C5A", "^", (0, (6, 2))),
+    "merl-ours": Look("MERL, ours", "#B8860B", "s", (0, (6, 2))),
+    "simclr": Look("SimCLR, ours", "#4B4B9B", "p", (0, (6, 2))),
+    "clocs": Look("CLOCS, ours", "#8B5A2B", "h", (0, (6, 2))),
+    "ecg-fm": Look("ECG-FM", "#56B4E9", "P", (0, (3, 1, 1, 1))),
+    "st-mem": Look("ST-MEM", "#56B4E9", "^", (0, (3, 1, 1, 1))),
+    "st-mem-s": Look("ST-MEM, ViT-S", "#56B4E9", "v", (0, (3, 1, 1, 1))),
+    "merl": Look("MERL", "#E69F00", "s", (0, (3, 1, 1, 1))),
+    "merl-vit": Look("MERL, ViT-Tiny", "#E69F00", "D", (0, (3, 1, 1, 1))),
+    "esi": Look("ESI", "#E69F00", "<", (0, (3, 1, 1, 1))),
+    "d-beta": Look("D-BETA", "#E69F00", ">", (0, (3, 1, 1, 1))),
+    "melp": Look("MELP", "#E69F00", "*", (0, (3, 1, 1, 1))),
+    "qoq": Look("QoQ (ECG-JEPA)", "#56B4E9", "d", (0, (3, 1, 1, 1))),
+    "ecg-chat": Look("ECG-Chat", "#E69F00", "X", (0, (3, 1, 1, 1))),
+    "medtvt-r1": Look("MedTVT-R1", "#56B4E9", "H", (0, (3, 1, 1, 1))),
+}
+"""Published encoders, and published objectives in our harness: colour and marker together tell them apart."""
 
 TASK_LABELS = {
     "superclass": "PTB-XL superclass",
@@ -50,7 +68,7 @@ TERM_LABELS = {
 
 def look(encoder: str) -> Look:
     """The look of an encoder; one that somebody registered gets black and its own name."""
-    return LOOKS.get(encoder, Look(encoder, "#000000", "P", "-"))
+    return {**LOOKS, **PEER_LOOKS}.get(encoder, Look(encoder, "#000000", "P", "-"))
 
 
 def task_label(task: str) -> str:

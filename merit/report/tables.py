@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from merit.report import paper
+from merit.report.others import Absent, dashes, footnotes, mark
 from merit.report.prose import Html
 from merit.report.style import look, task_label
 
@@ -83,17 +84,26 @@ def ranked(numbers: pd.DataFrame) -> pd.DataFrame:
     return css.mask(ranks == 1, "font-weight: bold").mask(ranks == 2, SHADE)
 
 
-def linear_probe(results: Sequence[Result], variant: str, *, synthetic: bool) -> Html:
-    """Table 1 for one variant: a row an encoder, mean ± sd over folds in percent, the paper's rows under a line."""
+def linear_probe(
+    results: Sequence[Result], variant: str, *, synthetic: bool, absent: Sequence[Absent] = ()
+) -> Html:  # fmt: skip
+    """Table 1 for one variant: a row an encoder, mean ± sd over folds in percent, the paper's rows under a line.
+
+    absent: published encoders without weights, dashes in the first block.
+    """
     scored = _scored(results, variant)
     tasks = {one["task"] for one in scored}
     blocks = [[task for task in half if task in tasks] for half in HALVES]
     blocks += [[task] for task in sorted(tasks - {task for half in HALVES for task in half})]
     head = Html(f'<p class="merit-caption">{VARIANTS.get(variant, variant)}</p>')
-    return sum((_block(scored, block, variant, synthetic) for block in blocks if block), head)
+    blocks = [block for block in blocks if block]
+    tables = [_block(scored, block, variant, synthetic, absent if not i else ()) for i, block in enumerate(blocks)]
+    return sum(tables, head) + footnotes(scored, absent if blocks else ())
 
 
-def _block(scored: Sequence[Result], tasks: Sequence[str], variant: str, synthetic: bool) -> Html:
+def _block(
+    scored: Sequence[Mapping[str, Any]], tasks: Sequence[str], variant: str, synthetic: bool, absent: Sequence[Absent]
+) -> Html:  # fmt: skip
     encoders = list(dict.fromkeys(one["encoder"] for one in scored))
     columns = pd.MultiIndex.from_tuples([(task_label(t), METRICS[m]) for t in tasks for m in METRICS])
     means = pd.DataFrame(index=[look(name).label for name in encoders], columns=columns, dtype=float)
@@ -103,16 +113,16 @@ def _block(scored: Sequence[Result], tasks: Sequence[str], variant: str, synthet
             if one["task"] in tasks and one["mean"].get(metric) is not None:
                 cell = look(one["encoder"]).label, (task_label(one["task"]), head)
                 means.loc[cell] = 100 * one["mean"][metric]
-                texts.loc[cell] = _with_spread(one["mean"][metric], one["sd"][metric])
+                texts.loc[cell] = _with_spread(one["mean"][metric], one["sd"][metric], mark(one))
     marks, published = ranked(means), _published_rows(tasks, columns)
-    texts = pd.concat([texts, published])
+    texts = pd.concat([texts, dashes(columns, absent), published])
     table = render(texts, f"{variant}-{'-'.join(tasks)}", marks=marks, apart=published.index, group=len(METRICS))
     return table + Html(f'<p class="merit-note">{NOTES[synthetic]}</p>') if len(published) else table
 
 
-def _with_spread(mean: float, sd: float | None) -> str:
-    """Mean and, on a line of its own, spread, in percent; a single split has no spread."""
-    return f"{100 * mean:.1f}" if sd is None else f"{100 * mean:.1f}\n±{100 * sd:.1f}"
+def _with_spread(mean: float, sd: float | None, signs: str) -> str:
+    """Mean with its marks and, on a line of its own, spread, in percent; a single split has no spread."""
+    return f"{100 * mean:.1f}{signs}" if sd is None else f"{100 * mean:.1f}{signs}\n±{100 * sd:.1f}"
 
 
 def _published_rows(tasks: Sequence[str], columns: pd.MultiIndex) -> pd.DataFrame:

@@ -34,6 +34,8 @@ def test_histories_has_a_panel_a_term_and_the_bounds_in_the_right_one(history):
 def test_looks_differ_in_colour_marker_and_line():
     for values in zip(*(style.LOOKS[name] for name in style.LOOKS)):
         assert len(set(map(str, values))) == len(style.LOOKS)
+    every = [*style.LOOKS.values(), *style.PEER_LOOKS.values()]
+    assert len({(one.colour, one.marker) for one in every}) == len({one.label for one in every}) == len(every)
 
 
 def test_probe_scores_places_each_encoder(results):

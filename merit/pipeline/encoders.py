@@ -1,0 +1,153 @@
+"""Frozen encoders by name, ours and others', and their embeddings: one array an encoder and cohort, made once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from merit import runs
+from merit.baselines import others
+from merit.config import replace
+from merit.pipeline.recordings import NoCohort
+from merit.pipeline.training import Training, objective_and_strength
+
+if TYPE_CHECKING:
+    from merit.baselines.base import Encoder
+    from merit.data.store import Store
+
+
+class Encoders(Training):
+    """What an evaluator asks for: arrays, by an encoder's name and a cohort's."""
+
+    def encoder_identity(self, encoder: str, seed: int = 0) -> str:
+        """Identity of an encoder by its name; needs no weights."""
+        if encoder == "random":
+            return runs.identity("random", {"model": self.profile.model, "seed": seed}, {}, ["merit.model.merit"])
+        if others.known(encoder):
+            return others.identity(encoder)
+        objective_and_strength(encoder)
+        return self.checkpoint_identity(encoder, seed)
+
+    def encoder(self, encoder: str, seed: int = 0) -> Encoder:
+        """The encoder itself, pretrained where it has to be: a `MeritEncoder`, or one of others (`baselines.others`),
+        which has no seed. NoWeights where a user has to bring them.
+        """
+        from merit.baselines import ours
+
+        if others.known(encoder):
+            return others.load(encoder, self.torch_device())
+        if encoder == "random":
+            model = replace(self.profile.model, text_width=self.text_width)
+            return ours.random_encoder(model, seed, self.torch_device())
+        return ours.load(self.checkpoint(encoder, seed), self.torch_device())
+
+    @property
+    def text_width(self) -> int:
+        """Width of the frozen text encoder; the profile's where there is nothing to train one on."""
+        try:
+            return int(self.report_embeddings().shape[1])
+        except NoCohort:
+            return self.profile.model.text_width
+
+    def shared(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
+        """float32 [N, d] of length 1: the cohort's recordings in the space that an encoder shares with texts."""
+        if others.known(encoder):
+            return self._embedded(encoder, cohort, seed, "embed_shared")
+        return self.encoder(encoder, seed).project(self.embedding(encoder, cohort, seed))
+
+    def shared_text(self, encoder: str, texts: Sequence[str], seed: int = 0) -> np.ndarray:
+        """float32 [R, d] of length 1: texts in that space. NoWeights where an encoder of others lacks its tokenizer."""
+        if others.known(encoder):
+            return self.encoder(encoder, seed).embed_text(texts)
+        return self.encoder(encoder, seed).project_text(self.text_embeddings(texts))
+
+    def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
+        """Identity of an encoder's embedding of a cohort: the encoder, the store, and the code between them."""
+        inputs = {cohort: self.store(cohort).identity}
+        if others.known(encoder):
+            inputs["signals"] = self.signals(encoder, cohort).identity
+        return runs.identity(
+            "embed", {"encoder": self.encoder_identity(encoder, seed)}, inputs,
+            ["merit.evaluate.embeddings", *([] if others.known(encoder) else ["merit.baselines.ours"])],
+        )  # fmt: skip
+
+    def embedding(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
+        """float32 [N, D], a row per record of the cohort's store."""
+        return self._embedded(encoder, cohort, seed, "embed")
+
+    def tokens(self, encoder: str, cohort: str, rows: np.ndarray, seed: int = 0) -> np.ndarray:
+        """float32 [len(rows), n, D]: what an encoder gives of these records before it averages over time."""
+        return self._embedded(encoder, cohort, seed, "tokens", rows)
+
+    def _embedded(
+        self, encoder: str, cohort: str, seed: int, call: str, rows: np.ndarray | None = None
+    ) -> np.ndarray:  # fmt: skip
+        """What `call` of an encoder gives of a cohort's records, or of these rows; made once, kept, then read."""
+        from merit.evaluate.embeddings import cached_embedding
+
+        key, suffix = self.embedding_identity(encoder, cohort, seed), "" if call == "embed" else f"-{call}"
+        if rows is not None:
+            key = runs.digest([key, rows.tolist()])
+        path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}{suffix}-{key}.npy"
+        make = functools.partial(self.encoder, encoder, seed)
+        store, chosen = self.store(cohort), rows
+        if others.known(encoder):
+            every = np.arange(len(store)) if rows is None else rows
+            store, chosen = self.signals(encoder, cohort), self._rows_of_signals(encoder, cohort)[every]
+        with runs.claimed(path):
+            return cached_embedding(path, make, store, self.profile.embed_batch, rows=chosen, call=call)
+
+    def rows(self, encoders: str, peers: str = "all", *, text: bool = False) -> tuple[list[str], list[others.Absent]]:
+        """Encoders that a table has rows for, and published ones whose weights are not at hand.
+
+        encoders: names of ours, separated by commas. peers: all, none, or names of published ones; a reader's own come
+        last. text: those alone that share a space with texts.
+        """
+        there, absent = others.choose(peers)
+        names = list(dict.fromkeys([*(name for name in encoders.split(",") if name), *there]))
+        if not text:
+            return names, absent
+        kept = [name for name in names if not others.known(name) or others.shares_space(name)]
+        return kept, [one for one in absent if one.text]
+
+    # -- encoders of others: their own rate, and what is known of them -----------------------------------------------
+
+    def signals(self, encoder: str, cohort: str) -> Store:
+        """The store that an encoder of others reads: the profile's, or one at 500 Hz where it wants a higher rate."""
+        return self.store(cohort) if others.fs_hz(encoder) <= self.profile.signal.fs_hz else self.store_500(cohort)
+
+    def _rows_of_signals(self, encoder: str, cohort: str) -> np.ndarray:
+        """Row of `signals` for each record of the cohort's store; NoCohort where one cannot be read at that rate."""
+        wanted, there = self.store(cohort).records["record_id"], self.signals(encoder, cohort).records["record_id"]
+        rows = pd.Index(there).get_indexer(wanted)
+        if (rows < 0).any():
+            missing = wanted[rows < 0]
+            raise NoCohort(
+                f"{cohort}: {len(missing)} recordings that can be read at {self.profile.signal.fs_hz} Hz cannot at 500 "
+                f"Hz, {missing.iloc[0]} the first; see rejected.csv of its store"
+            )
+        return rows
+
+    def remarks(self, encoder: str, cohort: str) -> dict[str, Any]:
+        """What a number of an encoder of others must be read with; {} for ours. overlap: the data set was in its
+        pretraining, of which the patients are not known; n_band_limited: recordings whose files have a lower rate than
+        it wants; n_seen None in that first case.
+        """
+        if not others.known(encoder):
+            return {}
+        overlap = cohort in others.pretrained_on(encoder)
+        rates = self.signals(encoder, cohort).records["source_fs_hz"]
+        found = {"overlap": overlap, "n_band_limited": int((rates < others.fs_hz(encoder)).sum())}
+        return {**found, "n_seen": None} if overlap else found
+
+    def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
+        """Cohort, patient and record ids that an encoder was pretrained on; empty for the random one and for those of
+        others, of which it is not known (`remarks`).
+        """
+        if encoder == "random" or others.known(encoder):
+            return pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
+        return pd.read_parquet(self.checkpoint(encoder, seed) / "seen.parquet")

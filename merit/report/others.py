@@ -1,0 +1,49 @@
+"""Rows of published encoders and of a reader's own: marks on numbers that need a word, dashes where weights lack."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import pandas as pd
+
+from merit.report.prose import Html
+
+
+class Absent(Protocol):
+    """A published encoder whose weights are not at hand (`baselines.others.Absent`)."""
+
+    label: str
+    note: str
+
+
+OVERLAP, BAND_LIMITED = "†", "‡"
+NOTES = {
+    OVERLAP: "Recordings of this data set were in the encoder's pretraining; which of the patients scored here is "
+    "not known, so the number is too high by an unknown amount.",
+    BAND_LIMITED: "The encoder wants a higher rate than some or all of these files have: it saw upsampled, "
+    "band-limited recordings there.",
+}
+
+
+def mark(values: Mapping[str, Any]) -> str:
+    """What a number of these values is marked with; "" for our own encoders."""
+    return OVERLAP * bool(values.get("overlap")) + BAND_LIMITED * bool(values.get("n_band_limited"))
+
+
+def dashes(columns: pd.Index, absent: Sequence[Absent]) -> pd.DataFrame:
+    """A row an absent encoder, all cells empty; `tables.render` writes dashes."""
+    return pd.DataFrame(index=[one.label for one in absent], columns=columns, dtype=object)
+
+
+def footnotes(values: Iterable[Mapping[str, Any]], absent: Sequence[Absent] = ()) -> Html:
+    """What the marks of these values mean, and where the weights of absent encoders are published."""
+    used = "".join(mark(one) for one in values)
+    lines = [f"{sign} {html.escape(text)}" for sign, text in NOTES.items() if sign in used]
+    out = Html("".join(f'<p class="merit-note">{line}</p>' for line in lines))
+    if absent:
+        rows = "".join(f"<li>{html.escape(one.label)}: {html.escape(one.note)}</li>" for one in absent)
+        head = "Rows of dashes: published encoders whose weights a reader has to bring"
+        out += Html(f'<details class="merit-note"><summary>{head}</summary><ul>{rows}</ul></details>')
+    return out
