@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,8 +142,10 @@ def _entry_point(name: str) -> type:
 def _module(path: Path) -> object:
     if not path.is_file():
         raise ValueError(f"MERIT_ENCODER: expected path.py:Class; there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"merit_own_{path.stem}", path)
+    name = f"merit_own_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a reader's code may raise anything

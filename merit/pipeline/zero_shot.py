@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merit import runs
+from merit.baselines import others
+from merit.baselines.outside import NoWeights
 from merit.config import OBJECTIVE_NAMES, one_of
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate import prompts as prompt_sets
@@ -89,7 +91,9 @@ class _Space:
         self._texts: dict[str, np.ndarray] = {}
 
     def prompts(self, encoder: str, prompts: Prompts) -> np.ndarray:
-        """float32 [R, d] of all texts of a task; the frozen text encoder's part is the same for every encoder."""
+        """float32 [R, d] of all texts of a task; the frozen text encoder's part is the same for all of ours."""
+        if others.known(encoder):
+            return self._encoder(encoder).embed_text(prompts.flat)
         if prompts.digest not in self._texts:
             self._texts[prompts.digest] = self.ws.text_embeddings(prompts.flat)
         return self._encoder(encoder).project_text(self._texts[prompts.digest])
@@ -111,15 +115,17 @@ def _one(space: _Space, encoder: str, prompts: Prompts, settings: dict[str, Any]
     about = {"task": task, "encoder": encoder, "prompts": prompts.name, "ensemble": settings["ensemble"]}
     if encoder == "mse":
         return _without(about, settings, "mse is pretrained without text: it shares no space with the prompts")
+    if others.known(encoder) and not others.shares_space(encoder):
+        return _without(about, settings, f"{encoder} shares no space with texts")
     try:
         inputs = {
             "store": ws.store(cohort).identity,
             "embedding": ws.embedding_identity(encoder, cohort, space.seed),
             "encoder": ws.encoder_identity(encoder, space.seed),
-            "text": ws.text_identity,
+            **({} if others.known(encoder) else {"text": ws.text_identity}),
             "prompts": prompts.digest,
         }
-    except NoCohort as reason:
+    except (NoCohort, NoWeights) as reason:
         return _without(about, settings, str(reason))
     together = "all phrasings" if settings["ensemble"] else "first phrasing"
     parameters = {**about, "encoder_seed": space.seed, "protocol": ws.protocol(cohort), **settings}
@@ -127,7 +133,10 @@ def _one(space: _Space, encoder: str, prompts: Prompts, settings: dict[str, Any]
     apart += ["seen ones too"] * settings["allow_seen"] + ["no intervals"] * (settings["n_resamples"] == 0)
     parameters |= {"variant": ", ".join(apart), "code": runs.own_source(__name__)}
     compute = functools.partial(_values, space, encoder, prompts, settings, task, about)
-    return ws.result("zero_shot", compute, parameters, inputs, MODULES, seed=settings["seed"])
+    try:
+        return ws.result("zero_shot", compute, parameters, inputs, MODULES, seed=settings["seed"])
+    except NoWeights as reason:  # those of the text side
+        return _without(about, settings, str(reason))
 
 
 def _values(
@@ -150,7 +159,7 @@ def _values(
         )
     except NotEnoughData as reason:
         return {**about, "scope": settings["scope"], "reason": str(reason)}
-    return {**about, **found, "n_seen": n_seen}
+    return {**about, **found, "n_seen": n_seen, **ws.remarks(encoder, chosen.cohort)}
 
 
 def _without(about: dict[str, Any], settings: dict[str, Any], reason: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from merit.report import paper, tables
 from merit.report.numerals import fixed
+from merit.report.others import Absent, dashes, footnotes, mark
 from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
 from merit.report.tables import HALVES, METRICS, PUBLISHED_METRIC, VARIANTS, ranked, render
@@ -60,17 +61,23 @@ def spreads(results: Sequence[Result], variant: str, *, synthetic: bool) -> Html
     return caption(variant) + _tables(cells, f"spreads-{variant}", 8, synthetic)
 
 
-def extended(results: Sequence[Result], variant: str, metric: str) -> Html:
-    """Table 6 for one variant and metric: mean ± sd over folds, lowest to highest fold. The paper's own is lost."""
+def extended(results: Sequence[Result], variant: str, metric: str, absent: Sequence[Absent] = ()) -> Html:
+    """Table 6 for one variant and metric: mean ± sd over folds, lowest to highest fold. The paper's own is lost.
+
+    absent: published encoders without weights.
+    """
     cells: Cells = {}
     for (encoder, task, name), one in _probed(results, variant):
         if name == metric:
             low, high = 100 * min(one["folds"]), 100 * max(one["folds"])
             spread = [*_spread(one["sd"]), f"{low:.1f} to {high:.1f}"] if len(one["folds"]) > 1 else []
-            cells[encoder, task, name] = 100 * one["mean"], _lines(one["mean"], *spread)
+            cells[encoder, task, name] = 100 * one["mean"], _lines(one["mean"], *spread, signs=one["signs"])
     numbers, texts = _frames(cells, flat=True)
     head = Html(f'<p class="merit-caption"><b>{METRICS[metric].rstrip(".")}.</b> {VARIANTS[variant]}</p>')
-    return head + render(texts, f"extended-{variant}-{metric}", marks=ranked(numbers))
+    texts = pd.concat([texts, dashes(texts.columns, absent)])
+    marks = ranked(numbers).reindex(texts.index)
+    scored = [one for one in _scored(results) if one["variant"] == variant]
+    return head + render(texts, f"extended-{variant}-{metric}", marks=marks) + footnotes(scored, absent)
 
 
 def per_fold(results: Sequence[Result], variant: str, task: str, metric: str) -> Html:
@@ -126,6 +133,7 @@ def _probed(results: Sequence[Result], variant: str) -> Iterator[tuple[tuple[str
             if one["mean"].get(metric) is not None:
                 folds = [fold[metric] for fold in one["folds"] if fold[metric] is not None]
                 found = {"mean": one["mean"][metric], "sd": one["sd"][metric], "folds": folds}
+                found["signs"] = mark(one)
                 yield (one["encoder"], one["task"], metric), found
 
 
@@ -216,6 +224,6 @@ def _spread(sd: float | None) -> list[str]:
     return [] if sd is None else [f"±{100 * sd:.1f}"]
 
 
-def _lines(value: float, *below: str) -> str:
-    """A score in percent and what stands under it."""
-    return "\n".join([f"{100 * value:.1f}", *below])
+def _lines(value: float, *below: str, signs: str = "") -> str:
+    """A score in percent with its marks, and what stands under it."""
+    return "\n".join([f"{100 * value:.1f}{signs}", *below])

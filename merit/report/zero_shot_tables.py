@@ -14,6 +14,7 @@ import pandas as pd
 from merit.report import paper, tables
 from merit.report.ablation_tables import task_order
 from merit.report.numerals import fixed
+from merit.report.others import Absent, dashes, footnotes, mark
 from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
 
@@ -43,27 +44,36 @@ SAME_LANGUAGE = 0.75
 Result = Mapping[str, Any]
 
 
-def table(results: Sequence[Result], *, synthetic: bool) -> Html:
-    """Table 2: a row an encoder, macro averages in percent, the paper's rows in italics below."""
+def table(results: Sequence[Result], *, synthetic: bool, absent: Sequence[Absent] = ()) -> Html:
+    """Table 2: a row an encoder, macro averages in percent, the paper's rows in italics below.
+
+    absent: published encoders without weights, dashes in the first block.
+    """
     scored = _scored(results)
     tasks = list(dict.fromkeys(one["task"] for one in scored))
     blocks = [[task for task in half if task in tasks] for half in tables.HALVES]
     blocks += [[task] for task in tasks if not any(task in half for half in tables.HALVES)]
-    return sum((_block(scored, block, synthetic) for block in blocks if block), Html(""))
+    blocks = [block for block in blocks if block]
+    shown = [_block(scored, block, synthetic, absent if not i else ()) for i, block in enumerate(blocks)]
+    return sum(shown, Html("")) + footnotes(scored, absent if blocks else ())
 
 
-def _block(scored: Sequence[Mapping[str, Any]], tasks: Sequence[str], synthetic: bool) -> Html:
+def _block(
+    scored: Sequence[Mapping[str, Any]], tasks: Sequence[str], synthetic: bool, absent: Sequence[Absent]
+) -> Html:  # fmt: skip
     columns = pd.MultiIndex.from_tuples([(task_label(t), head) for t in tasks for head in tables.METRICS.values()])
     encoders = list(dict.fromkeys(one["encoder"] for one in scored if one["task"] in tasks))
     numbers = pd.DataFrame(index=[look(name).label for name in encoders], columns=columns, dtype=float)
+    texts = numbers.astype(object)
     for one in scored:
         if one["task"] in tasks:
             for metric, head in tables.METRICS.items():
-                value = one["macro"][metric]["value"]
-                numbers.loc[look(one["encoder"]).label, (task_label(one["task"]), head)] = _percent(value)
+                value = _percent(one["macro"][metric]["value"])
+                cell = look(one["encoder"]).label, (task_label(one["task"]), head)
+                numbers.loc[cell], texts.loc[cell] = value, _one_decimal(value) + mark(one)
     published = _published_rows(tasks, columns)
-    texts = pd.concat([numbers.map(_one_decimal), published])
-    marks = pd.concat([tables.ranked(numbers), tables.ranked(published.astype(float))])
+    texts = pd.concat([texts, dashes(columns, absent), published])
+    marks = pd.concat([tables.ranked(numbers), tables.ranked(published.astype(float))]).reindex(texts.index)
     html = tables.render(
         texts, f"zero-shot-{'-'.join(tasks)}", marks=marks, apart=published.index, group=len(tables.METRICS),
     )  # fmt: skip
@@ -118,7 +128,7 @@ def scored_classes(results: Sequence[Result]) -> Html:
             "classes": str(len(one["classes"])),
             "scored": str(one["n_scored_classes"]),
             "not scored": ", ".join(one["unscored"]) or "none",
-            "patients seen in pretraining": str(one["n_seen"]),
+            "patients seen in pretraining": "not known" if one["n_seen"] is None else str(one["n_seen"]),
         }
         rows.setdefault(task_label(one["task"]), row)
     return tables.mapping(rows, "zero-shot-classes")
@@ -268,7 +278,7 @@ def unscored(results: Sequence[Result]) -> str:
 
 def seen(results: Sequence[Result]) -> str:
     """Whether patients of pretraining are among those scored."""
-    most = max((one["n_seen"] for one in _scored(results)), default=0)
+    most = max((one["n_seen"] or 0 for one in _scored(results)), default=0)
     if not most:
         return "No patient whose recordings were pretrained on is scored."
     return f"**Marked: up to {most:,} patients of a task were seen in pretraining; these numbers are not zero-shot.**"
