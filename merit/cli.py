@@ -18,10 +18,13 @@ Positional = tyro.conf.Positional
 
 
 def doctor(data: Path) -> None:
-    """Say which data sets lie under a folder, complete or in part, and what each chapter will be able to show."""
+    """Say which data sets lie under a folder, complete or in part, what each chapter will be able to show, and which
+    encoders of others have their weights at hand.
+    """
+    from merit.baselines import others
     from merit.data.doctor import describe, examine
 
-    print(describe(examine(data)))
+    print(describe(examine(data)), others.describe(), sep="\n\n")
 
 
 def ingest(

@@ -39,9 +39,17 @@ def choose(which: str) -> tuple[list[str], list[Absent]]:
             outside.weights_file(name)
             there.append(name)
         except outside.NoWeights:
-            note = f"no weights in weights/{name}; published at {entry.published}"
+            note = f"no weights in weights/{name}; published: {entry.published}"
             absent.append(Absent(name, entry.label, note, entry.text is not None))
     return [*there, *own.registered()], absent
+
+
+def describe() -> str:
+    """A line a published encoder, whether its weights are there, and a line a reader's own encoder."""
+    there, absent = choose("all")
+    notes = dict.fromkeys(there, "weights there") | {one.name: one.note for one in absent}
+    notes |= {name: "your own" for name in own.registered()}
+    return "\n".join(["Other encoders", *(f"  {name:<14}{note}" for name, note in notes.items())])
 
 
 def identity(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Published encoders, whose weights a user brings: what they are, where their file is looked for, where it comes from."""
+"""Published encoders, whose weights a user brings: what they are, where a file is looked for, where it comes from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Outside:
     label: str
     """How tables write it."""
     module: str
-    """The module of this package that builds it: `load(path, device, name=...)`, `network(name)`, `golden(name)`."""
+    """The module of this package that builds it: `load(path, device, name)`, `spec(name)`,
+    `network(name)`, `golden(name)`."""
     published: str
     """Where the authors publish the weights."""
     terms: str
@@ -31,6 +32,8 @@ class Outside:
     """The rate that it reads, Hz, as its `input_spec` says."""
     pretrained_on: tuple[str, ...] = ()
     """Data sets of ours that its authors pretrained on: which patients of them it has seen is not known."""
+    input_shape: tuple[int, int, int] = (1, 12, 5000)
+    """What its network is fed for one recording: crops, leads, samples."""
     feature: str = ""
     """What is probed."""
     text: str | None = None
@@ -49,6 +52,7 @@ OUTSIDE = {
         "for the weights alone: non-commercial use at most",
         fs_hz=250,
         pretrained_on=("csn",),
+        input_shape=(3, 12, 2250),
         feature="mean over leads and time, then layer-normalised, 768 wide; mean over three crops of 9 s",
         remark="ten seconds become three crops of 9 s (from 0, 0.5 and 1 s), each filtered and scaled alone, as the "
         "authors evaluate; they average logits over the crops, which for a linear probe is the same, and train on "
@@ -62,8 +66,32 @@ OUTSIDE = {
         terms="as ST-MEM",
         fs_hz=250,
         pretrained_on=("csn",),
+        input_shape=(3, 12, 2250),
         feature="as ST-MEM, 384 wide",
         remark="as ST-MEM; pretrained_on supposes the authors' own data: Chapman, Ningbo and CODE-15",
+    ),
+    "merl": Outside(
+        label="MERL",
+        module="merit.baselines.merl",
+        published="Google Drive, the folder that the README of github.com/cheliu-computation/MERL-ICML2024 links: "
+        "res18_best_ckpt.pth, or res18_best_encoder.pth, which has no texts",
+        terms="code MIT; no licence stated for the weights",
+        pretrained_on=("mimic-iv-ecg",),
+        feature="mean of the last stage's 313 columns, 512 wide",
+        text="config.json and the tokenizer's files of ncbi/MedCPT-Query-Encoder (the checkpoint holds its weights)",
+        remark="min-max over the whole recording, leads in MIMIC-IV-ECG's order (aVF before aVL), as the original; of "
+        "CPSC2018 the original takes 5 s and as many of zeros, here it is 10 s; texts by BERT's pooler; the checkpoint "
+        "was chosen by zero-shot AUROC on validation parts of PTB-XL, CPSC2018 and CSN, says the training code",
+    ),
+    "merl-vit": Outside(
+        label="MERL, ViT-Tiny",
+        module="merit.baselines.merl",
+        published="as MERL: vit_tiny_best_ckpt.pth, or vit_tiny_best_encoder.pth, which has no texts",
+        terms="as MERL",
+        pretrained_on=("mimic-iv-ecg",),
+        feature="normalised mean over 100 patches of 0.1 s, 192 wide",
+        text="as MERL: config.json and the tokenizer's files of ncbi/MedCPT-Query-Encoder",
+        remark="as MERL",
     ),
     "esi": Outside(
         label="ESI",
@@ -79,6 +107,19 @@ OUTSIDE = {
         "code prepares MIMIC-IV-ECG alone; no zero-shot code is published: the path is its contrastive loss's, with "
         "[SEP] kept",
     ),
+    "d-beta": Outside(
+        label="D-BETA",
+        module="merit.baselines.d_beta",
+        published="Hugging Face, Manhph2211/D-BETA: sample.pt",
+        terms="code CC BY-NC 4.0, none of it here: non-commercial use; no other licence stated for the weights",
+        fs_hz=500,
+        pretrained_on=("mimic-iv-ecg",),
+        feature="class token, projected and pooled (dense, tanh), 768 wide",
+        text="the tokenizer's files of google/flan-t5-base",
+        remark="zero-shot ranks by plain products of pooled vectors, kept exactly; texts lower-cased and each without "
+        "padding, as in its notebook, though pretraining pads without a mask; leads in the order that its code lists, "
+        "though MIMIC-IV-ECG's files have aVF before aVL",
+    ),
     "qoq": Outside(
         label="QoQ (ECG-JEPA)",
         module="merit.baselines.qoq",
@@ -88,10 +129,24 @@ OUTSIDE = {
         terms="code of both MIT; no licence stated for ECG-JEPA's weights; for QoQ-Med's, see its model card",
         fs_hz=250,
         pretrained_on=("csn",),
+        input_shape=(1, 8, 2500),
         feature="mean over all tokens, 768 wide",
         remark="QoQ-Med's ECG tower is ECG-JEPA's encoder, pretrained on Chapman, Ningbo and CODE-15; QoQ-Med trained "
         "it on inside its 7B model, with CLIMB, which holds PTB-XL, CPSC and Chapman-Shaoxing: with those weights "
-        "PTB-XL and CPSC2018 are seen too; bfloat16 there, float32 here; resampled polyphase, by Fourier in the original",
+        "PTB-XL and CPSC2018 are seen too; bfloat16 there, float32 here; resampled polyphase, there by Fourier",
+    ),
+    "ecg-chat": Outside(
+        label="ECG-Chat (ECG-CoCa)",
+        module="merit.baselines.ecg_chat",
+        published="nowhere by its authors (github.com/YubaoZhao/ECG-Chat, issues 8 and 10); what is read is a "
+        "checkpoint of their training code, epoch_20.pt",
+        terms="no licence stated for the code: all rights reserved, none of it here",
+        pretrained_on=("mimic-iv-ecg", "csn"),
+        feature="class token, projected into the space of texts, length 1, 512 wide",
+        text="config.json and the tokenizer's files of ncbi/MedCPT-Query-Encoder (the checkpoint holds its weights)",
+        remark="millivolts as they are, each data set in its own order of leads, as the original: mostly pretrained on "
+        "MIMIC-IV-ECG's (aVF before aVL), evaluated on the usual one; MedCPT is locked, its projection is not; "
+        "texts by the mean over tokens; half precision there, float32 here; pretrained on SPH too",
     ),
     "medtvt-r1": Outside(
         label="MedTVT-R1",
@@ -100,6 +155,7 @@ OUTSIDE = {
         terms="no licence stated for code or weights: all rights reserved",
         fs_hz=100,
         pretrained_on=("mimic-iv-ecg",),
+        input_shape=(1, 12, 1000),
         feature="mean of the last block's 32 columns",
         remark="the encoder of ECGFM-KED, an xresnet1d101",
     ),
@@ -118,7 +174,7 @@ def weights_file(name: str) -> Path:
     folder = weights_folder(name)
     found = sorted(path for path in folder.glob("*") if path.suffix in ENDINGS) if folder.is_dir() else []
     if not found:
-        raise NoWeights(f"{name}: no weights in weights/{name}; published at {OUTSIDE[name].published}")
+        raise NoWeights(f"{name}: no weights in weights/{name}; published: {OUTSIDE[name].published}")
     if len(found) > 1:
         raise ValueError(f"{folder}: expected one weights file; got {', '.join(path.name for path in found)}")
     return found[0]

@@ -15,6 +15,7 @@ import torch
 from scipy.signal import resample as fourier_resample
 from torch import Tensor, nn
 
+from merit.baselines import golden as gold
 from merit.baselines.base import InputSpec
 from merit.data.recording import LEADS
 
@@ -23,6 +24,7 @@ STAGES = ((64, 3), (128, 4), (128, 23), (192, 3))
 """(width inside a block, blocks): xresnet1d101 with the widths that give 768 channels."""
 EXPANSION, KERNEL = 4, 5
 FS_HZ, N_SAMPLES = 100, 1000
+SPEC = InputSpec(fs_hz=FS_HZ, duration_s=N_SAMPLES / FS_HZ, leads=LEADS, scaling="none: millivolts")
 
 
 class ConvNorm(nn.Sequential):
@@ -68,7 +70,7 @@ class XResNetEncoder:
     """The network as an encoder: Fourier-resampled to 100 Hz, not scaled, the 32 columns averaged (`tokens`: kept)."""
 
     name = "medtvt-r1"
-    input_spec = InputSpec(fs_hz=FS_HZ, duration_s=N_SAMPLES / FS_HZ, leads=LEADS, scaling="mv")
+    input_spec = SPEC
 
     def __init__(self, network: XResNet1d101, device: str = "cpu") -> None:
         self.network, self.device = network.eval().requires_grad_(False).to(device), device
@@ -121,6 +123,25 @@ def load(path: Path, device: str = "cpu", name: str = "medtvt-r1") -> XResNetEnc
             f"{path}: expected an xresnet1d101 of 768 channels; {str(error).splitlines()[1].strip()}"
         ) from error
     return XResNetEncoder(network, device)
+
+
+def spec(name: str = "medtvt-r1") -> InputSpec:
+    """What it is fed."""
+    return SPEC
+
+
+def network(name: str = "medtvt-r1") -> XResNet1d101:
+    """The network with random weights; its columns' mean is the feature."""
+    return XResNet1d101()
+
+
+def golden(name: str = "medtvt-r1") -> dict[str, np.ndarray]:
+    """Outputs for `merit.baselines.golden`, at the published size: part of the columns, and the feature."""
+    net = XResNet1d101().eval()
+    net.load_state_dict(gold.weights(net.state_dict()))
+    with torch.inference_mode():
+        columns = net(torch.from_numpy(gold.signal(1, 12, N_SAMPLES)))
+    return {"columns": columns[:, ::8, ::4].numpy(), "feature": columns.mean(2).numpy()}
 
 
 def _form(state: object) -> str:

@@ -47,6 +47,13 @@ def flops(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
     return found
 
 
+def total_flops(call: Callable[[], Any]) -> int:
+    """FLOPs of all matrix products in `call`."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        call()
+    return counter.get_total_flops()
+
+
 def shapes(model: nn.Module, call: Callable[[], Any], names: Iterable[str]) -> dict[str, dict[str, list[int]]]:
     """Name of a module -> the shapes of its first input and of its output in `call`, without the batch.
 

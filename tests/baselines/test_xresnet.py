@@ -1,40 +1,19 @@
 from __future__ import annotations
 
-import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from merit.baselines import golden
 from merit.baselines.base import Encoder
 from merit.baselines.xresnet import XResNet1d101, XResNetEncoder, load
-
-GOLDEN = Path(__file__).with_name("golden") / "xresnet1d101.npy"
-"""Every 8th channel and 4th column of what the authors' own network gave for `recipe` weights and `signal` (MedTVT-R1,
-llama/xresnet1d_101.py at 4d9875b, run once in a scratch folder)."""
-
-
-def recipe(key: str, shape: torch.Size) -> torch.Tensor:
-    """Weights that depend on a layer's name alone."""
-    seeded = torch.Generator().manual_seed(zlib.crc32(key.encode()))
-    if key.endswith("num_batches_tracked"):
-        return torch.zeros(shape, dtype=torch.long)
-    if key.endswith("running_var"):
-        return torch.rand(shape, generator=seeded) + 0.5
-    if key.endswith("running_mean"):
-        return 0.1 * torch.randn(shape, generator=seeded)
-    if len(shape) == 3:
-        return torch.randn(shape, generator=seeded) * math.sqrt(2 / (shape[1] * shape[2]))
-    if key.endswith("weight"):
-        return torch.rand(shape, generator=seeded) * 0.5 + 0.25
-    return 0.1 * torch.randn(shape, generator=seeded)
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
-    return {key: recipe(key, value.shape) for key, value in XResNet1d101().state_dict().items()}
+    return golden.weights(XResNet1d101().state_dict())
 
 
 @pytest.fixture
@@ -45,12 +24,9 @@ def published(state, tmp_path) -> Path:
     return tmp_path / "ked.pt"
 
 
-def test_it_is_the_authors_network(published):
-    signal = torch.randn(1, 12, 1000, generator=torch.Generator().manual_seed(7))
-    with torch.inference_mode():
-        columns = load(published).network(signal)
-    assert columns.shape == (1, 768, 32)
-    np.testing.assert_allclose(columns[0, ::8, ::4], np.load(GOLDEN), atol=1e-5)
+def test_it_is_the_authors_network():
+    found = golden.agreement("medtvt-r1", "merit.baselines.xresnet")
+    assert max(found.values()) <= golden.TOLERANCE
 
 
 def test_parameters():

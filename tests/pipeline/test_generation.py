@@ -107,7 +107,7 @@ def test_the_commonest_answer_needs_no_encoder(workspace):
 def test_an_encoder_without_weights_gives_where_they_are_published(workspace, monkeypatch, tmp_path):
     monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path))
     (found,) = generation(workspace, ["medtvt-r1"])
-    assert "no weights in weights/medtvt-r1; published at Hugging Face" in found["values"]["reason"]
+    assert "no weights in weights/medtvt-r1; published: Hugging Face" in found["values"]["reason"]
 
 
 def test_an_encoder_of_others_gets_its_row_from_its_file(workspace, monkeypatch, tmp_path):

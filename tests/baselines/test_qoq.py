@@ -1,0 +1,178 @@
+"""QoQ-Med's ECG tower: the authors' network by a golden file, and the two files that hold its weights."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from merit.baselines import golden
+from merit.baselines.base import Encoder
+from merit.baselines.blocks import attend, sin_cos
+from merit.baselines.outside import OUTSIDE
+from merit.baselines.qoq import LEADS, LEFT_OUT, SMALL, QoqEncoder, load, network
+from merit.data import recording
+
+TOWER = "time_series_embedding.encoder."
+
+
+def small_state() -> dict[str, torch.Tensor]:
+    return golden.weights(network("qoq", SMALL).state_dict())
+
+
+def digest(lines: list[str]) -> str:
+    return f"{len(lines)} {hashlib.sha256(chr(10).join(sorted(lines)).encode()).hexdigest()[:16]}"
+
+
+@pytest.fixture(scope="module")
+def encoder() -> QoqEncoder:
+    built = network("qoq", SMALL)
+    built.load_state_dict(small_state())
+    return QoqEncoder(built)
+
+
+@pytest.fixture(scope="module")
+def signal_mv() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, 12, 5000)).astype(np.float32)
+
+
+def test_it_is_the_authors_network():
+    assert set(golden.kept("qoq")) == {"about", "feature", "tokens", "positions"}
+    found = golden.agreement("qoq", "merit.baselines.qoq")
+    assert max(found.values()) <= golden.TOLERANCE, found
+
+
+def test_published_keys_and_parameters():
+    with torch.device("meta"):
+        built = network("qoq")
+    state, about = built.state_dict(), golden.kept("qoq")["about"]
+    assert digest([f"{key} {list(value.shape)}" for key, value in state.items()]) == about["published_keys"]
+    assert digest([TOWER + key for key in state]) == about["qoq_keys"]
+    assert sorted(prefix.rstrip(".") for prefix in LEFT_OUT) == about["qoq_beside"].split()
+    assert sum(p.numel() for p in built.parameters()) == 85_374_720
+
+
+def test_the_registry_says_what_it_reads():
+    assert OUTSIDE["qoq"].module == "merit.baselines.qoq"
+    assert OUTSIDE["qoq"].fs_hz == QoqEncoder.input_spec.fs_hz
+    assert OUTSIDE["qoq"].text is None
+
+
+def test_attention_against_loops():
+    drawn = torch.Generator().manual_seed(0)
+    qkv = torch.randn(1, 3, 3 * 4, generator=drawn)
+    allowed = torch.tensor([[1, 1, 0], [0, 1, 0], [1, 1, 1]], dtype=torch.bool)
+    expected = torch.zeros(1, 3, 4)
+    q, k, v = qkv[0].split(4, -1)
+    for head in (slice(0, 2), slice(2, 4)):
+        for i in range(3):
+            reads = [j for j in range(3) if allowed[i, j]]
+            weight = torch.stack([(q[i, head] @ k[j, head]) / 2**0.5 for j in reads]).softmax(0)
+            expected[0, i, head] = sum(w * v[j, head] for w, j in zip(weight, reads))
+    torch.testing.assert_close(attend(qkv, 2, allowed), expected)
+
+
+def test_positions_at_zero_and_one():
+    table = sin_cos(2, 4)
+    torch.testing.assert_close(table[0], torch.tensor([0.0, 0.0, 1.0, 1.0]))
+    expected = torch.tensor([1.0, 0.01]).sin().tolist() + torch.tensor([1.0, 0.01]).cos().tolist()
+    torch.testing.assert_close(table[1], torch.tensor(expected))
+
+
+def test_a_token_reads_its_lead_and_its_time():
+    allowed = network("qoq", SMALL).allowed.reshape(8, 50, 8, 50)
+    expected = np.zeros((8, 50), bool)
+    expected[3], expected[:, 7] = True, True
+    np.testing.assert_array_equal(allowed[3, 7].numpy(), expected)
+
+
+def test_ecg_jepas_file_loads_and_embeds_at_any_rate_and_length(tmp_path, encoder, signal_mv):
+    torch.save({"encoder": small_state(), "epoch": 99}, tmp_path / "multiblock_epoch100.pth")
+    loaded = load(tmp_path / "multiblock_epoch100.pth", size=SMALL)
+    assert isinstance(loaded, Encoder)
+    assert loaded.identity == encoder.identity
+    for fs_hz in (500, 250, 100):
+        z = loaded.embed(signal_mv, fs_hz)
+        assert z.shape == (2, 16)
+        assert z.dtype == np.float32
+        assert np.isfinite(z).all()
+    assert np.isfinite(loaded.embed(signal_mv[:, :, :700], 500)).all()
+    np.testing.assert_array_equal(loaded.embed(signal_mv, 500), encoder.embed(signal_mv, 500))
+
+
+def test_the_towers_own_weights_load_from_the_language_models_file(tmp_path, encoder, signal_mv):
+    state = {TOWER + key: value.bfloat16() for key, value in small_state().items()}
+    beside = {prefix + "weight": torch.zeros(2) for prefix in LEFT_OUT}
+    save_file({**state, **beside}, tmp_path / "model-00004-of-00004.safetensors")
+    loaded = load(tmp_path / "model-00004-of-00004.safetensors", size=SMALL)
+    assert {p.dtype for p in loaded.network.parameters()} == {torch.float32}
+    exact = encoder.embed(signal_mv, 500)
+    np.testing.assert_allclose(loaded.embed(signal_mv, 500), exact, atol=0.05 * np.abs(exact).max())
+
+
+def test_tokens_average_to_the_embedding_and_keep_time(encoder, signal_mv):
+    tokens = encoder.tokens(signal_mv, 250)
+    assert tokens.shape == (2, 50, 16)
+    np.testing.assert_allclose(tokens.mean(1), encoder.embed(signal_mv, 250), atol=1e-5)
+    later = signal_mv.copy()
+    later[:, :, 2450:2500] += 5
+    moved = np.abs(encoder.tokens(later, 250) - tokens).max((0, 2))
+    assert moved.argmax() == 49
+
+
+def test_eight_leads_are_read_in_order_and_in_millivolts(encoder, signal_mv):
+    rows = [recording.LEADS.index(lead) for lead in LEADS]
+    np.testing.assert_array_equal(encoder.prepared(signal_mv[:, :, :2500], 250), signal_mv[:, rows, :2500])
+    z, other = encoder.embed(signal_mv, 500), signal_mv.copy()
+    other[:, 2:6] = 0
+    np.testing.assert_array_equal(encoder.embed(other, 500), z)
+    assert np.abs(encoder.embed(signal_mv[:, ::-1], 500) - z).max() > 1e-3
+    assert np.abs(encoder.embed(2 * signal_mv, 500) - z).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model": {}}, "expected the weights under encoder; got the keys"),
+        ({"encoder": {"conv1.weight": torch.zeros(3)}}, "expected ECG-JEPA's encoder of width 16"),
+        ({"encoder": torch.zeros(3)}, "expected names and tensors"),
+    ],
+)
+def test_other_files_are_refused_in_one_line(tmp_path, content, message):
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=message) as error:
+        load(tmp_path / "x.pth", size=SMALL)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["ecg-jepa", "qoq-med"])
+@pytest.mark.parametrize("change", ["renamed", "missing", "more", "other shape"])
+def test_a_changed_key_is_refused(tmp_path, form, change):
+    prefix = TOWER if form == "qoq-med" else ""
+    state = {prefix + key: value for key, value in small_state().items()}
+    value = state.pop(f"{prefix}norm.weight")
+    if change in ("renamed", "more"):
+        state["norm.gain"] = value.clone()
+    if change == "more":
+        state[f"{prefix}norm.weight"] = value
+    if change == "other shape":
+        state[f"{prefix}norm.weight"] = torch.ones(5)
+    path = tmp_path / ("x.safetensors" if form == "qoq-med" else "x.pth")
+    if form == "qoq-med":
+        save_file(state, path)
+    else:
+        torch.save({"encoder": state}, path)
+    with pytest.raises(ValueError, match="expected ECG-JEPA's encoder") as error:
+        load(path, size=SMALL)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_the_published_size_loads_and_embeds(tmp_path):
+    torch.save({"encoder": network("qoq").state_dict(), "epoch": 99}, tmp_path / "e.pth")
+    z = load(tmp_path / "e.pth").embed(golden.signal(1, 12, 5000), 500)
+    assert z.shape == (1, 768)
+    assert np.isfinite(z).all()

@@ -1,0 +1,182 @@
+"""ST-MEM's encoders: the authors' network by golden files, their preparation, and the two forms of their files."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from merit.baselines import golden
+from merit.baselines.base import Encoder
+from merit.baselines.outside import OUTSIDE
+from merit.baselines.st_mem import LEFT_OUT, PUBLISHED, SMALL, STARTS, StMemEncoder, load, network
+
+NAMES = sorted(PUBLISHED)
+PARAMETERS = {"st-mem": 85_150_614, "st-mem-s": 21_341_718}
+"""Of the authors' own networks, counted in a scratch folder."""
+
+
+def small_state() -> dict[str, torch.Tensor]:
+    return golden.weights(network("st-mem", SMALL["st-mem"]).state_dict())
+
+
+def full(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A full checkpoint: the encoder under its prefix, the patch embedding again, and parts of a decoder."""
+    twice = {key: value for key, value in state.items() if key.startswith("to_patch_embedding.")}
+    decoder = {prefix + ("weight" if prefix.endswith(".") else ""): torch.zeros(2) for prefix in LEFT_OUT[1:]}
+    return {**{f"encoder.{key}": value for key, value in state.items()}, **twice, **decoder}
+
+
+def small(path, content) -> StMemEncoder:
+    torch.save(content, path)
+    return load(path, name="st-mem", size=SMALL["st-mem"])
+
+
+@pytest.fixture(scope="module")
+def encoder() -> StMemEncoder:
+    built = network("st-mem", SMALL["st-mem"])
+    built.load_state_dict(small_state())
+    return StMemEncoder(built)
+
+
+@pytest.fixture(scope="module")
+def signal_mv() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(2, 12, 5000)).cumsum(2).astype(np.float32) / 50
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_the_authors_network(name):
+    assert set(golden.kept(name)) == {"about", "feature", "tokens", "positions", "crops"}
+    found = golden.agreement(name, "merit.baselines.st_mem")
+    assert max(found.values()) <= golden.TOLERANCE, found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_published_keys_and_parameters(name):
+    with torch.device("meta"):
+        built = network(name)
+    lines = sorted(f"{key} {list(value.shape)}" for key, value in built.state_dict().items())
+    about = golden.kept(name)["about"]
+    assert f"{len(lines)} {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:16]}" == about["published_keys"]
+    assert sorted(prefix.rstrip(".") for prefix in LEFT_OUT) == about["beside_encoder"].split()
+    assert sum(p.numel() for p in built.parameters()) == PARAMETERS[name]
+
+
+def test_the_registry_says_what_it_reads():
+    for name in NAMES:
+        assert OUTSIDE[name].module == "merit.baselines.st_mem"
+        assert OUTSIDE[name].fs_hz == StMemEncoder.input_spec.fs_hz
+        assert OUTSIDE[name].text is None
+
+
+@pytest.mark.parametrize("form", ["encoder", "full"])
+def test_both_published_files_load_and_embed_at_any_rate_and_length(form, tmp_path, encoder, signal_mv):
+    state = small_state()
+    content = {
+        "epoch": 799,
+        "model": full(state) if form == "full" else state,
+        "optimizer": None,
+        "config": {"seed": 0},
+    }
+    loaded = small(tmp_path / "st.pth", content)
+    assert isinstance(loaded, Encoder)
+    assert loaded.name == "st-mem"
+    assert loaded.identity == encoder.identity
+    for fs_hz in (500, 250, 100):
+        z = loaded.embed(signal_mv, fs_hz)
+        assert z.shape == (2, 16)
+        assert z.dtype == np.float32
+        assert np.isfinite(z).all()
+    short = signal_mv[:, :, :700]
+    assert np.isfinite(loaded.embed(short, 500)).all()
+    assert loaded.tokens(short, 500).shape == (2, 30, 16)
+    np.testing.assert_array_equal(loaded.embed(signal_mv, 500), encoder.embed(signal_mv, 500))
+
+
+def test_an_embedding_is_the_mean_over_three_crops(encoder, signal_mv):
+    crops = encoder.crops(signal_mv, 250)
+    assert len(crops) == len(STARTS) == 3
+    one_by_one = [encoder.run(encoder.network, crop) for crop in crops]
+    np.testing.assert_allclose(encoder.embed(signal_mv, 250), np.mean(one_by_one, 0), atol=1e-6)
+    np.testing.assert_array_equal(encoder.prepared(signal_mv, 250), crops[1])
+    last = encoder.crops(signal_mv[:, :, 250:], 250)[0]
+    np.testing.assert_allclose(crops[2], last, atol=1e-6)
+
+
+def test_a_feature_is_the_normalised_mean_of_what_tokens_are_normalised_from(encoder, signal_mv):
+    x = torch.from_numpy(encoder.prepared(signal_mv, 500))
+    with torch.inference_mode():
+        patches = encoder.network.patches(x)
+        assert patches.shape == (2, 12, 30, 16)
+        torch.testing.assert_close(encoder.network(x), encoder.network.norm(patches.flatten(1, 2).mean(1)))
+        tokens = encoder.network.norm(patches).mean(1).numpy()
+    np.testing.assert_allclose(encoder.tokens(signal_mv, 500), tokens, atol=1e-6)
+
+
+def test_crops_are_filtered_and_scaled(encoder):
+    t = np.arange(2500) / 250
+    waves = np.sin(2 * np.pi * 0.1 * t) + np.sin(2 * np.pi * 10 * t) + np.sin(2 * np.pi * 90 * t)
+    crop = encoder.prepared(np.tile(waves, (1, 12, 1)), 250)[0]
+    np.testing.assert_allclose([crop.mean(), crop.std()], [0, 1], atol=1e-5)
+    power = np.abs(np.fft.rfft(crop[0])) ** 2
+    frequency = np.fft.rfftfreq(2250, 1 / 250)
+    assert power[np.abs(frequency - 10) < 1].sum() > 0.9 * power.sum()
+    assert power[frequency > 60].sum() < 1e-3 * power.sum()
+
+
+def test_neither_gain_nor_offset_matters_and_leads_do(encoder, signal_mv):
+    z = encoder.embed(signal_mv, 500)
+    np.testing.assert_allclose(encoder.embed(3 * signal_mv + 1, 500), z, atol=1e-4)
+    assert np.abs(encoder.embed(signal_mv[:, ::-1], 500) - z).max() > 1e-3
+    assert (encoder.prepared(np.zeros((1, 12, 2500)), 250) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state": {}}, r"expected the weights under model; got the keys"),
+        ({"model": {"conv1.weight": torch.zeros(3)}}, r"expected ST-MEM's encoder of width 16 \(st-mem\)"),
+        ({"model": {"encoder.conv1.weight": torch.zeros(3)}}, r"expected ST-MEM's encoder of width 16"),
+    ],
+)
+def test_other_files_are_refused_in_one_line(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message) as error:
+        small(tmp_path / "x.pth", content)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["encoder", "full"])
+@pytest.mark.parametrize("change", ["renamed", "missing", "more", "other shape", "prefix lost"])
+def test_a_changed_key_is_refused(tmp_path, form, change):
+    state = full(small_state()) if form == "full" else small_state()
+    key = "encoder.norm.weight" if form == "full" else "norm.weight"
+    value = state.pop(key)
+    named = {"renamed": "norm.gain", "more": "head.weight", "prefix lost": "norm.weight"}
+    if change in named and not (form == "encoder" and change == "prefix lost"):
+        state[named[change]] = value
+    if change == "more":
+        state[key] = value
+    if change == "other shape":
+        state[key] = torch.ones(5)
+    with pytest.raises(ValueError, match="expected ST-MEM's encoder") as error:
+        small(tmp_path / "x.pth", {"model": state})
+    assert "\n" not in str(error.value)
+
+
+def test_the_patch_embedding_that_stands_twice_must_agree(tmp_path):
+    state = full(small_state())
+    state["to_patch_embedding.2.weight"] = state["to_patch_embedding.2.weight"] + 1
+    with pytest.raises(ValueError, match="one layer, and differ"):
+        small(tmp_path / "x.pth", {"model": state})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_published_size_loads_and_embeds(tmp_path, name):
+    torch.save({"model": network(name).state_dict()}, tmp_path / "encoder.pth")
+    z = load(tmp_path / "encoder.pth", name=name).embed(golden.signal(1, 12, 5000), 500)
+    assert z.shape == (1, PUBLISHED[name].width)
+    assert np.isfinite(z).all()
