@@ -48,7 +48,7 @@ def describe() -> str:
     """A line a published encoder, whether its weights are there, and a line a reader's own encoder."""
     there, absent = choose("all")
     notes = dict.fromkeys(there, "weights there") | {one.name: one.note for one in absent}
-    notes |= {name: "your own" for name in own.registered()}
+    notes |= dict.fromkeys(own.registered(), "your own")
     return "\n".join(["Other encoders", *(f"  {name:<14}{note}" for name, note in notes.items())])
 
 

@@ -43,7 +43,7 @@ class Peer:
         return self.run(self.network, self.prepared(signal_mv, fs_hz))
 
     def prepared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, L, T] at the peer's rate and length, its leads in its order, filtered and scaled as it expects."""
+        """float32 [B, L, T] at the peer's rate and length, leads in its order, filtered and scaled as it expects."""
         signal = np.asarray(signal_mv, np.float32)
         if signal.ndim != 3 or signal.shape[1] != len(LEADS):
             raise ValueError(f"signal_mv: expected [batch, 12, samples]; got {list(signal.shape)}")
