@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from merit.baselines import published
+from merit.baselines.attention import attend, sin_cos
 from merit.baselines.base import InputSpec
-from merit.baselines.blocks import attend, sin_cos
 from merit.baselines.golden import signal, weights
 from merit.baselines.peer import Peer
 
@@ -54,7 +54,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
         """[B, tokens, W] to the same shape. allowed: bool [tokens, tokens]."""
-        return self.proj(attend(self.qkv(x), self.heads, allowed))
+        return self.proj(attend(*self.qkv(x).chunk(3, dim=2), self.heads, allowed))
 
 
 class FeedForward(nn.Module):

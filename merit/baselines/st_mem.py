@@ -18,8 +18,8 @@ from scipy.signal import butter, sosfiltfilt
 from torch import Tensor, nn
 
 from merit.baselines import published
+from merit.baselines.attention import attend, sin_cos
 from merit.baselines.base import InputSpec
-from merit.baselines.blocks import attend, sin_cos
 from merit.baselines.golden import signal, weights
 from merit.baselines.peer import Peer
 from merit.data.recording import LEADS
@@ -75,7 +75,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, tokens, W] to the same shape."""
-        return self.to_out(attend(self.to_qkv(x), self.heads))
+        return self.to_out(attend(*self.to_qkv(x).chunk(3, dim=2), self.heads))
 
 
 class FeedForward(nn.Module):

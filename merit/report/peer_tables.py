@@ -80,7 +80,7 @@ def reading(values: Values) -> str:
     label = max(worst, key=worst.get)
     agree = f"{len(worst) - len(beyond)} of {len(worst)} adapters agree with the original"
     return (
-        f"{agree} within {values['tolerance']:g} of the largest output; the farthest is {label}, at {_exponent(worst[label])}."
+        f"{agree} within {_exponent(values['tolerance'])} of the largest output; the farthest is {label}, at {_exponent(worst[label])}."
         + f" **Not within it: {listing(beyond)}.**" * bool(beyond)
     )
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from merit.baselines import golden
+from merit.baselines.attention import attend, sin_cos
 from merit.baselines.base import Encoder
-from merit.baselines.blocks import attend, sin_cos
 from merit.baselines.outside import OUTSIDE
 from merit.baselines.qoq import LEADS, LEFT_OUT, SMALL, QoqEncoder, load, network
 from merit.data import recording
@@ -72,7 +72,7 @@ def test_attention_against_loops():
             reads = [j for j in range(3) if allowed[i, j]]
             weight = torch.stack([(q[i, head] @ k[j, head]) / 2**0.5 for j in reads]).softmax(0)
             expected[0, i, head] = sum(w * v[j, head] for w, j in zip(weight, reads))
-    torch.testing.assert_close(attend(qkv, 2, allowed), expected)
+    torch.testing.assert_close(attend(*qkv.chunk(3, dim=2), 2, allowed), expected)
 
 
 def test_positions_at_zero_and_one():

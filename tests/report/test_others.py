@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pandas as pd
+
+from merit.report import ablation_tables, others, peer_tables, shift_tables, tables, zero_shot_tables
+
+ABSENT = [SimpleNamespace(name="x", label="X-ECG", note="no weights in weights/x; published: <b>here</b>", text=True)]
+
+
+def test_marks_only_for_what_needs_a_word():
+    assert others.mark({}) == others.mark({"overlap": False, "n_band_limited": 0}) == ""
+    assert others.mark({"overlap": True, "n_band_limited": 0}) == "†"
+    assert others.mark({"overlap": True, "n_band_limited": 3}) == "†‡"
+
+
+def test_footnotes_explain_the_marks_that_are_used_and_escape():
+    assert others.footnotes([{}], ()).text == ""
+    shown = others.footnotes([{"overlap": True}], ABSENT).text
+    assert "† Recordings" in shown
+    assert "‡" not in shown
+    assert "<li>X-ECG: no weights in weights/x; published: &lt;b&gt;here&lt;/b&gt;</li>" in shown
+
+
+def probed(encoder: str, **more) -> dict:
+    metrics = dict.fromkeys(tables.METRICS, 0.5)
+    fold = {"fold": 1, **metrics}
+    values = {"encoder": encoder, "task": "superclass", "variant": "as_published", "mean": metrics, "folds": [fold]}
+    return {"values": values | {"sd": dict.fromkeys(tables.METRICS, 0.01)} | more}
+
+
+def test_table_1_has_dashes_once_and_marks_each_number():
+    results = [probed("merit"), probed("medtvt-r1", overlap=True), probed("random")]
+    results += [{"values": {**one["values"], "task": "csn"}} for one in results]
+    shown = tables.linear_probe(results, "as_published", synthetic=True, absent=ABSENT).text
+    assert shown.count(">X-ECG<") == 1
+    assert shown.count("50.0†") == 2 * len(tables.METRICS)
+    assert shown.count("† Recordings") == 1
+    plain = tables.linear_probe(results[:1], "as_published", synthetic=True).text
+    assert "†" not in plain
+    assert "details" not in plain
+
+
+def test_table_6_has_dashes_and_marks():
+    shown = ablation_tables.extended(
+        [probed("merit"), probed("st-mem", n_band_limited=2)], "as_published", "auroc", ABSENT
+    )  # fmt: skip
+    assert shown.text.count("50.0‡") == 1
+    assert ">X-ECG<" in shown.text
+    assert "‡ The encoder wants a higher rate" in shown.text
+
+
+def test_table_2_has_dashes_once_and_marks():
+    macro = {name: {"value": 0.5, "low": None, "high": None} for name in tables.METRICS}
+    values = {"encoder": "merl", "task": "superclass", "macro": macro, "overlap": True}
+    shown = zero_shot_tables.table([{"values": values}], synthetic=False, absent=ABSENT).text
+    assert shown.count("50.0†") == len(tables.METRICS)
+    assert shown.count(">X-ECG<") == 1
+
+
+def test_table_7_has_dashes_and_marks():
+    values = {
+        "encoder": "esi", "variant": "as_published", "source": "superclass", "target": "csn", "overlap": True,
+        "auroc": {"value": 0.5, "low": 0.4, "high": 0.6},
+    }  # fmt: skip
+    shown = shift_tables.transfers([{"values": values}], "as_published", synthetic=False, absent=ABSENT).text
+    assert "50.0†\n[40.0, 60.0]" in shown
+    assert shown.count(">X-ECG<") == 1
+
+
+def row(label: str, difference: float) -> dict:
+    return {
+        "name": label.lower(), "label": label, "fs_hz": 500, "duration_s": 10, "leads": list(peer_tables.MIMIC),
+        "scaling": "a<b", "filtering": "none", "feature": "mean", "parameters": 3_848_832, "flops": 3_430_000_000,
+        "agreement": {"feature": difference, "text": 0.0}, "original": {"repository": "r/x", "commit": "abcdef0123"},
+        "terms": "MIT", "published": "there", "text": None, "pretrained_on": ["mimic-iv-ecg"], "remark": "as it is",
+    }  # fmt: skip
+
+
+def test_the_peers_page_says_which_do_not_agree():
+    values = {"rows": [row("A", 3e-7), row("B", 2e-4)], "tolerance": 1e-5}
+    assert peer_tables.reading(values) == (
+        "1 of 2 adapters agree with the original within 1e-5 of the largest output; the farthest is B, at 2e-4. "
+        "**Not within it: B.**"
+    )
+    agree = peer_tables.reading({"rows": [row("A", 3e-7)], "tolerance": 1e-5})
+    assert "**" not in agree
+    sizes = peer_tables.sizes(values).text
+    assert "3.85" in sizes
+    assert "3.43" in sizes
+    assert "r/x at abcdef0" in sizes
+    assert "a&lt;b" in peer_tables.inputs(values).text
+    assert "aVF before aVL" in peer_tables.inputs(values).text
+    terms = peer_tables.terms(values, ["a"]).text
+    assert terms.count(">yes<") == terms.count(">no<") == 1
+    assert peer_tables.remarks(values).splitlines()[0] == "- **A**: as it is."
+
+
+def test_dashes_are_rendered():
+    frame = others.dashes(pd.Index(["p", "q"]), ABSENT)
+    assert tables.render(frame, "dashes").text.count("–") == 2
