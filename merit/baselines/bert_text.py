@@ -88,13 +88,14 @@ class FrozenBert:
     def embed(
         self, texts: Sequence[str], max_length: int, pool: Pool, head: Callable[[Tensor], Tensor] | None = None
     ) -> np.ndarray:
-        """float32 [R, W], or [R, d] after `head`; in batches of BATCH, cut after `max_length` tokens."""
+        """float32 [R, W], or [R, d] after `head`; in batches of BATCH, cut after `max_length` tokens, or after as many
+        as the tower has positions for."""
         if self.tokenizer is None:
             raise ValueError("texts: expected a tower with a tokenizer; this one was built without")
-        out = []
+        out, most = [], min(max_length, self.model.config.max_position_embeddings)
         for start in range(0, len(texts), BATCH):
             batch = self.tokenizer(
-                list(texts[start : start + BATCH]), padding=True, truncation=True, max_length=max_length,
+                list(texts[start : start + BATCH]), padding=True, truncation=True, max_length=most,
                 return_tensors="pt",
             )  # fmt: skip
             vectors = pool(*self.outputs(batch["input_ids"], batch["attention_mask"]))

@@ -1,0 +1,173 @@
+"""Published encoders from file to table: seeded weights at a small size, in each published form, on recordings."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import string
+from pathlib import Path
+
+import pytest
+import torch
+
+from merit.baselines import golden, others, outside
+from merit.config import TextConfig
+from merit.model.text import make_tokenizer
+from merit.pipeline import Workspace
+from merit.pipeline.peers import facts
+from merit.pipeline.shift import shift
+from merit.pipeline.zero_shot import zero_shot
+
+NAMES = tuple(outside.OUTSIDE)
+WITH_TEXT = tuple(name for name in NAMES if outside.OUTSIDE[name].text)
+WRAPPED = {"st-mem": "model", "st-mem-s": "model", "d-beta": "model", "ecg-fm": "model", "melp": "state_dict"}
+WRAPPED |= {"ecg-chat": "state_dict", "qoq": "encoder", "medtvt-r1": "ecg_model"}
+TEXTS = ["sinus rhythm", "atrial fibrillation", "left bundle branch block", "myocardial infarction", "normal ecg"]
+
+
+def module(name: str):
+    return importlib.import_module(outside.OUTSIDE[name].module)
+
+
+def small(name: str):
+    """The adapter's small size; None where it has one size alone."""
+    sizes = getattr(module(name), "SMALL", None)
+    return sizes[name] if isinstance(sizes, dict) else sizes
+
+
+def shapes(name: str) -> dict[str, torch.Tensor]:
+    """What `load` reads, by the names in the file, at the small size."""
+    adapter, size = module(name), small(name)
+    if name in ("merl", "merl-vit"):
+        return adapter.shapes(name, size)
+    if name == "ecg-chat":
+        return adapter.shapes(size)
+    if hasattr(adapter, "expected"):
+        return adapter.expected(size)
+    return adapter.network(name, *([size] if size else [])).state_dict()
+
+
+def write(name: str, folder: Path) -> None:
+    """A file in the published form, and for the peers with texts a small tokenizer."""
+    folder.mkdir(parents=True)
+    state = golden.weights(shapes(name))
+    if name == "d-beta":
+        first, second = module(name).WORDS
+        state[second] = state[first]
+    torch.save({WRAPPED[name]: state} if name in WRAPPED else state, folder / "weights.pt")
+    if name == "d-beta":
+        from transformers import T5Tokenizer
+
+        letters = [(f"▁{letter}", -2.0) for letter in string.ascii_letters] + [(one, -1.0) for one in string.printable]
+        T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *letters][:60], extra_ids=0).save_pretrained(
+            folder / "text"
+        )
+    elif name in WITH_TEXT:
+        text = small(name).text
+        text.config().save_pretrained(folder / "text")
+        words = len(state["lm_model.bert.embeddings.word_embeddings.weight"]) - 1 if name == "melp" else text.vocabulary
+        make_tokenizer(TEXTS, TextConfig(vocabulary=words)).save_pretrained(folder / "text")
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """Weights of every peer at its small size, and `outside.load` that knows of the size."""
+    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path / "weights"))
+    for name in NAMES:
+        write(name, tmp_path / "weights" / name)
+
+    def load(name: str, device: str):
+        size = small(name)
+        return module(name).load(outside.weights_file(name), device, name, **({"size": size} if size else {}))
+
+    monkeypatch.setattr(outside, "load", load)
+    return tmp_path / "weights"
+
+
+def test_every_peer_gives_rows_on_synthetic_hospitals(workspace, weights):
+    assert workspace.rows("", "all") == (list(NAMES), [])
+    found = workspace.linear_probe(NAMES, ["superclass"], ["standardised"])
+    assert [one["values"].get("reason") for one in found] == [None] * len(NAMES)
+    assert {one["values"]["encoder"]: one["values"]["overlap"] for one in found} == {
+        name: "ptb-xl" in others.pretrained_on(name) for name in NAMES
+    }
+    named, _ = workspace.rows("", "all", text=True)
+    scored = zero_shot(workspace, named, ["superclass"])
+    assert [one["values"].get("reason") for one in scored] == [None] * len(WITH_TEXT)
+    moved = [one["values"] for one in shift(workspace, ["medtvt-r1"])]
+    assert all("reason" in one or one["n_band_limited"] == 0 for one in moved)
+
+
+@pytest.mark.skipif("MERIT_REAL_DATA" not in os.environ, reason="real recordings: set MERIT_REAL_DATA")
+def test_every_peer_gives_rows_on_real_recordings(workspace, weights, tmp_path):
+    probe = dataclasses.replace(workspace.profile.probe, min_positives=2)
+    profile = dataclasses.replace(workspace.profile, limit=150, probe=probe)
+    real = Workspace(profile, Path(os.environ["MERIT_REAL_DATA"]), "cpu", tmp_path / "real")
+    for one in real.linear_probe(NAMES, ["superclass"], ["standardised"]):
+        values = one["values"]
+        assert "reason" not in values, values
+        wanted = others.fs_hz(values["encoder"])
+        rates = real.signals(values["encoder"], "ptb-xl").records["source_fs_hz"]
+        assert values["n_band_limited"] == (rates < wanted).sum()
+        assert values["mean"]["auroc"] is not None
+    for one in zero_shot(real, WITH_TEXT, ["superclass"], n_resamples=5):
+        assert one["values"]["macro"]["auroc"]["value"] is not None
+
+
+def test_a_peer_without_its_tokenizer_says_so_in_table_2(workspace, weights):
+    for path in sorted((weights / "merl" / "text").rglob("*"), reverse=True):
+        path.unlink()
+    (weights / "merl" / "text").rmdir()
+    (found,) = zero_shot(workspace, ["merl"], ["superclass"])
+    assert "no folder weights/merl/text" in found["values"]["reason"]
+    (probed,) = workspace.linear_probe(["merl"], ["superclass"], ["standardised"])
+    assert "reason" not in probed["values"]
+
+
+def test_missing_weights_are_a_reason_and_an_absent_row(workspace, monkeypatch, tmp_path):
+    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path / "nothing"))
+    names, absent = workspace.rows("merit,random", "all")
+    assert names == ["merit", "random"]
+    assert [one.name for one in absent] == list(NAMES)
+    (found,) = workspace.linear_probe(["merl"], ["superclass"], ["standardised"])
+    assert "no weights in weights/merl" in found["values"]["reason"]
+
+
+def test_a_peer_reads_its_own_rate(workspace, weights):
+    store = workspace.signals("merl", "csn")
+    assert store.fs_hz == 500
+    assert list(store.records["record_id"]) == list(workspace.store("csn").records["record_id"])
+    assert workspace.signals("medtvt-r1", "csn").fs_hz == 100
+    assert workspace.remarks("merl", "csn") == {"overlap": False, "n_band_limited": 0}
+    assert workspace.remarks("st-mem", "csn") == {"overlap": True, "n_band_limited": 0, "n_seen": None}
+    assert workspace.remarks("merit", "csn") == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_facts_hold_together(name):
+    found = facts(name)
+    assert max(found["agreement"].values()) <= golden.TOLERANCE
+    assert found["fs_hz"] == others.fs_hz(name)
+    _, leads, samples = outside.OUTSIDE[name].input_shape
+    assert leads == len(found["leads"])
+    assert samples <= found["fs_hz"] * 10
+    assert found["flops"] > 1e8
+    assert found["parameters"] > 1e6
+
+
+def test_a_readers_own_encoder_has_rows_in_tables_1_and_7(workspace, monkeypatch):
+    from merit import runs
+    from merit.report import shift_tables, tables
+
+    example = runs.PACKAGE_ROOT.parent / "book" / "examples" / "band_power.py"
+    monkeypatch.setenv("MERIT_ENCODER", str(example))
+    names, _ = workspace.rows("random", "none")
+    assert names == ["random", "band-power"]
+    table = tables.linear_probe(
+        workspace.linear_probe(names, ["superclass"], ["standardised"]), "standardised", synthetic=True
+    )
+    assert ">band-power<" in table.text
+    moved = shift(workspace, names)
+    assert any("reason" not in one["values"] for one in moved)
+    assert ">band-power<" in shift_tables.transfers(moved, "as_published", synthetic=True).text
