@@ -43,6 +43,18 @@ class Outside:
 
 
 OUTSIDE = {
+    "ecg-fm": Outside(
+        label="ECG-FM",
+        module="merit.baselines.ecg_fm",
+        published="Hugging Face, wanglab/ecg-fm: mimic_iv_ecg_physionet_pretrained.pt",
+        terms="code MIT; for the weights see their model card",
+        pretrained_on=("mimic-iv-ecg", "ptb-xl", "cpsc2018", "csn"),
+        feature="mean of the transformer's 312 positions, 768 wide: of two segments of 5 s, each encoded alone",
+        remark="the authors probe segments of 5 s, each with its recording's labels; here a recording is the mean of "
+        "its two; leads standardised over the recording before it is cut, as the original; it resamples linearly, "
+        "which stretches 100 Hz by 8 ms in 10 s, here it is polyphase; pretrained on PhysioNet 2021 too, which has "
+        "PTB-XL, CPSC2018, Chapman, Ningbo and Georgia",
+    ),
     "st-mem": Outside(
         label="ST-MEM",
         module="merit.baselines.st_mem",
@@ -119,6 +131,20 @@ OUTSIDE = {
         remark="zero-shot ranks by plain products of pooled vectors, kept exactly; texts lower-cased and each without "
         "padding, as in its notebook, though pretraining pads without a mask; leads in the order that its code lists, "
         "though MIMIC-IV-ECG's files have aVF before aVL",
+    ),
+    "melp": Outside(
+        label="MELP",
+        module="merit.baselines.melp",
+        published="Hugging Face, fuyingw/MELP_Encoder: model.safetensors, the ECG side alone; a checkpoint of the "
+        "authors' training, which texts take, is not published, and is read where there is one",
+        terms="code MIT; weights Apache-2.0, by their model card",
+        pretrained_on=("mimic-iv-ecg",),
+        feature="mean of the attention-pooled and normalised queries, before the shared space's matrix, 256 wide",
+        text="config.json and the tokenizer's files of the text encoder that the checkpoint was trained from, "
+        "fuyingw/heart_bert or ncbi/MedCPT-Query-Encoder (the checkpoint holds its weights)",
+        remark="min-max over the whole recording, leads in MIMIC-IV-ECG's order (aVF before aVL), as the original; of "
+        "CPSC2018 the original takes 5 s and as many of zeros, here it is 10 s; its zero-shot script cannot run (an "
+        "anonymised name, and an output that its model lacks): texts take training's path, a causal BERT's last token",
     ),
     "qoq": Outside(
         label="QoQ (ECG-JEPA)",

@@ -8,7 +8,6 @@ Shapes: B batch, L leads, T samples, n positions (a sixteenth of T), C channels,
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -102,8 +101,6 @@ class PositionalConvolution(nn.Module):
         convolution = nn.Conv1d(
             size.width, size.width, size.positions, padding=size.positions // 2, groups=size.position_groups
         )
-        nn.init.normal_(convolution.weight, std=math.sqrt(4 / (size.positions * size.width)))
-        nn.init.zeros_(convolution.bias)
         self.pos_conv = nn.Sequential(nn.utils.parametrizations.weight_norm(convolution, dim=2))
 
     def forward(self, x: Tensor) -> Tensor:
