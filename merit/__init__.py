@@ -9,13 +9,17 @@ from merit.baselines.base import InputSpec
 from merit.baselines.own import register
 
 if TYPE_CHECKING:
-    from merit.baselines.ours import MeritEncoder
+    from merit.use.embedder import Embedder
 
 __all__ = ["InputSpec", "load", "register"]
 
 
-def load(folder: str | Path, device: str = "cpu") -> MeritEncoder:
-    """The encoder of a finished checkpoint folder: `load(folder).embed(signal_mv, fs_hz=500)`."""
-    from merit.baselines import ours  # torch is imported only when somebody embeds
+def load(name: str | Path, device: str = "cpu", text_encoder: str | Path | None = None) -> Embedder:
+    """A finished checkpoint by its folder, or by its name on the Hugging Face hub, the one case in which something is
+    fetched: `load(folder).embed(signal_mv, fs_hz=500)`. Research only: not a medical device.
 
-    return ours.load(folder, device)
+    device: cpu, cuda, cuda:1, or auto. text_encoder: folder or hub name, if it is not where the checkpoint says.
+    """
+    from merit.use import embedder  # torch is imported only when somebody embeds
+
+    return embedder.load(name, device, text_encoder)

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 import tyro
 
 from merit.config import COHORTS, OBJECTIVE_NAMES, PROFILE_NAMES, SignalConfig
+from merit.methods import TRAINED_NAMES
 
 ProfileName = Literal[PROFILE_NAMES]
-Objective = Literal[OBJECTIVE_NAMES]
 Cohort = Literal[COHORTS]
 Positional = tyro.conf.Positional
 
@@ -58,7 +58,7 @@ def data(profile: ProfileName = "demo", data: Path | None = None) -> None:
 
 def pretrain(
     profile: ProfileName = "demo",
-    objective: Literal[(*OBJECTIVE_NAMES, "all")] = "all",
+    objective: Literal[(*TRAINED_NAMES, "all")] = "all",
     data: Path | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -70,7 +70,8 @@ def pretrain(
 
     Args:
         profile: smoke, demo or paper.
-        objective: merit (Eq. 7), cma (Eq. 3), ib (Eq. 9), mse (Eq. 5), or all of them in turn.
+        objective: merit (Eq. 7), cma (Eq. 3), ib (Eq. 9), mse (Eq. 5), or all four in turn; or a peer's method on the
+            same recordings: st-mem-ours, merl-ours, simclr, clocs.
         data: Folder with real data sets; default: synthetic hospitals.
         seed: Seed of weights, order and masks.
         device: auto, cpu, cuda or cuda:1.
@@ -97,7 +98,7 @@ def evaluate(
     from merit.report.lines import result_line
 
     workspace = Workspace.open(profile, data, device)
-    workspace.checkpoints([name for name in encoders.split(",") if name in OBJECTIVE_NAMES])
+    workspace.checkpoints([name for name in encoders.split(",") if name in TRAINED_NAMES])
     for result in workspace.linear_probe(encoders.split(","), tasks.split(",")):
         print(result_line(result["values"]))
 
@@ -135,14 +136,76 @@ def notebook(
     print(run_named(name, dict(p), profile=profile, data=where, device=device, root=home()))
 
 
-def reference(profile: ProfileName = "demo", data: Path | None = None, device: str = "auto", seeds: int = 5) -> None:
-    """Pretrain and probe every objective at several seeds; write the numbers to book/reference, to be committed."""
+def reference(
+    profile: ProfileName = "demo",
+    data: Path | None = None,
+    device: str = "auto",
+    seeds: int = 5,
+    group: Literal["all", "objectives", "equal-budget"] = "all",
+) -> None:
+    """Pretrain and probe every objective at several seeds; write the numbers to book/reference, to be committed.
+
+    Args:
+        profile: smoke, demo or paper.
+        data: Folder with real data sets; default: synthetic hospitals.
+        device: auto, cpu, cuda or cuda:1.
+        seeds: Pretraining seeds.
+        group: The paper's objectives and strengths, or these beside peers' methods on the same data, or both.
+    """
     from merit.pipeline import Workspace
-    from merit.pipeline.reference import make_reference
+    from merit.pipeline.reference import GROUPS, make_reference
     from merit.runs import home
 
-    for path in make_reference(Workspace.open(profile, data, device), seeds, home() / "book" / "reference", say=print):
+    workspace, groups = Workspace.open(profile, data, device), tuple(GROUPS) if group == "all" else (group,)
+    for path in make_reference(workspace, seeds, home() / "book" / "reference", say=print, groups=groups):
         print(path)
+
+
+def embed(
+    files: Positional[tuple[Path, ...]],
+    out: Path,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
+    batch: int = 64,
+) -> None:
+    """Embed WFDB records: a row a file, in a CSV or Parquet table. Exit status 1 where some could not be read.
+
+    Args:
+        files: Paths of the records, with or without .hea; any rate and order of leads.
+        out: The table, .csv or .parquet.
+        checkpoint: A checkpoint's folder; default: the newest one of merit under artifacts/.
+        device: cpu, cuda, cuda:1 or auto.
+        batch: Recordings at a time.
+    """
+    from merit.use.files import embed as run
+
+    print(f"{out}: {run(files, out, checkpoint, device=device, batch=batch)} recordings")
+
+
+def classify(
+    files: Positional[tuple[Path, ...]],
+    out: Path,
+    prompts: str = "superclass",
+    checkpoint: Path | None = None,
+    text_encoder: str | None = None,
+    device: str = "cpu",
+    batch: int = 64,
+) -> None:
+    """Zero-shot scores of WFDB records: cosines, no probabilities. Research only: not a medical device.
+
+    Args:
+        files: Paths of the records, with or without .hea; any rate and order of leads.
+        out: The table, .csv or .parquet: a row a file, a column a class.
+        prompts: A task (superclass, subclass, form, rhythm, all, cpsc2018, csn) or a JSON file of class and text.
+        checkpoint: A checkpoint's folder; default: the newest one of merit under artifacts/.
+        text_encoder: Folder or hub name of its text encoder, if it is not where the checkpoint says.
+        device: cpu, cuda, cuda:1 or auto.
+        batch: Recordings at a time.
+    """
+    from merit.use.files import classify as run
+
+    n_rows = run(files, out, prompts, checkpoint, text_encoder=text_encoder, device=device, batch=batch)
+    print(f"{out}: {n_rows} recordings")
 
 
 def generate(
@@ -204,8 +267,10 @@ def bench(
 
 COMMANDS = {
     f.__name__: f
-    for f in (doctor, ingest, data, pretrain, evaluate, book, notebook, reference, generate, compare, bench)
-}
+    for f in (
+        doctor, ingest, data, pretrain, evaluate, book, notebook, reference, embed, classify, generate, compare, bench,
+    )
+}  # fmt: skip
 
 
 def main() -> None:

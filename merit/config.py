@@ -1,6 +1,7 @@
 """Every setting of every stage: frozen dataclasses (`profiles.py` holds the values of each profile).
 
-Imports nothing of ours, so that anything may read it. The docstring under a field gives its unit and its source.
+Imports nothing of ours but its own second half (`alternatives`), so that anything may read it. The docstring under a
+field gives its unit and its source.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
+
+from merit.alternatives import PEER_OBJECTIVES, TinyVitConfig, ViewsConfig
 
 COHORTS = ("mimic-iv-ecg", "ptb-xl", "cpsc2018", "csn")
 """The data sets of the paper, by the names of their folders. The first is the one that is pretrained on."""
@@ -58,37 +61,15 @@ class HospitalConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TinyVitConfig:
-    """The hierarchical encoder, a value a stage; the defaults are TinyViT-5M's (Wu et al., 2022)."""
-
-    widths: tuple[int, ...] = (64, 128, 160, 320)
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    """Blocks: convolutional ones in the first stage, transformer blocks in the others."""
-    heads: tuple[int, ...] = (2, 4, 5, 10)
-    """The first stage, which does not attend, has no use for its own; nor for its window."""
-    windows: tuple[int, ...] = (7, 7, 14, 7)
-    """Tokens that attend to each other."""
-
-    def __post_init__(self) -> None:
-        for name in ("widths", "depths", "heads", "windows"):
-            values = tuple(getattr(self, name))
-            object.__setattr__(self, name, values)  # JSON has lists
-            if len(values) != len(self.widths) or min(values, default=0) < 1:
-                raise ValueError(f"{name}: expected {len(self.widths)} numbers above 0, one a stage; got {values}")
-        for width, heads in zip(self.widths[1:], self.heads[1:]):
-            if width % heads:
-                raise ValueError(f"widths: expected a multiple of the stage's heads = {heads}; got {width}")
-
-
-@dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """The ECG encoder. Kind vit: isotropic, on ST-MEM tokens: patches of one lead, a SEP token at both ends of each
     lead (Sec. 3.3). Kind tiny_vit: sizes in `tiny_vit`; it has no use for width, depth, heads, bias_start and
-    `DecoderConfig`, and patches are what is hidden, not its tokens.
+    `DecoderConfig`, and patches are what is hidden, not its tokens. Kind resnet18: size in `resnet_width`; it sees
+    whole recordings alone.
     """
 
     kind: str = "vit"
-    """vit, or tiny_vit: strided convolutions over all leads at once, then attention in windows of time."""
+    """vit; tiny_vit: strided convolutions over all leads at once, then attention in windows of time; or resnet18."""
     n_leads: int = 12
     fs_hz: int = 100
     n_samples: int = 1000
@@ -100,9 +81,12 @@ class EncoderConfig:
     bias_start: float | None = 4.0
     """Value at which the attention bias of time offset 0 starts; None: no attention biases (plain ST-MEM)."""
     tiny_vit: TinyVitConfig = field(default_factory=TinyVitConfig)
+    resnet_width: int = 64
+    """Channels of ResNet18's first stage; every later one has twice as many (MERL: 64 to 512). Smaller profiles take so
+    many that a recording costs no more FLOPs than in an update of merit."""
 
     def __post_init__(self) -> None:
-        one_of("kind", self.kind, ("vit", "tiny_vit"))
+        one_of("kind", self.kind, ("vit", "tiny_vit", "resnet18"))
         if isinstance(self.tiny_vit, dict):  # from a checkpoint's config.json
             object.__setattr__(self, "tiny_vit", TinyVitConfig(**self.tiny_vit))
         if self.n_samples % self.patch:
@@ -118,7 +102,7 @@ class EncoderConfig:
     @property
     def embedding_width(self) -> int:
         """Width of the encoder's tokens and of the embedding, whatever its kind."""
-        return self.tiny_vit.widths[-1] if self.kind == "tiny_vit" else self.width
+        return {"vit": self.width, "tiny_vit": self.tiny_vit.widths[-1], "resnet18": 8 * self.resnet_width}[self.kind]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,9 +192,11 @@ class PretrainConfig:
     """Updates between two validations."""
     save_every: int = 1000
     """Updates between two checkpoints."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    """What the peers' objectives merl, simclr and clocs contrast."""
 
     def __post_init__(self) -> None:
-        one_of("objective", self.objective, OBJECTIVE_NAMES)
+        one_of("objective", self.objective, (*OBJECTIVE_NAMES, *PEER_OBJECTIVES))
         if (self.epochs is None) == (self.updates is None):
             raise ValueError(f"duration: expected epochs or updates, not both; got {self.epochs} and {self.updates}")
         if self.save_every % self.validate_every:

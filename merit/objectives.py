@@ -1,4 +1,5 @@
-"""The losses, one pure function per equation, and the table of the four objectives that are composed of them.
+"""The losses, one pure function per equation, and the table of the objectives that are composed of them: the paper's
+four, and those of peers that are trained here on the same recordings.
 
 Shapes: B batch, L leads, N patches, D width. Booleans: hidden True = masked, valid True = takes part in alignment.
 """
@@ -16,8 +17,13 @@ OBJECTIVES: Mapping[str, Mapping[str, float | str]] = {
     "cma": {"info_nce": "info_nce_scale"},
     "mse": {"masked_mse": 1.0},
     "ib": {"info_nce": "info_nce_scale", "bottleneck": "bottleneck_strength"},
+    "merl": {"info_nce": "info_nce_scale", "dropout_views": "info_nce_scale"},
+    "simclr": {"nt_xent": 1.0},
+    "clocs": {"segments": 1.0},
 }
-"""Objective -> its terms and their weights (Eq. 7, 3, 5, 9); a name in place of a number is a setting of the run."""
+"""Objective -> its terms and their weights (Eq. 7, 3, 5, 9; then the peers'); a name in place of a number is a setting
+of the run. The term dropout_views is `info_nce` between two dropout views of one latent (MERL's uni-modal alignment).
+"""
 
 
 def info_nce(ecg: Tensor, text: Tensor, temperature: Tensor | float, valid: Tensor | None = None) -> Tensor:
@@ -55,6 +61,36 @@ def bottleneck(ecg: Tensor, text: Tensor, valid: Tensor | None = None) -> Tensor
     if valid is None:
         return distance.mean()
     return (distance * valid).sum() / valid.sum().clamp(min=1)
+
+
+def nt_xent(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of finding a view's partner among all other views, in nats (NT-Xent; Chen et al., 2020, Eq. 1).
+
+    one, other: [B, D], two views of each recording, L2-normalised here. Mean over the 2B views; each has 2B - 1
+    candidates, so that views without a relation give log(2B - 1).
+    """
+    views = F.normalize(torch.cat((one, other)), dim=-1)
+    logits = views @ views.T / temperature
+    itself = torch.eye(len(views), dtype=torch.bool, device=views.device)
+    partner = logits.diagonal(len(one))
+    return logits.masked_fill(itself, torch.finfo(logits.dtype).min).logsumexp(1).mean() - partner.mean()
+
+
+def segments(first: Tensor, second: Tensor, patient: Tensor, temperature: float) -> Tensor:
+    """Contrastive multi-segment coding, in nats (CLOCS; Kiyasseh et al., 2021, Eq. 1 to 3).
+
+    first, second: [B, D], adjacent segments of each recording, L2-normalised here. patient: [B], equal where patients
+    are. Positive pairs are the two segments of one recording and, apart, segments of two recordings of one patient; a
+    segment's candidates are all B of the other kind. Each is averaged over its pairs and both directions, then the two
+    over each other, as in the authors' code (Eq. 1 adds them up); without the second kind this is `info_nce`.
+    """
+    logits = F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).T / temperature
+    surprise = -(logits.log_softmax(1) + logits.log_softmax(0)) / 2
+    own = surprise.diagonal().mean()
+    itself = torch.eye(len(first), dtype=torch.bool, device=first.device)
+    same = (patient[:, None] == patient[None, :]) & ~itself
+    others = torch.where(same, surprise, 0.0).sum() / same.sum().clamp(min=1)
+    return torch.where(same.any(), (own + others) / 2, own)
 
 
 def weights(objective: str, settings: Mapping[str, float]) -> dict[str, float]:

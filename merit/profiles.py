@@ -27,7 +27,7 @@ def smoke() -> Profile:
         hospitals=HospitalConfig(recordings={"mimic-iv-ecg": 240, "ptb-xl": 400, "cpsc2018": 120, "csn": 160}),
         text=TextConfig(width=32, depth=1, heads=2, vocabulary=600, updates=20, batch=32),
         model=ModelConfig(
-            encoder=EncoderConfig(patch=100, width=32, depth=1, heads=2),
+            encoder=EncoderConfig(patch=100, width=32, depth=1, heads=2, resnet_width=8),
             decoder=DecoderConfig(width=32, depth=1, heads=2),
             text_width=32,
             shared_width=32,
@@ -50,7 +50,7 @@ def demo() -> Profile:
     return Profile(
         name="demo",
         model=ModelConfig(
-            encoder=EncoderConfig(patch=50, width=64, depth=3, heads=4),
+            encoder=EncoderConfig(patch=50, width=64, depth=3, heads=4, resnet_width=24),
             decoder=DecoderConfig(width=48, depth=1, heads=4),
             text_width=128,
         ),

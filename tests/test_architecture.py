@@ -13,8 +13,10 @@ import pytest
 from merit import runs
 
 BELOW = {
-    "config": set(),
+    "alternatives": set(),
+    "config": {"alternatives"},
     "profiles": {"config"},
+    "methods": {"config"},
     "runs": {"config"},
     "objectives": set(),
     "threads": set(),
@@ -27,7 +29,8 @@ BELOW = {
     "evaluate": {"config", "runs", "threads", "pool", "data", "baselines"},
     "report": {"config", "runs"},
     "publish": {"config", "runs", "threads", "pool", "data", "baselines", "report"},
-    "pipeline": {"config", "profiles", "runs", "threads", "pool", "data", "synthetic", "model"}
+    "use": {"config", "runs", "threads", "data", "model", "pretrain", "baselines", "evaluate"},
+    "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "data", "synthetic", "model"}
     | {"pretrain", "baselines", "evaluate"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"},
 }
@@ -44,6 +47,7 @@ ONLY_IN = {
     "statsmodels": {"merit.evaluate.comparison"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},
+    "huggingface_hub": {"merit.use"},
 }
 
 

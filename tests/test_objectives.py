@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from merit.alternatives import PEER_OBJECTIVES
 from merit.config import OBJECTIVE_NAMES, PretrainConfig
-from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, weights
+from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, nt_xent, segments, weights
 
 
 def slow_info_nce(ecg: np.ndarray, text: np.ndarray, temperature: float) -> float:
@@ -94,11 +95,100 @@ def test_bottleneck_is_the_mean_of_one_minus_cosine(pairs):
     assert bottleneck(ecg, ecg).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_objectives_are_the_papers_four():
-    assert set(OBJECTIVES) == set(OBJECTIVE_NAMES)
+def slow_nt_xent(one: np.ndarray, other: np.ndarray, temperature: float) -> float:
+    """Eq. 1 of Chen et al. (2020) in loops: l(i, j) over all 2B views."""
+    views = [view / np.linalg.norm(view) for view in (*one, *other)]
+    n, total = len(one), 0.0
+    for i, view in enumerate(views):
+        partner = views[(i + n) % (2 * n)]
+        over = sum(math.exp(view @ views[k] / temperature) for k in range(2 * n) if k != i)
+        total -= math.log(math.exp(view @ partner / temperature) / over)
+    return total / (2 * n)
+
+
+def test_nt_xent_equals_the_loop(pairs):
+    one, other = pairs
+    assert nt_xent(one, other, 0.2).item() == pytest.approx(slow_nt_xent(one.numpy(), other.numpy(), 0.2), rel=1e-12)
+
+
+def test_nt_xent_of_views_without_relation_is_log_of_the_candidates():
+    same = torch.ones(7, 3)
+    assert nt_xent(same, same, 0.1).item() == pytest.approx(math.log(13), rel=1e-6)
+    assert nt_xent(same[:1], same[:1], 0.1).item() == pytest.approx(0, abs=1e-6)  # the only candidate is the partner
+
+
+def test_nt_xent_of_perfect_views_vanishes_as_the_temperature_falls():
+    eye = torch.eye(5)
+    assert nt_xent(eye, eye, 0.01).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_nt_xent_is_symmetric_blind_to_length_and_to_order(pairs):
+    one, other = pairs
+    expected = pytest.approx(nt_xent(one, other, 0.1).item(), rel=1e-12)
+    order = torch.randperm(len(one), generator=torch.Generator().manual_seed(3))
+    assert nt_xent(2 * other, 0.3 * one, 0.1).item() == expected
+    assert nt_xent(one[order], other[order], 0.1).item() == expected
+
+
+def slow_segments(first: np.ndarray, second: np.ndarray, patient: list[int], temperature: float) -> float:
+    """Eq. 1 to 3 of Kiyasseh et al. (2021) in loops, each term a mean over its pairs, then a mean over terms."""
+    first = first / np.linalg.norm(first, axis=1, keepdims=True)
+    second = second / np.linalg.norm(second, axis=1, keepdims=True)
+    terms = []
+    for a, b in ((first, second), (second, first)):
+        for own in (True, False):
+            over = [sum(math.exp(a[i] @ b[k] / temperature) for k in range(len(b))) for i in range(len(a))]
+            found = [
+                -math.log(math.exp(a[i] @ b[j] / temperature) / over[i])
+                for i in range(len(a)) for j in range(len(b))
+                if (i == j if own else i != j and patient[i] == patient[j])
+            ]  # fmt: skip
+            terms += [np.mean(found)] if found else []
+    return float(np.mean(terms))
+
+
+@pytest.mark.parametrize("patient", [[0, 1, 2, 3, 4, 5], [0, 0, 1, 2, 2, 2], [4, 4, 4, 4, 4, 4]])
+def test_segments_equal_the_loop(pairs, patient):
+    first, second = pairs
+    found = segments(first, second, torch.tensor(patient), 0.2).item()
+    assert found == pytest.approx(slow_segments(first.numpy(), second.numpy(), patient, 0.2), rel=1e-12)
+
+
+def test_segments_of_patients_with_one_recording_each_are_info_nce(pairs):
+    first, second = pairs
+    found = segments(first, second, torch.arange(6), 0.1).item()
+    assert found == pytest.approx(info_nce(first, second, 0.1).item(), rel=1e-12)
+
+
+def test_segments_without_relation_give_log_n():
+    same, patient = torch.ones(7, 3), torch.tensor([0, 0, 1, 2, 3, 4, 5])
+    assert segments(same, same, patient, 0.1).item() == pytest.approx(math.log(7), rel=1e-6)
+
+
+def test_segments_are_symmetric_and_blind_to_length_order_and_numbers_of_patients(pairs):
+    first, second = pairs
+    patient = torch.tensor([0, 0, 1, 2, 2, 2])
+    expected = pytest.approx(segments(first, second, patient, 0.1).item(), rel=1e-12)
+    order = torch.randperm(len(first), generator=torch.Generator().manual_seed(3))
+    assert segments(2 * second, 0.3 * first, patient, 0.1).item() == expected
+    assert segments(first[order], second[order], 7 - patient[order], 0.1).item() == expected
+
+
+def test_a_batch_of_one_recording_has_nothing_to_contrast(pairs):
+    first, second = (one[:1].clone().requires_grad_() for one in pairs)
+    loss = nt_xent(first, second, 0.1) + segments(first, second, torch.zeros(1), 0.1)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-12)
+    assert torch.isfinite(first.grad).all()
+
+
+def test_objectives_are_the_papers_four_and_those_of_peers():
+    assert tuple(OBJECTIVES) == ("merit", "cma", "mse", "ib", "merl", "simclr", "clocs")
+    assert set(OBJECTIVES) == {*OBJECTIVE_NAMES, *PEER_OBJECTIVES}
     settings = {"bottleneck_strength": 0.25, "info_nce_scale": 2.0}
     assert weights("merit", settings) == {"info_nce": 2.0, "masked_mse": 1.0}
     assert weights("ib", settings) == {"info_nce": 2.0, "bottleneck": 0.25}
     assert weights("mse", settings) == {"masked_mse": 1.0}
+    assert weights("merl", settings) == {"info_nce": 2.0, "dropout_views": 2.0}
     for name in OBJECTIVES:
         assert set(weights(name, vars(PretrainConfig(objective=name)))) == set(OBJECTIVES[name])

@@ -73,7 +73,7 @@ class MeritEncoder:
 
     @property
     def shares_space(self) -> bool:
-        """Whether there are projection heads: without the alignment branch (mse) there is no shared space."""
+        """Whether there are projection heads: without the alignment branch (mse, simclr) there is no shared space."""
         return self.model.ecg_head is not None
 
     def project(self, z: np.ndarray) -> np.ndarray:

@@ -39,7 +39,8 @@ def paired(signal_uv: np.ndarray, n: int, model: ModelConfig) -> PairedRecording
     there = len(signal_uv)
     text = torch.from_numpy(np.random.default_rng(1).normal(size=(REPORTS, model.text_width)).astype(np.float32))
     text_row = np.arange(there, dtype=np.int64) % REPORTS
-    return PairedRecordings(signal_uv, np.arange(n) % there, text, text_row, pd.DataFrame(index=range(there)))
+    records = pd.DataFrame({"patient_id": range(there)})
+    return PairedRecordings(signal_uv, np.arange(n) % there, text, text_row, records)
 
 
 def room(model: ModelConfig, device: torch.device) -> int:
@@ -67,11 +68,11 @@ class OneByOne(Dataset):
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, bool]:
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, bool, int]:
         row = self.data.rows[position]
         signal_mv = torch.from_numpy(self.data.signal_uv[row].astype(np.float32) / 1000)
         text_row = int(self.data.text_row[row])
-        return signal_mv, self.data.text[max(text_row, 0)], text_row >= 0
+        return signal_mv, self.data.text[max(text_row, 0)], text_row >= 0, int(self.data.patient[row])
 
 
 def loaded(data: PairedRecordings, at: Positions, device: torch.device, workers: int) -> Iterator[Batch]:

@@ -5,6 +5,7 @@ Shapes: N records, R distinct reports, L leads, T samples, W text width.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +34,20 @@ class PairedRecordings:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, positions: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Signals in mV [B, L, T], text embeddings [B, W] and which rows have one [B]; positions: in `rows`."""
+    @functools.cached_property
+    def patient(self) -> np.ndarray:
+        """int64 per store row, equal where the patient is."""
+        return pd.factorize(self.records["patient_id"])[0].astype(np.int64)
+
+    def take(self, positions: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Signals in mV [B, L, T], text embeddings [B, W], which rows have one [B], and numbers that tell patients
+        apart [B]; positions: in `rows`.
+        """
         rows = self.rows[positions]
         signal = torch.from_numpy(self.signal_uv[rows]).to(device).float() / 1000
         text_row = torch.from_numpy(self.text_row[rows])
-        return signal, self.text[text_row.clamp(min=0)].to(device), (text_row >= 0).to(device)
+        patient = torch.from_numpy(self.patient[rows]).to(device)
+        return signal, self.text[text_row.clamp(min=0)].to(device), (text_row >= 0).to(device), patient
 
     def only(self, rows: np.ndarray) -> PairedRecordings:
         """The same with other rows of the store."""

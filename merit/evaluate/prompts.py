@@ -83,6 +83,20 @@ def load(source: str | Path, task: str) -> Prompts:
     return Prompts(Prompts("", texts).digest, texts)
 
 
+def free(source: str | Path | Mapping[str, Any]) -> Prompts:
+    """Classes of a user's own, of no task: a dict of class and text (or list of texts), or a JSON file of one.
+
+    Raises ValueError, in one line, as `load` does.
+    """
+    given = dict(source) if isinstance(source, Mapping) else _read(Path(source))
+    where = "given" if isinstance(source, Mapping) else Path(source)
+    if not given:
+        raise ValueError(f"prompts {where}: expected a class and its text; got none")
+    texts = {str(key): _texts(list(t) if isinstance(t, tuple) else t, str(key), where) for key, t in given.items()}
+    _refuse_shared(texts, where, "these classes")
+    return Prompts(Prompts("", texts).digest, texts)
+
+
 @functools.cache
 def _ours() -> dict[tuple[str, str], dict[str, tuple[str, ...]]]:
     """(vocabulary, kind) -> class -> texts."""
@@ -127,7 +141,7 @@ def _once(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _texts(given: Any, key: str, path: Path) -> tuple[str, ...]:
+def _texts(given: Any, key: str, path: str | Path) -> tuple[str, ...]:
     """One class's texts, cleaned; ValueError for what is neither a text nor a list of texts, and for empty ones."""
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):

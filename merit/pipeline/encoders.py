@@ -13,7 +13,7 @@ from merit import runs
 from merit.baselines import others
 from merit.config import replace
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.training import Training, objective_and_strength
+from merit.pipeline.training import Training
 
 if TYPE_CHECKING:
     from merit.baselines.base import Encoder
@@ -29,7 +29,6 @@ class Encoders(Training):
             return runs.identity("random", {"model": self.profile.model, "seed": seed}, {}, ["merit.model.merit"])
         if others.known(encoder):
             return others.identity(encoder)
-        objective_and_strength(encoder)
         return self.checkpoint_identity(encoder, seed)
 
     def encoder(self, encoder: str, seed: int = 0) -> Encoder:

@@ -1,8 +1,10 @@
-"""What does not fit a newcomer's twenty minutes: several pretraining seeds and all strengths, as committed numbers.
+"""What does not fit a newcomer's twenty minutes, as committed numbers: several pretraining seeds, all strengths, and
+peers' methods trained on the same recordings with the same updates.
 
 One file a stage, `book/reference/<stage>-<run>.json`: where the numbers come from, then `results` (a row an encoder,
 task and seed), `over_seeds` (mean and sd over seeds) and `differences` (MERIT minus each other, paired by seed). A run
-is named by profile and kind of recordings, never by where they lie: `demo`, `demo-real`.
+is named by profile and kind of recordings, never by where they lie, and by the group of encoders where it is not the
+paper's own: `demo`, `demo-real`, `demo-equal-budget`.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merit import runs
 from merit.data.taxonomy import TASKS
+from merit.methods import PEERS, without_text
 from merit.pipeline.clusters import rhythm_clusters
 from merit.pipeline.comparisons import over_seeds, seed_differences
+from merit.pipeline.costs import costs
 from merit.pipeline.information import information
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.shift import shift
@@ -27,9 +31,6 @@ from merit.threads import usable_cores
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
 
-PRETRAINED = ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1")
-ENCODERS = (*PRETRAINED, "random")
-SHARED_SPACE = tuple(name for name in ENCODERS if name != "mse")
 PAPER_TASKS = tuple(task for task in TASKS if task != "csn_as_released")
 DRAWS = ("draws", "resamples")
 """Parts of a value that stay out of the file: what an interval was computed from."""
@@ -40,8 +41,8 @@ DIGITS = 6
 class Stage(NamedTuple):
     """One of the stages that several seeds are run of."""
 
-    run: Callable[[Workspace, int], list[dict[str, Any]]]
-    """Workspace, pretraining seed -> results."""
+    run: Callable[[Workspace, Sequence[str], int], list[dict[str, Any]]]
+    """Workspace, encoders, pretraining seed -> results."""
     columns: tuple[str, ...]
     """Fields of the values that say what was scored: a column of the book's table."""
     settings: tuple[str, ...]
@@ -54,28 +55,28 @@ class Stage(NamedTuple):
 
 STAGES = {
     "linear_probe": Stage(
-        run=lambda ws, seed: ws.linear_probe(ENCODERS, PAPER_TASKS, encoder_seed=seed),
+        run=lambda ws, encoders, seed: ws.linear_probe(encoders, PAPER_TASKS, encoder_seed=seed),
         columns=("task",),
         settings=("variant",),
         scores=lambda values: values["mean"],
         keep=("protocol", "n_records", "n_patients", "n_seen", "mean", "sd", "pooled"),
     ),
     "zero_shot": Stage(
-        run=lambda ws, seed: zero_shot(ws, SHARED_SPACE, PAPER_TASKS, encoder_seed=seed),
+        run=lambda ws, encoders, seed: zero_shot(ws, _with_text(encoders), PAPER_TASKS, encoder_seed=seed),
         columns=("task",),
         settings=("prompts", "ensemble", "scope"),
         scores=lambda values: {metric: one["value"] for metric, one in values["macro"].items()},
         keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "macro"),
     ),
     "shift": Stage(
-        run=lambda ws, seed: shift(ws, ENCODERS, encoder_seed=seed),
+        run=lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
         columns=("source", "target"),
         settings=("variant",),
         scores=lambda values: {"auroc": values["auroc"]["value"]},
         keep=("scope", "n_classes", "n_records", "n_patients", "n_seen", "auroc", "with_class_only", "in_domain"),
     ),
     "information": Stage(
-        run=lambda ws, seed: information(ws, SHARED_SPACE, encoder_seed=seed),
+        run=lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed),
         columns=("scope",),
         settings=(),
         scores=lambda values: {
@@ -95,7 +96,7 @@ STAGES = {
         ),
     ),
     "clusters": Stage(
-        run=lambda ws, seed: rhythm_clusters(ws, ENCODERS, encoder_seed=seed),
+        run=lambda ws, encoders, seed: rhythm_clusters(ws, encoders, encoder_seed=seed),
         columns=("task",),
         settings=(),
         scores=lambda values: {
@@ -109,10 +110,27 @@ STAGES = {
 """Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
 
 
+class Group(NamedTuple):
+    """Encoders that are compared with each other, and at which stages."""
+
+    encoders: tuple[str, ...]
+    stages: tuple[str, ...]
+
+
+OBJECTIVES, EQUAL_BUDGET = "objectives", "equal-budget"
+GROUPS = {
+    OBJECTIVES: Group(("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", "random"), tuple(STAGES)),
+    EQUAL_BUDGET: Group(("merit", "cma", "mse", *PEERS, "random"), ("linear_probe", "zero_shot", "shift")),
+}
+"""The paper's objectives; and these beside peers' methods: the same recordings, updates and evaluation."""
+
+
 def make_reference(
-    workspace: Workspace, seeds: int, folder: Path, say: Callable[[str], None] = lambda text: None
-) -> list[Path]:
-    """Pretrain every objective and strength at `seeds` seeds, run every stage, and write a file a stage into `folder`.
+    workspace: Workspace, seeds: int, folder: Path, say: Callable[[str], None] = lambda text: None,
+    groups: Sequence[str] = tuple(GROUPS),
+) -> list[Path]:  # fmt: skip
+    """Pretrain every encoder of the groups at `seeds` seeds, run their stages, and write a file a stage and group into
+    `folder`.
 
     The files are rewritten after each seed; a run that was stopped goes on where it was, since every checkpoint and
     every result is kept as it is made, and a file that holds these results and more is left alone. Where nothing can be
@@ -120,29 +138,44 @@ def make_reference(
     """
     if runs.limits():
         raise ValueError(f"reference: expected a whole run; got {runs.limits()}; leave LIMIT and EPOCHS away")
+    return [path for group in groups for path in _make(workspace, group, seeds, folder, say)]
+
+
+def _make(workspace: Workspace, group: str, seeds: int, folder: Path, say: Callable[[str], None]) -> list[Path]:
+    """The files of one group."""
+    encoders, stages = GROUPS[group]
     with contextlib.suppress(NoCohort):
-        workspace.checkpoints(PRETRAINED, range(seeds))
-    paths = {name: folder / f"{name}-{run_name(workspace)}.json" for name in STAGES}
-    found: dict[str, list[tuple[int, dict[str, Any]]]] = {name: [] for name in STAGES}
+        workspace.checkpoints([name for name in encoders if name != "random"], range(seeds))
+    paths = {name: folder / f"{name}-{run_name(workspace, group)}.json" for name in stages}
+    found: dict[str, list[tuple[int, dict[str, Any]]]] = {name: [] for name in stages}
     for seed in range(seeds):
-        for name, stage in STAGES.items():
-            found[name] += [(seed, result) for result in stage.run(workspace, seed)]
-            _write(paths[name], _file(workspace, name, seed + 1, found[name]))
+        for name in stages:
+            found[name] += [(seed, result) for result in STAGES[name].run(workspace, encoders, seed)]
+            _write(paths[name], _file(workspace, name, group, seed + 1, found[name]))
             say(f"{name}, seed {seed + 1} of {seeds}: {paths[name].name}")
     return list(paths.values())
 
 
-def run_name(workspace: Workspace) -> str:
-    """The profile, and whether the recordings are real; `report.reference.load` looks for the same."""
-    return workspace.profile.name if workspace.synthetic else f"{workspace.profile.name}-real"
+def run_name(workspace: Workspace, group: str = OBJECTIVES) -> str:
+    """The profile, whether the recordings are real, and the group; `report.reference.load` looks for the same."""
+    name = workspace.profile.name if workspace.synthetic else f"{workspace.profile.name}-real"
+    return name if group == OBJECTIVES else f"{name}-{group}"
 
 
-def _file(workspace: Workspace, name: str, seeds: int, found: Sequence[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+def _with_text(encoders: Sequence[str]) -> list[str]:
+    """Those that share a space with texts."""
+    return [name for name in encoders if not without_text(name)]
+
+
+def _file(
+    workspace: Workspace, name: str, group: str, seeds: int, found: Sequence[tuple[int, dict[str, Any]]]
+) -> dict[str, Any]:
     stage = STAGES[name]
     rows = [_row(workspace, stage, seed, result) for seed, result in found]
     scores = [{**row, "scores": stage.scores(row)} for row in rows if "reason" not in row]
     return {
         "stage": name,
+        "group": group,
         "profile": workspace.profile.name,
         "synthetic": workspace.synthetic,
         "seeds": seeds,
@@ -151,6 +184,7 @@ def _file(workspace: Workspace, name: str, seeds: int, found: Sequence[tuple[int
         "finished": max(_distinct(found, "finished"), default=time.strftime("%Y-%m-%d", time.gmtime()))[:10],
         "commit": ", ".join(_distinct(found, "commit")) or runs.commit(),
         "versions": runs.versions(),
+        "costs": _rounded(costs(workspace, GROUPS[group].encoders, range(seeds))) if group == EQUAL_BUDGET else [],
         "over_seeds": _rounded(over_seeds(scores, stage.columns, stage.settings)),
         "differences": _rounded(seed_differences(scores, stage.columns, stage.settings)),
         "results": rows,

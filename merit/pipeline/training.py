@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES, PretrainConfig, Profile, replace
+from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, Profile, replace
+from merit.methods import PEERS, method
 from merit.model.weights import weights_identity
 from merit.pipeline.questions import asked_patients
 from merit.pipeline.recordings import NoCohort, Recordings
 from merit.pool import ordered_map
+from merit.pretrain import origin
 from merit.threads import together, usable_cores
 
 if TYPE_CHECKING:
@@ -86,16 +88,21 @@ class Training(Recordings):
             return runs.identity("text", config, {"weights": weights_identity(config.source)}, ["merit.model.text"])
         return runs.identity("text", config, {"reports": self._rows_identity}, ["merit.model.text"])
 
+    @property
+    def _text_source(self) -> Path | str:
+        """Folder, there or not, or hub name of the frozen text encoder."""
+        config = self.profile.text
+        return self.folder / "text" / self.text_identity if config.source == "trained" else config.source
+
     def text_encoder(self) -> Path | str:
         """Folder (trained where it is missing) or hub name of the frozen text encoder."""
         from merit.data.batches import distinct_reports
         from merit.model.text import train_text_encoder
 
-        config = self.profile.text
+        config, folder = self.profile.text, self._text_source
         if config.source != "trained":
-            return config.source
+            return folder
         reports = distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
-        folder = self.folder / "text" / self.text_identity
         with runs.claimed(folder):
             return train_text_encoder(reports, config, folder)
 
@@ -129,17 +136,22 @@ class Training(Recordings):
 
     def checkpoint_identity(self, objective: str, seed: int = 0) -> str:
         """Identity of a pretraining run: settings, recordings, text encoder, source of the loop and the network."""
-        parameters = {"model": self.profile.model, "pretrain": self._pretrain_config(objective, seed)}
+        model, pretrain = self.configs(objective, seed)
+        parameters = {"model": model, "pretrain": pretrain}
         inputs = {"recordings": self._rows_identity, "text": self.text_identity}
         return runs.identity("pretrain", parameters, inputs, ["merit.pretrain.loop"])
 
-    def _pretrain_config(self, objective: str, seed: int) -> PretrainConfig:
-        name, strength = objective_and_strength(objective)
-        changes = {} if strength is None else {"bottleneck_strength": strength}
-        return replace(self.profile.pretrain, objective=name, seed=seed, **changes)
+    def configs(self, encoder: str, seed: int) -> tuple[ModelConfig, PretrainConfig]:
+        """Network and optimisation of a name that is pretrained here (`methods`)."""
+        found = method(encoder)
+        changes = {} if found.strength is None else {"bottleneck_strength": found.strength}
+        pretrain = replace(self.profile.pretrain, objective=found.objective, seed=seed, **changes)
+        return found.model(self.profile.model), pretrain
 
     def checkpoint(self, objective: str, seed: int = 0) -> Path:
-        """Folder of a finished checkpoint, trained (or continued) where it is not finished."""
+        """Folder of a finished checkpoint, trained (or continued) where it is not finished; objective: one of the
+        paper's, or a peer's method (`methods.TRAINED_NAMES`).
+        """
         folder = self._checkpoint_folder(objective, seed)
         if not (folder / "model.safetensors").exists():
             from merit.data.batches import pair
@@ -147,11 +159,12 @@ class Training(Recordings):
 
             cohort = self.pretraining_cohort
             text = self.report_embeddings()
-            model = replace(self.profile.model, text_width=text.shape[1])
+            model, config = self.configs(objective, seed)
+            model = replace(model, text_width=text.shape[1])
             data = pair(self.store(cohort), self.pretraining_rows, text)
-            config = self._pretrain_config(objective, seed)
             with contextlib.nullcontext() if together() else runs.claimed(folder):
                 pretrain(data, model, config, folder, cohort=cohort, device=self.torch_device(), compiled=self.compiled)
+        origin.describe(folder, self._text_source, self.profile.text, self.synthetic)
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         about = {name: settings.get(name) for name in ("seconds", "device", "commit")}
         self.used[f"checkpoint {objective} seed {seed}"] = {"id": self.checkpoint_identity(objective, seed), **about}
@@ -159,7 +172,8 @@ class Training(Recordings):
 
     def _checkpoint_folder(self, objective: str, seed: int) -> Path:
         key = self.checkpoint_identity(objective, seed)
-        return self.folder / "checkpoints" / f"{objective_and_strength(objective)[0]}-seed{seed}-{key}"
+        name = objective if objective in PEERS else method(objective).objective
+        return self.folder / "checkpoints" / f"{name}-seed{seed}-{key}"
 
     def checkpoints(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> list[Path]:
         """Folders of several checkpoints; on a CPU those that are missing are trained side by side, one a core."""
@@ -167,7 +181,8 @@ class Training(Recordings):
         missing = [(o, s) for o, s in wanted if not (self._checkpoint_folder(o, s) / "model.safetensors").exists()]
         if len(missing) > 1 and self.torch_device() == "cpu" and not together():
             self.report_embeddings()
-            missing.sort(key=lambda run: run[0] not in ("merit", "mse"))  # the longest first
+            longest = ("simclr", "clocs", "merit", "mse")
+            missing.sort(key=lambda run: longest.index(run[0]) if run[0] in longest else len(longest))
             tasks = [(self.profile, self.data, self.folder, *run) for run in missing]
             for _ in ordered_map(train_one, tasks, min(len(missing), usable_cores())):
                 pass
@@ -190,20 +205,6 @@ class Training(Recordings):
                         for term, value in line[split].items():
                             rows.append((objective, seed, line["update"], line["epoch"], split, term, value))
         return pd.DataFrame(rows, columns=["objective", "seed", "update", "epoch", "split", "term", "value"])
-
-
-def objective_and_strength(encoder: str) -> tuple[str, float | None]:
-    """("merit", None) for merit, ("ib", 0.1) for ib-0.1: the bottleneck at another strength than the profile's."""
-    name, _, strength = encoder.partition("-")
-    if name == "ib" and strength:
-        try:
-            return name, float(strength)
-        except ValueError:
-            pass
-    elif encoder in OBJECTIVE_NAMES:
-        return encoder, None
-    known = ", ".join(ENCODER_NAMES)
-    raise ValueError(f"encoder: expected one of {known}, or ib-STRENGTH such as ib-0.1; got {encoder!r}")
 
 
 def train_one(task: tuple[Profile, Path | None, Path, str, int]) -> None:

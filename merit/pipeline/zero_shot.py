@@ -17,12 +17,13 @@ from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate import prompts as prompt_sets
 from merit.evaluate.prompts import Prompts
 from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
+from merit.methods import without_text
 from merit.pipeline.recordings import NoCohort
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
 
-SHARED_SPACE = tuple(name for name in (*OBJECTIVE_NAMES, "random") if name != "mse")
+SHARED_SPACE = tuple(name for name in (*OBJECTIVE_NAMES, "random") if not without_text(name))
 """Encoders that have a space in common with texts; mse is pretrained without any."""
 
 HELD_OUT = (9, 10)
@@ -113,8 +114,8 @@ def _all(
 def _one(space: _Space, encoder: str, prompts: Prompts, settings: dict[str, Any], task: str) -> dict[str, Any]:
     ws, cohort = space.ws, TASK_COHORT[task]
     about = {"task": task, "encoder": encoder, "prompts": prompts.name, "ensemble": settings["ensemble"]}
-    if encoder == "mse":
-        return _without(about, settings, "mse is pretrained without text: it shares no space with the prompts")
+    if without_text(encoder):
+        return _without(about, settings, f"{encoder} is pretrained without text: it shares no space with the prompts")
     if others.known(encoder) and not others.shares_space(encoder):
         return _without(about, settings, f"{encoder} shares no space with texts")
     try:

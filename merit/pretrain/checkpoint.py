@@ -20,7 +20,7 @@ from torch import Tensor
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig
 from merit.model.merit import Merit
-from merit.objectives import OBJECTIVES
+from merit.pretrain.network import network
 from merit.runs import commit, plain, versions, write_json, write_text
 
 STATE = "training_state.pt"
@@ -137,12 +137,14 @@ def model_card(settings: dict[str, Any], seen: pd.DataFrame) -> str:
     """The README of a checkpoint: what it is, what it was trained on, what it is not for."""
     run, encoder = settings["pretrain"], settings["model"]["encoder"]
     where = ", ".join(f"{n} recordings of {c}" for c, n in seen["cohort"].value_counts().items())
-    network = f"ViT on 12-lead ECGs: width {encoder['width']}, {encoder['depth']} blocks"
+    kind = f"ViT on 12-lead ECGs: width {encoder['width']}, {encoder['depth']} blocks"
     if encoder.get("kind") == "tiny_vit":
-        network = f"One-dimensional TinyViT on 12-lead ECGs: widths {tuple(encoder['tiny_vit']['widths'])}"
+        kind = f"One-dimensional TinyViT on 12-lead ECGs: widths {tuple(encoder['tiny_vit']['widths'])}"
+    if encoder.get("kind") == "resnet18":
+        kind = f"One-dimensional ResNet18 on 12-lead ECGs: {encoder['resnet_width']} channels in the first stage"
     return (
         f"# MERIT companion: objective {run['objective']}, seed {run['seed']}\n\n"
-        f"{network}, patch {encoder['patch']} samples at 100 Hz. Pretrained for {settings['total_updates']} updates of "
+        f"{kind}, patch {encoder['patch']} samples at 100 Hz. Pretrained for {settings['total_updates']} updates of "
         f"batch {run['batch']} on {where} (listed in "
         "`seen.parquet`; no evaluation scores a patient that is in it).\n\n"
         "Use: `merit.load(folder).embed(signal_mv, fs_hz=500)`.\n\n"
@@ -157,7 +159,6 @@ def load_model(folder: Path) -> tuple[Merit, dict[str, Any]]:
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     sizes = dict(settings["model"])
     sizes["encoder"], sizes["decoder"] = EncoderConfig(**sizes["encoder"]), DecoderConfig(**sizes["decoder"])
-    terms = OBJECTIVES[settings["pretrain"]["objective"]]
-    model = Merit(ModelConfig(**sizes), reconstructs="masked_mse" in terms, aligns="info_nce" in terms)
+    model = network(ModelConfig(**sizes), settings["pretrain"]["objective"])
     model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     return model.eval(), settings

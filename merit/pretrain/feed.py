@@ -15,8 +15,8 @@ from torch import Tensor
 
 from merit.data.batches import PairedRecordings
 
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Signals in mV [B, L, T], text embeddings [B, W], which rows have one [B]."""
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Signals in mV [B, L, T], text embeddings [B, W], which rows have one [B], numbers that tell patients apart [B]."""
 Positions = Callable[[int], np.ndarray]
 """Number of an update -> positions of its recordings."""
 
@@ -39,13 +39,14 @@ class Resident:
             self.signal_uv[start : start + len(part)] = part
         self.text = data.text.to(device)
         self.text_row = torch.from_numpy(data.text_row[rows]).to(device)
+        self.patient = torch.from_numpy(data.patient[rows]).to(device)
         self.device = device
 
     def take(self, positions: np.ndarray) -> Batch:
         """One batch; positions: in the training recordings."""
         index = torch.from_numpy(np.ascontiguousarray(positions)).to(self.device, non_blocking=True)
         row = self.text_row[index]
-        return self.signal_uv[index].float() / 1000, self.text[row.clamp(min=0)], row >= 0
+        return self.signal_uv[index].float() / 1000, self.text[row.clamp(min=0)], row >= 0, self.patient[index]
 
     def batches(self, positions: Positions, start: int, stop: int) -> Iterator[Batch]:
         """The batches of updates `start` to `stop` - 1."""
@@ -72,14 +73,14 @@ class Streamed:
                 for left in waiting:
                     left.cancel()
 
-    def _read(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        rows = self.data.rows[positions]
-        signal, row = torch.from_numpy(self.data.signal_uv[rows]), torch.from_numpy(self.data.text_row[rows])
-        return (signal.pin_memory(), row.pin_memory()) if self.device.type == "cuda" else (signal, row)
+    def _read(self, positions: np.ndarray) -> list[Tensor]:
+        data, rows = self.data, self.data.rows[positions]
+        read = [torch.from_numpy(values[rows]) for values in (data.signal_uv, data.text_row, data.patient)]
+        return [x.pin_memory() for x in read] if self.device.type == "cuda" else read
 
-    def _on_device(self, signal: Tensor, row: Tensor) -> Batch:
-        signal, row = (x.to(self.device, non_blocking=True) for x in (signal, row))
-        return signal.float() / 1000, self.text[row.clamp(min=0)], row >= 0
+    def _on_device(self, *read: Tensor) -> Batch:
+        signal, row, patient = (x.to(self.device, non_blocking=True) for x in read)
+        return signal.float() / 1000, self.text[row.clamp(min=0)], row >= 0, patient
 
 
 def feed(data: PairedRecordings, device: torch.device) -> Resident | Streamed:
@@ -95,9 +96,9 @@ def feed(data: PairedRecordings, device: torch.device) -> Resident | Streamed:
 
 
 def needed_bytes(data: PairedRecordings) -> int:
-    """What the recordings and their texts take in memory."""
+    """What the recordings, their texts and two numbers for each take in memory."""
     one = int(np.prod(data.signal_uv.shape[1:])) * data.signal_uv.itemsize
-    return len(data) * (one + 8) + data.text.numel() * data.text.element_size()
+    return len(data) * (one + 16) + data.text.numel() * data.text.element_size()
 
 
 def free_bytes(device: torch.device) -> int:

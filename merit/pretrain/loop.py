@@ -1,9 +1,9 @@
 """The pretraining loop, top to bottom. CPU and GPU, one process or several, from the first update or from where a run
 was killed.
 
-Resume is exact because nothing random has a state: order and masks of an update follow from (seed, update) alone, so a
-checkpoint is the weights, the optimiser and a number. On the CPU the weights equal an undisturbed run's, bit for bit.
-With several processes (torchrun) an update is the same but for the order in which sums are taken.
+Resume is exact because nothing random has a state: order and masks (or views) of an update follow from (seed, update)
+alone, so a checkpoint is the weights, the optimiser and a number. On the CPU the weights equal an undisturbed run's,
+bit for bit. With several processes (torchrun) an update is the same but for the order in which sums are taken.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from merit.config import ModelConfig, PretrainConfig
 from merit.data.batches import PairedRecordings, hold_out_patients
 from merit.model.merit import Merit
 from merit.pretrain import checkpoint
-from merit.pretrain.feed import feed
+from merit.pretrain.feed import Batch, feed
 from merit.pretrain.schedule import rate_factor, total_updates, updates_per_epoch
 from merit.pretrain.step import (
     build,
+    draw,
     forward_terms,
     make_optimiser,
     mask_generator,
-    masks,
     ready,
     total_loss,
     update_terms,
@@ -134,7 +133,7 @@ class _Run:
         part = self.config.batch // self.world.size
         return positions(len(self.training), update, self.config)[self.world.rank * part :][:part]
 
-    def _one(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    def _one(self, batch: Batch) -> None:
         """One update."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak_lr"] * rate_factor(self.update, self.total, self.config.warmup_share)
@@ -209,8 +208,8 @@ def validate(model: Merit, data: PairedRecordings, config: PretrainConfig, devic
     order = np.random.default_rng(config.seed).permutation(len(data))
     for number, start in enumerate(starts):
         batch = data.take(order[start : start + size], device)
-        visible = masks(model, size, mask_generator(config.seed, -1 - number, device))
-        for name, value in forward_terms(model, model, batch, config, visible, World(device=device)).items():
+        drawn = draw(model, size, config, mask_generator(config.seed, -1 - number, device))
+        for name, value in forward_terms(model, model, batch, config, drawn, World(device=device)).items():
             sums[name] = sums.get(name, 0.0) + value.item()
     model.train()
     return {name: total / len(starts) for name, total in sums.items()}

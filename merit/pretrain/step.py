@@ -1,6 +1,6 @@
-"""One update: masks, forward, the terms of the objective, gradients. Nothing in it waits for a GPU.
+"""One update: what is shown, forward, the terms of the objective, gradients. Nothing in it waits for a GPU.
 
-B rows of this process, L leads, N patches, K visible ones.
+B rows of this process.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from merit.config import ModelConfig, PretrainConfig
-from merit.model.masking import random_visible
 from merit.model.merit import Merit, Outputs
-from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, weights
+from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, nt_xent, segments, weights
 from merit.pretrain.feed import Batch
+from merit.pretrain.network import network
+from merit.pretrain.views import Drawn, way
 from merit.pretrain.world import World
 
 Terms = dict[str, Tensor]
@@ -26,10 +27,9 @@ Terms = dict[str, Tensor]
 
 def build(model_config: ModelConfig, config: PretrainConfig) -> Merit:
     """The network with the branches that the objective needs, its weights drawn from the run's seed."""
-    terms = OBJECTIVES[config.objective]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return Merit(model_config, reconstructs="masked_mse" in terms, aligns="info_nce" in terms)
+        return network(model_config, config.objective)
 
 
 def make_optimiser(model: Merit, config: PretrainConfig) -> torch.optim.AdamW:
@@ -55,8 +55,11 @@ def make_optimiser(model: Merit, config: PretrainConfig) -> torch.optim.AdamW:
 def ready(model: Merit, world: World, compiled: bool) -> nn.Module:
     """The network as updates call it: compiled if asked for, and with gradients averaged over several processes.
 
-    It shares its weights with `model`, which is what checkpoints hold.
+    It shares its weights with `model`, which is what checkpoints hold. On several GPUs BatchNorm, where there is any,
+    sees the whole batch.
     """
+    if world.size > 1 and world.device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
     called: nn.Module = torch.compile(model, dynamic=False) if compiled else model
     if world.size == 1:
         return called
@@ -69,31 +72,31 @@ def ready(model: Merit, world: World, compiled: bool) -> nn.Module:
 def update_terms(
     called: nn.Module, model: Merit, batch: Batch, config: PretrainConfig, update: int, world: World
 ) -> Terms:
-    """The terms of an update with this process's part of the batch; masks are drawn for the whole batch and shared out,
-    so that they do not depend on how many processes there are.
+    """The terms of an update with this process's part of the batch; masks, or what else is random, are drawn for the
+    whole batch and shared out, so that they do not depend on how many processes there are.
     """
-    generator = mask_generator(config.seed, update, world.device)
-    whole = len(batch[0]) * world.size
-    return forward_terms(called, model, batch, config, world.share(masks(model, whole, generator)), world)
+    whole = draw(model, len(batch[0]) * world.size, config, mask_generator(config.seed, update, world.device))
+    part = {name: world.share(values) for name, values in whole.items()}
+    return forward_terms(called, model, batch, config, part, world)
 
 
-def masks(model: Merit, n: int, generator: torch.Generator) -> Tensor:
-    """Visible patches of n recordings, int64 [n, L, K]."""
-    encoder = model.config.encoder
-    return random_visible((n, encoder.n_leads, encoder.n_patches), model.config.mask_ratio, generator)
+def draw(model: Merit, n: int, config: PretrainConfig, generator: torch.Generator) -> Drawn:
+    """All that is random in showing n recordings to the network."""
+    return way(config.objective).draw(n, model.config, config.views, generator)
 
 
 def forward_terms(
-    called: Callable[..., Outputs], model: Merit, batch: Batch, config: PretrainConfig, visible: Tensor, world: World
+    called: Callable[..., Outputs], model: Merit, batch: Batch, config: PretrainConfig, drawn: Drawn, world: World
 ) -> Terms:
     """The terms of the objective; bf16 autocast on a GPU, losses in float32 or wider.
 
-    InfoNCE and the bottleneck are those of all processes' rows; the masked error is this process's own.
+    Contrasts and the bottleneck are those of all processes' rows; the masked error is this process's own.
     """
-    signal, text, valid = batch
+    signal, text, valid, patient = batch
+    shown = way(config.objective).show(signal, drawn, model.config.encoder)
     cast = torch.autocast("cuda", torch.bfloat16) if signal.is_cuda else contextlib.nullcontext()
     with cast:
-        out = called(signal, text, visible)
+        out = called(shown.signal_mv, text, shown.visible, shown.kept)
     terms = OBJECTIVES[config.objective]
     found: Terms = {}
     if "info_nce" in terms:
@@ -104,6 +107,14 @@ def forward_terms(
             found["bottleneck"] = bottleneck(ecg, texts, every)
     if "masked_mse" in terms:
         found["masked_mse"] = masked_mse(_wide(out.prediction), _wide(out.target), out.hidden)
+    if out.views is not None:
+        views = [world.gather(_wide(view)) for view in out.views]
+        if "dropout_views" in terms:
+            found["dropout_views"] = info_nce(*views, model.log_temperature.exp())
+        if "nt_xent" in terms:
+            found["nt_xent"] = nt_xent(*views, config.views.temperature)
+        if "segments" in terms:
+            found["segments"] = segments(*views, world.gather(patient), config.views.temperature)
     return found
 
 
@@ -119,6 +130,6 @@ def _wide(values: Tensor) -> Tensor:
 
 
 def mask_generator(seed: int, update: int, device: torch.device) -> torch.Generator:
-    """The masks of an update follow from (seed, update) alone; validation uses updates below zero."""
+    """What is random in an update follows from (seed, update) alone; validation uses updates below zero."""
     words = np.random.SeedSequence([seed, update if update >= 0 else 2**40 - update]).generate_state(2, np.uint32)
     return torch.Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)

@@ -17,8 +17,8 @@ from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
 from merit.report.tables import HALVES, METRICS, PUBLISHED_METRIC, VARIANTS, ranked, render
 
-ORDER = ("mse", "ib-0.1", "ib", "ib-1", "cma", "merit", "random")
-"""The paper's order of rows, with the other strengths beside IB and the random encoder last."""
+ORDER = ("mse", "ib-0.1", "ib", "ib-1", "cma", "merit", "st-mem-ours", "merl-ours", "simclr", "clocs", "random")
+"""The paper's order of rows, other strengths beside IB; then peers' methods trained here, and the random encoder."""
 
 NOTES = {
     True: tables.NOTES[True],

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from merit import runs
+from merit.report import reference
 
 Key = tuple[str, str, str]
 """Encoder, task, metric."""
@@ -55,13 +56,13 @@ class Evidence:
 
 
 def references(root: Path | None = None, rule: str = "oracle") -> list[Evidence]:
-    """All committed results that a claim can be read from, real recordings first; [] where there are none.
+    """All committed results that a claim of the paper can be read from, real recordings first; [] where there are none.
 
     rule: which threshold F1 and accuracy have, `oracle` or `honest`. Raises ValueError for a file of another form.
     """
     folder = (root or runs.home()) / "book" / "reference"
-    files = [path for stage in READERS for path in sorted(folder.glob(f"{stage}-*.json"))]
-    found = [_from_file(path, rule) for path in files]
+    paths = [path for stage in READERS for path in reference.files(folder, stage) if not reference.in_group(path)]
+    found = [_from_file(path, rule) for path in paths]
     others = {one.run for one in found if PTB_XL_TOO in one.caveats}
     found = [replace(one, caveats=(PTB_XL_TOO,)) if one.run in others else one for one in found]
     return sorted(found, key=lambda one: one.synthetic)

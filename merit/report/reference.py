@@ -33,6 +33,9 @@ WORDS = {
 }
 """Stage -> what a sentence calls it."""
 
+EQUAL_BUDGET = "equal-budget"
+"""The group in which peers' methods are trained on the same recordings with the same updates."""
+
 NEEDED = (
     "stage",
     "profile",
@@ -47,15 +50,26 @@ NEEDED = (
 )
 
 
-def load(stage: str, profile: str, synthetic: bool, folder: Path | None = None) -> list[File]:
+def load(stage: str, profile: str, synthetic: bool, folder: Path | None = None, group: str | None = None) -> list[File]:
     """The reference of this profile and kind of recordings; else those of other profiles on the same kind; else [].
 
-    Raises ValueError, naming the file, for one that `make reference` did not write.
+    group: of the encoders; None: the paper's own. Raises ValueError, naming the file, for one that `make reference` did
+    not write.
     """
     folder = folder or runs.home() / "book" / "reference"
-    own = folder / f"{stage}-{profile}{'' if synthetic else '-real'}.json"
-    paths = [own] if own.exists() else sorted(folder.glob(f"{stage}-*.json"))
+    own = folder / f"{stage}-{profile}{'' if synthetic else '-real'}{f'-{group}' if group else ''}.json"
+    paths = [own] if own.exists() else [path for path in files(folder, stage) if in_group(path) == group]
     return [file for file in map(_read, paths) if bool(file["synthetic"]) == synthetic]
+
+
+def files(folder: Path, stage: str) -> list[Path]:
+    """All committed files of a stage, of any profile and group."""
+    return sorted(folder.glob(f"{stage}-*.json"))
+
+
+def in_group(path: Path) -> str | None:
+    """The group of encoders in a committed file, by its name; None: the paper's own."""
+    return EQUAL_BUDGET if path.stem.endswith(f"-{EQUAL_BUDGET}") else None
 
 
 def _read(path: Path) -> File:
@@ -71,14 +85,14 @@ def _read(path: Path) -> File:
 
 def section(
     stage: str, profile: str, synthetic: bool, metrics: Sequence[str] = ("auroc",), folder: Path | None = None,
-    **settings: Any,
+    group: str | None = None, **settings: Any,
 ) -> Html:  # fmt: skip
     """How seeds are paired, means over seeds and differences, for each metric; one line where there is no reference.
 
-    settings: what else the rows must have, such as variant.
+    group: of the encoders; None: the paper's own. settings: what else the rows must have, such as variant.
     """
-    files = load(stage, profile, synthetic, folder)
-    parts = [label(file, **settings) + _method(file) + _tables(file, metrics, settings) for file in files]
+    found = load(stage, profile, synthetic, folder, group)
+    parts = [label(file, **settings) + _method(file) + _tables(file, metrics, settings) for file in found]
     return sum(parts, Html("")) if parts else _nothing(stage, synthetic)
 
 
@@ -110,8 +124,14 @@ def label(file: File, variant: str | None = None, **_: Any) -> Html:
     """Where a reference comes from: everything that a number of it must be read with."""
     seeds, cores = _number(file["seeds"], "pretraining seed"), _number(file["cores"], "core")
     where = f"{file['device']} with {cores}, {file['finished']}, commit {file['commit']}"
-    text = html.escape(f"Reference{_of(variant)}: profile {file['profile']}, {seeds}; {where}.")
+    what = "The same data, the same updates" if budgeted(file) else "Reference"
+    text = html.escape(f"{what}{_of(variant)}: profile {file['profile']}, {seeds}; {where}.")
     return Html(f'<p class="merit-source">{badge(bool(file["synthetic"]))} {text}</p>')
+
+
+def budgeted(file: File) -> bool:
+    """Whether a file compares peers' methods on the same recordings with the same updates."""
+    return file.get("group") == EQUAL_BUDGET
 
 
 def _of(variant: str | None) -> str:
@@ -198,7 +218,7 @@ def _chosen(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], metr
 
 
 def _name(file: File, metric: str, kind: str, settings: Mapping[str, Any]) -> str:
-    words = [file["stage"], file["profile"], kind, metric, *settings.values()]
+    words = [file["stage"], file["profile"], *([EQUAL_BUDGET] * budgeted(file)), kind, metric, *settings.values()]
     return "-".join("".join(c if c.isalnum() else "-" for c in str(word)) for word in words)
 
 

@@ -151,3 +151,18 @@ def test_reports_of_another_language_are_told_apart():
     assert written_alike(english, english) == 1
     assert written_alike(english + german, english) == 3 / 4
     assert np.isnan(written_alike([], english))
+
+
+def test_classes_of_ones_own_need_no_task(tmp_path):
+    own = {"AFIB": "Atrial Fibrillation", "SR": ("sinus rhythm", "regular")}
+    found = prompts.free(own)
+    assert found.texts == {"AFIB": ("atrial fibrillation",), "SR": ("sinus rhythm", "regular")}
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    assert prompts.free(tmp_path / "own.json") == found
+    for wrong, message in (
+        ({}, "expected a class and its text; got none"),
+        ({"a": 3}, "a: expected a text or a list of texts; got 3"),
+        ({"a": "x", "b": "X"}, "a and b of these classes have the same text: 'x'"),
+    ):
+        with pytest.raises(ValueError, match=f"prompts given: {message}"):
+            prompts.free(wrong)

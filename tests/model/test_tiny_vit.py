@@ -274,7 +274,7 @@ def test_a_checkpoint_comes_back_as_it_was(paired, tmp_path):
     model, _ = checkpoint.load_model(folder)
     assert model.config == CONFIG
     assert repr(model.config) == repr(CONFIG)
-    encoder, signal_mv = merit.load(folder), paired.signal_uv[:5].astype(np.float32) / 1000
+    encoder, signal_mv = merit.load(folder).encoder, paired.signal_uv[:5].astype(np.float32) / 1000
     assert encoder.identity == merit.load(folder).identity != random_encoder(CONFIG, 0).identity
     z, tokens = encoder.embed(signal_mv, 100), encoder.tokens(signal_mv, 100)
     assert (z.shape, tokens.shape) == ((5, 64), (5, 32, 64))

@@ -12,7 +12,10 @@ import pytest
 from merit.pipeline import reference
 from merit.pipeline.recordings import NoCohort
 
-LEVELS = {"merit": 0.9, "cma": 0.85, "ib": 0.8, "mse": 0.7, "ib-0.1": 0.84, "ib-1": 0.75, "random": 0.6}
+LEVELS = {"merit": 0.9, "cma": 0.85, "ib": 0.8, "mse": 0.7, "ib-0.1": 0.84, "ib-1": 0.75, "random": 0.6,
+          "st-mem-ours": 0.65, "merl-ours": 0.82, "simclr": 0.72, "clocs": 0.71}  # fmt: skip
+PAPER = ("objectives",)
+"""The group of the paper's own encoders."""
 
 
 def a_result(values: dict, seed: int) -> dict:
@@ -79,6 +82,7 @@ def workspace(monkeypatch, tmp_path):
     monkeypatch.setattr(reference, "shift", shift)
     monkeypatch.setattr(reference, "information", information)
     monkeypatch.setattr(reference, "rhythm_clusters", rhythm_clusters)
+    monkeypatch.setattr(reference, "costs", lambda ws, names, seeds: [{"encoder": n, "seconds": 2.0} for n in names])
     asked = []
     return SimpleNamespace(
         profile=SimpleNamespace(name="demo"), synthetic=False, data=Path("/secret/place"), folder=tmp_path / "demo-x",
@@ -93,7 +97,7 @@ def read(path: Path) -> dict:
 
 def test_every_stage_gives_a_file_named_by_profile_and_kind(workspace, tmp_path):
     said = []
-    paths = reference.make_reference(workspace, 2, tmp_path / "out", said.append)
+    paths = reference.make_reference(workspace, 2, tmp_path / "out", said.append, PAPER)
     assert [path.name for path in paths] == [
         f"{name}-demo-real.json" for name in ("linear_probe", "zero_shot", "shift", "information", "clusters")
     ]
@@ -115,7 +119,7 @@ def test_every_stage_gives_a_file_named_by_profile_and_kind(workspace, tmp_path)
 
 
 def test_means_and_differences_over_seeds(workspace, tmp_path):
-    path = reference.make_reference(workspace, 3, tmp_path)[0]
+    path = reference.make_reference(workspace, 3, tmp_path, groups=PAPER)[0]
     file = read(path)
     merit = [LEVELS["merit"] + 0.01 * seed * 1.9 for seed in range(3)]
     cma = [LEVELS["cma"] + 0.01 * seed * 1.85 for seed in range(3)]
@@ -128,7 +132,7 @@ def test_means_and_differences_over_seeds(workspace, tmp_path):
 
 
 def test_reasons_travel_without_the_folders_of_this_machine(workspace, tmp_path):
-    _, path, transfers, *_ = reference.make_reference(workspace, 1, tmp_path / "out")
+    _, path, transfers, *_ = reference.make_reference(workspace, 1, tmp_path / "out", groups=PAPER)
     assert read(transfers)["results"][0]["in_domain"] == {"reason": "too few under DATA"}
     text = path.read_text()
     assert "/secret" not in text
@@ -139,7 +143,7 @@ def test_reasons_travel_without_the_folders_of_this_machine(workspace, tmp_path)
 
 
 def test_what_an_interval_was_computed_from_stays_out(workspace, tmp_path):
-    for path in reference.make_reference(workspace, 1, tmp_path / "out"):
+    for path in reference.make_reference(workspace, 1, tmp_path / "out", groups=PAPER):
         assert not {"draws", "resamples", "points", "picture"} & set(path.read_text().split('"'))
 
 
@@ -150,7 +154,7 @@ def test_a_limited_run_is_no_reference(workspace, tmp_path, monkeypatch):
 
 
 def test_a_stopped_run_leaves_its_seeds_and_goes_on(workspace, tmp_path, monkeypatch):
-    whole = reference.make_reference(workspace, 3, tmp_path / "whole")[0].read_text()
+    whole = reference.make_reference(workspace, 3, tmp_path / "whole", groups=PAPER)[0].read_text()
 
     def stop_at(encoders, tasks, encoder_seed):
         if encoder_seed == 2:
@@ -159,20 +163,20 @@ def test_a_stopped_run_leaves_its_seeds_and_goes_on(workspace, tmp_path, monkeyp
 
     workspace.linear_probe = stop_at
     with pytest.raises(KeyboardInterrupt):
-        reference.make_reference(workspace, 3, tmp_path / "out")
+        reference.make_reference(workspace, 3, tmp_path / "out", groups=PAPER)
     path = tmp_path / "out" / "linear_probe-demo-real.json"
     assert (read(path)["seeds"], len(read(path)["results"])) == (2, 14)
     workspace.linear_probe = linear_probe
-    assert reference.make_reference(workspace, 3, tmp_path / "out")[0].read_text() == whole
+    assert reference.make_reference(workspace, 3, tmp_path / "out", groups=PAPER)[0].read_text() == whole
     written = path.stat().st_mtime_ns
-    reference.make_reference(workspace, 2, tmp_path / "out")
+    reference.make_reference(workspace, 2, tmp_path / "out", groups=PAPER)
     assert (path.read_text(), path.stat().st_mtime_ns) == (whole, written)
 
 
 def test_other_numbers_replace_the_file(workspace, tmp_path, monkeypatch):
-    path = reference.make_reference(workspace, 2, tmp_path)[0]
+    path = reference.make_reference(workspace, 2, tmp_path, groups=PAPER)[0]
     monkeypatch.setitem(LEVELS, "merit", 0.5)
-    reference.make_reference(workspace, 1, tmp_path)
+    reference.make_reference(workspace, 1, tmp_path, groups=PAPER)
     assert (read(path)["seeds"], read(path)["results"][0]["mean"]["auroc"]) == (1, 0.5)
 
 
@@ -181,4 +185,24 @@ def test_without_anything_to_pretrain_on_the_stages_still_run(workspace, tmp_pat
         raise NoCohort("pretraining: expected mimic-iv-ecg")
 
     workspace.checkpoints = nothing
-    assert read(reference.make_reference(workspace, 1, tmp_path)[2])["results"]
+    assert read(reference.make_reference(workspace, 1, tmp_path, groups=PAPER)[2])["results"]
+
+
+def test_peers_methods_are_a_group_of_their_own_in_files_of_their_own(workspace, tmp_path):
+    paths = reference.make_reference(workspace, 2, tmp_path)
+    own, peers = paths[:5], paths[5:]
+    assert [path.name for path in peers] == [
+        f"{name}-demo-real-equal-budget.json" for name in ("linear_probe", "zero_shot", "shift")
+    ]
+    names = ("merit", "cma", "mse", "st-mem-ours", "merl-ours", "simclr", "clocs")
+    assert workspace.asked[1] == (names, (0, 1))
+    probed, prompted, moved = map(read, peers)
+    assert probed["group"] == "equal-budget"
+    for file in (probed, moved):
+        assert {row["encoder"] for row in file["results"]} == {*names, "random"}
+        assert [row["encoder"] for row in file["costs"]] == [*names, "random"]
+    assert {row["encoder"] for row in prompted["results"]} == {"merit", "cma", "merl-ours", "random"}
+    (row,) = [one for one in probed["differences"] if (one["other"], one["metric"]) == ("simclr", "auroc")]
+    assert row["n_comparisons"] == 7
+    assert (read(own[0])["group"], read(own[0])["costs"]) == ("objectives", [])
+    assert {row["encoder"] for row in read(own[0])["results"]}.isdisjoint({"simclr", "merl-ours"})

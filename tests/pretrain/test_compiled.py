@@ -22,7 +22,7 @@ def test_terms_and_gradients_are_the_eager_ones():
     generator = torch.Generator().manual_seed(0)
     batch = (
         torch.randn((8, 12, 1000), generator=generator), torch.randn((8, 16), generator=generator),
-        torch.ones(8, dtype=torch.bool),
+        torch.ones(8, dtype=torch.bool), torch.arange(8),
     )  # fmt: skip
     found = []
     for compiled in (False, True):

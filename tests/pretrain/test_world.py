@@ -36,7 +36,7 @@ def gradients(objective: str) -> dict[str, torch.Tensor]:
     valid = torch.arange(BATCH) % 3 != 1
     with joined("cpu") as world:
         model = build(MODEL, config).double()
-        part = tuple(world.share(x) for x in (signal, text, valid))
+        part = tuple(world.share(x) for x in (signal, text, valid, torch.arange(BATCH) // 2))
         called = ready(model, world, False)  # the wrapper must live until the gradients are there
         terms = update_terms(called, model, part, config, 5, world)
         total_loss(terms, config).backward()
@@ -53,7 +53,7 @@ def torchrun(n: int, *call: str, **settings) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize(("n", "objective"), [(2, "merit"), (4, "merit"), (2, "ib")])
+@pytest.mark.parametrize(("n", "objective"), [(2, "merit"), (4, "merit"), (2, "ib"), (2, "simclr"), (4, "clocs")])
 def test_several_have_the_gradients_of_one_with_the_whole_batch(n, objective, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(

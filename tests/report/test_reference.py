@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from merit.pipeline.reference import run_name
-from merit.report import reference
+from merit.pipeline.reference import EQUAL_BUDGET, run_name
+from merit.report import evidence, reference
 
 SETTING = {"variant": "standardised"}
 
@@ -52,6 +52,26 @@ def test_the_pipeline_writes_where_the_report_looks(tmp_path, synthetic):
     write(tmp_path, run_name(workspace), synthetic=synthetic)
     (file,) = reference.load("linear_probe", "demo", synthetic, tmp_path)
     assert file["profile"] == "demo"
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_groups_are_kept_apart(tmp_path, synthetic):
+    workspace = SimpleNamespace(profile=SimpleNamespace(name="demo"), synthetic=synthetic)
+    name = run_name(workspace, EQUAL_BUDGET)
+    assert reference.EQUAL_BUDGET == EQUAL_BUDGET
+    write(tmp_path, name, synthetic=synthetic, group=EQUAL_BUDGET)
+    for profile in ("demo", "smoke"):
+        assert reference.load("linear_probe", profile, synthetic, tmp_path) == []
+        (file,) = reference.load("linear_probe", profile, synthetic, tmp_path, EQUAL_BUDGET)
+        assert reference.budgeted(file)
+    write(tmp_path, run_name(workspace), synthetic=synthetic)
+    assert len(reference.load("linear_probe", "smoke", synthetic, tmp_path)) == 1
+    assert not evidence.references(tmp_path)
+    book = tmp_path / "book" / "reference"
+    book.mkdir(parents=True)
+    for run in (name, run_name(workspace)):
+        (tmp_path / f"linear_probe-{run}.json").rename(book / f"linear_probe-{run}.json")
+    assert [one.run for one in evidence.references(tmp_path)] == [run_name(workspace)]
 
 
 def test_a_section_is_labelled_and_holds_means_and_differences(tmp_path):

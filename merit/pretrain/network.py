@@ -1,0 +1,19 @@
+"""From the name of an objective to the network that it trains."""
+
+from __future__ import annotations
+
+from merit.config import ModelConfig
+from merit.model.merit import Merit
+from merit.objectives import OBJECTIVES
+
+
+def network(config: ModelConfig, objective: str) -> Merit:
+    """The network with the branches that the objective needs, its weights from torch's own random state."""
+    terms = OBJECTIVES[objective].keys()
+    return Merit(
+        config,
+        reconstructs="masked_mse" in terms,
+        aligns="info_nce" in terms,
+        contrasts=bool(terms & {"nt_xent", "segments"}),
+        drops="dropout_views" in terms,
+    )

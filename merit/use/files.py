@@ -1,0 +1,149 @@
+"""`merit embed` and `merit classify`: many WFDB files into one table, in batches; what cannot be read is listed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from merit import runs
+from merit.data.one_record import read_record
+from merit.data.recording import RejectedRecording
+from merit.pretrain.checkpoint import finished
+from merit.use.batches import batched, in_threads
+from merit.use.embedder import Embedder, load
+from merit.use.reading import Prepared, prepared
+
+NOTICE = (
+    "merit: scores are cosines of recording and text, no probabilities, and not comparable between classes; research "
+    "only: not a medical device, and not for decisions about patients"
+)
+ENDINGS = (".csv", ".parquet")
+ABOUT = ("record", "path", "fs_hz", "duration_s", "repaired")
+"""Columns before the numbers: name and path of the file, its own rate and length, samples of it that were repaired."""
+
+
+class SomeUnread(RuntimeError):
+    """Some files are not in the table; the message says how many and where they are listed."""
+
+    exit_code = 1
+
+
+def embed(
+    files: Sequence[Path], out: Path, checkpoint: Path | None = None, *, device: str = "cpu", batch: int = 64
+) -> int:
+    """Write one row a file: `ABOUT`, then z0, z1, ... Returns how many; SomeUnread, once all is written, where files
+    could not be read.
+    """
+    model = opened(out, checkpoint, device)
+    return write_table(files, out, model, [f"z{i}" for i in range(model.width)], lambda z: z, batch)
+
+
+def classify(
+    files: Sequence[Path], out: Path, prompts: str = "superclass", checkpoint: Path | None = None, *,
+    text_encoder: str | None = None, device: str = "cpu", batch: int = 64,
+) -> int:  # fmt: skip
+    """Write one row a file: `ABOUT`, then a column a class with its cosine. As `embed` otherwise."""
+    model = opened(out, checkpoint, device, text_encoder)
+    score = model.scorer(prompts)
+    if taken := sorted(set(score.classes) & set(ABOUT)):
+        raise ValueError(f"prompts: expected classes called otherwise than the columns {', '.join(taken)}")
+    print(NOTICE, file=sys.stderr)
+    return write_table(files, out, model, list(score.classes), score, batch)
+
+
+def opened(out: Path, checkpoint: Path | None, device: str, text_encoder: str | None = None) -> Embedder:
+    """The model, chosen and named where none is given; a table that could not be written is refused before."""
+    if out.suffix not in ENDINGS:
+        raise ValueError(f"out: expected a file that ends in {' or '.join(ENDINGS)}; got {out}")
+    if checkpoint is None:
+        checkpoint = newest(runs.home() / "artifacts")
+        print(f"merit: {checkpoint}", file=sys.stderr)
+    return load(checkpoint, device, text_encoder)
+
+
+def newest(artifacts: Path) -> Path:
+    """The finished checkpoint of the objective merit that was written last."""
+    there = [folder for folder in artifacts.glob("*/checkpoints/merit-seed*") if finished(folder)]
+    if not there:
+        raise FileNotFoundError(f"{artifacts}: expected a finished checkpoint of merit; make one or give --checkpoint")
+    return max(there, key=lambda folder: (folder / "model.safetensors").stat().st_mtime)
+
+
+def write_table(
+    files: Sequence[Path], out: Path, model: Embedder, columns: Sequence[str],
+    values: Callable[[np.ndarray], np.ndarray], batch: int,
+) -> int:  # fmt: skip
+    """The table, in batches, under a temporary name and renamed; beside it `NAME.rejected.csv`, where files are not in
+    it.
+    """
+    unread: list[tuple[str, str]] = []
+
+    def one(some: list[tuple[dict[str, Any], Prepared]]) -> pd.DataFrame:
+        found = values(model.embed_prepared([item for _, item in some])).astype(np.float32)
+        return pd.DataFrame([about for about, _ in some]).join(pd.DataFrame(found, columns=list(columns)))
+
+    n_rows = 0
+    with _Table(out) as table:
+        for part in in_threads(one, batched(_readable(files, model, unread), batch)):
+            table.append(part)
+            n_rows += len(part)
+    listed = out.with_name(f"{out.stem}.rejected.csv")
+    listed.unlink(missing_ok=True)
+    if unread:
+        runs.write_text(listed, pd.DataFrame(unread, columns=["path", "reason"]).to_csv(index=False))
+        raise SomeUnread(f"{len(unread)} of {len(files)} files are not in {out}; listed in {listed}")
+    return n_rows
+
+
+def _readable(
+    files: Sequence[Path], model: Embedder, unread: list[tuple[str, str]]
+) -> Iterator[tuple[dict[str, Any], Prepared]]:
+    """What the table says about each file, and its signal; a file that cannot be read is said and noted."""
+    for path in files:
+        try:
+            recording = read_record(path)
+            item = next(prepared(recording, model.signal))
+        except (RejectedRecording, OSError) as error:
+            reason = str(error.__cause__ if isinstance(error.__cause__, RejectedRecording) else error)
+            print(f"merit: {path}: {reason}", file=sys.stderr)
+            unread.append((str(path), reason))
+            continue
+        done = item.outcome
+        yield dict(zip(ABOUT, (item.name, str(path), recording.fs_hz, done.source_duration_s, done.n_repaired))), item
+
+
+class _Table:
+    """A CSV or Parquet file that grows by tables of equal columns, and is there once it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.temporary = path, path.with_name(f".{path.name}.{os.getpid()}")
+        self.writer: pq.ParquetWriter | None = None
+        self.empty = True
+
+    def __enter__(self) -> _Table:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def append(self, part: pd.DataFrame) -> None:
+        if self.path.suffix == ".csv":
+            part.to_csv(self.temporary, mode="w" if self.empty else "a", header=self.empty, index=False)
+        else:
+            rows = pa.Table.from_pandas(part, preserve_index=False)
+            self.writer = self.writer or pq.ParquetWriter(self.temporary, rows.schema)
+            self.writer.write_table(rows.cast(self.writer.schema))
+        self.empty = False
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+        if kind is None and not self.empty:
+            os.replace(self.temporary, self.path)
+        self.temporary.unlink(missing_ok=True)

@@ -1,0 +1,69 @@
+"""Peers' methods through the workspace: trained under their names, scored as all others, and what they cost."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from merit.methods import PEERS
+from merit.pipeline import Workspace
+from merit.pipeline.costs import costs, of_network
+from merit.pipeline.shift import shift
+from merit.pipeline.zero_shot import zero_shot
+from merit.profiles import paper
+
+
+@pytest.fixture(scope="module")
+def trained(workspace) -> Workspace:
+    """The workspace with the checkpoints of all four."""
+    workspace.checkpoints(tuple(PEERS))
+    return workspace
+
+
+def test_every_method_has_a_checkpoint_of_its_own(trained):
+    folders = trained.checkpoints((*PEERS, "mse"))
+    assert [folder.name.split("-seed0-")[0] for folder in folders] == [*PEERS, "mse"]
+    assert len({trained.checkpoint_identity(name) for name in (*PEERS, "mse")}) == 5
+    histories = trained.histories(tuple(PEERS))
+    assert set(histories["term"]) == {"masked_mse", "info_nce", "dropout_views", "nt_xent", "segments"}
+    assert len(trained.seen("clocs")) == len(trained.seen("merit"))
+
+
+def test_they_are_probed_and_moved_as_all_others(trained):
+    probed = trained.linear_probe(tuple(PEERS), ["superclass"], ["as_published"])
+    assert [one["values"]["encoder"] for one in probed] == list(PEERS)
+    assert all(0 <= one["values"]["mean"]["auroc"] <= 1 for one in probed)
+    moved = shift(trained, tuple(PEERS))
+    assert {one["values"]["encoder"] for one in moved} == set(PEERS)
+
+
+def test_zero_shot_needs_a_space_shared_with_texts(trained):
+    found = {one["values"]["encoder"]: one["values"] for one in zero_shot(trained, tuple(PEERS), ["superclass"])}
+    assert 0 <= found.pop("merl-ours")["macro"]["auroc"]["value"] <= 1
+    for name, values in found.items():
+        assert values["reason"] == f"{name} is pretrained without text: it shares no space with the prompts"
+        with pytest.raises(ValueError, match="expected one with a shared space"):
+            trained.shared(name, "ptb-xl")
+
+
+def test_costs_are_counted_and_read(trained):
+    rows = {row["encoder"]: row for row in costs(trained, ("merit", *PEERS, "random"), (0,))}
+    vit = rows["merit"]["parameters"]
+    assert rows["random"]["parameters"] == rows["simclr"]["parameters"] == rows["clocs"]["parameters"] == vit
+    assert rows["st-mem-ours"]["parameters"] < vit  # no attention biases
+    assert rows["merl-ours"]["network"] == "resnet18"
+    assert rows["merl-ours"]["update_flops"] <= rows["merit"]["update_flops"]
+    assert rows["simclr"]["update_flops"] > 1.9 * rows["simclr"]["embedding_flops"]  # two views
+    assert rows["clocs"]["update_flops"] < rows["simclr"]["update_flops"]  # two halves
+    for name, row in rows.items():
+        assert ("seconds" in row) == (name != "random")
+    assert (rows["clocs"]["updates"], rows["clocs"]["batch"]) == (4, 8)
+
+
+def test_at_the_papers_size_merls_network_is_its_published_one():
+    model, pretrain = paper().model, dataclasses.replace(paper().pretrain, objective="merl")
+    found = of_network(PEERS["merl-ours"].model(model), pretrain)
+    assert found["parameters"] == 3_848_832
+    assert found["embedding_flops"] == pytest.approx(3.43e9 / 5, rel=0.01)  # a fifth of MERL's samples
+    assert found["trained_parameters"] > found["parameters"]
