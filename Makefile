@@ -11,6 +11,7 @@ BACKBONE ?=
 ENCODER ?=
 LM ?=
 BERT ?=
+CHROMIUM ?= /usr/bin/chromium
 LIMIT ?=
 EPOCHS ?=
 PYTHON ?= python3
@@ -22,7 +23,7 @@ MERIT := $(if $(TEXT),MERIT_TEXT=$(TEXT) ,)$(if $(BACKBONE),MERIT_BACKBONE=$(BAC
 RUN := --profile $(PROFILE) $(if $(DATA),--data $(DATA),)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book notebook compare data pretrain evaluate reference test check bench clean
+.PHONY: help setup book notebook compare data pretrain evaluate reference test check browser bench clean
 
 help: ## This list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "\033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +65,14 @@ check: setup ## Style and tests.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+.venv/.browser: .venv/.ready requirements-browser.txt
+	$(BIN)/pip install --quiet --requirement requirements-browser.txt
+	@touch $@
+
+browser: .venv/.browser ## Every page of the built book in Debian's Chromium without network, two widths, two themes; BOOK=its folder of pages. Five minutes.
+	@test -x "$(CHROMIUM)" || { echo "no browser at $(CHROMIUM): apt-get install chromium, or make browser CHROMIUM=path"; exit 1; }
+	@MERIT_CHROMIUM=$(CHROMIUM) $(if $(BOOK),MERIT_BOOK=$(BOOK) ,)$(BIN)/python -m pytest -m browser -n auto tests/book/test_browser.py
 
 bench: setup ## Speed of pretraining, ingest and probing as ratios, into artifacts/bench.json for page `cost`. Five minutes on 2 cores.
 	@$(MERIT) bench --out artifacts/bench.json --device $(DEVICE) $(if $(DATA),--data $(DATA),)

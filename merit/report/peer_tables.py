@@ -78,10 +78,10 @@ def reading(values: Values) -> str:
     worst = {one["label"]: max(one["agreement"].values()) for one in values["rows"]}
     beyond = [label for label, value in worst.items() if value > values["tolerance"]]
     label = max(worst, key=worst.get)
-    agree = f"{len(worst) - len(beyond)} of {len(worst)} adapters agree with the original"
+    within = f"within {_exponent(values['tolerance'])} of the largest output"
     return (
-        f"{agree} within {_exponent(values['tolerance'])} of the largest output; the farthest is {label}, at {_exponent(worst[label])}."
-        + f" **Not within it: {listing(beyond)}.**" * bool(beyond)
+        f"{len(worst) - len(beyond)} of {len(worst)} adapters agree with the original {within}; the farthest is "
+        f"{label}, at {_exponent(worst[label])}." + f" **Not within it: {listing(beyond)}.**" * bool(beyond)
     )
 
 
