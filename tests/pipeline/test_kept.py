@@ -1,0 +1,88 @@
+"""The stage on tiny hospitals: what is asked, what is scored, and reasons in place of numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from merit.evaluate.kept.decode import NEVER
+from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.splits import OFFICIAL_SPLIT
+from merit.pipeline import kept as stage
+from merit.pipeline.recordings import NoCohort
+
+QUICK = {"n_resamples": 10, "folds": 2, "min_silent": 2, "min_positives": 10}
+
+
+@pytest.fixture(scope="module")
+def session(workspace) -> stage._Session:
+    config = stage.replace(stage.KeptConfig(), **QUICK)
+    return stage._Session(workspace, config, 0)
+
+
+def test_one_result_an_encoder_and_the_second_time_it_is_read(workspace, monkeypatch):
+    first = stage.kept(workspace, ["merit", "random"], **QUICK)
+    monkeypatch.setattr(stage._Session, "_values", None)
+    assert stage.kept(workspace, ["merit", "random"], **QUICK) == first
+    for one in first:
+        values = one["values"]
+        assert values["n_seen"] == 0
+        assert values["n_records"] == len(workspace.store("ptb-xl").records)
+        assert set(values["factors"]) >= {"qrs", "qt", "axis", "variability", "st_leads"}
+        assert values["summary"]["linear"]["beyond"]["low"] <= values["summary"]["linear"]["beyond"]["high"]
+        assert values["beyond_text"]["value"] is not None
+
+
+def test_truth_lies_beside_its_recording(session):
+    row = len(session._records) // 2
+    truth = pd.read_parquet(session.truth_path)
+    of_row = truth[truth["record_id"].astype(str) == str(session._records["record_id"].iloc[row])]
+    assert session._truth["qrs_ms"].iloc[row] == of_row["qrs_ms"].item()
+    assert session.asked.factors["qrs"][row, 0] == session._truth["qrs_ms"].iloc[row]
+
+
+def test_a_report_is_silent_on_what_it_does_not_state_in_any_words(session):
+    asked = session.asked
+    for name, silent in asked.silent.items():
+        words = set(stage.FINDINGS[name]) | set(stage.ALSO_STATED_AS.get(name, ()))
+        for one, alone in zip(session._stated, silent):
+            assert alone == (not words & one)
+    present = [set(one) for one in session._truth["findings"]]
+    assert asked.findings["ST depression"].tolist() == ["STD_" in one for one in present]
+    degrees = session._truth["axis_deg"]
+    assert asked.findings[stage.AXIS].tolist() == ((degrees < -30) | (degrees > 90)).tolist()
+
+
+def test_statements_that_decoders_read_are_made_by_several_reports(session):
+    assert session._statements.sum(axis=0).min() >= stage.FEWEST_STATED
+    assert set(np.unique(session._statements)) == {0.0, 1.0}
+
+
+def test_patients_stay_in_one_fold_and_pretrained_folds_are_never_scored(session, monkeypatch):
+    groups = session.asked.groups
+    assert all(len(set(session.asked.folds[groups == one])) == 1 for one in set(groups))
+    monkeypatch.setattr(session.ws, "protocol", lambda cohort: OFFICIAL_SPLIT)
+    folds, official = session._folds(groups), session._records["fold"].to_numpy()
+    assert (folds == NEVER).tolist() == (official < 9).tolist()
+    assert set(folds[official == 10]) <= {1}
+
+
+def test_a_seen_patient_is_refused(workspace, monkeypatch):
+    patient = workspace.store("ptb-xl").records["patient_id"].iloc[0]
+    seen = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": [patient], "record_id": ["r"]})
+    monkeypatch.setattr(workspace, "seen", lambda *a: seen)
+    with pytest.raises(SeenInPretraining):
+        stage.kept(workspace, ["merit"], seed=7, **QUICK)
+
+
+def test_no_data_no_truth_and_too_few_recordings_are_reasons(workspace, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(stage._Session, "truth_path", None)
+        assert stage.kept(workspace, ["random"], **QUICK)[0]["values"]["reason"] == stage.NO_TRUTH
+        patch.setattr(workspace, "embedding_identity", lambda *a: (_ for _ in ()).throw(NoCohort("no ptb-xl")))
+        assert stage.kept(workspace, ["random"], **QUICK)[0]["values"]["reason"] == "no ptb-xl"
+    with monkeypatch.context() as patch:
+        patch.setattr(stage._Session, "_folds", lambda self, groups: np.full(len(groups), NEVER))
+        found = stage.kept(workspace, ["random"], seed=8, **QUICK)[0]["values"]
+        assert "at least 60 scored recordings" in found["reason"]
