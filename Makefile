@@ -23,7 +23,7 @@ MERIT := $(if $(TEXT),MERIT_TEXT=$(TEXT) ,)$(if $(BACKBONE),MERIT_BACKBONE=$(BAC
 RUN := --profile $(PROFILE) $(if $(DATA),--data $(DATA),)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book notebook compare data pretrain evaluate reference test check browser bench clean
+.PHONY: help setup book pdf notebook compare data pretrain evaluate reference test check browser bench clean
 
 help: ## This list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "\033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ setup: .venv/.ready ## Install the pinned packages into .venv. 3 minutes, 2.4 GB
 
 book: setup ## Everything: data, pretraining, tables, HTML book. Demo: under 20 minutes on 2 cores; nothing changed: seconds.
 	@$(MERIT) book $(RUN) --device $(DEVICE)
+
+pdf: book ## The whole book as one PDF, _build/<run>/merit.pdf, by Debian's chromium (CHROMIUM=path). Two minutes, 8 MB.
+	@$(MERIT) pdf $(RUN) --chromium $(CHROMIUM)
 
 notebook: setup ## One notebook again: make notebook NB=table1_linear_probe P="-p tasks form". Seconds to minutes.
 	@$(MERIT) notebook $(NB) $(RUN) --device $(DEVICE) $(P)
@@ -70,7 +73,7 @@ check: setup ## Style and tests.
 	$(BIN)/pip install --quiet --requirement requirements-browser.txt
 	@touch $@
 
-browser: .venv/.browser ## Every page of the built book in Debian's Chromium without network, two widths, two themes; BOOK=its folder of pages. Five minutes.
+browser: .venv/.browser ## Every built page in Debian's chromium without network, at two widths, in two themes (BOOK=folder of pages). Five minutes.
 	@test -x "$(CHROMIUM)" || { echo "no browser at $(CHROMIUM): apt-get install chromium, or make browser CHROMIUM=path"; exit 1; }
 	@MERIT_CHROMIUM=$(CHROMIUM) $(if $(BOOK),MERIT_BOOK=$(BOOK) ,)$(BIN)/python -m pytest -m browser -n auto tests/book/test_browser.py
 

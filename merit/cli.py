@@ -111,6 +111,14 @@ def book(profile: ProfileName = "demo", data: Path | None = None, device: str = 
     build_book(profile, None if data is None else str(data.resolve()), device, home())
 
 
+def pdf(profile: ProfileName = "demo", data: Path | None = None, chromium: str = "/usr/bin/chromium") -> None:
+    """Print the book that was built to one PDF, by the Chromium of the system."""
+    from merit.publish.pdf import make_pdf
+    from merit.runs import home
+
+    make_pdf(profile, None if data is None else str(data.resolve()), home(), chromium)
+
+
 def notebook(
     name: Positional[str],
     profile: ProfileName = "demo",
@@ -268,7 +276,7 @@ def bench(
 COMMANDS = {
     f.__name__: f
     for f in (
-        doctor, ingest, data, pretrain, evaluate, book, notebook, reference, embed, classify, generate, compare, bench,
+        doctor, ingest, data, pretrain, evaluate, book, pdf, notebook, reference, embed, classify, generate, compare, bench,
     )
 }  # fmt: skip
 

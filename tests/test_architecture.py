@@ -26,7 +26,7 @@ BELOW = {
     "model": {"config", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
     "baselines": {"config", "runs", "data", "model", "pretrain"},
-    "evaluate": {"config", "runs", "threads", "pool", "data", "baselines"},
+    "evaluate": {"config", "runs", "threads", "pool", "objectives", "data", "baselines"},
     "report": {"config", "runs"},
     "publish": {"config", "runs", "threads", "pool", "data", "baselines", "report"},
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "baselines", "evaluate"},

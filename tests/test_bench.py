@@ -62,8 +62,9 @@ def test_every_feed_gives_the_same_batches(paired):
 def test_a_recording_without_a_report_is_marked_one_by_one(paired):
     data = OneByOne(paired)
     assert len(data) == 40
-    signal_mv, text, valid = data[10]
+    signal_mv, text, valid, patient = data[10]
     assert not valid
+    assert patient == paired.patient[10]
     assert text.shape == (16,)
     assert signal_mv.dtype == torch.float32
     assert np.allclose(1000 * signal_mv, paired.signal_uv[10])
@@ -75,9 +76,10 @@ def test_a_set_larger_than_its_noise_goes_through_it_in_turn():
     assert data.rows.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
     assert np.array_equal(data.signal_uv, feeds.noise_uv(5, MODEL))
     with closing(Resident(data, CPU).batches(lambda update: np.array([0, 5]), 0, ENDLESS)) as batches:
-        signal_mv, _, valid = next(batches)
+        signal_mv, _, valid, patient = next(batches)
     assert torch.equal(signal_mv[0], signal_mv[1])
     assert valid.all()
+    assert patient[0] == patient[1]
 
 
 def test_room_is_counted_in_recordings():

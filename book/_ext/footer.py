@@ -1,4 +1,4 @@
-"""Under every executed page: with what it was run, when, on what, and the command that runs it again."""
+"""Under every executed page: with what it was run, when, on what, the command that runs it again, and the downloads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import shlex
 from pathlib import Path
 
 
-def footer(record: dict) -> str:
-    """The footer of a page as HTML; every value is escaped, whatever a parameter holds."""
+def footer(record: dict, data: list[str] = (), notebook: str = "") -> str:
+    """The footer of a page as HTML; every value is escaped, whatever a parameter holds.
+
+    data: addresses of the figures' tables, in the order of the page. notebook: address of the executed notebook.
+    """
     given = {name: value for name, value in record["given"].items() if value is not None}
     settings = {"profile": "PROFILE", "data": "DATA", "device": "DEVICE"}
     command = ["make notebook", f"NB={record['notebook']}"]
@@ -24,19 +27,41 @@ def footer(record: dict) -> str:
     rows = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts)
     rows += f"<dt>Parameters</dt><dd><code>{html.escape(parameters)}</code></dd>"
     rows += f"<dt>Again</dt><dd><code>{html.escape(' '.join(command))}</code></dd>"
+    if data:
+        numbered = ", ".join(_download(address, str(n)) for n, address in enumerate(data, start=1))
+        rows += f"<dt>Figure data</dt><dd>CSV, in the order of the page: {numbered}</dd>"
+    if notebook:
+        rows += f"<dt>Notebook</dt><dd>{_download(notebook, 'as it was executed')}</dd>"
     return f'<dl class="merit-footer">{rows}</dl>'
 
 
+def _download(address: str, text: str) -> str:
+    return f'<a href="{html.escape(address)}" download>{html.escape(text)}</a>'
+
+
+def write_data(notebook: dict, folder: Path, name: str) -> list[str]:
+    """Write the tables that come with a notebook's figures to `<name>-<n>.csv` in `folder`; returns their names."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    tables = [output["data"]["text/csv"] for output in outputs if "text/csv" in output.get("data", {})]
+    for number, table in enumerate(tables, start=1):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}-{number}.csv").write_text("".join(table), encoding="utf-8")
+    return [f"{name}-{number}.csv" for number in range(1, len(tables) + 1)]
+
+
 def add_footer(app, pagename, templatename, context, doctree) -> None:
-    """Append the footer to the body of a page that comes from an executed notebook."""
+    """Append the footer to the body of a page that comes from an executed notebook, and write what it offers."""
     if doctree is None:
         return
     source = Path(app.env.doc2path(pagename))
     if source.suffix != ".ipynb":
         return
-    record = json.loads(source.read_text())["metadata"].get("merit")
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    record = notebook["metadata"].get("merit")
     if record:
-        context["body"] += footer(record)
+        files = write_data(notebook, Path(app.outdir) / "_downloads", source.stem)
+        data = [context["pathto"](f"_downloads/{name}", 1) for name in files]
+        context["body"] += footer(record, data, context["pathto"](f"_sources/{context['sourcename']}", 1))
 
 
 def setup(app) -> dict:

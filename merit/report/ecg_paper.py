@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+
+from merit.report.figures import Drawing
 
 LEAD_NAMES = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 LAYOUTS = {"3x4": (3, 4), "6x2": (6, 2), "12x1": (12, 1)}
@@ -44,7 +47,7 @@ def draw_ecg(
     strip = columns > 1
     height_mm = ROW_MM[layout] * (rows + strip) + 2 * MARGIN_MM
     width_mm = MM_PER_S * (seconds + PULSE_S + 0.2) + 2 * MARGIN_MM
-    figure = Figure() if figure is None else figure
+    figure = Drawing() if figure is None else figure
     axes = _paper(figure, np.ceil(width_mm / 5) * 5, np.ceil(height_mm / 5) * 5, title)
     column_s = seconds / columns
     for k, name in enumerate(LEAD_NAMES):
@@ -57,7 +60,15 @@ def draw_ecg(
     for row in range(rows + strip):
         _calibration(axes, _middle(row, layout, height_mm))
     axes.text(MARGIN_MM, 1.2, "25 mm/s   10 mm/mV", fontsize=6.5, color=INK)
+    if isinstance(figure, Drawing):
+        figure.table = _table(signal_mv[:, : round(seconds * fs_hz)], fs_hz)
     return figure
+
+
+def _table(signal_mv: np.ndarray, fs_hz: float) -> pd.DataFrame:
+    """The recording itself: seconds, and each lead in mV to the microvolt."""
+    seconds = np.arange(signal_mv.shape[1]) / fs_hz
+    return pd.DataFrame({"seconds": seconds, **dict(zip(LEAD_NAMES, signal_mv.round(3)))})
 
 
 def _middle(row: int, layout: str, height_mm: float) -> float:
@@ -85,7 +96,7 @@ def _paper(figure: Figure, width_mm: float, height_mm: float, title: str) -> Axe
 
 def _trace(axes: Axes, lead_mv: np.ndarray, fs_hz: float, start_s: float, length_s: float,
            middle_mm: float, name: str, separated: bool) -> None:  # fmt: skip
-    """One lead between two moments, its name above its beginning."""
+    """One lead between two moments, its name above its beginning and under the trace, which nothing may cover."""
     first, last = round(start_s * fs_hz), round((start_s + length_s) * fs_hz)
     piece = lead_mv[first:last]
     left_mm = MARGIN_MM + MM_PER_S * (PULSE_S + 0.2 + start_s)
@@ -93,7 +104,7 @@ def _trace(axes: Axes, lead_mv: np.ndarray, fs_hz: float, start_s: float, length
     axes.plot(x, middle_mm + MM_PER_MV * piece, color=INK, linewidth=0.65, solid_joinstyle="round", zorder=2)
     if separated:
         axes.plot([left_mm, left_mm], [middle_mm - 2, middle_mm + 2], color=INK, linewidth=0.6, zorder=2)
-    axes.text(left_mm + 1, middle_mm + 6.2, name, fontsize=7, color=INK, weight="bold", zorder=3,
+    axes.text(left_mm + 1, middle_mm + 6.2, name, fontsize=7, color=INK, weight="bold", zorder=1,
               bbox={"facecolor": "#fffafa", "edgecolor": "none", "pad": 0.4, "alpha": 0.75})  # fmt: skip
 
 

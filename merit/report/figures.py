@@ -15,14 +15,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from merit.report import figure_data
 from merit.report.style import COHORT_LABELS, TERM_LABELS, look, task_label
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.6  # inches
+CSV_MIME = "text/csv"
 OURS, REAL = "#4C78A8", "#D55E00"  # recordings here, and the real ones they are compared with
 
 
 class Drawing(Figure):
-    """A figure that Jupyter displays as a PNG."""
+    """A figure that Jupyter displays as a PNG, with its numbers beside it as CSV, which pages offer as a download."""
+
+    table: pd.DataFrame | None = None
+    """The numbers, where a function gives them better than they can be read off the axes."""
+
+    def data(self) -> pd.DataFrame:
+        """The figure's numbers: its own table, or what `figure_data.read` finds."""
+        return figure_data.read(self) if self.table is None else self.table
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        numbers = self.data()
+        return {} if numbers.empty else {CSV_MIME: figure_data.csv(numbers)}
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -48,6 +61,7 @@ def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) ->
         axis.set(title=TERM_LABELS.get(term, term), xlabel="update")
     handles, labels = distinct(axes)
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.table = history
     return figure
 
 

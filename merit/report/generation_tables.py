@@ -240,7 +240,7 @@ def dots(results: Sequence[Result], commonest: Result) -> Drawing:
         axis.errorbar([], [], xerr=[], color="#444444", marker=marker, linestyle="none", markersize=5.5,
                       markerfacecolor="#444444" if filled else "white", label=text)  # fmt: skip
         for place, one in enumerate(values):
-            _dot(axis, _score(one, condition, "f1"), place + shift, look(one["encoder"]).colour, marker, filled)
+            _dot(axis, _score(one, condition, "f1"), place + shift, look(one["encoder"]).colour, marker, filled, text)
     axis.set_yticks(range(len(values)), [row_label(one) for one in values])
     axis.set_ylim(len(values) - 0.5, -0.5)
     axis.set_xlabel("finding F1, percent")
@@ -248,14 +248,16 @@ def dots(results: Sequence[Result], commonest: Result) -> Drawing:
     return figure
 
 
-def _dot(axis: Any, score: Mapping[str, float | None], place: float, colour: str, marker: str, filled: bool) -> None:
+def _dot(
+    axis: Any, score: Mapping[str, float | None], place: float, colour: str, marker: str, filled: bool, name: str
+) -> None:  # fmt: skip
     if score["value"] is None:
         return
     value = 100 * score["value"]
     low, high = (value if score[end] is None else 100 * score[end] for end in ("low", "high"))
     axis.errorbar(
         [value], [place], xerr=[[max(value - low, 0)], [max(high - value, 0)]], color=colour, marker=marker,
-        markerfacecolor=colour if filled else "white", markersize=5.5, elinewidth=1, linestyle="none",
+        markerfacecolor=colour if filled else "white", markersize=5.5, elinewidth=1, linestyle="none", gid=name,
     )  # fmt: skip
 
 

@@ -124,6 +124,7 @@ def _estimate(axis: Axes, one: Mapping[str, Any], name: str, encoders: Sequence[
     axis.errorbar(
         number["value"], place, xerr=spread, color=style.colour, marker="o" if main else "s", markersize=5,
         elinewidth=1.2, markerfacecolor=style.colour if main else "white", linestyle="none",
+        gid=f"{style.label}, {SCOPES[one['scope']]}",
     )  # fmt: skip
     axis.plot([], [], "o" if main else "s", color="#555555", markerfacecolor="#555555" if main else "white",
               label=f"{SCOPES[one['scope']]}, N = {one['n']:,}")  # fmt: skip
@@ -185,8 +186,8 @@ def planes(results: Sequence[Result], scope: str = "unseen") -> Drawing:
     for axis, one in zip(axes, values):
         style, picture = look(one["encoder"]), one["picture"]
         ecg, text = np.array(picture["ecg"]), np.array(picture["text"])
-        axis.plot(*ecg.T, "o", color=style.colour, markersize=3, alpha=0.5, markeredgewidth=0)
-        axis.plot(*text.T, "x", color=TEXT_COLOUR, markersize=3, alpha=0.6, markeredgewidth=0.7)
+        axis.plot(*ecg.T, "o", color=style.colour, markersize=3, alpha=0.5, markeredgewidth=0, gid="ECG")
+        axis.plot(*text.T, "x", color=TEXT_COLOUR, markersize=3, alpha=0.6, markeredgewidth=0.7, gid="text")
         share = 100 * sum(picture["explained"])
         axis.set_title(f"{style.label} ({share:.0f} % of the variance)")
         axis.set_aspect("equal", "box")

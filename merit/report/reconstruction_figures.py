@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from merit.report import tables
@@ -40,7 +41,22 @@ def recording(values: Mapping[str, Any], seconds: float = 5.0) -> Drawing:
         _panel(axis, example, name, lines)
     _scale_bar(axis, example, lines)
     axis.set_xlabel("seconds")
+    figure.table = _drawn(example, names, lines.shown)
     return figure
+
+
+def _drawn(example: Mapping[str, Any], names: Sequence[str], shown: int) -> pd.DataFrame:
+    """The picture's numbers: a row a lead and sample, with what each decoder put where it was hidden; mV."""
+    signal = np.array(example["target"], dtype=float)[:, :shown] / 100
+    hidden = _hidden(example)[:, :shown]
+    columns = {
+        "lead": np.repeat(example["leads"], signal.shape[1]),
+        "seconds": np.tile(np.arange(signal.shape[1]) / example["fs_hz"], len(signal)),
+        "signal_mv": signal.ravel() * example["unit_mv"],
+        "hidden": hidden.ravel().astype(int),
+    }
+    filled = {_look(name).label: np.where(hidden, _filled(example, name, shown), np.nan).ravel() for name in names}
+    return pd.DataFrame(columns | {name: values * example["unit_mv"] for name, values in filled.items()})
 
 
 class Lines(NamedTuple):

@@ -163,7 +163,7 @@ def test_the_published_size_runs():
 
 
 def test_settings_that_cannot_work_are_refused():
-    with pytest.raises(ValueError, match="kind: expected one of vit, tiny_vit; got 'tinyvit'"):
+    with pytest.raises(ValueError, match="kind: expected one of vit, tiny_vit, resnet18; got 'tinyvit'"):
         EncoderConfig(kind="tinyvit")
     with pytest.raises(ValueError, match="heads: expected 4 numbers above 0, one a stage"):
         TinyVitConfig(heads=(2, 4))

@@ -1,0 +1,108 @@
+"""What the scale of the reconstruction's target does (Eq. 7): gradients of both terms, and short runs at one scale.
+
+A target of s times the z-scored signal makes the masked error s² times as large and leaves InfoNCE as it is. The
+decoder's output is scaled by s too, unless said otherwise: it then starts in the target's unit, and the sum of both
+terms is InfoNCE + s² · error exactly, so that nothing differs between scales but the weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from merit.config import ModelConfig, PretrainConfig
+from merit.data.batches import PairedRecordings
+from merit.model.merit import Merit
+from merit.objectives import info_nce, masked_mse
+from merit.pretrain.feed import Batch
+from merit.pretrain.loop import positions
+from merit.pretrain.schedule import rate_factor
+from merit.pretrain.step import build, make_optimiser, mask_generator, masks
+from merit.threads import one_thread_an_operation
+
+
+def gradient_norms(
+    model: Merit, batch: Batch, visible: Tensor, scales: Sequence[float], *, own_unit: bool = True
+) -> tuple[float, list[float]]:
+    """Norm of the gradient on the encoder's weights of InfoNCE, and of the masked error at each scale.
+
+    own_unit: the decoder's output is scaled along with the target; else the target alone is.
+    """
+    weights = [p for p in model.encoder.parameters() if p.requires_grad]
+    signal, text, valid = batch
+    out = model(signal, text, visible)
+
+    def norm(loss: Tensor) -> float:
+        found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+        return float(torch.sqrt(sum(g.double().square().sum() for g in found if g is not None)))
+
+    aligned = norm(info_nce(out.ecg, out.text, model.log_temperature.exp(), valid))
+    errors = [norm(masked_mse(out.prediction * (s if own_unit else 1), s * out.target, out.hidden)) for s in scales]
+    return aligned, errors
+
+
+@one_thread_an_operation()
+def gradients(
+    model: Merit, data: PairedRecordings, config: PretrainConfig, scales: Sequence[float], n_batches: int, *,
+    own_unit: bool = True, device: str = "cpu",
+) -> np.ndarray:  # fmt: skip
+    """float64 [n_batches, 1 + scales]: InfoNCE's norm and the masked error's, on batches of recordings of their own.
+
+    The batches and masks are the same at every call: those of updates below zero, which training never draws.
+    """
+    where = torch.device(device)
+    order = np.random.default_rng([config.seed, 1]).permutation(len(data))
+    rows = []
+    for number in range(n_batches):
+        chosen = np.resize(np.roll(order, -number * config.batch), config.batch)
+        visible = masks(model, config.batch, mask_generator(config.seed, -1 - number, where))
+        aligned, errors = gradient_norms(model, data.take(chosen, where), visible, scales, own_unit=own_unit)
+        rows.append([aligned, *errors])
+    return np.array(rows)
+
+
+@one_thread_an_operation()
+def short_run(
+    data: PairedRecordings, model_config: ModelConfig, config: PretrainConfig, weight: float, *, device: str = "cpu"
+) -> Merit:  # fmt: skip
+    """The network after `config.updates` updates of InfoNCE + weight · masked error, for evaluation.
+
+    In memory, without checkpoints or validation; order, masks, schedule and clipping are those of `loop.pretrain`.
+    """
+    where = torch.device(device)
+    model = build(model_config, config).to(where).train()
+    optimiser = make_optimiser(model, config)
+    for update in range(config.updates):
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak_lr"] * rate_factor(update, config.updates, config.warmup_share)
+        signal, text, valid = data.take(positions(len(data), update, config), where)
+        out = model(signal, text, masks(model, len(signal), mask_generator(config.seed, update, where)))
+        aligned = info_nce(out.ecg, out.text, model.log_temperature.exp(), valid)
+        loss = aligned + weight * masked_mse(out.prediction, out.target, out.hidden)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        optimiser.step()
+    return model.eval()
+
+
+def first_samples(data: PairedRecordings, n_samples: int) -> PairedRecordings:
+    """The same recordings, cut to their first samples."""
+    return PairedRecordings(data.signal_uv[..., :n_samples], data.rows, data.text, data.text_row, data.records)
+
+
+def target_spreads(data: PairedRecordings, most: int = 1000) -> dict[str, np.ndarray]:
+    """Way of scaling -> sd of each recording's target around its mean, [N]: its scale s beside a z-scored target.
+
+    Recordings that are flat are left out.
+    """
+    from merit.model.scaling import FLAT_MV, scale
+
+    chosen = np.random.default_rng(0).permutation(len(data))[:most]
+    signal, _, _ = data.take(np.sort(chosen), torch.device("cpu"))
+    signal = signal[signal.flatten(1).std(1, correction=0) > 10 * FLAT_MV].double()
+    ways = ("minmax", "mv", "zscore")
+    return {how: scale(signal, how).flatten(1).std(1, correction=0).numpy() for how in ways}

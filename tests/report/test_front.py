@@ -1,0 +1,45 @@
+"""The box of the first page: its numbers are those of the verdicts."""
+
+from __future__ import annotations
+
+from merit.report import front
+from merit.report.claim_rules import Claim, Printed
+from merit.report.evidence import Evidence
+from merit.report.verdicts import NOT_TESTABLE, Reading, Verdict
+
+
+def judged(values: dict[str, list[float]], *, synthetic: bool = True) -> list[Verdict]:
+    """A claim with a stated amount, and the one on ablations with these values."""
+    amount = Claim(
+        id="a", title="F1 <all>", text="t", place="p", stage="s", threshold=3.0, printed=lambda: Printed(True, "")
+    )
+    ablations = Claim(id=front.ABLATIONS, title="f", text="t", place="p", stage="s", printed=lambda: Printed(None, ""))
+    evidence = Evidence(stage="s", profile="demo", synthetic=synthetic, scores={})
+    reading = Reading(evidence, values, ())
+    return [Verdict(amount, NOT_TESTABLE, "why", ()), Verdict(ablations, NOT_TESTABLE, "why", (reading,))]
+
+
+def test_differences_are_averaged_over_tasks_with_an_interval_over_seeds():
+    values = {
+        "form AUROC, over CMA": [1.0, 2.0], "all AUROC, over CMA": [-3.0, -2.0], "all F1, over CMA": [9.0, 9.0],
+        "all AUROC, over MSE": [4.0, 4.0],
+    }  # fmt: skip
+    text = front.front(judged(values)).text
+    assert "CMA −0.5 [−6.9, 5.9], above in 1 of 2 tasks and MSE +4.0 [4.0, 4.0], above in 1 of 1 tasks" in text
+    assert "this run: demo, synthetic, 2 pretraining seeds, 95 % intervals" in text
+
+
+def test_one_seed_has_no_interval_and_nothing_measured_no_line():
+    assert "MSE +4.0, above in 1 of 1 tasks (" in front.front(judged({"all AUROC, over MSE": [4.0]})).text
+    assert "minus others" not in front.front(judged({})).text
+
+
+def test_counts_amounts_and_what_is_no_evidence():
+    text = front.front(judged({"all AUROC, over MSE": [4.0]})).text
+    assert "Verdicts: 0 supported, 0 not supported and 2 not testable" in text
+    assert "bear out 1 of these, contradict 0, and leave 1 open" in text
+    assert "by more than 3 points (F1 &lt;all&gt;)" in text
+    assert "no evidence about real hearts" in text
+    real = front.front(judged({"all AUROC, over MSE": [4.0]}, synthetic=False)).text
+    assert "no evidence about real hearts" not in real
+    assert "merit-real" in real
