@@ -2,7 +2,7 @@
 # sets (default: synthetic hospitals made on the spot), DEVICE=auto|cpu|cuda, LIMIT=recordings of each data set and
 # EPOCHS=passes, to try a profile quickly; BACKBONE=tiny_vit, the other reading of the paper's encoder; ENCODER=file.py:Class, an
 # encoder of your own in every table; folder or hub name of TEXT=the text encoder, LM=the language model of Table 3, BERT=what
-# BERTScore compares with.
+# BERTScore compares with; CHROMIUM=the browser of `make browser` and `make pdf`.
 PROFILE ?= demo
 DATA ?=
 DEVICE ?= auto

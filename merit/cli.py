@@ -276,7 +276,8 @@ def bench(
 COMMANDS = {
     f.__name__: f
     for f in (
-        doctor, ingest, data, pretrain, evaluate, book, pdf, notebook, reference, embed, classify, generate, compare, bench,
+        doctor, ingest, data, pretrain, evaluate, book, pdf, notebook, reference, embed, classify, generate, compare,
+        bench,
     )
 }  # fmt: skip
 

@@ -151,7 +151,21 @@ def curves(results: Sequence[Result], shown: Sequence[str]) -> Drawing:
         axis.set_ylabel("macro AUROC, percent")
     handles, labels = distinct(axes[: len(panels)])
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.table = _points(values, panels)
     return figure
+
+
+def _points(values: Sequence[Mapping[str, Any]], panels: Sequence[str]) -> pd.DataFrame:
+    """The numbers of the curves, a row an encoder and strength, in percent."""
+    rows = []
+    for one in (one for kind in panels for one in corrupted(values, kind=kind)):
+        row = {"panel": KINDS[one["kind"]].title, "series": look(one["encoder"]).label, "level": one["level"]}
+        row |= {"clean": 100 * clean(values, one["encoder"])["auroc"]["value"], "auroc": 100 * one["auroc"]["value"]}
+        ends = {
+            f"change{name}": one["change"][end] for name, end in (("", "value"), ("_low", "low"), ("_high", "high"))
+        }
+        rows.append(row | {name: None if end is None else 100 * end for name, end in ends.items()})
+    return pd.DataFrame(rows)
 
 
 def _panel(axis: Axes, values: Sequence[Mapping[str, Any]], kind: str) -> None:
@@ -207,9 +221,9 @@ def pictures(shown: Mapping[str, Any]) -> Drawing:
     figure = Drawing(figsize=(2 * WIDTH, 1.2 * rows + 0.4), layout="constrained")
     axes = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
     for axis, kind in zip(axes, panels):
-        for name, colour, width in ((CLEAN, "#A8A8A8", 1.6), (kind, "#000000", 0.8)):
+        for name, colour, width, what in ((CLEAN, "#A8A8A8", 1.6, CLEAN), (kind, "#000000", 0.8, "corrupted")):
             mv = np.array(traces[name]["uv"], dtype=float) / 1000
-            axis.plot(np.arange(len(mv)) / fs_hz, mv, color=colour, linewidth=width)
+            axis.plot(np.arange(len(mv)) / fs_hz, mv, color=colour, linewidth=width, gid=what)
         axis.set_title(written(kind, traces[kind]["level"]), fontsize=8.5)
         axis.set_ylabel("mV", fontsize=8)
     for axis in axes[len(panels) :]:

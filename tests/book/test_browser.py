@@ -42,10 +42,10 @@ def book() -> Path | None:
 
 
 def pages() -> list[str]:
-    """The pages below that folder, but for the root, which only leads to the first."""
+    """The pages below that folder, but for the root, which only leads to the first, and the theme's templates."""
     folder = book()
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.html")) if folder else []
-    return [name for name in found if name != "index.html"]
+    return [name for name in found if name != "index.html" and not name.startswith("_")]
 
 
 class Browser:

@@ -132,6 +132,10 @@ def test_panels_run_from_clean_to_strong_and_gain_has_clean_between(results):
     assert labels == {"leads lost": ["0", "1", "4"], "gain": ["0.25", "1", "4"]}
     merit = next(one for one in titles["leads lost"].containers if one.get_label() == "MERIT")
     assert np.asarray(merit.lines[0].get_ydata(), float) == pytest.approx([90, 88, 80])
+    first = figure.table.iloc[0].to_dict()
+    assert first["series"] == "MERIT"
+    assert (first["level"], first["clean"]) == (1, pytest.approx(90))
+    assert (first["auroc"], first["change"]) == (pytest.approx(88), pytest.approx(-2))
     assert figure._repr_png_()[:4] == b"\x89PNG"
 
 
