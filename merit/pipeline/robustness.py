@@ -12,8 +12,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from merit import runs
+from merit.baselines import others
+from merit.baselines.outside import NoWeights
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
@@ -95,7 +98,7 @@ class _Session:
     def __post_init__(self) -> None:
         self.encoder = functools.cache(self._encoder)
         self.probe = functools.cache(self._probe)
-        self.recordings = functools.lru_cache(maxsize=1)(self._recordings)
+        self.recordings = functools.lru_cache(maxsize=2)(self._recordings)  # at the rates of ours and of others
         self.rows = functools.lru_cache(maxsize=1)(self._rows)
 
     @property
@@ -119,7 +122,7 @@ class _Session:
         try:
             inputs = self.inputs()
             inputs["embedding"] = self.ws.embedding_identity(encoder, self.cohort, self.encoder_seed)
-        except NoCohort as reason:
+        except (NoCohort, NoWeights) as reason:
             return {"stage": "corruption", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
         parameters = {
             **about, "seed": self.seed, "encoder_seed": self.encoder_seed, "allow_seen": self.allow_seen,
@@ -139,11 +142,13 @@ class _Session:
             probe = self.probe(encoder)
         except NotEnoughData as reason:
             return {**about, "reason": str(reason)}
-        about = {**about, "n_seen": n_seen}
+        about = {**about, "n_seen": n_seen, **self.ws.remarks(encoder, self.cohort)}
         if kind == CLEAN:
             scaling = self.encoder(encoder).input_spec.scaling
             return {**about, **probe.clean(), "scaling": scaling, "source_fs_hz": self._rates()}
-        corrupted, clean_uv = self.rows(kind, level), self.store.signal_uv[self.test_rows]
+        signals = self._signals(encoder)
+        corrupted = self.rows(kind, level, signals.fs_hz)
+        clean_uv = signals.signal_uv[pd.Index(signals.records["record_id"]).get_indexer(self.test_ids)]
         changed = np.flatnonzero((corrupted.signal_uv != clean_uv).any(axis=(1, 2)))
         features = probe.features.copy()
         if len(changed):  # the others keep their embedding to the last bit
@@ -169,6 +174,15 @@ class _Session:
         """Rows of the store that are tested on: fold 10."""
         return self.task.rows[self.task.folds == 10]
 
+    @functools.cached_property
+    def test_ids(self) -> list[str]:
+        """Their record ids."""
+        return self.store.records["record_id"].iloc[self.test_rows].tolist()
+
+    def _signals(self, encoder: str) -> Store:
+        """The store that an encoder reads: an encoder of others may want 500 Hz."""
+        return self.ws.signals(encoder, self.cohort) if others.known(encoder) else self.store
+
     def _rates(self) -> dict[str, int]:
         """Rate of the files that the store was read from, Hz -> recordings of the test part."""
         rates = self.store.records["source_fs_hz"].iloc[self.test_rows].value_counts()
@@ -183,14 +197,15 @@ class _Session:
         features = self.ws.embedding(encoder, self.cohort, self.encoder_seed)[self.task.rows]
         return Probe.fit(self.task, features, self.config, self.ws.torch_device())
 
-    def _rows(self, kind: str, level: float | str | None) -> Rows:
-        """The test part under one strength, as a store would hold it."""
+    def _rows(self, kind: str, level: float | str | None, store_hz: float) -> Rows:
+        """The test part under one strength, as a store at that rate would hold it."""
         from merit.evaluate.robustness import stored_rows
 
         # A rate above the store's is taken from the publisher's faster file, where there is one.
-        fs_hz = max(float(level), self.store.fs_hz) if kind == "rate" else self.store.fs_hz
+        fs_hz = max(float(level), store_hz) if kind == "rate" else store_hz
         gap = self.store.manifest["request"]["max_gap_fraction"]
-        return stored_rows(self.recordings(fs_hz), kind, level, self.seed, self.ws.profile.signal, gap)
+        signal = replace(self.ws.profile.signal, fs_hz=int(store_hz))
+        return stored_rows(self.recordings(fs_hz), kind, level, self.seed, signal, gap)
 
     def _recordings(self, fs_hz: float) -> list[Recording]:
         """The test part as its files have it, in the order of the task."""
@@ -199,7 +214,7 @@ class _Session:
         cohort = open_cohort(self.cohort, self.ws.sources[self.cohort])
         refs = cohort.refs()
         usable = refs[refs["problem"] == ""].set_index("record_id", drop=False)
-        wanted = usable.loc[self.store.records["record_id"].iloc[self.test_rows]]
+        wanted = usable.loc[self.test_ids]
         return [cohort.read(ref, fs_hz) for ref in wanted.itertuples(index=False, name="Ref")]
 
     def examples(self, strongest: Mapping[str, float | str]) -> dict[str, Any]:
@@ -207,7 +222,7 @@ class _Session:
         from merit.evaluate.robustness import stored_row
 
         try:
-            row = int(self.test_rows[0])
+            record_id = self.test_ids[0]
         except NotEnoughData as reason:
             return {"reason": str(reason)}
         gap, signal = self.store.manifest["request"]["max_gap_fraction"], self.ws.profile.signal
@@ -217,4 +232,4 @@ class _Session:
             seen = stored_row(recording, kind, level, self.seed, signal, gap)
             shown = np.zeros(0) if seen is None else seen[EXAMPLE_LEAD, : round(EXAMPLE_S * signal.fs_hz)]
             traces[kind] = {"level": level, "uv": shown.tolist()}
-        return {"record_id": str(self.store.records["record_id"].iloc[row]), "fs_hz": signal.fs_hz, "traces": traces}
+        return {"record_id": record_id, "fs_hz": signal.fs_hz, "traces": traces}

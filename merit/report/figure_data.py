@@ -47,7 +47,7 @@ def _panels(figure: Figure) -> list[Axes]:
 
 def _panel(axis: Axes, number: int, named: Callable[[Any], str]) -> Iterator[Row]:
     """The rows of one panel: bars, points with intervals, then lines and clouds that belong to neither."""
-    titles = (axis.get_title(loc) for loc in ("center", "left", "right"))
+    titles = (*(axis.get_title(loc) for loc in ("center", "left", "right")), axis.get_xlabel())
     panel = " ".join(next((title for title in titles if title), str(number)).split())
     names = _tick_names(axis.xaxis), _tick_names(axis.yaxis)
     taken: set[int] = set()

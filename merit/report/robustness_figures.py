@@ -108,6 +108,9 @@ def missing(results: Sequence[Result]) -> str:
         if "reason" in one:
             reasons.setdefault(one["reason"], []).append(look(one["encoder"]).label)
     lines = [f"- {listing(dict.fromkeys(names))}: not scored, {reason}" for reason, names in reasons.items()]
+    overlap = [look(name).label for name in encoders([one for one in found(results) if one.get("overlap")])]
+    if overlap:
+        lines.append(f"- {listing(overlap)}: pretrained on this data set too, by those who published it.")
     return "\n".join(lines) or "Every encoder was scored."
 
 
@@ -243,7 +246,7 @@ def numbers(results: Sequence[Result]) -> Html:
     for kind in kinds(values):
         for one in corrupted(values, kind=kind):
             row = rows.setdefault(written(kind, one["level"]), {})
-            row["signal, mV"] = fixed(one["seen_mv"], 3)
+            row.setdefault("signal, mV", fixed(one["seen_mv"], 3))
             row[look(one["encoder"]).label] = interval(one["change"], sign=True)
     return tables.mapping(rows, "robustness-numbers") if values else Html("")
 

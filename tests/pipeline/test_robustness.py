@@ -71,13 +71,35 @@ def test_what_nothing_was_done_to_keeps_its_score_to_the_last_bit(workspace):
     assert same["values"]["resamples"] == clean["values"]["resamples"]
 
 
-def test_the_same_call_gives_the_same_numbers_in_another_workspace(workspace, tmp_path):
+def test_the_same_call_gives_the_same_numbers_in_another_workspace(workspace):
     first = robustness(workspace, ["random"], corruptions="wander:1", **SETTINGS)
-    other = dataclasses.replace(workspace, folder=workspace.folder, used={})
+    other = dataclasses.replace(workspace, used={})
     for path in (workspace.folder / "results").glob("corruption-*.json"):
         path.unlink()
     again = robustness(other, ["random"], corruptions="wander:1", **SETTINGS)
     assert [one["values"] for one in again] == [one["values"] for one in first]
+
+
+def test_a_readers_encoder_at_500_hz_is_given_what_its_own_store_holds(workspace, monkeypatch, tmp_path):
+    (tmp_path / "mine.py").write_text("""
+import merit
+@merit.register("mine")
+class Mine:
+    input_spec = merit.InputSpec(fs_hz=500, duration_s=10, leads=("I",), scaling="none")
+    def __init__(self, device): pass
+    def embed(self, signal_mv, fs_hz):
+        assert (fs_hz, signal_mv.shape[1:]) == (500, (12, 5000))
+        return signal_mv.std(axis=2)
+""")
+    monkeypatch.setenv("MERIT_ENCODER", str(tmp_path / "mine.py"))
+    (name,) = workspace.rows("", "none")[0]
+    results = robustness(workspace, [name, "random"], corruptions="duration:10,lost:2", **SETTINGS)
+    found = {(one["values"]["encoder"], one["values"]["kind"]): one["values"] for one in results}
+    assert [found[encoder, "duration"]["n_changed"] for encoder in (name, "random")] == [0, 0]
+    assert found[name, "clean"]["scaling"] == "none"
+    n = found[name, "clean"]["n_records"]
+    assert found[name, "lost"]["n_changed"] == n
+    assert found[name, "lost"]["seen_mv"] == pytest.approx(found["random", "lost"]["seen_mv"], rel=0.05)
 
 
 def test_a_missing_data_set_and_too_little_of_one_are_reasons(workspace, monkeypatch):

@@ -147,6 +147,13 @@ def test_pictures_draw_clean_behind_each_kind():
     assert [max(line.get_ydata()) for line in axis.get_lines()] == pytest.approx([0.1, 0])
 
 
+def test_an_encoder_that_others_pretrained_on_this_data_set_says_so(results):
+    assert shown.missing(results) == "Every encoder was scored."
+    for one in results:
+        one["values"]["overlap"] = one["values"]["encoder"] == "merit"
+    assert shown.missing(results) == "- MERIT: pretrained on this data set too, by those who published it."
+
+
 def test_without_numbers_everything_says_so():
     none = [
         {"values": {"encoder": e, "task": "csn", "kind": "clean", "level": None, "reason": "csn: <none>"}} for e in "ab"
