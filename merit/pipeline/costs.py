@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from merit.config import ModelConfig, PretrainConfig, replace
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 def costs(ws: Workspace, encoders: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
     """A row an encoder: network (its kind), parameters of the encoder and of all that is trained with it, FLOPs of a
-    recording's embedding and of its forward in an update, updates, batch, and mean seconds of pretraining over seeds.
+    recording's embedding and of its forward in an update, updates, batch, and means over seeds: seconds of pretraining
+    and the last validation's terms.
 
     The random encoder has no pretraining; seconds are None where there is nothing to pretrain on.
     """
@@ -55,12 +57,18 @@ def of_network(model: ModelConfig, pretrain: PretrainConfig | None) -> dict[str,
 
 
 def _spent(ws: Workspace, encoder: str, seeds: Sequence[int]) -> dict[str, Any]:
-    """Updates, batch and mean seconds of the finished runs."""
+    """Updates, batch, mean seconds and mean last validation of the finished runs."""
     try:
         folders = [ws.checkpoint(encoder, seed) for seed in seeds]
     except NoCohort:
         return {"seconds": None}
     told = [json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in folders]
-    seconds = [one["seconds"] for one in told]
-    about = {"updates": told[0]["total_updates"], "batch": told[0]["pretrain"]["batch"]}
-    return {**about, "objective": method(encoder).objective, "seconds": sum(seconds) / len(seconds)}
+    last = [(folder / "history.jsonl").read_text(encoding="utf-8").splitlines()[-1] for folder in folders]
+    terms = [json.loads(line)["validation"] for line in last]
+    return {
+        "updates": told[0]["total_updates"],
+        "batch": told[0]["pretrain"]["batch"],
+        "objective": method(encoder).objective,
+        "seconds": fmean(one["seconds"] for one in told),
+        "validation": {name: fmean(one[name] for one in terms) for name in terms[0]},
+    }

@@ -20,7 +20,7 @@ from merit.objectives import info_nce, masked_mse
 from merit.pretrain.feed import Batch
 from merit.pretrain.loop import positions
 from merit.pretrain.schedule import rate_factor
-from merit.pretrain.step import build, make_optimiser, mask_generator, masks
+from merit.pretrain.step import build, draw, make_optimiser, mask_generator
 from merit.threads import one_thread_an_operation
 
 
@@ -32,7 +32,7 @@ def gradient_norms(
     own_unit: the decoder's output is scaled along with the target; else the target alone is.
     """
     weights = [p for p in model.encoder.parameters() if p.requires_grad]
-    signal, text, valid = batch
+    signal, text, valid, _ = batch
     out = model(signal, text, visible)
 
     def norm(loss: Tensor) -> float:
@@ -58,7 +58,7 @@ def gradients(
     rows = []
     for number in range(n_batches):
         chosen = np.resize(np.roll(order, -number * config.batch), config.batch)
-        visible = masks(model, config.batch, mask_generator(config.seed, -1 - number, where))
+        visible = draw(model, config.batch, config, mask_generator(config.seed, -1 - number, where))["visible"]
         aligned, errors = gradient_norms(model, data.take(chosen, where), visible, scales, own_unit=own_unit)
         rows.append([aligned, *errors])
     return np.array(rows)
@@ -78,8 +78,9 @@ def short_run(
     for update in range(config.updates):
         for group in optimiser.param_groups:
             group["lr"] = group["peak_lr"] * rate_factor(update, config.updates, config.warmup_share)
-        signal, text, valid = data.take(positions(len(data), update, config), where)
-        out = model(signal, text, masks(model, len(signal), mask_generator(config.seed, update, where)))
+        signal, text, valid, _ = data.take(positions(len(data), update, config), where)
+        visible = draw(model, len(signal), config, mask_generator(config.seed, update, where))["visible"]
+        out = model(signal, text, visible)
         aligned = info_nce(out.ecg, out.text, model.log_temperature.exp(), valid)
         loss = aligned + weight * masked_mse(out.prediction, out.target, out.hidden)
         optimiser.zero_grad(set_to_none=True)
@@ -102,7 +103,7 @@ def target_spreads(data: PairedRecordings, most: int = 1000) -> dict[str, np.nda
     from merit.model.scaling import FLAT_MV, scale
 
     chosen = np.random.default_rng(0).permutation(len(data))[:most]
-    signal, _, _ = data.take(np.sort(chosen), torch.device("cpu"))
+    signal, *_ = data.take(np.sort(chosen), torch.device("cpu"))
     signal = signal[signal.flatten(1).std(1, correction=0) > 10 * FLAT_MV].double()
     ways = ("minmax", "mv", "zscore")
     return {how: scale(signal, how).flatten(1).std(1, correction=0).numpy() for how in ways}

@@ -18,6 +18,16 @@ from merit.report.tables import render
 NETWORKS = {"vit": "ViT", "tiny_vit": "TinyViT", "resnet18": "ResNet18"}
 """Kind of an encoder -> what a table calls it."""
 
+TERMS = {
+    "info_nce": "InfoNCE",
+    "masked_mse": "masked error",
+    "bottleneck": "bottleneck",
+    "dropout_views": "dropout views",
+    "nt_xent": "NT-Xent",
+    "segments": "segments",
+}
+"""Term of a loss -> its short name."""
+
 OURS = {
     "st-mem-ours": "masked reconstruction, a decoder that sees one lead at a time, each patch normalised by itself, no "
     "attention biases; our patches, optimiser and number of updates, and no band-pass filter",
@@ -65,7 +75,8 @@ def costs(file: Mapping[str, Any]) -> Html:
     counts = {(row["updates"], row["batch"]) for row in trained}
     budget = listing(f"{updates:,} updates of batch {batch}" for updates, batch in sorted(counts))
     head = "What each costs. FLOPs are those of one recording: of its embedding, and of its forward in an update"
-    head += f"; every pretraining has {budget}" * bool(budget) + ". Seconds hold whatever else that machine did."
+    head += f"; every pretraining has {budget}" * bool(budget) + ". Seconds hold whatever else that machine did. "
+    head += "The loss is the last validation's; a masked error of one is what the mean alone would have."
     return Html(f'<p class="merit-caption">{html.escape(head)}</p>') + render(
         frame.astype(object), f"{file['stage']}-{file['profile']}-{reference.EQUAL_BUDGET}-costs"
     )
@@ -79,6 +90,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str | None]:
         "MFLOPs, embedding": _millions(row["embedding_flops"]),
         "MFLOPs, pretraining": _millions(row.get("update_flops")),
         "seconds of pretraining": None if row.get("seconds") is None else f"{row['seconds']:,.0f}",
+        "loss": "\n".join(f"{TERMS.get(k, k)} {v:.2f}" for k, v in row.get("validation", {}).items()) or None,
     }
 
 

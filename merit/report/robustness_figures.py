@@ -219,21 +219,24 @@ def pictures(shown: Mapping[str, Any]) -> Drawing:
         return nothing("no recording to show")
     traces, fs_hz = shown["traces"], shown["fs_hz"]
     panels = [kind for kind in KINDS if kind in traces]
-    columns = 2
-    rows = -(-len(panels) // columns)
+    rows = -(-len(panels) // 2)
     figure = Drawing(figsize=(2 * WIDTH, 1.2 * rows + 0.4), layout="constrained")
-    axes = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
+    axes = list(figure.subplots(rows, 2, sharex=True, squeeze=False).flat)
     for axis, kind in zip(axes, panels):
-        for name, colour, width, what in ((CLEAN, "#A8A8A8", 1.6, CLEAN), (kind, "#000000", 0.8, "corrupted")):
+        for name, colour, width in ((CLEAN, "#A8A8A8", 1.6), (kind, "#000000", 0.8)):
             mv = np.array(traces[name]["uv"], dtype=float) / 1000
-            axis.plot(np.arange(len(mv)) / fs_hz, mv, color=colour, linewidth=width, gid=what)
+            axis.plot(np.arange(len(mv)) / fs_hz, mv, color=colour, linewidth=width)
         axis.set_title(written(kind, traces[kind]["level"]), fontsize=8.5)
         axis.set_ylabel("mV", fontsize=8)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    for axis in axes[max(0, len(panels) - columns) : len(panels)]:
+    for axis in axes[max(0, len(panels) - 2) : len(panels)]:
         axis.set_xlabel("seconds")
         axis.tick_params(labelbottom=True)
+    columns = {written(kind, traces[kind]["level"]): traces[kind]["uv"] for kind in panels}
+    figure.table = pd.DataFrame({f"{name}, uV": pd.Series(uv, dtype=float) for name, uv in columns.items()})
+    figure.table.insert(0, "clean, uV", pd.Series(traces[CLEAN]["uv"], dtype=float))
+    figure.table.insert(0, "seconds", np.arange(len(figure.table)) / fs_hz)
     return figure
 
 

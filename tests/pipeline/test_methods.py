@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
@@ -59,6 +60,9 @@ def test_costs_are_counted_and_read(trained):
     for name, row in rows.items():
         assert ("seconds" in row) == (name != "random")
     assert (rows["clocs"]["updates"], rows["clocs"]["batch"]) == (4, 8)
+    assert set(rows["merl-ours"]["validation"]) == {"info_nce", "dropout_views"}
+    line = (trained.checkpoint("clocs") / "history.jsonl").read_text().splitlines()[-1]
+    assert rows["clocs"]["validation"] == json.loads(line)["validation"]
 
 
 def test_at_the_papers_size_merls_network_is_its_published_one():

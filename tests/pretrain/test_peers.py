@@ -65,7 +65,7 @@ def test_every_parameter_has_a_finite_gradient(paired, name):
 @pytest.mark.parametrize("name", PEERS)
 def test_a_checkpoint_comes_back_as_it_was(paired, tmp_path, name):
     folder = run(paired, tmp_path / "c", name)
-    encoder, signal_mv = merit.load(folder), paired.signal_uv[:5].astype(np.float32) / 1000
+    encoder, signal_mv = merit.load(folder).encoder, paired.signal_uv[:5].astype(np.float32) / 1000
     assert encoder.model.config == PEERS[name].model(MODEL)
     assert encoder.shares_space == (name == "merl-ours")
     z = encoder.embed(signal_mv, 100)

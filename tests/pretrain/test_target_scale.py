@@ -9,7 +9,7 @@ import torch
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig
 from merit.pretrain import target_scale
 from merit.pretrain.loop import pretrain
-from merit.pretrain.step import build, mask_generator, masks
+from merit.pretrain.step import build, draw, mask_generator
 
 MODEL = ModelConfig(
     encoder=EncoderConfig(patch=125, width=16, depth=1, heads=2), decoder=DecoderConfig(width=16, depth=1, heads=2),
@@ -42,7 +42,7 @@ def test_norms_are_those_of_the_whole_loss_by_backward(paired, model):
     from merit.objectives import info_nce, masked_mse
 
     batch = paired.take(np.arange(8), torch.device("cpu"))
-    visible = masks(model, 8, mask_generator(0, 0, torch.device("cpu")))
+    visible = draw(model, 8, RUN, mask_generator(0, 0, torch.device("cpu")))["visible"]
     aligned, (error,) = target_scale.gradient_norms(model, batch, visible, [2.0])
     for which, found in ((0, aligned), (1, error)):
         model.zero_grad()

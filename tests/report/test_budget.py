@@ -15,7 +15,8 @@ SETTING = {"variant": "as_published"}
 
 
 def cost(encoder: str, **changes) -> dict:
-    trained = {"trained_parameters": 2_000_000, "update_flops": 7e6, "updates": 1200, "batch": 32, "seconds": 1234.5}
+    trained = {"trained_parameters": 2_000_000, "update_flops": 7e6, "updates": 1200, "batch": 32, "seconds": 1234.5,
+               "validation": {"masked_mse": 1.004, "nt_xent": 2.5}}  # fmt: skip
     return {"encoder": encoder, "network": "vit", "parameters": 1_500_000, "embedding_flops": 9e6, **trained, **changes}
 
 
@@ -53,7 +54,7 @@ def test_a_section_says_whose_rows_these_are_and_what_they_are_not(folder):
 def test_costs_stand_beside_each_other(folder):
     html = budget.section("linear_probe", "demo", True, folder, **SETTING).text
     assert "every pretraining has 1,200 updates of batch 32" in html
-    for said in ("ResNet18", "1,500,000", "2,000,000", "1,234", ">9<", ">7<"):
+    for said in ("masked error 1.00\nNT-Xent 2.50", "ResNet18", "1,500,000", "2,000,000", "1,234", ">9<", ">7<"):
         assert said in html
     assert html.count("–") >= 3  # the random encoder is not trained
 

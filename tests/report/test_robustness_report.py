@@ -144,6 +144,8 @@ def test_pictures_draw_clean_behind_each_kind():
     figure = shown.pictures({"traces": traces, "fs_hz": 100})
     (axis,) = [one for one in figure.axes if one.get_visible()]
     assert axis.get_title() == "4 of 8 leads lost"
+    assert figure.table["clean, uV"].tolist() == [0, 100, 0]
+    assert list(figure.table) == ["seconds", "clean, uV", "4 of 8 leads lost, uV"]
     assert [max(line.get_ydata()) for line in axis.get_lines()] == pytest.approx([0.1, 0])
 
 
