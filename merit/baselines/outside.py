@@ -147,7 +147,7 @@ OUTSIDE = {
         "anonymised name, and an output that its model lacks): texts take training's path, a causal BERT's last token",
     ),
     "qoq": Outside(
-        label="QoQ (ECG-JEPA)",
+        label="QoQ (JEPA)",
         module="merit.baselines.qoq",
         published="Google Drive, a file that the README of github.com/sehunfromdaegu/ECG_JEPA links: "
         "multiblock_epoch100.pth; QoQ-Med's own weights of the tower: Hugging Face, ddvd233/QoQ-Med-VL-7B, "
@@ -162,7 +162,7 @@ OUTSIDE = {
         "PTB-XL and CPSC2018 are seen too; bfloat16 there, float32 here; resampled polyphase, there by Fourier",
     ),
     "ecg-chat": Outside(
-        label="ECG-Chat (ECG-CoCa)",
+        label="ECG-Chat",
         module="merit.baselines.ecg_chat",
         published="nowhere by its authors (github.com/YubaoZhao/ECG-Chat, issues 8 and 10); what is read is a "
         "checkpoint of their training code, epoch_20.pt",

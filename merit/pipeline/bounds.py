@@ -182,7 +182,8 @@ class _Sweep:
             "spreads": {how: _middle(values) for how, values in spreads.items()},
             "n_spreads": len(spreads["mv"]), "batch": self.batch, "first": self.config.first,
             "batches": self.config.batches, "window_s": self.config.n_samples / self.model.encoder.fs_hz,
-            "short": asdict(self.config), "cohort": self.ws.pretraining_cohort,
+            "n_hidden_short": _hidden_samples(self._small_model()), "short": asdict(self.config),
+            "cohort": self.ws.pretraining_cohort,
             **self._short_runs(),
         }  # fmt: skip
 

@@ -24,8 +24,8 @@ def contrastive(values: Values) -> str:
     lines = [
         f"Most that a batch of {batch} can certify, whatever the encoder: log {batch} = {np.log(batch):.2f} nats "
         f"({np.log2(batch):.0f} bits). Where the truth is {most:g} nats, the best critic that there is certifies "
-        f"{_number(best)}. To certify {most:g} nats at all takes a batch of e^{most:g} ≈ {np.exp(most):,.0f}, and more "
-        "to come near.",
+        f"{_number(best)}. To certify {most:g} nats at all takes a batch of exp({most:g}) ≈ {np.exp(most):,.0f}, and "
+        "more to come near.",
         f"No seed passed log B in any of {len(rows)} cases: the ceiling holds for every batch. The truth bounds the "
         "expectation alone; a seed can lie above it by chance."
         if passed == 0
@@ -42,9 +42,9 @@ def _temperature(model: Values, tuned: Values, truth: float) -> str:
     )  # fmt: skip
     return (
         f"The loss is a bound at any temperature, and a loose one at the wrong temperature: at {truth:g} "
-        f"nat{'s' * (truth != 1)} and τ = {model['temperature']:g}, the plain cosine gives {_number(model)}, at "
-        f"τ = {tuned['temperature']:g} {_number(tuned)}: {verdict}. A trained head can learn to make up for τ; "
-        "this one is not trained."
+        f"nat{'s' * (truth != 1)} and τ = {model['temperature']:g}, the plain cosine gives {_number(model)}, and "
+        f"{_number(tuned)} at τ = {tuned['temperature']:g}: at the model's, {verdict}. A trained head can learn to "
+        "make up for τ; here none is trained."
     )
 
 
@@ -68,7 +68,7 @@ def reports(values: Values) -> str:
             )
     parts = list(dict.fromkeys(parts))
     return (
-        f"Reports repeat: of the {values['n_reports']:,} of the recordings that are pretrained on, "
+        f"Reports repeat: of the {values['n_reports']:,} reports that are pretrained on, "
         f"{values['n_distinct']:,} are distinct. A report that stands m times in a batch costs each of its rows at "
         f"least log m. What is left of the ceiling, mean and middle 95 % of batches: {'; '.join(parts) or '–'}."
     )

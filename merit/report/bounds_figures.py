@@ -227,8 +227,8 @@ def runs_table(values: Values) -> Html:
     for row in values["runs"]:
         scale = None if row["name"] == "random" else float(row["name"])
         cells = {
-            "weight s²": "–" if scale is None else f"{scale**2:g}",
-            "decoder's sd": "–" if scale is None else f"{np.sqrt(values['n_hidden'] / 2) / scale:.2g}",
+            "weight s²": "–" if scale is None else f"{scale**2:,.12g}",
+            "decoder's sd": "–" if scale is None else _short(np.sqrt(values["n_hidden_short"] / 2) / scale),
             "InfoNCE": _spread(row["info_nce"], 2), "masked error": _spread(row["masked_mse"], 2),
         }  # fmt: skip
         if "auroc" in row:
@@ -236,6 +236,11 @@ def runs_table(values: Values) -> Html:
             cells[f"AUROC, {TASK_LABELS['superclass']}"] = f"{_spread(score, 1, 100)}\n{_interval(score)}"
         rows["random network" if scale is None else f"s = {scale:g}"] = cells
     return tables.mapping(rows, "bounds-runs")
+
+
+def _short(value: float) -> str:
+    """About two digits, never in powers of ten."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _spread(one: Values, digits: int, unit: float = 1) -> str:

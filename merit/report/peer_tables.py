@@ -43,7 +43,7 @@ def sizes(values: Values) -> Html:
             "GFLOP a recording": f"{one['flops'] / 1e9:.2f}",
             "largest difference from the original": _exponent(max(one["agreement"].values())),
             "compared": ", ".join(one["agreement"]),
-            "original": f"{one['original'].get('repository', '')} at {str(one['original'].get('commit', ''))[:7]}",
+            "original": _original(one["original"]),
         }
         for one in values["rows"]
     }
@@ -87,6 +87,12 @@ def reading(values: Values) -> str:
 
 def _words(rows: Mapping[str, Mapping[str, str]], name: str) -> Html:
     return render(pd.DataFrame.from_dict(rows, orient="index").astype(object), name, words=True)
+
+
+def _original(about: Mapping[str, str]) -> str:
+    """Repository and commit of the code that was run."""
+    repository = about["repository"].removeprefix("https://").removeprefix("github.com/")
+    return f"{repository} at {about['commit'][:7]}"
 
 
 def _exponent(value: float) -> str:

@@ -38,7 +38,7 @@ PEER_LOOKS = {
     "esi": Look("ESI", "#E69F00", "<", (0, (3, 1, 1, 1))),
     "d-beta": Look("D-BETA", "#E69F00", ">", (0, (3, 1, 1, 1))),
     "melp": Look("MELP", "#E69F00", "*", (0, (3, 1, 1, 1))),
-    "qoq": Look("QoQ (ECG-JEPA)", "#56B4E9", "d", (0, (3, 1, 1, 1))),
+    "qoq": Look("QoQ (JEPA)", "#56B4E9", "d", (0, (3, 1, 1, 1))),
     "ecg-chat": Look("ECG-Chat", "#E69F00", "X", (0, (3, 1, 1, 1))),
     "medtvt-r1": Look("MedTVT-R1", "#56B4E9", "H", (0, (3, 1, 1, 1))),
 }

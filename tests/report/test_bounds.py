@@ -54,7 +54,8 @@ def sweep(scores: tuple[float | None, ...] = (0.7, 0.8, 0.65)) -> dict:
                       for s in (1.0, 10.0)],
         "spreads": {"minmax": {"value": 0.1, "low": 0.05, "high": 0.2}, "mv": {"value": 0.2, "low": 0.1, "high": 0.4},
                     "zscore": spread},
-        "n_spreads": 1000, "batches": 4, "first": 10, "n_hidden": 9000, "batch": 32, "window_s": 2.5,
+        "n_spreads": 1000, "batches": 4, "first": 10, "n_hidden": 9000, "n_hidden_short": 2400, "batch": 32,
+        "window_s": 2.5,
         "short": {"seeds": 2, "updates": 100}, "n_training": 900, "n_probed": 500, "unprobed": "too few",
         "runs": [run("1.0", 3.2, 0.9, scores[0]), run("10.0", 3.4, 0.8, scores[1]), run("random", 4.0, 1.4, scores[2])],
     }  # fmt: skip
@@ -79,7 +80,7 @@ def test_the_ceiling_and_the_papers_batch_are_in_every_panel():
 def test_what_the_papers_batch_certifies():
     text = claims.contrastive(CONTRASTIVE)
     assert "log 128 = 4.85 nats (7 bits)" in text
-    assert "e^8 ≈ 2,981" in text
+    assert "exp(8) ≈ 2,981" in text
     assert "No seed passed log B in any of 12 cases" in text
     assert "nothing is certified" in text
     wrong = {**CONTRASTIVE, "rows": [*CONTRASTIVE["rows"], row(1.0, "best", 2, 5.0)]}
@@ -141,5 +142,6 @@ def test_the_table_names_weight_and_decoders_sd():
     html = figures.runs_table(sweep())._repr_html_()
     assert "random network" in html
     assert "70.0 ±1.0\n[68.0, 72.0]" in html
-    assert ">67<" in html
+    assert ">35<" in html
+    assert ">100<" in html
     assert figures.runs_table({"reason": "-"})._repr_html_() == ""
