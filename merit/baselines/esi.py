@@ -22,10 +22,8 @@ from merit.baselines import bert_text, outside, published
 from merit.baselines import golden as gold
 from merit.baselines.base import InputSpec
 from merit.baselines.bert_text import BertSize, FrozenBert
-from merit.baselines.peer import Peer
+from merit.baselines.peer import MIMIC_LEADS, Peer
 
-MIMIC_LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
-"""The order in MIMIC-IV-ECG's files, in which ESI was pretrained: its loader takes the signal as it stands there."""
 MAX_TOKENS = 500
 EPSILON = 1e-6
 NOT_RUN = (

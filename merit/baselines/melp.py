@@ -32,13 +32,12 @@ from merit.baselines import golden as gold
 from merit.baselines.attention import attend
 from merit.baselines.base import InputSpec
 from merit.baselines.bert_text import BertSize, FrozenBert
-from merit.baselines.peer import Peer
+from merit.baselines.peer import MIMIC_LEADS, Peer
 from merit.baselines.wav2vec2 import PRETRAINING, Wav2Vec2, Wav2Vec2Size
 
 if TYPE_CHECKING:
     from transformers import BertConfig
 
-MIMIC_LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
 EPSILON = 1e-8
 """Added to a recording's range, mV, so that a flat one is 0."""
 MAX_TOKENS = 128
@@ -220,6 +219,7 @@ def load(path: Path, device: str = "cpu", name: str = "melp", size: Size = PUBLI
     tower, head = _text_side(published.leave(state, "ecg_encoder."), path, size)
 
     def ask() -> TextSide:
+        """The text side, built when the first text comes. NoWeights where the file or the folder lacks it."""
         if not tower:
             raise outside.NoWeights(
                 f"{name}: {path.name} holds the ECG side alone; texts take a checkpoint of MELP's training, of which "

@@ -24,11 +24,9 @@ from merit.baselines.attention import JointAttention, attend
 from merit.baselines.base import InputSpec
 from merit.baselines.bert_text import BertSize, Tower
 from merit.baselines.outside import NoWeights
-from merit.baselines.peer import Peer, unit
+from merit.baselines.peer import MIMIC_LEADS, Peer, unit
 
 FS_HZ = 500
-MIMIC_LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
-"""The order in MIMIC-IV-ECG's files, which MERL brings every other data set to."""
 MAX_TOKENS = 256
 POOLING_HEADS = 4
 MEDCPT = BertSize()

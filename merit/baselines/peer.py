@@ -16,6 +16,9 @@ from merit.baselines.base import InputSpec
 from merit.data.preprocess import fix_length, resample
 from merit.data.recording import LEADS
 
+MIMIC_LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
+"""The order in MIMIC-IV-ECG's files, in which those read that were pretrained on them as they stand."""
+
 
 class Peer:
     """A published encoder behind the protocol: subclasses give `name`, `input_spec`, `conditioned` and, where the peer

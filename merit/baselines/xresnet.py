@@ -6,7 +6,6 @@ Written from the architecture's description; the weights are the user's to bring
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from pathlib import Path
 
@@ -16,7 +15,9 @@ from scipy.signal import resample as fourier_resample
 from torch import Tensor, nn
 
 from merit.baselines import golden as gold
+from merit.baselines import published
 from merit.baselines.base import InputSpec
+from merit.baselines.peer import Peer
 from merit.data.recording import LEADS
 
 STEM = (12, 32, 32, 64)
@@ -66,22 +67,11 @@ class XResNet1d101(nn.Sequential):
         super().__init__(*stem, nn.MaxPool1d(3, 2, 1), *stages)
 
 
-class XResNetEncoder:
+class XResNetEncoder(Peer):
     """The network as an encoder: Fourier-resampled to 100 Hz, not scaled, the 32 columns averaged (`tokens`: kept)."""
 
     name = "medtvt-r1"
     input_spec = SPEC
-
-    def __init__(self, network: XResNet1d101, device: str = "cpu") -> None:
-        self.network, self.device = network.eval().requires_grad_(False).to(device), device
-
-    @property
-    def identity(self) -> str:
-        """Digest of the weights."""
-        total = hashlib.sha256()
-        for key, value in sorted(self.network.state_dict().items()):
-            total.update(key.encode() + value.cpu().numpy().tobytes())
-        return total.hexdigest()[:16]
 
     def embed(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, 768] from [B, 12, T] millivolts; see `tokens`."""
@@ -96,9 +86,7 @@ class XResNetEncoder:
         signal = np.pad(signal, ((0, 0), (0, 0), (0, max(0, window - signal.shape[2]))))[:, :, :window]
         if window != N_SAMPLES:
             signal = fourier_resample(signal, N_SAMPLES, axis=2).astype(np.float32)
-        with torch.inference_mode():
-            columns = self.network(torch.from_numpy(np.ascontiguousarray(signal)).to(self.device))
-        return columns.transpose(1, 2).float().cpu().numpy()
+        return self.run(lambda x: self.network(x).transpose(1, 2), np.ascontiguousarray(signal))
 
 
 def load(path: Path, device: str = "cpu", name: str = "medtvt-r1") -> XResNetEncoder:
@@ -106,22 +94,14 @@ def load(path: Path, device: str = "cpu", name: str = "medtvt-r1") -> XResNetEnc
 
     The published blocks list their convolutions twice (`convs`, `convpath.0`); both must agree, and one is read.
     """
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or "ecg_model" not in state:
-        raise ValueError(f"{path}: expected a file with the encoder's state under ecg_model; got {_form(state)}")
-    state = {key.removeprefix("module."): value for key, value in state["ecg_model"].items()}
+    state = {key.removeprefix("module."): value for key, value in published.read(path, ("ecg_model",)).items()}
     twice = {key: key.replace(".convpath.0.", ".convs.") for key in state if ".convpath.0." in key}
     for key, other in twice.items():
         if other in state and not torch.equal(state[key], state[other]):
             raise ValueError(f"{path}: {key} and {other} are one layer under two names, and differ")
     kept = {twice.get(key, key): value for key, value in state.items()}
     network = XResNet1d101()
-    try:
-        network.load_state_dict(kept, strict=True)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path}: expected an xresnet1d101 of 768 channels; {str(error).splitlines()[1].strip()}"
-        ) from error
+    published.fill(network, kept, path, "an xresnet1d101 of 768 channels")
     return XResNetEncoder(network, device)
 
 
@@ -142,7 +122,3 @@ def golden(name: str = "medtvt-r1") -> dict[str, np.ndarray]:
     with torch.inference_mode():
         columns = net(torch.from_numpy(gold.signal(1, 12, N_SAMPLES)))
     return {"columns": columns[:, ::8, ::4].numpy(), "feature": columns.mean(2).numpy()}
-
-
-def _form(state: object) -> str:
-    return f"the keys {sorted(map(str, state))[:5]}" if isinstance(state, dict) else type(state).__name__

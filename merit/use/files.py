@@ -133,6 +133,7 @@ class _Table:
         return self
 
     def append(self, part: pd.DataFrame) -> None:
+        """Write more rows, in the first part's columns and types."""
         if self.path.suffix == ".csv":
             part.to_csv(self.temporary, mode="w" if self.empty else "a", header=self.empty, index=False)
         else:

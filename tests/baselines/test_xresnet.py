@@ -48,7 +48,7 @@ def test_it_fulfils_the_protocol_at_any_rate(published):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"model": {}}, "expected a file with the encoder's state under ecg_model; got the keys"),
+        ({"model": {}}, "expected the weights under ecg_model; got the keys"),
         ({"ecg_model": {"0.0.weight": torch.zeros(3)}}, "expected an xresnet1d101 of 768 channels"),
     ],
 )

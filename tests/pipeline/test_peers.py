@@ -7,6 +7,7 @@ import importlib
 import os
 import string
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from merit.config import TextConfig
 from merit.model.text import make_tokenizer
 from merit.pipeline import Workspace
 from merit.pipeline.peers import facts
+from merit.pipeline.recordings import NoCohort
 from merit.pipeline.shift import shift
 from merit.pipeline.zero_shot import zero_shot
 
@@ -142,6 +144,16 @@ def test_a_peer_reads_its_own_rate(workspace, weights):
     assert workspace.remarks("merl", "csn") == {"overlap": False, "n_band_limited": 0}
     assert workspace.remarks("st-mem", "csn") == {"overlap": True, "n_band_limited": 0, "n_seen": None}
     assert workspace.remarks("merit", "csn") == {}
+
+
+def test_rows_at_another_rate_are_found_by_record(workspace, weights, monkeypatch):
+    records = workspace.store("csn").records
+    monkeypatch.setattr(workspace, "signals", lambda *_: SimpleNamespace(records=records[::-1]))
+    rows = workspace._rows_of_signals("merl", "csn")
+    assert rows.tolist() == list(range(len(records)))[::-1]
+    monkeypatch.setattr(workspace, "signals", lambda *_: SimpleNamespace(records=records[1:]))
+    with pytest.raises(NoCohort, match="1 recordings that can be read at 100 Hz cannot at 500 Hz"):
+        workspace._rows_of_signals("merl", "csn")
 
 
 @pytest.mark.parametrize("name", NAMES)
