@@ -149,7 +149,8 @@ def reference(
     data: Path | None = None,
     device: str = "auto",
     seeds: int = 5,
-    group: Literal["all", "objectives", "equal-budget"] = "all",
+    group: Literal["all", "objectives", "equal-budget", "dials"] = "all",
+    stages: str = "",
 ) -> None:
     """Pretrain and probe every objective at several seeds; write the numbers to book/reference, to be committed.
 
@@ -158,14 +159,22 @@ def reference(
         data: Folder with real data sets; default: synthetic hospitals.
         device: auto, cpu, cuda or cuda:1.
         seeds: Pretraining seeds.
-        group: The paper's objectives and strengths, or these beside peers' methods on the same data, or both.
+        group: The paper's objectives and strengths, these beside peers' methods on the same data, objectives pretrained
+            on other recordings (what is kept), or all.
+        stages: Which of the group's, separated by commas; default: all of them.
     """
+    from merit.config import one_of
     from merit.pipeline import Workspace
-    from merit.pipeline.reference import GROUPS, make_reference
+    from merit.pipeline.reference import make_reference
+    from merit.pipeline.reference_stages import GROUPS, STAGES
     from merit.runs import home
 
     workspace, groups = Workspace.open(profile, data, device), tuple(GROUPS) if group == "all" else (group,)
-    for path in make_reference(workspace, seeds, home() / "book" / "reference", say=print, groups=groups):
+    wanted = stages.split(",") if stages else tuple(STAGES)
+    for stage in wanted:
+        one_of("stages", stage, tuple(STAGES))
+    folder = home() / "book" / "reference"
+    for path in make_reference(workspace, seeds, folder, say=print, groups=groups, stages=wanted):
         print(path)
 
 

@@ -14,123 +14,30 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from merit import runs
-from merit.data.taxonomy import TASKS
-from merit.methods import PEERS, without_text
-from merit.pipeline.clusters import rhythm_clusters
 from merit.pipeline.comparisons import over_seeds, seed_differences
 from merit.pipeline.costs import costs
-from merit.pipeline.information import information
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.shift import shift
-from merit.pipeline.zero_shot import zero_shot
+from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, STAGES, Stage
 from merit.threads import usable_cores
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
 
-PAPER_TASKS = tuple(task for task in TASKS if task != "csn_as_released")
 DRAWS = ("draws", "resamples")
 """Parts of a value that stay out of the file: what an interval was computed from."""
 DIGITS = 6
 """Significant digits of a number in the file."""
 
 
-class Stage(NamedTuple):
-    """One of the stages that several seeds are run of."""
-
-    run: Callable[[Workspace, Sequence[str], int], list[dict[str, Any]]]
-    """Workspace, encoders, pretraining seed -> results."""
-    columns: tuple[str, ...]
-    """Fields of the values that say what was scored: a column of the book's table."""
-    settings: tuple[str, ...]
-    """Fields that say how: a table of its own."""
-    scores: Callable[[Mapping[str, Any]], Mapping[str, float | None]]
-    """Values -> metric -> the number of that seed."""
-    keep: tuple[str, ...]
-    """Other fields of the values that go into the file; folds, classes and resamples stay in the run's results."""
-
-
-STAGES = {
-    "linear_probe": Stage(
-        run=lambda ws, encoders, seed: ws.linear_probe(encoders, PAPER_TASKS, encoder_seed=seed),
-        columns=("task",),
-        settings=("variant",),
-        scores=lambda values: values["mean"],
-        keep=("protocol", "n_records", "n_patients", "n_seen", "mean", "sd", "pooled"),
-    ),
-    "zero_shot": Stage(
-        run=lambda ws, encoders, seed: zero_shot(ws, _with_text(encoders), PAPER_TASKS, encoder_seed=seed),
-        columns=("task",),
-        settings=("prompts", "ensemble", "scope"),
-        scores=lambda values: {metric: one["value"] for metric, one in values["macro"].items()},
-        keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "macro"),
-    ),
-    "shift": Stage(
-        run=lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
-        columns=("source", "target"),
-        settings=("variant",),
-        scores=lambda values: {"auroc": values["auroc"]["value"]},
-        keep=("scope", "n_classes", "n_records", "n_patients", "n_seen", "auroc", "with_class_only", "in_domain"),
-    ),
-    "information": Stage(
-        run=lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed),
-        columns=("scope",),
-        settings=(),
-        scores=lambda values: {
-            name: one["value"] for part in ("estimates", "geometry") for name, one in values[part].items()
-        },
-        keep=(
-            "cohort",
-            "n",
-            "n_pairs",
-            "n_reports",
-            "n_patients",
-            "n_seen",
-            "entropy",
-            "log_n",
-            "estimates",
-            "geometry",
-        ),
-    ),
-    "clusters": Stage(
-        run=lambda ws, encoders, seed: rhythm_clusters(ws, encoders, encoder_seed=seed),
-        columns=("task",),
-        settings=(),
-        scores=lambda values: {
-            f"{space}_{name}": one["macro"]["value"]
-            for space, numbers in values["spaces"].items()
-            for name, one in numbers.items()
-        },
-        keep=("n_records", "n_patients", "n_seen", "classes", "spaces"),
-    ),
-}
-"""Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
-
-
-class Group(NamedTuple):
-    """Encoders that are compared with each other, and at which stages."""
-
-    encoders: tuple[str, ...]
-    stages: tuple[str, ...]
-
-
-OBJECTIVES, EQUAL_BUDGET = "objectives", "equal-budget"
-GROUPS = {
-    OBJECTIVES: Group(("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", "random"), tuple(STAGES)),
-    EQUAL_BUDGET: Group(("merit", "cma", "mse", *PEERS, "random"), ("linear_probe", "zero_shot", "shift")),
-}
-"""The paper's objectives; and these beside peers' methods: the same recordings, updates and evaluation."""
-
-
 def make_reference(
     workspace: Workspace, seeds: int, folder: Path, say: Callable[[str], None] = lambda text: None,
-    groups: Sequence[str] = tuple(GROUPS),
+    groups: Sequence[str] = tuple(GROUPS), stages: Sequence[str] = tuple(STAGES),
 ) -> list[Path]:  # fmt: skip
-    """Pretrain every encoder of the groups at `seeds` seeds, run their stages, and write a file a stage and group into
-    `folder`.
+    """Pretrain every encoder of the groups at `seeds` seeds, run those of their stages that are in `stages`, and write
+    a file a stage and group into `folder`; none where a stage has nothing to say of these recordings.
 
     The files are rewritten after each seed; a run that was stopped goes on where it was, since every checkpoint and
     every result is kept as it is made, and a file that holds these results and more is left alone. Where nothing can be
@@ -138,12 +45,14 @@ def make_reference(
     """
     if runs.limits():
         raise ValueError(f"reference: expected a whole run; got {runs.limits()}; leave LIMIT and EPOCHS away")
-    return [path for group in groups for path in _make(workspace, group, seeds, folder, say)]
+    return [path for group in groups for path in _make(workspace, group, stages, seeds, folder, say)]
 
 
-def _make(workspace: Workspace, group: str, seeds: int, folder: Path, say: Callable[[str], None]) -> list[Path]:
+def _make(
+    workspace: Workspace, group: str, wanted: Sequence[str], seeds: int, folder: Path, say: Callable[[str], None]
+) -> list[Path]:
     """The files of one group."""
-    encoders, stages = GROUPS[group]
+    encoders, stages = GROUPS[group].encoders, [name for name in GROUPS[group].stages if name in wanted]
     with contextlib.suppress(NoCohort):
         workspace.checkpoints([name for name in encoders if name != "random"], range(seeds))
     paths = {name: folder / f"{name}-{run_name(workspace, group)}.json" for name in stages}
@@ -151,20 +60,18 @@ def _make(workspace: Workspace, group: str, seeds: int, folder: Path, say: Calla
     for seed in range(seeds):
         for name in stages:
             found[name] += [(seed, result) for result in STAGES[name].run(workspace, encoders, seed)]
+            if not found[name]:
+                continue
             _write(paths[name], _file(workspace, name, group, seed + 1, found[name]))
             say(f"{name}, seed {seed + 1} of {seeds}: {paths[name].name}")
-    return list(paths.values())
+    return [paths[name] for name in stages if found[name]]
 
 
 def run_name(workspace: Workspace, group: str = OBJECTIVES) -> str:
     """The profile, whether the recordings are real, and the group; `report.reference.load` looks for the same."""
     name = workspace.profile.name if workspace.synthetic else f"{workspace.profile.name}-real"
-    return name if group == OBJECTIVES else f"{name}-{group}"
-
-
-def _with_text(encoders: Sequence[str]) -> list[str]:
-    """Those that share a space with texts."""
-    return [name for name in encoders if not without_text(name)]
+    suffix = GROUPS[group].suffix
+    return f"{name}-{suffix}" if suffix else name
 
 
 def _file(

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from merit.pipeline import reference
+from merit.pipeline import reference, reference_stages
 from merit.pipeline.recordings import NoCohort
 
 LEVELS = {"merit": 0.9, "cma": 0.85, "ib": 0.8, "mse": 0.7, "ib-0.1": 0.84, "ib-1": 0.75, "random": 0.6,
@@ -75,13 +75,33 @@ def rhythm_clusters(ws, encoders, *, encoder_seed):
     ]  # fmt: skip
 
 
+def kept(ws, encoders, *, encoder_seed, **about):
+    def number(value):
+        return {"value": value, "low": value - 0.1, "high": value + 0.1, "draws": [1.0]}
+
+    return [
+        a_result({"cohort": "ptb-xl", "encoder": name, "n_records": 9, "beyond_text": number(0.1), "statements": {},
+                  "summary": {d: {"in_report": number(LEVELS[name]), "beyond": number(0.2)} for d in ("linear",)},
+                  "factors": {"pr": {"linear": {"partial": number(0.3)}}}, "findings": {}, **about}, encoder_seed)
+        for name in encoders
+    ]  # fmt: skip
+
+
+def carried_over(ws, encoders, *, encoder_seed):
+    return [one for hearts in ("real hearts", "synthetic hearts")
+            for one in kept(ws, encoders, encoder_seed=encoder_seed, hearts=hearts)]  # fmt: skip
+
+
 @pytest.fixture
 def workspace(monkeypatch, tmp_path):
     """A workspace whose stages answer at once; `asked` holds what was pretrained."""
-    monkeypatch.setattr(reference, "zero_shot", zero_shot)
-    monkeypatch.setattr(reference, "shift", shift)
-    monkeypatch.setattr(reference, "information", information)
-    monkeypatch.setattr(reference, "rhythm_clusters", rhythm_clusters)
+    monkeypatch.setattr(reference_stages, "zero_shot", zero_shot)
+    monkeypatch.setattr(reference_stages, "shift", shift)
+    monkeypatch.setattr(reference_stages, "information", information)
+    monkeypatch.setattr(reference_stages, "rhythm_clusters", rhythm_clusters)
+    monkeypatch.setattr(reference_stages, "kept", kept)
+    monkeypatch.setattr(reference_stages, "left_out", lambda ws, encoders, *, encoder_seed: [])
+    monkeypatch.setattr(reference_stages, "carried_over", carried_over)
     monkeypatch.setattr(reference, "costs", lambda ws, names, seeds: [{"encoder": n, "seconds": 2.0} for n in names])
     asked = []
     return SimpleNamespace(
@@ -99,10 +119,10 @@ def test_every_stage_gives_a_file_named_by_profile_and_kind(workspace, tmp_path)
     said = []
     paths = reference.make_reference(workspace, 2, tmp_path / "out", said.append, PAPER)
     assert [path.name for path in paths] == [
-        f"{name}-demo-real.json" for name in ("linear_probe", "zero_shot", "shift", "information", "clusters")
+        f"{name}-demo-real.json" for name in ("linear_probe", "zero_shot", "shift", "information", "clusters", "kept")
     ]
     assert workspace.asked == [(("merit", "cma", "ib", "mse", "ib-0.1", "ib-1"), (0, 1))]
-    assert len(said) == 10
+    assert len(said) == 12
     file = read(paths[0])
     about = {name: file[name] for name in ("stage", "profile", "synthetic", "seeds", "device", "finished", "commit")}
     assert about == {
@@ -189,16 +209,16 @@ def test_without_anything_to_pretrain_on_the_stages_still_run(workspace, tmp_pat
 
 
 def test_peers_methods_are_a_group_of_their_own_in_files_of_their_own(workspace, tmp_path):
-    paths = reference.make_reference(workspace, 2, tmp_path)
-    own, peers = paths[:5], paths[5:]
+    paths = reference.make_reference(workspace, 2, tmp_path, groups=("objectives", "equal-budget"))
+    own, peers = paths[:6], paths[6:]
     assert [path.name for path in peers] == [
-        f"{name}-demo-real-equal-budget.json" for name in ("linear_probe", "zero_shot", "shift")
+        f"{name}-demo-real-equal-budget.json" for name in ("linear_probe", "zero_shot", "shift", "kept")
     ]
     names = ("merit", "cma", "mse", "st-mem-ours", "merl-ours", "simclr", "clocs")
     assert workspace.asked[1] == (names, (0, 1))
-    probed, prompted, moved = map(read, peers)
+    probed, prompted, moved, known = map(read, peers)
     assert probed["group"] == "equal-budget"
-    for file in (probed, moved):
+    for file in (probed, moved, known):
         assert {row["encoder"] for row in file["results"]} == {*names, "random"}
         assert [row["encoder"] for row in file["costs"]] == [*names, "random"]
     assert {row["encoder"] for row in prompted["results"]} == {"merit", "cma", "merl-ours", "random"}
@@ -206,3 +226,25 @@ def test_peers_methods_are_a_group_of_their_own_in_files_of_their_own(workspace,
     assert row["n_comparisons"] == 7
     assert (read(own[0])["group"], read(own[0])["costs"]) == ("objectives", [])
     assert {row["encoder"] for row in read(own[0])["results"]}.isdisjoint({"simclr", "merl-ours"})
+
+
+def test_what_is_kept_has_a_number_a_decoder_and_keeps_its_intervals(workspace, tmp_path):
+    (path,) = reference.make_reference(workspace, 2, tmp_path, groups=PAPER, stages=("kept",))
+    file = read(path)
+    metrics = {row["metric"] for row in file["over_seeds"]}
+    assert metrics == {"in_report_linear", "beyond_linear", "beyond_text"}
+    number = file["results"][0]["summary"]["linear"]["in_report"]
+    assert number == {"value": LEVELS["merit"], "low": 0.8, "high": 1.0}
+    assert "statements" not in file["results"][0]
+
+
+def test_a_stage_without_results_has_no_file(workspace, tmp_path):
+    paths = reference.make_reference(workspace, 1, tmp_path, groups=("dials",))
+    assert [path.name for path in paths] == ["carried_over-demo-real.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["carried_over-demo-real.json"]
+    file = read(paths[0])
+    assert {row["hearts"] for row in file["over_seeds"]} == {"real hearts", "synthetic hearts"}
+    rows = [row for row in file["differences"] if row["metric"] == "beyond_linear"]
+    assert {(row["hearts"], row["other"]) for row in rows} == {
+        (hearts, other) for hearts in ("real hearts", "synthetic hearts") for other in ("cma", "mse", "random")
+    }

@@ -1,0 +1,156 @@
+"""What the committed numbers of several seeds consist of: stages, and the encoders that each is run with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from merit.data.taxonomy import TASKS
+from merit.methods import PEERS, without_text
+from merit.pipeline.clusters import rhythm_clusters
+from merit.pipeline.dials import carried_over, left_out
+from merit.pipeline.information import information
+from merit.pipeline.kept import kept
+from merit.pipeline.shift import shift
+from merit.pipeline.zero_shot import zero_shot
+
+if TYPE_CHECKING:
+    from merit.pipeline.workspace import Workspace
+
+PAPER_TASKS = tuple(task for task in TASKS if task != "csn_as_released")
+
+
+def _with_text(encoders: Sequence[str]) -> list[str]:
+    """Those that share a space with texts."""
+    return [name for name in encoders if not without_text(name)]
+
+
+def _kept_scores(values: Mapping[str, Any]) -> dict[str, float | None]:
+    """`in_report_linear`, `beyond_nonlinear`, ... and `beyond_text` of a result of `kept`."""
+    found = {
+        f"{measure}_{decoder}": one["value"]
+        for decoder, measures in values["summary"].items()
+        for measure, one in measures.items()
+    }
+    return {**found, "beyond_text": values["beyond_text"]["value"]}
+
+
+class Stage(NamedTuple):
+    """One of the stages that several seeds are run of."""
+
+    run: Callable[[Workspace, Sequence[str], int], list[dict[str, Any]]]
+    """Workspace, encoders, pretraining seed -> results."""
+    columns: tuple[str, ...]
+    """Fields of the values that say what was scored: a column of the book's table."""
+    settings: tuple[str, ...]
+    """Fields that say how: a table of its own."""
+    scores: Callable[[Mapping[str, Any]], Mapping[str, float | None]]
+    """Values -> metric -> the number of that seed."""
+    keep: tuple[str, ...]
+    """Other fields of the values that go into the file; folds, classes and resamples stay in the run's results."""
+
+
+KEPT = ("cohort", "n_records", "n_patients", "n_seen", "n_features", "summary", "beyond_text", "factors", "findings")
+"""Fields of `kept` that go into the file."""
+
+STAGES = {
+    "linear_probe": Stage(
+        run=lambda ws, encoders, seed: ws.linear_probe(encoders, PAPER_TASKS, encoder_seed=seed),
+        columns=("task",),
+        settings=("variant",),
+        scores=lambda values: values["mean"],
+        keep=("protocol", "n_records", "n_patients", "n_seen", "mean", "sd", "pooled"),
+    ),
+    "zero_shot": Stage(
+        run=lambda ws, encoders, seed: zero_shot(ws, _with_text(encoders), PAPER_TASKS, encoder_seed=seed),
+        columns=("task",),
+        settings=("prompts", "ensemble", "scope"),
+        scores=lambda values: {metric: one["value"] for metric, one in values["macro"].items()},
+        keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "macro"),
+    ),
+    "shift": Stage(
+        run=lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
+        columns=("source", "target"),
+        settings=("variant",),
+        scores=lambda values: {"auroc": values["auroc"]["value"]},
+        keep=("scope", "n_classes", "n_records", "n_patients", "n_seen", "auroc", "with_class_only", "in_domain"),
+    ),
+    "information": Stage(
+        run=lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed),
+        columns=("scope",),
+        settings=(),
+        scores=lambda values: {
+            name: one["value"] for part in ("estimates", "geometry") for name, one in values[part].items()
+        },
+        keep=(
+            "cohort",
+            "n",
+            "n_pairs",
+            "n_reports",
+            "n_patients",
+            "n_seen",
+            "entropy",
+            "log_n",
+            "estimates",
+            "geometry",
+        ),
+    ),
+    "clusters": Stage(
+        run=lambda ws, encoders, seed: rhythm_clusters(ws, encoders, encoder_seed=seed),
+        columns=("task",),
+        settings=(),
+        scores=lambda values: {
+            f"{space}_{name}": one["macro"]["value"]
+            for space, numbers in values["spaces"].items()
+            for name, one in numbers.items()
+        },
+        keep=("n_records", "n_patients", "n_seen", "classes", "spaces"),
+    ),
+    "kept": Stage(
+        run=lambda ws, encoders, seed: kept(ws, encoders, encoder_seed=seed),
+        columns=("cohort",),
+        settings=(),
+        scores=_kept_scores,
+        keep=KEPT,
+    ),
+    "left_out": Stage(
+        run=lambda ws, encoders, seed: left_out(ws, encoders, encoder_seed=seed),
+        columns=("share",),
+        settings=(),
+        scores=_kept_scores,
+        keep=KEPT,
+    ),
+    "carried_over": Stage(
+        run=lambda ws, encoders, seed: carried_over(ws, encoders, encoder_seed=seed),
+        columns=("hearts",),
+        settings=(),
+        scores=_kept_scores,
+        keep=KEPT,
+    ),
+}
+"""Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
+
+
+class Group(NamedTuple):
+    """Encoders that are compared with each other, and at which stages."""
+
+    encoders: tuple[str, ...]
+    stages: tuple[str, ...]
+    suffix: str = ""
+    """What its files' names end in, where a stage is in several groups."""
+
+
+OBJECTIVES, EQUAL_BUDGET, DIALS = "objectives", "equal-budget", "dials"
+GROUPS = {
+    OBJECTIVES: Group(
+        ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", "random"),
+        ("linear_probe", "zero_shot", "shift", "information", "clusters", "kept"),
+    ),
+    EQUAL_BUDGET: Group(
+        ("merit", "cma", "mse", *PEERS, "random"), ("linear_probe", "zero_shot", "shift", "kept"), suffix=EQUAL_BUDGET
+    ),
+    DIALS: Group(("merit", "cma", "mse", "random"), ("left_out", "carried_over")),
+}
+"""The paper's objectives; these beside peers' methods: the same recordings, updates and evaluation; and some of them
+pretrained on other recordings.
+"""
