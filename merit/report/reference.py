@@ -30,6 +30,9 @@ WORDS = {
     "linear_probe": "linear probing",
     "zero_shot": "zero-shot classification",
     "shift": "distribution shift",
+    "kept": "what is kept",
+    "left_out": "what is kept as reports leave out more",
+    "carried_over": "what carries over from synthetic hearts to real ones",
 }
 """Stage -> what a sentence calls it."""
 
@@ -93,7 +96,7 @@ def section(
     """
     found = load(stage, profile, synthetic, folder, group)
     parts = [label(file, **settings) + _method(file) + _tables(file, metrics, settings) for file in found]
-    return sum(parts, Html("")) if parts else _nothing(stage, synthetic)
+    return sum(parts, Html("")) if parts else absent(stage, synthetic)
 
 
 def _method(file: File) -> Html:
@@ -158,7 +161,7 @@ def strengths(
         rows = [row for row in _chosen(file["over_seeds"], settings, metric) if row["encoder"] in STRENGTHS]
         labels = {name: f"β = {strength}" for name, strength in STRENGTHS.items()}
         parts += label(file, **settings) + _mean_and_sd(rows, labels, _name(file, metric, "strengths", settings))
-    return parts if parts.text else _nothing(stage, synthetic)
+    return parts if parts.text else absent(stage, synthetic)
 
 
 def measures(
@@ -179,7 +182,7 @@ def measures(
             spread = "" if row["sd"] is None else f" ± {row['sd']:.2f}"
             texts.loc[look(row["encoder"]).label, metrics[row["metric"]]] = f"{row['mean']:.2f}{spread}"
         parts += label(file) + render(texts, _name(file, "measures", "seeds", column))
-    return parts if parts.text else _nothing(stage, synthetic)
+    return parts if parts.text else absent(stage, synthetic)
 
 
 def spread(stage: str, profile: str, synthetic: bool, folder: Path | None = None, **settings: Any) -> str:
@@ -222,7 +225,8 @@ def _name(file: File, metric: str, kind: str, settings: Mapping[str, Any]) -> st
     return "-".join("".join(c if c.isalnum() else "-" for c in str(word)) for word in words)
 
 
-def _nothing(stage: str, synthetic: bool) -> Html:
+def absent(stage: str, synthetic: bool) -> Html:
+    """That there is no committed run of a stage, in one line."""
     kind = "synthetic" if synthetic else "real"
     what = html.escape(WORDS.get(stage, stage.replace("_", " ")))
     return Html(

@@ -1,0 +1,108 @@
+"""What is kept over seeds and along the dials, from files that a test writes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from merit.report import kept_dials as dials
+
+METRICS = tuple(dials.HEADS)
+
+
+def rows(means: dict[str, float], **where) -> list[dict]:
+    """A row an encoder and measure; in the report lies half above beyond it."""
+    return [
+        {"encoder": name, "metric": metric, "mean": mean + 0.5 * metric.startswith("in"), "sd": 0.01, "n": 3, **where}
+        for name, mean in means.items()
+        for metric in METRICS
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Committed files of every stage that the page reads."""
+
+    def write(stage, over_seeds, synthetic=True, group=None):
+        name = f"{stage}-demo{'' if synthetic else '-real'}{f'-{group}' if group else ''}.json"
+        file = {
+            "stage": stage, "profile": "demo", "synthetic": synthetic, "seeds": 3, "device": "cpu", "cores": 2,
+            "finished": "2026-01-02", "commit": "abc", "differences": [], "group": group or "objectives",
+            "over_seeds": over_seeds,
+        }  # fmt: skip
+        (tmp_path / name).write_text(json.dumps(file))
+
+    levels = {"merit": 0.24, "cma": 0.17, "ib": 0.15, "ib-0.1": 0.16, "ib-1": 0.12, "mse": 0.26, "random": 0.1}
+    write("kept", rows(levels, cohort="ptb-xl"))
+    write("kept", rows({"merit": 0.24, "simclr": 0.2}, cohort="ptb-xl"), group="equal-budget")
+    turned = [row for share in (1.0, 0.0, 0.3) for row in rows({"merit": 0.24, "cma": 0.2 - share / 10}, share=share)]
+    write("left_out", turned + rows({"mse": 0.26, "random": 0.1}, share=0.3))
+    hearts = [(name, short) for name, short in dials.HEARTS.items()]
+    carried = [row for name, _ in hearts for row in rows({"merit": 0.2 - 0.05 * name.startswith("syn")}, hearts=name)]
+    write("carried_over", carried + rows({"random": 0.1}, hearts="real hearts"), synthetic=False)
+    return tmp_path
+
+
+def heights(axis) -> dict[str, list[float]]:
+    """Label -> heights of its marks."""
+    return {box.get_label(): [round(float(y), 6) for y in box[0].get_ydata()] for box in axis.containers}
+
+
+def test_thesis_has_a_panel_a_group_and_a_mark_an_encoder(folder):
+    own, peers = dials.thesis("demo", True, folder).axes
+    assert heights(own)["MERIT"] == [24.0]
+    assert len(own.containers) == 7
+    assert set(heights(peers)) == {"MERIT", "SimCLR, ours"}
+    assert "3 pretraining seeds" in own.get_title()
+
+
+def test_strengths_go_from_none_to_the_strongest(folder):
+    inside, beyond = dials.strengths("demo", True, folder).axes
+    assert heights(beyond)["IB at this strength"] == [17.0, 16.0, 15.0, 12.0]
+    assert next(text.get_text() for text in beyond.get_xticklabels()) == "0 (CMA)"
+    assert heights(inside)["IB at this strength"] == [67.0, 66.0, 65.0, 62.0]
+
+
+def test_left_out_is_drawn_in_the_order_of_its_shares_with_this_run_beside(folder):
+    number = {"value": 0.31, "low": 0.3, "high": 0.32, "draws": []}
+    result = {"values": {"encoder": "cma", "summary": {"linear": {"in_report": number, "beyond": number}}}}
+    _, beyond = dials.left_out("demo", [result], 0.3, folder).axes
+    assert heights(beyond)["CMA"] == [20.0, 17.0, 10.0]
+    (live,) = [line for line in beyond.get_lines() if line.get_label() == "CMA, this run"]
+    assert (list(live.get_xdata()), list(live.get_ydata())) == ([30.0], [31.0])
+    _, other = dials.left_out("smoke", [result], 0.3, folder).axes
+    assert not [line for line in other.get_lines() if line.get_label() == "CMA, this run"]
+
+
+def test_the_gap_that_grows_is_called_one_and_one_that_does_not_is_not(folder):
+    text = dials.left_out_claim("demo", folder)
+    assert "CMA keeps 20.0 ±1.0 % at 0 % and 10.0 ±1.0 % at 100 % left out" in text
+    assert "MERIT − CMA grows from the first to the last share: +4.0 at 0 %, +7.0 at 30 % and +14.0 at 100 %" in text
+    path = folder / "left_out-demo.json"
+    file = json.loads(path.read_text())
+    for row in file["over_seeds"]:
+        row["share"] = 1 - row["share"]
+    path.write_text(json.dumps(file))
+    assert "does not grow" in dials.left_out_claim("demo", folder)
+
+
+def test_tables_have_spreads_and_a_row_a_kind_of_hearts(folder):
+    text = dials.table("demo", True, folder).text
+    assert text.count("abc") == 2
+    assert "24.0" in text
+    assert "±1.0" in text
+    carried = dials.carried_over("demo", folder).text
+    assert "pretrained on real hearts" in carried
+    assert "pretrained on synthetic hearts" in carried
+    assert carried.count("random") == 1
+    assert "MERIT +5.0 and −5.0" in dials.carried_over_claim("demo", folder)
+
+
+def test_without_committed_files_each_says_so(tmp_path):
+    for text in (dials.table("demo", True, tmp_path), dials.carried_over("demo", tmp_path)):
+        assert "is committed" in text.text
+    assert dials.left_out_claim("demo", tmp_path) == dials.carried_over_claim("demo", tmp_path) == ""
+    for drawing in (dials.thesis, dials.strengths):
+        assert not drawing("demo", True, tmp_path).axes
+    assert not dials.left_out("demo", [], 0.3, tmp_path).axes
