@@ -62,6 +62,9 @@ TERM_LABELS = {
     "info_nce": "alignment: InfoNCE, nats",
     "masked_mse": "reconstruction: masked error",
     "bottleneck": "bottleneck: 1 − cosine",
+    "dropout_views": "alignment of dropout views, nats",
+    "nt_xent": "two views: NT-Xent, nats",
+    "segments": "segments of a patient, nats",
 }
 """Term of a loss -> title of its panel; the masked error is a share of the target's variance."""
 
