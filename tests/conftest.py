@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: no network, fixed seeds, few threads, a small training set."""
+"""Fixtures that many tests share: no network, fixed seeds, few threads, a small training set, small peers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import importlib
+import string
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +48,79 @@ def paired():
     text_row[::10] = -1
     text = torch.from_numpy(rng.normal(size=(8, 16)).astype(np.float32))
     return PairedRecordings(signal.astype(np.int16), np.arange(n), text, text_row.astype(np.int64), records)
+
+
+WRAPPED = {"st-mem": "model", "st-mem-s": "model", "d-beta": "model", "ecg-fm": "model", "melp": "state_dict"}
+WRAPPED |= {"ecg-chat": "state_dict", "qoq": "encoder", "medtvt-r1": "ecg_model"}
+"""Published encoder -> the key that its file has the state under."""
+
+
+class SmallPeer:
+    """A published encoder at its adapter's small size (its only one, where it has one alone), with seeded weights."""
+
+    texts = ("sinus rhythm", "atrial fibrillation", "left bundle branch block", "myocardial infarction", "normal ecg")
+
+    def __init__(self, name: str) -> None:
+        from merit.baselines.outside import OUTSIDE
+
+        self.name, self.module = name, importlib.import_module(OUTSIDE[name].module)
+        self.has_text = OUTSIDE[name].text is not None
+        self.small, self.published = (self._size(form) for form in ("SMALL", "PUBLISHED"))
+
+    def _size(self, form: str):
+        sizes = getattr(self.module, form, None)
+        return sizes[self.name] if isinstance(sizes, dict) else sizes
+
+    def shapes(self, size=None) -> dict:
+        """What `load` reads, by the names in the file; at the small size unless another is given."""
+        size = size or self.small
+        if self.name in ("merl", "merl-vit"):
+            return self.module.shapes(self.name, size)
+        for form in ("shapes", "expected"):
+            if hasattr(self.module, form):
+                return getattr(self.module, form)(size)
+        return self.module.network(self.name, *([size] if size else [])).state_dict()
+
+    def state(self, size=None) -> dict:
+        """Weights of these names and shapes."""
+        from merit.baselines import golden
+
+        state = golden.weights(self.shapes(size))
+        if self.name == "d-beta":
+            state[self.module.WORDS[1]] = state[self.module.WORDS[0]]
+        return state
+
+    def write(self, folder: Path, state: dict | None = None) -> Path:
+        """A file in the published form."""
+        import torch
+
+        state, key = self.state() if state is None else state, WRAPPED.get(self.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save({key: state} if key else state, folder / "weights.pt")
+        return folder / "weights.pt"
+
+    def write_text(self, folder: Path) -> None:
+        """What belongs into `text` beside the weights: a small tokenizer, and BERT's configuration."""
+        if self.name == "d-beta":
+            from transformers import T5Tokenizer
+
+            pieces = [(f"▁{one}", -2.0) for one in string.ascii_letters] + [(one, -1.0) for one in string.printable]
+            vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces]
+            T5Tokenizer(vocab=vocabulary[:60], extra_ids=0).save_pretrained(folder)
+            return
+        from merit.config import TextConfig
+        from merit.model.text import make_tokenizer
+
+        words = self.small.text.vocabulary - (self.name == "melp")  # to which MELP adds [BOS]
+        make_tokenizer(self.texts, TextConfig(vocabulary=words)).save_pretrained(folder)
+        self.small.text.config().save_pretrained(folder)
+
+    def load(self, path: Path, device: str = "cpu"):
+        """The encoder of such a file."""
+        return self.module.load(path, device, self.name, **({"size": self.small} if self.small else {}))
+
+
+@pytest.fixture(scope="session")
+def small_peer() -> type[SmallPeer]:
+    """Call it with a name of `merit.baselines.outside.OUTSIDE`."""
+    return SmallPeer

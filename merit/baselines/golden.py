@@ -2,12 +2,14 @@
 
 For each peer with public code its network was built once in a scratch folder at the adapter's `SMALL` size, given the
 weights of `weights` by the published names, and run on `signal`. `golden/<name>.npz` holds what came out, an array an
-output, and `about`: repository, commit, class and settings, as JSON. `agreement` runs the adapter on the same.
+output, and `about`: repository, commit, class, settings and `key_digest` of the published names and shapes, as JSON.
+`agreement` runs the adapter on the same.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import json
 import math
@@ -64,6 +66,12 @@ def kept(name: str) -> dict[str, Any]:
     """The golden file of an adapter: its outputs, and `about`. FileNotFoundError where there is none."""
     with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
         return {key: json.loads(str(file[key])) if key == "about" else file[key] for key in file.files}
+
+
+def key_digest(shapes: Mapping[str, Tensor]) -> str:
+    """How many entries a state has and a digest of their names and shapes, as `about` has it of a published file."""
+    lines = sorted(f"{key} {list(value.shape)}" for key, value in shapes.items())
+    return f"{len(lines)} {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:16]}"
 
 
 def agreement(name: str, module: str) -> dict[str, float]:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
-import string
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from merit.baselines import golden, others, outside
-from merit.config import TextConfig
-from merit.model.text import make_tokenizer
 from merit.pipeline import Workspace
 from merit.pipeline.peers import facts
 from merit.pipeline.recordings import NoCohort
@@ -23,67 +18,18 @@ from merit.pipeline.zero_shot import zero_shot
 
 NAMES = tuple(outside.OUTSIDE)
 WITH_TEXT = tuple(name for name in NAMES if outside.OUTSIDE[name].text)
-WRAPPED = {"st-mem": "model", "st-mem-s": "model", "d-beta": "model", "ecg-fm": "model", "melp": "state_dict"}
-WRAPPED |= {"ecg-chat": "state_dict", "qoq": "encoder", "medtvt-r1": "ecg_model"}
-TEXTS = ["sinus rhythm", "atrial fibrillation", "left bundle branch block", "myocardial infarction", "normal ecg"]
-
-
-def module(name: str):
-    return importlib.import_module(outside.OUTSIDE[name].module)
-
-
-def small(name: str):
-    """The adapter's small size; None where it has one size alone."""
-    sizes = getattr(module(name), "SMALL", None)
-    return sizes[name] if isinstance(sizes, dict) else sizes
-
-
-def shapes(name: str) -> dict[str, torch.Tensor]:
-    """What `load` reads, by the names in the file, at the small size."""
-    adapter, size = module(name), small(name)
-    if name in ("merl", "merl-vit"):
-        return adapter.shapes(name, size)
-    if name == "ecg-chat":
-        return adapter.shapes(size)
-    if hasattr(adapter, "expected"):
-        return adapter.expected(size)
-    return adapter.network(name, *([size] if size else [])).state_dict()
-
-
-def write(name: str, folder: Path) -> None:
-    """A file in the published form, and for the peers with texts a small tokenizer."""
-    folder.mkdir(parents=True)
-    state = golden.weights(shapes(name))
-    if name == "d-beta":
-        first, second = module(name).WORDS
-        state[second] = state[first]
-    torch.save({WRAPPED[name]: state} if name in WRAPPED else state, folder / "weights.pt")
-    if name == "d-beta":
-        from transformers import T5Tokenizer
-
-        letters = [(f"▁{letter}", -2.0) for letter in string.ascii_letters] + [(one, -1.0) for one in string.printable]
-        T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *letters][:60], extra_ids=0).save_pretrained(
-            folder / "text"
-        )
-    elif name in WITH_TEXT:
-        text = small(name).text
-        text.config().save_pretrained(folder / "text")
-        words = len(state["lm_model.bert.embeddings.word_embeddings.weight"]) - 1 if name == "melp" else text.vocabulary
-        make_tokenizer(TEXTS, TextConfig(vocabulary=words)).save_pretrained(folder / "text")
 
 
 @pytest.fixture
-def weights(tmp_path, monkeypatch):
+def weights(tmp_path, monkeypatch, small_peer):
     """Weights of every peer at its small size, and `outside.load` that knows of the size."""
     monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path / "weights"))
     for name in NAMES:
-        write(name, tmp_path / "weights" / name)
-
-    def load(name: str, device: str):
-        size = small(name)
-        return module(name).load(outside.weights_file(name), device, name, **({"size": size} if size else {}))
-
-    monkeypatch.setattr(outside, "load", load)
+        peer = small_peer(name)
+        peer.write(tmp_path / "weights" / name)
+        if peer.has_text:
+            peer.write_text(tmp_path / "weights" / name / "text")
+    monkeypatch.setattr(outside, "load", lambda name, device: small_peer(name).load(outside.weights_file(name), device))
     return tmp_path / "weights"
 
 
