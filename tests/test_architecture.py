@@ -21,16 +21,17 @@ BELOW = {
     "objectives": set(),
     "threads": set(),
     "pool": set(),
+    "intervals": set(),
     "data": {"config", "runs", "pool"},
     "synthetic": {"config", "runs", "pool", "data"},
     "model": {"config", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
     "baselines": {"config", "runs", "data", "model", "pretrain"},
-    "evaluate": {"config", "runs", "threads", "pool", "objectives", "data", "baselines"},
-    "report": {"config", "runs"},
+    "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "baselines"},
+    "report": {"config", "runs", "intervals"},
     "publish": {"config", "runs", "threads", "pool", "data", "baselines", "report"},
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "baselines", "evaluate"},
-    "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "data", "synthetic", "model"}
+    "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "baselines", "evaluate"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"},
 }

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from merit import intervals
+
 METRICS = ("auroc", "average_precision", "f1", "accuracy")
-LEVELS = (2.5, 97.5)
+LEVELS = intervals.LEVELS
 """Percentiles of the interval."""
 BLOCK = 128
 """Resamples handled together, for memory: the result does not depend on it."""
@@ -34,6 +36,16 @@ class Pooled:
     resamples: dict[str, np.ndarray]
     """Metric -> float64 [R], the mean over classes under each resample. Two calls with the same groups, number and seed
     draw the same patients, so the difference of their resamples is paired."""
+
+    def triple(self, metric: str = "auroc") -> dict[str, float | None]:
+        """value, low and high of the mean over classes; None for NaN."""
+        return intervals.named(*self.macro[metric])
+
+
+def paired(first: Pooled, second: Pooled, metric: str = "auroc") -> dict[str, float | None]:
+    """value, low and high of first minus second, means over classes of the same patients, drawn alike for both."""
+    value = first.macro[metric][0] - second.macro[metric][0]
+    return intervals.around(value, first.resamples[metric] - second.resamples[metric])
 
 
 def pool(
@@ -62,11 +74,7 @@ def pool(
     ]
     values = np.concatenate(blocks, axis=2)  # [metric, C, 1 + R]; the first column has every patient once
     means = _mean_over_classes(values)
-    macro = {}
-    for name, row in zip(METRICS, means):
-        drawn = row[1:][~np.isnan(row[1:])]
-        low, high = np.percentile(drawn, LEVELS) if len(drawn) else (np.nan, np.nan)
-        macro[name] = (float(row[0]), float(low), float(high))
+    macro = {name: (float(row[0]), *intervals.middle(row[1:])) for name, row in zip(METRICS, means)}
     return Pooled(dict(zip(METRICS, values[:, :, 0])), macro, dict(zip(METRICS, means[:, 1:])))
 
 

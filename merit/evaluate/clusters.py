@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from merit import intervals
 from merit.config import one_of
 from merit.evaluate.splits import NotEnoughData
 
@@ -25,7 +26,6 @@ BLOCK = 1000
 """Rows whose distances are held at a time, for memory."""
 FEWEST = 2
 """Patients that a class needs to be scored: one alone has no neighbour of its class."""
-LEVELS = (2.5, 97.5)
 DIGITS = 10
 """Decimals that are kept: the last bits of sums depend on the number of cores."""
 
@@ -142,12 +142,10 @@ def by_class(
 
 def _interval(column: np.ndarray) -> dict[str, float | None]:
     """Value (the first entry) and interval (from the others); None where there is nothing."""
-    others = column[1:][~np.isnan(column[1:])]
-    if np.isnan(column[0]) or not len(others):
-        return {"value": None, "low": None, "high": None}
-    low, high = np.percentile(others, LEVELS)
-    ends = (round(float(x), DIGITS) for x in (column[0], low, high))
-    return dict(zip(("value", "low", "high"), ends))
+    ends = (float(column[0]), *intervals.middle(column[1:]))
+    if np.isnan(ends).any():
+        return dict.fromkeys(("value", "low", "high"))
+    return intervals.named(*(round(end, DIGITS) for end in ends))
 
 
 def umap_plane(x: np.ndarray, config: ClusterConfig, cache: Path) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from merit import intervals
 from merit.config import ProbeConfig, SignalConfig
 from merit.data.chunks import MARGIN_S, process
 from merit.data.preprocess import repair_gaps
@@ -19,7 +20,7 @@ from merit.data.recording import LEADS, Recording, RejectedRecording
 from merit.evaluate import bootstrap, metrics
 from merit.evaluate.corruptions import corrupt
 from merit.evaluate.heads import STANDARDISED
-from merit.evaluate.shift import Domain, Head, paired, train_head
+from merit.evaluate.shift import Domain, Head, train_head
 from merit.evaluate.splits import OFFICIAL_SPLIT, Split, make_splits, scored_classes
 from merit.evaluate.tasks import TaskData
 
@@ -109,7 +110,7 @@ class Probe:
             "n_train": len(self.split.train),
             "classes": {name: int(n) for name, n, yes in zip(self.task.classes, positives, scored) if yes},
             "unscored": [name for name, yes in zip(self.task.classes, scored) if not yes],
-            "auroc": _triple(self.pooled),
+            "auroc": self.pooled.triple(),
             "resamples": _drawn(self.pooled),
         }
 
@@ -122,8 +123,8 @@ class Probe:
         """
         now = _pool(self.task, self.split, self.head.logits(features), self.config)
         return {
-            "auroc": _triple(now),
-            "change": paired(now, self.pooled),
+            "auroc": now.triple(),
+            "change": bootstrap.paired(now, self.pooled),
             "moved": self._moved(features),
             "resamples": _drawn(now),
         }
@@ -138,8 +139,7 @@ class Probe:
         groups = self.task.groups[self.split.test]
         weights = bootstrap.weights_of(groups, self.config.n_resamples, self.config.seed).astype(np.float64)
         means = distance @ weights / weights.sum(axis=0)
-        low, high = np.percentile(means[1:], bootstrap.LEVELS)
-        return {"value": float(means[0]), "low": float(low), "high": float(high)}
+        return intervals.around(means[0], means[1:])
 
 
 def _pool(task: TaskData, split: Split, logits: np.ndarray, config: ProbeConfig) -> bootstrap.Pooled:
@@ -150,10 +150,6 @@ def _pool(task: TaskData, split: Split, logits: np.ndarray, config: ProbeConfig)
         labels, logits, np.zeros_like(labels), scored, task.groups[split.test], n_resamples=config.n_resamples,
         seed=config.seed,
     )  # fmt: skip
-
-
-def _triple(pooled: bootstrap.Pooled) -> dict[str, float | None]:
-    return dict(zip(("value", "low", "high"), map(metrics.number, pooled.macro["auroc"])))
 
 
 def _drawn(pooled: bootstrap.Pooled) -> list[float | None]:

@@ -119,7 +119,7 @@ def transfer(
         "n_patients": len(np.unique(task.patients[rows])),
         "n_without_class": int((~labels.any(axis=1)).sum()),
         "epoch": int(head.heads.epoch[0, 0]),
-        "auroc": _triple(pooled),
+        "auroc": pooled.triple(),
         "resamples": {"auroc": [metrics.number(x) for x in pooled.resamples["auroc"]]},
         "per_class": {
             name: {"n_positive": int(labels[:, k].sum()), "auroc": metrics.number(pooled.per_class["auroc"][k])}
@@ -139,7 +139,7 @@ def _with_class_only(
     if not scored.any():
         return {"reason": "no class can be scored"}
     pooled = _pool(labels[rows], scores[rows], scored, groups[rows], config)
-    return {**_triple(pooled), "n_records": int(rows.sum()), "n_classes": int(scored.sum())}
+    return {**pooled.triple(), "n_records": int(rows.sum()), "n_classes": int(scored.sum())}
 
 
 def in_domain(
@@ -167,20 +167,11 @@ def in_domain(
         "classes": [name for name, yes in zip(alignment.classes, scored) if yes],
         "n_source_test": len(home),
         "n_target_test": len(away),
-        "source": _triple(_pool(home, at_home, scored, source.task.groups[source.split.test], config)),
-        "target": _triple(trained_there),
-        "transfer_on_target_test": _triple(moved),
-        "drop": paired(trained_there, moved),
+        "source": _pool(home, at_home, scored, source.task.groups[source.split.test], config).triple(),
+        "target": trained_there.triple(),
+        "transfer_on_target_test": moved.triple(),
+        "drop": bootstrap.paired(trained_there, moved),
     }
-
-
-def paired(first: bootstrap.Pooled, second: bootstrap.Pooled) -> dict[str, float | None]:
-    """value, low, high of the difference of two macro AUROCs over the same patients, drawn alike for both."""
-    value = first.macro["auroc"][0] - second.macro["auroc"][0]
-    drawn = first.resamples["auroc"] - second.resamples["auroc"]
-    drawn = drawn[~np.isnan(drawn)]
-    low, high = np.percentile(drawn, bootstrap.LEVELS) if len(drawn) else (np.nan, np.nan)
-    return {"value": metrics.number(value), "low": metrics.number(low), "high": metrics.number(high)}
 
 
 def _unscored(
@@ -210,7 +201,3 @@ def _pool(
     nothing = np.zeros_like(labels)
     everywhere = np.broadcast_to(scored, labels.shape)
     return bootstrap.pool(labels, scores, nothing, everywhere, groups, n_resamples=config.n_resamples, seed=config.seed)
-
-
-def _triple(pooled: bootstrap.Pooled) -> dict[str, float | None]:
-    return dict(zip(("value", "low", "high"), map(metrics.number, pooled.macro["auroc"])))

@@ -96,9 +96,9 @@ def compare(
     pooled = {name: _pool(task, logits, scored & counted & (member == name)[:, None], config) for name in able}
     reference = max(able, key=lambda name: groups[name]["n_records"])
     for name in able:
-        groups[name] |= {"auroc": _triple(*pooled[name].macro["auroc"]), "per_class": _per_class(task, pooled[name])}
+        groups[name] |= {"auroc": pooled[name].triple(), "per_class": _per_class(task, pooled[name])}
         if name != reference:
-            found["differences"][name] = _difference(pooled[name], pooled[reference])
+            found["differences"][name] = bootstrap.paired(pooled[name], pooled[reference])
     return found | {"reference": reference}
 
 
@@ -136,18 +136,6 @@ def _pool(task: TaskData, logits: np.ndarray, scored: np.ndarray, config: ProbeC
     )  # fmt: skip
 
 
-def _difference(first: bootstrap.Pooled, second: bootstrap.Pooled) -> dict[str, float | None]:
-    """Macro AUROC of the first less that of the second, with its interval."""
-    drawn = first.resamples["auroc"] - second.resamples["auroc"]
-    drawn = drawn[~np.isnan(drawn)]
-    low, high = np.percentile(drawn, bootstrap.LEVELS) if len(drawn) else (np.nan, np.nan)
-    return _triple(first.macro["auroc"][0] - second.macro["auroc"][0], low, high)
-
-
 def _per_class(task: TaskData, pooled: bootstrap.Pooled) -> dict[str, float]:
     values = dict(zip(task.classes, pooled.per_class["auroc"].tolist()))
     return {name: value for name, value in values.items() if not np.isnan(value)}
-
-
-def _triple(value: float, low: float, high: float) -> dict[str, float | None]:
-    return {key: None if np.isnan(one) else float(one) for key, one in (("value", value), ("low", low), ("high", high))}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from merit import runs
+from merit import intervals, runs
 from merit.config import COHORTS
 from merit.data.lead_geometry import RIDGE, lead_covariances
 from merit.data.recording import LEADS
@@ -155,7 +155,7 @@ def middle(errors: np.ndarray) -> int:
 def summary(errors: np.ndarray, seed: int) -> dict[str, float]:
     """Mean of [R] errors or differences, its 95 % interval from resampling recordings (one a patient), quartiles."""
     drawn = np.random.default_rng(seed).integers(len(errors), size=(RESAMPLES, len(errors)))
-    low, high = np.percentile(errors[drawn].mean(1), (2.5, 97.5))
+    low, high = intervals.middle(errors[drawn].mean(1))
     first, median, third = np.percentile(errors, (25, 50, 75))
     found = {"mean": errors.mean(), "low": low, "high": high, "first": first, "median": median, "third": third}
     return {name: float(value) for name, value in found.items()}

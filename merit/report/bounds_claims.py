@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from merit.intervals import middle
 from merit.report.bounds_figures import SCALINGS, WAYS
 from merit.report.numerals import fixed
 from merit.report.prose import listing
@@ -105,7 +106,7 @@ def processing(values: Values) -> str:
         parts.append(f"{worse} of {len(rows)} {label} chains")
     rows = values["discrete"]
     errors = np.array([row["first_counted"] - row["first"] for row in rows])
-    low, high = np.percentile(errors, (2.5, 97.5))
+    low, high = middle(errors)
     turned = sum(row["both_counted"] > row["first_counted"] for row in rows)
     found = values["resolutions"]
     finest = int(np.argmin(found["noises"]))

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from merit.intervals import around
 from merit.report import paper, tables
 from merit.report.ablation_tables import NO_BREAK
 from merit.report.figures import PANEL_WIDTH, Drawing, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
-from merit.report.shift_tables import LEVELS, interval
+from merit.report.shift_tables import interval
 from merit.report.style import COHORT_LABELS, look
 from merit.report.subgroup_tables import excludes_zero
 
@@ -301,9 +302,7 @@ def _paired(one: Values, other: Values, metric: str) -> dict[str, float | None]:
         return dict(UNDEFINED)
     drawn = [np.array(side["resamples"].get(metric, []), dtype=float) for side in (one, other)]
     gaps = drawn[0] - drawn[1] if len(drawn[0]) == len(drawn[1]) else np.array([])
-    gaps = gaps[~np.isnan(gaps)]
-    low, high = np.percentile(gaps, LEVELS).tolist() if len(gaps) else (None, None)
-    return {"value": values[0] - values[1], "low": low, "high": high}
+    return around(values[0] - values[1], gaps)
 
 
 def overlap(results: Sequence[Result], commonest: Result) -> str:

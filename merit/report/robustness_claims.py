@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from merit.intervals import around
 from merit.report.numerals import fixed
 from merit.report.prose import listing
 from merit.report.robustness_figures import KINDS, clean, corrupted, encoders, found, kinds, written
-from merit.report.shift_tables import LEVELS, interval
+from merit.report.shift_tables import interval
 from merit.report.style import look
 
 Result = Mapping[str, Any]
@@ -55,10 +56,7 @@ def _mean_of_kinds(values: Sequence[Mapping[str, Any]], encoder: str, over: Sequ
 
 def _triple(drawn: np.ndarray) -> dict[str, float | None]:
     """value, low, high from a value and its resamples."""
-    rest = drawn[1:][np.isfinite(drawn[1:])]
-    low, high = np.percentile(rest, LEVELS) if len(rest) else (None, None)
-    value = float(drawn[0]) if np.isfinite(drawn[0]) else None
-    return {"value": value, "low": None if low is None else float(low), "high": None if high is None else float(high)}
+    return around(drawn[0], drawn[1:])
 
 
 def _points(triple: Mapping[str, float | None]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from merit.intervals import middle
 from merit.report import paper
 from merit.report.alignment_tables import direction_label, in_order, singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
@@ -20,8 +21,6 @@ from merit.report.tables import VARIANTS, mapping, ranked, render
 Result = Mapping[str, Any]
 DIRECTIONS = tuple(">".join(pair) for pair in in_order(one.split(">") for one in paper.TRANSFERS))
 """source>target of the paper's Table 7, in the order that tasks have in every other table."""
-LEVELS = (2.5, 97.5)
-"""Percentiles of an interval."""
 NOTES = {
     True: "The rows of the paper were measured on real recordings, those above them on synthetic ones: no difference "
     "between the two means anything.",
@@ -227,11 +226,9 @@ def _direction_line(of_direction: Sequence[Mapping[str, Any]]) -> str:
 def _paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     """`1.2 points [0.3, 2.0]`: the difference on the same patients, resampled alike."""
     points = 100 * (first["auroc"]["value"] - second["auroc"]["value"])
-    drawn = _drawn(first) - _drawn(second)
-    drawn = drawn[~np.isnan(drawn)]
-    if not len(drawn):
+    low, high = middle(100 * (_drawn(first) - _drawn(second)))
+    if np.isnan(low):
         return f"{fixed(points, 1)} points"
-    low, high = np.percentile(100 * drawn, LEVELS)
     return f"{fixed(points, 1)} points [{fixed(low, 1)}, {fixed(high, 1)}]"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from merit import intervals
 from merit.evaluate.information.known import known_pairs
 
 if TYPE_CHECKING:
@@ -85,10 +86,10 @@ def against_truth(
         for name, critic in critics.items():
             for batch in sizes:
                 found = np.array([bound(x, y, critic, batch, most) for x, y in drawn])
-                low, high = np.percentile(found, (2.5, 97.5))
+                low, high = intervals.middle(found)
                 rows.append({
-                    "truth": truth, "critic": name, "batch": batch, "value": float(found.mean()), "low": float(low),
-                    "high": float(high), "largest": float(found.max()), "ceiling": float(np.log(batch)),
+                    "truth": truth, "critic": name, "batch": batch, "value": float(found.mean()), "low": low,
+                    "high": high, "largest": float(found.max()), "ceiling": float(np.log(batch)),
                     "temperature": {"model": temperature, "tuned": tuned}.get(name),
                 })  # fmt: skip
     return rows
@@ -112,10 +113,10 @@ def report_ceilings(reports: Sequence[str], sizes: Sequence[int], draws: int, se
         generator = np.random.default_rng([seed, batch])
         lost = np.array([_lost(generator.choice(codes, batch, replace=False)) for _ in range(draws)])
         left = np.log(batch) - lost
-        low, high = np.percentile(left, (2.5, 97.5))
+        low, high = intervals.middle(left)
         rows.append({
-            "batch": batch, "ceiling": float(np.log(batch)), "value": float(left.mean()), "low": float(low),
-            "high": float(high),
+            "batch": batch, "ceiling": float(np.log(batch)), "value": float(left.mean()), "low": low,
+            "high": high,
         })  # fmt: skip
     return rows
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from merit import intervals
 from merit.evaluate.bounds import gaussian
 
 N_PATCHES, PATCH, CORRELATION = 8, 4, 0.9
@@ -104,10 +105,10 @@ def against_truth(factors: Sequence[float], n: int, seeds: int) -> dict[str, Any
         drawn = np.array([measured_error(signal, factor, n, seed) for seed in range(seeds)])
         for kind, variance in (("best", error), ("weight one", d / 2)):
             values = bound(entropy, d, drawn, variance)
-            low, high = np.percentile(values, (2.5, 97.5))
+            low, high = intervals.middle(values)
             rows.append({
                 "factor": factor, "kind": kind, "variance": variance, "error": error,
                 "bound": float(bound(entropy, d, error, variance)), "gap": float(signal.gap(factor, variance)),
-                "measured": {"value": float(values.mean()), "low": float(low), "high": float(high)},
+                "measured": {"value": float(values.mean()), "low": low, "high": high},
             })  # fmt: skip
     return {"information": signal.information, "entropy": entropy, "d": d, "n": n, "seeds": seeds, "rows": rows}

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from merit.evaluate import bootstrap, metrics
+from merit import intervals
+from merit.evaluate import bootstrap
 from merit.evaluate.generation import findings, scores
 
 MEANS = ("bleu_published", "meteor", "rouge_published", "rouge_l", "bertscore_published", "bertscore", "repetition")
@@ -50,7 +51,7 @@ def summarise(
     drawn = {name: _means(found["per_text"][name], weights) for name in MEANS if found[name] is not None}
     drawn["bleu"] = _bleu(scores.bleu_statistics(references, texts), weights)
     drawn |= _rates(findings.tallies(there, texts), weights)
-    values = {name: _interval(column) for name, column in drawn.items()}
+    values = {name: intervals.around(column[0], column[1:]) for name, column in drawn.items()}
     for name in MEANS:
         values.setdefault(name, {"value": None, "low": None, "high": None})
     for name in ("macro_f1", "exact", "denied", "contradictory"):
@@ -65,7 +66,7 @@ def difference(one: Summary, other: Summary) -> dict[str, dict[str, float | None
     for name in COMPARED:
         a, b = (summary.values["scores"][name]["value"] for summary in (one, other))
         value = np.nan if a is None or b is None else a - b
-        out[name] = _interval(np.concatenate([[value], one.resamples[name] - other.resamples[name]]))
+        out[name] = intervals.around(value, one.resamples[name] - other.resamples[name])
     return out
 
 
@@ -83,10 +84,3 @@ def _rates(tallies: np.ndarray, weights: np.ndarray) -> Mapping[str, np.ndarray]
     with np.errstate(divide="ignore", invalid="ignore"):
         found = {"precision": hit / said, "recall": hit / there, "f1": 2 * hit / (said + there)}
     return {name: np.where(np.isfinite(column), column, np.nan) for name, column in found.items()}
-
-
-def _interval(column: np.ndarray) -> dict[str, float | None]:
-    """The first entry with the 95 % interval of the rest."""
-    drawn = column[1:][~np.isnan(column[1:])]
-    low, high = np.percentile(drawn, bootstrap.LEVELS) if len(drawn) else (np.nan, np.nan)
-    return {"value": metrics.number(column[0]), "low": metrics.number(low), "high": metrics.number(high)}
