@@ -32,14 +32,12 @@ from merit.baselines import golden as gold
 from merit.baselines.attention import attend
 from merit.baselines.base import InputSpec
 from merit.baselines.bert_text import BertSize, FrozenBert
-from merit.baselines.peer import MIMIC_LEADS, Peer
+from merit.baselines.peer import MIMIC_LEADS, Peer, min_max
 from merit.baselines.wav2vec2 import PRETRAINING, Wav2Vec2, Wav2Vec2Size
 
 if TYPE_CHECKING:
     from transformers import BertConfig
 
-EPSILON = 1e-8
-"""Added to a recording's range, mV, so that a flat one is 0."""
 MAX_TOKENS = 128
 CLS = 2
 """The number of [CLS] in the golden file's texts."""
@@ -179,9 +177,8 @@ class MELPEncoder(Peer):
         self.name, self.text = name, functools.cache(text)
 
     def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
-        """[B, 12, T] from 0 to 1."""
-        low, high = (edge(axis=(1, 2), keepdims=True).astype(np.float64) for edge in (signal_mv.min, signal_mv.max))
-        return (signal_mv - low) / (high - low + EPSILON)
+        """[B, 12, T] from 0 to 1, float64."""
+        return min_max(signal_mv.astype(np.float64))
 
     def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, 312, 768], the transformer's positions; what the authors probe is pooled from them by attention,

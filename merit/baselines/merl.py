@@ -24,7 +24,7 @@ from merit.baselines.attention import JointAttention, attend
 from merit.baselines.base import InputSpec
 from merit.baselines.bert_text import BertSize, Tower
 from merit.baselines.outside import NoWeights
-from merit.baselines.peer import MIMIC_LEADS, Peer, unit
+from merit.baselines.peer import MIMIC_LEADS, Peer, min_max, unit
 
 FS_HZ = 500
 MAX_TOKENS = 256
@@ -264,9 +264,8 @@ class MerlEncoder(Peer):
         self.input_spec = spec(name, n_samples)
 
     def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
-        """[B, L, T] from 0 to 1 over all leads and samples of a recording; a flat one becomes 0."""
-        low, high = (bound(axis=(1, 2), keepdims=True) for bound in (signal_mv.min, signal_mv.max))
-        return (signal_mv - low) / (high - low + 1e-8)
+        """[B, L, T] from 0 to 1."""
+        return min_max(signal_mv)
 
     def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, n, D]: 313 columns (merl) or 100 patches (merl-vit), first to last; their mean is the feature."""

@@ -20,6 +20,10 @@ MIMIC_LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V
 """The order in MIMIC-IV-ECG's files, in which those read that were pretrained on them as they stand."""
 
 
+FLAT = 1e-8
+"""Added to a recording's range, mV, so that a flat one is 0, as MERL and MELP have it."""
+
+
 class Peer:
     """A published encoder behind the protocol: subclasses give `name`, `input_spec`, `conditioned` and, where the peer
     shares a space with texts, `embed_shared` and `embed_text`.
@@ -67,6 +71,12 @@ class Peer:
         """float32 of `call` on the device, without gradients."""
         with torch.inference_mode():
             return call(torch.from_numpy(x).to(self.device)).float().cpu().numpy()
+
+
+def min_max(signal_mv: np.ndarray) -> np.ndarray:
+    """[B, L, T] from 0 to 1 over all leads and samples of a recording, in the precision given; a flat one becomes 0."""
+    low, high = (bound(axis=(1, 2), keepdims=True) for bound in (signal_mv.min, signal_mv.max))
+    return (signal_mv - low) / (high - low + FLAT)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
