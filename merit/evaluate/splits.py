@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ TEN_FOLDS = "ten folds"
 """Fold k tests, the next one validates, the others train; every record is tested once."""
 OFFICIAL_SPLIT = "official split (train 1-8, validate 9, test 10)"
 """PTB-XL's own split, for checkpoints that were pretrained on its folds 1-8."""
+UNSEEN_FOLDS = (9, 10)
+"""PTB-XL's folds that are scored where its others are pretrained on."""
 PROTOCOLS = (TEN_FOLDS, OFFICIAL_SPLIT)
 
 
@@ -41,7 +44,7 @@ def make_splits(folds: np.ndarray, protocol: str = TEN_FOLDS, n_folds: int = 10)
     if len(folds) and folds.max() > n_folds:
         raise ValueError(f"folds: expected {n_folds} in the records; got {folds.max()}, whose records would be lost")
     if protocol == OFFICIAL_SPLIT:
-        _need_folds(folds, [9, 10], "the official split")
+        _need_folds(folds, UNSEEN_FOLDS, "the official split")
         _need_folds(np.where(folds <= 8, 8, folds), [8], "the official split (8 stands for 1 to 8)")
         return [_split(folds, 10, 9, range(1, 9))]
     everything = range(1, n_folds + 1)
@@ -50,7 +53,7 @@ def make_splits(folds: np.ndarray, protocol: str = TEN_FOLDS, n_folds: int = 10)
     return [_split(folds, k, following[k], [j for j in everything if j not in (k, following[k])]) for k in everything]
 
 
-def _need_folds(folds: np.ndarray, needed: range | list[int], what: str) -> None:
+def _need_folds(folds: np.ndarray, needed: Iterable[int], what: str) -> None:
     empty = sorted(set(needed) - set(np.unique(folds).tolist()))
     if empty:
         raise NotEnoughData(f"{what} needs folds that hold no record here: {empty} ({len(folds)} records in all)")

@@ -22,6 +22,7 @@ from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.strengths import chosen, pairs
+from merit.pipeline.training import ENCODER_NAMES
 
 if TYPE_CHECKING:
     from merit.baselines.base import Encoder
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from merit.evaluate.tasks import TaskData
     from merit.pipeline.workspace import Workspace
 
-ENCODERS = ("merit", "cma", "ib", "mse", "random")
 CLEAN = "clean"
 MODULES = (
     "merit.evaluate.robustness", "merit.evaluate.embeddings", "merit.evaluate.seen", "merit.data.cohorts.registry",
@@ -44,7 +44,7 @@ EXAMPLE_LEAD = 1
 
 def robustness(
     ws: Workspace,
-    encoders: Sequence[str] = ENCODERS,
+    encoders: Sequence[str] = ENCODER_NAMES,
     task: str = "superclass",
     corruptions: str | None = None,
     *,

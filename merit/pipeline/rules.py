@@ -11,6 +11,7 @@ from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import NotEnoughData
 from merit.pipeline.recordings import NoCohort
+from merit.pipeline.workspace import VARIANTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from merit.evaluate.tasks import TaskData
     from merit.pipeline.workspace import Workspace
 
-VARIANTS = ("as_published", "standardised")
 SEEN_TASK = "superclass"
 """Labels by which seen and held-out patients of the pretraining cohort are compared, where it has them."""
 

@@ -17,8 +17,9 @@ from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT
 from merit.evaluate import merl_splits
 from merit.evaluate.label_alignment import DIRECTIONS, Alignment, align, read_table
-from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
+from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
 from merit.pipeline.recordings import NoCohort
+from merit.pipeline.training import ENCODER_NAMES
 from merit.pipeline.workspace import VARIANTS
 
 if TYPE_CHECKING:
@@ -26,14 +27,10 @@ if TYPE_CHECKING:
     from merit.evaluate.tasks import TaskData
     from merit.pipeline.workspace import Workspace
 
-ENCODERS = ("merit", "cma", "ib", "mse", "random")
-UNSEEN_FOLDS = (9, 10)
-"""What may be scored of a cohort that was also pretrained on."""
-
 
 def shift(
     ws: Workspace,
-    encoders: Sequence[str] = ENCODERS,
+    encoders: Sequence[str] = ENCODER_NAMES,
     variants: Sequence[str] = ("as_published",),
     *,
     alignment: str | Path | None = None,

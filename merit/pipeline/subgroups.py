@@ -11,17 +11,16 @@ from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import NotEnoughData
 from merit.pipeline.recordings import NoCohort
+from merit.pipeline.training import ENCODER_NAMES
 from merit.pipeline.workspace import VARIANTS
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
 
-ENCODERS = ("merit", "cma", "ib", "mse", "random")
-
 
 def subgroups(
     ws: Workspace,
-    encoders: Sequence[str] = ENCODERS,
+    encoders: Sequence[str] = ENCODER_NAMES,
     tasks: Sequence[str] = ("superclass", "rhythm"),
     variants: Sequence[str] = ("as_published",),
     *,

@@ -16,7 +16,7 @@ from merit.config import OBJECTIVE_NAMES, one_of
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate import prompts as prompt_sets
 from merit.evaluate.prompts import Prompts
-from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
+from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
 from merit.methods import without_text
 from merit.pipeline.recordings import NoCohort
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 SHARED_SPACE = tuple(name for name in (*OBJECTIVE_NAMES, "random") if not without_text(name))
 """Encoders that have a space in common with texts; mse is pretrained without any."""
-
-HELD_OUT = (9, 10)
-"""Folds of PTB-XL that are not seen where PTB-XL is pretrained on."""
 
 MODULES = ["merit.evaluate.zero_shot", "merit.evaluate.seen"]
 
@@ -151,7 +148,7 @@ def _values(
     try:
         chosen = labelled(task, ws.store(TASK_COHORT[task]).records)
         if ws.protocol(chosen.cohort) == OFFICIAL_SPLIT and not settings["allow_seen"]:
-            chosen = zero_shot.restricted(chosen, np.isin(chosen.folds, HELD_OUT), "in folds 9 and 10")
+            chosen = zero_shot.restricted(chosen, np.isin(chosen.folds, UNSEEN_FOLDS), "in folds 9 and 10")
         n_seen = refuse_seen(chosen.scored_patients(), ws.seen(encoder, space.seed), settings["allow_seen"])
         vectors = zero_shot.class_vectors(space.prompts(encoder, prompts), prompts.owner, settings["ensemble"])
         scores = zero_shot.cosines(space.recordings(encoder, chosen.cohort)[chosen.rows], vectors)
