@@ -72,7 +72,7 @@ def fs_hz(name: str) -> float:
 def pretrained_on(name: str) -> tuple[str, ...]:
     """Data sets of ours in an encoder's pretraining, of which it is not known which patients it has seen."""
     if name in outside.OUTSIDE:
-        return outside.OUTSIDE[name].pretrained_on
+        return outside.pretrained_on(name)
     return tuple(getattr(own.registered()[name], "pretrained_on", ()))
 
 

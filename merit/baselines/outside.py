@@ -32,6 +32,9 @@ class Outside:
     """The rate that it reads, Hz, as its `input_spec` says."""
     pretrained_on: tuple[str, ...] = ()
     """Data sets of ours that its authors pretrained on: which patients of them it has seen is not known."""
+    trained_further: tuple[str, tuple[str, ...]] | None = None
+    """What the names in another published file begin with (safetensors), whose weights were trained on from these, and
+    the data sets of ours that they have seen besides; `pretrained_on(name)` looks which file is there."""
     input_shape: tuple[int, int, int] = (1, 12, 5000)
     """What its network is fed for one recording: crops, leads, samples."""
     feature: str = ""
@@ -116,7 +119,8 @@ OUTSIDE = {
         text="config.json and the tokenizer's files of michiyasunaga/BioLinkBERT-base",
         remark="normalises channels over time where ConvNeXt normalises over channels, as the original; leads in "
         "MIMIC-IV-ECG's order (aVF before aVL), in which it was pretrained; its paper speaks of diverse databases, its "
-        "code prepares MIMIC-IV-ECG alone; no zero-shot code is published: the path is its contrastive loss's, with "
+        "code prepares MIMIC-IV-ECG alone: whether it has seen other data sets of these could not be verified, and no "
+        "number is marked for that; no zero-shot code is published: the path is its contrastive loss's, with "
         "[SEP] kept",
     ),
     "d-beta": Outside(
@@ -155,11 +159,13 @@ OUTSIDE = {
         terms="code of both MIT; no licence stated for ECG-JEPA's weights; for QoQ-Med's, see its model card",
         fs_hz=250,
         pretrained_on=("csn",),
+        trained_further=("time_series_embedding.", ("ptb-xl", "cpsc2018")),
         input_shape=(1, 8, 2500),
         feature="mean over all tokens, 768 wide",
         remark="QoQ-Med's ECG tower is ECG-JEPA's encoder, pretrained on Chapman, Ningbo and CODE-15; QoQ-Med trained "
         "it on inside its 7B model, with CLIMB, which holds PTB-XL, CPSC and Chapman-Shaoxing: with those weights "
-        "PTB-XL and CPSC2018 are seen too; bfloat16 there, float32 here; resampled polyphase, there by Fourier",
+        "PTB-XL and CPSC2018 are seen and marked too; bfloat16 there, float32 here; resampled polyphase, there by "
+        "Fourier",
     ),
     "ecg-chat": Outside(
         label="ECG-Chat",
@@ -212,6 +218,26 @@ def text_folder(name: str, weights: Path) -> Path:
     if not folder.is_dir():
         raise NoWeights(f"{name}: no folder weights/{name}/text; it takes {OUTSIDE[name].text}")
     return folder
+
+
+def pretrained_on(name: str) -> tuple[str, ...]:
+    """Data sets of ours that the weights at hand were pretrained on; those of the first file where none are."""
+    entry = OUTSIDE[name]
+    try:
+        further = entry.trained_further is not None and _holds(weights_file(name), entry.trained_further[0])
+    except NoWeights:
+        further = False
+    return entry.pretrained_on + (entry.trained_further[1] if further else ())
+
+
+def _holds(path: Path, prefix: str) -> bool:
+    """Whether a file of safetensors has names that begin so; the weights are not read."""
+    if path.suffix != ".safetensors":
+        return False
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        return any(key.startswith(prefix) for key in file.keys())  # noqa: SIM118 - it is no mapping
 
 
 def identity(name: str) -> str:

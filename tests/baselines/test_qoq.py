@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from merit.baselines import golden
+from merit.baselines import golden, others
 from merit.baselines.attention import attend, sin_cos
 from merit.baselines.qoq import LEADS, LEFT_OUT, SMALL, QoqEncoder, load, network
 from merit.data import recording
@@ -85,6 +85,20 @@ def test_the_towers_own_weights_load_from_the_language_models_file(tmp_path, enc
     assert {p.dtype for p in loaded.network.parameters()} == {torch.float32}
     exact = encoder.embed(signal_mv, 500)
     np.testing.assert_allclose(loaded.embed(signal_mv, 500), exact, atol=0.05 * np.abs(exact).max())
+
+
+def test_the_data_sets_that_were_seen_are_those_of_the_file_at_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path))
+    assert others.pretrained_on("qoq") == ("csn",)
+    (tmp_path / "qoq").mkdir()
+    torch.save({"encoder": small_state()}, tmp_path / "qoq" / "multiblock_epoch100.pth")
+    assert others.pretrained_on("qoq") == ("csn",)
+    (tmp_path / "qoq" / "multiblock_epoch100.pth").unlink()
+    save_file(small_state(), tmp_path / "qoq" / "jepa.safetensors")
+    assert others.pretrained_on("qoq") == ("csn",)
+    (tmp_path / "qoq" / "jepa.safetensors").unlink()
+    save_file({TOWER + key: value for key, value in small_state().items()}, tmp_path / "qoq" / "model-4.safetensors")
+    assert others.pretrained_on("qoq") == ("csn", "ptb-xl", "cpsc2018")
 
 
 def test_tokens_average_to_the_embedding_and_keep_time(encoder, signal_mv):
