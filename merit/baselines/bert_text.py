@@ -20,7 +20,7 @@ from merit.baselines import outside, published
 from merit.baselines.peer import unit
 
 if TYPE_CHECKING:
-    from transformers import BertConfig, BertModel
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 
 BATCH = 64
 """Texts at once."""
@@ -132,6 +132,19 @@ def check(size: BertSize, state: Mapping[str, Tensor], path: Path, with_pooler: 
     bert(size.config(), {key: value.to("meta") for key, value in state.items()}, path, with_pooler)
 
 
+def read_folder(folder: Path) -> tuple[BertConfig, PreTrainedTokenizerBase]:
+    """The configuration and the tokenizer in a folder; FileNotFoundError where one is not there."""
+    from transformers import AutoTokenizer, BertConfig
+
+    try:
+        config = BertConfig.from_pretrained(folder, local_files_only=True)
+        return config, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{folder}: expected config.json and a tokenizer's files; {str(error).splitlines()[0]}"
+        ) from error
+
+
 def from_folder(
     folder: Path, state: Mapping[str, Tensor], path: Path, device: str = "cpu", with_pooler: bool = True
 ) -> FrozenBert:
@@ -139,15 +152,7 @@ def from_folder(
 
     Raises FileNotFoundError for a folder without tokenizer or configuration, ValueError where the weights do not fit.
     """
-    from transformers import AutoTokenizer, BertConfig
-
-    try:
-        config = BertConfig.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"{folder}: expected config.json and a tokenizer's files; {str(error).splitlines()[0]}"
-        ) from error
+    config, tokenizer = read_folder(folder)
     return FrozenBert(bert(config, state, path, with_pooler), tokenizer, device)
 
 

@@ -258,15 +258,7 @@ def _tower(folder: Path, state: published.State, path: Path, device: str) -> Fro
 
     Raises FileNotFoundError for a folder without them, ValueError where they do not fit the weights.
     """
-    from transformers import AutoTokenizer, BertConfig
-
-    try:
-        config = BertConfig.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"{folder}: expected config.json and a tokenizer's files; {str(error).splitlines()[0]}"
-        ) from error
+    config, tokenizer = bert_text.read_folder(folder)
     tokenizer.add_special_tokens({"bos_token": "[BOS]"})
     words = len(state["embeddings.word_embeddings.weight"])
     if len(tokenizer) != words:

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from merit import intervals
+from merit.config import ProbeConfig
 
 METRICS = ("auroc", "average_precision", "f1", "accuracy")
 LEVELS = intervals.LEVELS
@@ -76,6 +77,16 @@ def pool(
     means = _mean_over_classes(values)
     macro = {name: (float(row[0]), *intervals.middle(row[1:])) for name, row in zip(METRICS, means)}
     return Pooled(dict(zip(METRICS, values[:, :, 0])), macro, dict(zip(METRICS, means[:, 1:])))
+
+
+def pool_ranks(
+    labels: np.ndarray, scores: np.ndarray, scored: np.ndarray, groups: np.ndarray, config: ProbeConfig
+) -> Pooled:
+    """`pool` for what reads AUROC or average precision: no class is predicted. scored: bool [N, C], or [C] for all."""
+    everywhere = np.broadcast_to(scored, labels.shape)
+    return pool(
+        labels, scores, np.zeros_like(labels), everywhere, groups, n_resamples=config.n_resamples, seed=config.seed
+    )
 
 
 def weights_of(groups: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:

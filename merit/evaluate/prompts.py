@@ -22,17 +22,8 @@ from merit import runs
 from merit.data import taxonomy
 from merit.data.reports import clean
 
-VOCABULARY = {
-    "superclass": "superclass",
-    "subclass": "subclass",
-    "form": "ptb-xl",
-    "rhythm": "ptb-xl",
-    "all": "ptb-xl",
-    "cpsc2018": "cpsc2018",
-    "csn": "csn",
-    "csn_as_released": "csn",
-}
-"""Task -> the vocabulary of `prompts.csv` that its classes are looked up in."""
+VOCABULARY = {**taxonomy.TASK_COHORT, "superclass": "superclass", "subclass": "subclass"}
+"""Task -> the vocabulary of `prompts.csv` that its classes are looked up in: its cohort's, or one of its own."""
 
 KINDS = {"enriched": "enriched", "names": "name"}
 """Source of prompts -> kind of row."""

@@ -145,11 +145,8 @@ class Probe:
 def _pool(task: TaskData, split: Split, logits: np.ndarray, config: ProbeConfig) -> bootstrap.Pooled:
     """AUROC of the test part over the classes that every part of the split can score."""
     labels = task.labels[split.test]
-    scored = np.broadcast_to(scored_classes(task.labels, split, config.min_positives), labels.shape)
-    return bootstrap.pool(
-        labels, logits, np.zeros_like(labels), scored, task.groups[split.test], n_resamples=config.n_resamples,
-        seed=config.seed,
-    )  # fmt: skip
+    scored = scored_classes(task.labels, split, config.min_positives)
+    return bootstrap.pool_ranks(labels, logits, scored, task.groups[split.test], config)
 
 
 def _drawn(pooled: bootstrap.Pooled) -> list[float | None]:

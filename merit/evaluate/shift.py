@@ -107,7 +107,7 @@ def transfer(
     if not (reached & enough).any():
         reasons = "; ".join(f"{name}: {why}" for name, why in unscored.items())
         raise NotEnoughData(f"{alignment.source.space} to {alignment.target.space}: no class can be scored ({reasons})")
-    pooled = _pool(labels, scores, reached & enough, task.groups[rows], config)
+    pooled = bootstrap.pool_ranks(labels, scores, reached & enough, task.groups[rows], config)
     return {
         "classes": list(alignment.classes),
         "n_classes": int((reached & enough).sum()),
@@ -138,7 +138,7 @@ def _with_class_only(
     scored = reached & countable(labels[rows], config.min_positives)
     if not scored.any():
         return {"reason": "no class can be scored"}
-    pooled = _pool(labels[rows], scores[rows], scored, groups[rows], config)
+    pooled = bootstrap.pool_ranks(labels[rows], scores[rows], scored, groups[rows], config)
     return {**pooled.triple(), "n_records": int(rows.sum()), "n_classes": int(scored.sum())}
 
 
@@ -162,12 +162,14 @@ def in_domain(
     if not scored.any():
         return {"reason": f"no class has {config.min_positives} positives and negatives in both test parts"}
     groups = target.task.groups[target.split.test]
-    moved, trained_there = (_pool(away, scores, scored, groups, config) for scores in (transferred, at_target))
+    moved, trained_there = (
+        bootstrap.pool_ranks(away, scores, scored, groups, config) for scores in (transferred, at_target)
+    )
     return {
         "classes": [name for name, yes in zip(alignment.classes, scored) if yes],
         "n_source_test": len(home),
         "n_target_test": len(away),
-        "source": _pool(home, at_home, scored, source.task.groups[source.split.test], config).triple(),
+        "source": bootstrap.pool_ranks(home, at_home, scored, source.task.groups[source.split.test], config).triple(),
         "target": trained_there.triple(),
         "transfer_on_target_test": moved.triple(),
         "drop": bootstrap.paired(trained_there, moved),
@@ -192,12 +194,3 @@ def _not_learnt(alignment: Alignment, head: Head) -> list[str]:
     """Source classes of Table 5 that had too few positives to train on, and take no part in the highest score."""
     used = {code for codes in alignment.source.merged.values() for code in codes}
     return [name for name, usable in zip(alignment.source.classes, head.usable) if name in used and not usable]
-
-
-def _pool(
-    labels: np.ndarray, scores: np.ndarray, scored: np.ndarray, groups: np.ndarray, config: ProbeConfig
-) -> bootstrap.Pooled:
-    """Values and resamples over the classes with `scored` True; bool [K]."""
-    nothing = np.zeros_like(labels)
-    everywhere = np.broadcast_to(scored, labels.shape)
-    return bootstrap.pool(labels, scores, nothing, everywhere, groups, n_resamples=config.n_resamples, seed=config.seed)

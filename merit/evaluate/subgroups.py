@@ -130,10 +130,7 @@ def _reason(able: Sequence[str], min_records: int, min_positives: int) -> str:
 
 def _pool(task: TaskData, logits: np.ndarray, scored: np.ndarray, config: ProbeConfig) -> bootstrap.Pooled:
     """One group's values; all patients are drawn, so that resamples of two groups are of the same draw."""
-    return bootstrap.pool(
-        task.labels, logits, np.zeros_like(task.labels), scored, task.groups, n_resamples=config.n_resamples,
-        seed=config.seed,
-    )  # fmt: skip
+    return bootstrap.pool_ranks(task.labels, logits, scored, task.groups, config)
 
 
 def _per_class(task: TaskData, pooled: bootstrap.Pooled) -> dict[str, float]:
