@@ -22,6 +22,8 @@ with warnings.catch_warnings():
 MAX_HEADER_BYTES = 1 << 20
 MAX_SIGNAL_BYTES = 1 << 30
 """Longer files are no 12-lead ECG of these data sets, and would take the machine's memory."""
+INVALID = -32768
+"""What a sample of 16 bits holds that is not valid."""
 
 
 class Waveform(NamedTuple):
@@ -47,6 +49,23 @@ def read_waveform(root: str, name: str) -> Waveform:
     if not (np.isfinite(fs_hz) and fs_hz > 0):
         raise RejectedRecording(f"invalid rate: {fs_hz:g} Hz")
     return Waveform(arrange(to_millivolts(signal, units), [n or "" for n in names]), fs_hz)
+
+
+def read_raw(root: str, name: str) -> np.ndarray:
+    """float32 [12, T]: the record `name` in the file's own units, without its header's gains, leads in the order of
+    LEADS; NaN where a sample is marked invalid. For files whose gains cannot be trusted (LUDB).
+    """
+    header_path = inside(root, root, name + ".hea")
+    lines, _ = _lines(header_path)
+    files = _signal_files(root, os.path.dirname(header_path), lines)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as above
+            record = wfdb.rdrecord(header_path.removesuffix(".hea"), physical=False)
+        signal = np.where(record.d_signal == INVALID, np.nan, record.d_signal).T.astype(np.float32)
+    except Exception as error:  # as above
+        raise RejectedRecording(_diagnosis(header_path, files, error)) from error
+    return arrange(signal, [n or "" for n in record.sig_name])
 
 
 def read_comments(root: str, name: str) -> dict[str, str]:

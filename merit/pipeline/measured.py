@@ -1,0 +1,72 @@
+"""Factors measured on a store's recordings, kept as a table; and how well such measurements agree with manual marks."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from merit import runs
+from merit.data.store import Store
+from merit.threads import usable_cores
+
+if TYPE_CHECKING:
+    from merit.pipeline.workspace import Workspace
+
+MODULES = ("merit.evaluate.kept.measured",)
+CEILING_MODULES = ("merit.evaluate.kept.ludb",)
+
+
+def identity(store: Store) -> str:
+    """Of the table of a store's measured factors: its signals, the library and our code around it."""
+    from merit.evaluate.kept.delineation import version
+
+    return runs.identity("measured", {"neurokit2": version()}, {"store": store.identity}, MODULES)
+
+
+def measured(ws: Workspace, cohort: str, progress: bool = True) -> pd.DataFrame:
+    """A row a record of the cohort's store, with its record_id and the columns of `synthetic.truth`; NaN: not measured.
+
+    Delineated once, which takes a third of a second a recording and core, and read from then on.
+    """
+    store = ws.store(cohort)
+    path = ws.folder / "measured" / f"{cohort}-{identity(store)}.parquet"
+    with runs.claimed(path):
+        if not path.exists():
+            _write(path, store, progress)
+    return pd.read_parquet(path)
+
+
+def _write(path: Path, store: Store, progress: bool) -> None:
+    from merit.evaluate.kept.measured import measure_all
+
+    table = measure_all(store.signal_uv, store.fs_hz, usable_cores(), progress)
+    table.insert(0, "record_id", store.records["record_id"].astype(str).to_numpy())
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    table.to_parquet(temporary, index=False)
+    os.replace(temporary, path)
+
+
+def ceiling(ws: Workspace, n_resamples: int = 2000, seed: int = 0, progress: bool = True) -> list[dict[str, Any]]:
+    """How well measured factors agree with LUDB's manual marks, a row a factor and way (`evaluate.kept.ludb.rows`), at
+    the store's rate and at 500 Hz, with 95 % intervals over records; [] where there is no LUDB beside the other data.
+    """
+    from merit.evaluate.kept import ludb, manual
+    from merit.evaluate.kept.delineation import version
+
+    root = manual.found(ws.data)
+    if root is None:
+        return []
+    parameters = {"ways": ludb.WAYS, "n_resamples": n_resamples, "neurokit2": version(), "code": runs.own_source(__name__)}
+    inputs = {"ludb": runs.digest([runs.file_digest(path) for path in ludb.files(root)])}
+
+    def compute() -> dict[str, Any]:
+        """The values of the stage."""
+        found = ludb.rows(root, n_resamples=n_resamples, seed=seed, workers=usable_cores(), progress=progress)
+        return {"rows": found}
+
+    return ws.result("ceiling", compute, parameters, inputs, CEILING_MODULES, seed=seed)["values"]["rows"]
