@@ -14,6 +14,7 @@ from merit import runs
 from merit.config import replace
 from merit.evaluate.kept.measure import Asked, Block, KeptConfig
 from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
+from merit.pipeline import measured
 from merit.pipeline.recordings import NoCohort
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ EVALUATED = "ptb-xl"
 """The evaluated data set that has reports."""
 MODULES = (
     "merit.evaluate.kept.measure", "merit.evaluate.kept.factors", "merit.evaluate.seen", "merit.synthetic.statements",
-    "merit.evaluate.information.gaussian",
+    "merit.evaluate.information.gaussian", "merit.evaluate.kept.words",
 )  # fmt: skip
 UNSEEN_FOLDS = (9, 10)
 """Folds that are scored where the rest was pretrained on."""
@@ -52,7 +53,10 @@ ALSO_STATED_AS = {
     "inferior infarct": ("ILMI", "IPMI", "IPLMI"),
 }
 """Finding -> other statements that say it, so that a report with one of them is not silent on it."""
-NO_TRUTH = "the factors are known for synthetic recordings only; these are real"
+TRUTH, MEASURED = "truth", "measured"
+"""Where factors come from: known since the recordings were made, or measured on them (`pipeline.measured`)."""
+NEEDED = ("heart_rate_bpm", "rr_rmssd_ms", "qrs_ms", "axis_deg")
+"""Measurements without which a delineation has failed, and none of that recording counts. P and T may be missing."""
 
 
 def kept(
@@ -60,7 +64,9 @@ def kept(
 ) -> list[dict[str, Any]]:
     """Results, one per encoder, values as `evaluate.kept.measure` gives them; `settings` change `KeptConfig`.
 
-    Where the truth is not known, the data set is missing or too small, values hold a reason in place of numbers.
+    Where the data set is missing or too small, values hold a reason in place of numbers. `source` says whether factors
+    are known (synthetic recordings) or measured; measured, a report is its words and the codes that were taken from it,
+    and no finding is scored as unstated: in PTB-XL a code is there because the report says so.
     """
     config = KeptConfig(n_resamples=ws.profile.probe.n_resamples)
     config = replace(config, **{k: v for k, v in settings.items() if v is not None})
@@ -82,7 +88,7 @@ class _Session:
         try:
             store = ws.store(EVALUATED)
             inputs = {"store": store.identity, "embedding": ws.embedding_identity(encoder, EVALUATED, self.seed)}
-            inputs |= {"text": ws.text_identity, "truth": runs.file_digest(self.truth_path)}
+            inputs |= {"text": ws.text_identity, "truth": self._truth_identity}
         except NoCohort as reason:
             values = {"encoder": encoder, "reason": str(reason)}
             return {"stage": "kept", "id": None, "values": values, "parameters": {}}
@@ -98,13 +104,22 @@ class _Session:
         path = self.ws.sources[EVALUATED] / "truth.parquet"
         return path if path.exists() else None
 
+    @property
+    def _truth_identity(self) -> str:
+        if self.known:
+            return runs.file_digest(self.truth_path)
+        return measured.identity(self.ws.store(EVALUATED))
+
+    @property
+    def known(self) -> bool:
+        """Whether factors are known, not measured."""
+        return self.truth_path is not None
+
     def _values(self, encoder: str) -> dict[str, Any]:
         from merit.evaluate.kept.measure import beyond_another, measure
         from merit.evaluate.seen import refuse_seen
 
-        about = {"encoder": encoder, "cohort": EVALUATED}
-        if self.truth_path is None:
-            return about | {"reason": NO_TRUTH}
+        about = {"encoder": encoder, "cohort": EVALUATED, "source": TRUTH if self.known else MEASURED}
         try:
             asked, said, by_text = self.asked, self.said, self.said_by_text
         except NotEnoughData as reason:
@@ -114,7 +129,8 @@ class _Session:
         embedding = self.ws.embedding(encoder, EVALUATED, self.seed)
         values = measure(embedding, asked, said, self.config)
         values["beyond_text"] = beyond_another(embedding, asked, by_text, self.config)
-        return about | {"n_seen": n_seen, "n_features": self._statements.shape[1], **values}
+        failed = int((self._failed & asked.scored).sum())
+        return about | {"n_seen": n_seen, "n_features": self._statements.shape[1], "n_failed": failed, **values}
 
     @cached_property
     def _records(self) -> pd.DataFrame:
@@ -122,15 +138,32 @@ class _Session:
 
     @cached_property
     def _truth(self) -> pd.DataFrame:
-        """A row a record of the store, in its order."""
-        truth = pd.read_parquet(self.truth_path)
+        """A row a record of the store, in its order; measured, a failed delineation is NaN throughout."""
+        truth = pd.read_parquet(self.truth_path) if self.known else measured.measured(self.ws, EVALUATED)
         truth.index = truth["record_id"].astype(str)
-        return truth.loc[self._records["record_id"].astype(str)].reset_index(drop=True)
+        truth = truth.loc[self._records["record_id"].astype(str)].reset_index(drop=True)
+        if not self.known:
+            numbers = truth.columns.drop("record_id")
+            truth.loc[truth[list(NEEDED)].isna().any(axis=1), numbers] = np.nan
+        return truth
+
+    @cached_property
+    def _failed(self) -> np.ndarray:
+        """bool [N]: recordings in which nothing was measured."""
+        return self._truth["heart_rate_bpm"].isna().to_numpy()
+
+    @cached_property
+    def _present(self) -> list[frozenset[str]]:
+        """Codes of what is there in each recording: known, or of its labels."""
+        return [frozenset(one) for one in (self._truth["findings"] if self.known else self._records["labels"])]
 
     @cached_property
     def _stated(self) -> list[frozenset[str]]:
+        """What each report states: read from its text, or the codes that were taken from it."""
         from merit.synthetic.statements import statements
 
+        if not self.known:
+            return self._present
         return [frozenset(statements(report)) for report in self._records["report"]]
 
     @cached_property
@@ -142,21 +175,26 @@ class _Session:
     @cached_property
     def _statements(self) -> np.ndarray:
         """float64 [N, S]: what decoders read of a report."""
+        from merit.evaluate.kept.words import words
+
         columns = [made for made in self._made.values() if made.sum() >= FEWEST_STATED]
-        return np.column_stack([np.zeros((len(self._records), 0)), *columns]).astype(np.float64)
+        if self.known:
+            return np.column_stack([np.zeros((len(self._records), 0)), *columns]).astype(np.float64)
+        return np.column_stack([words(self._records["report"].tolist(), FEWEST_STATED), *columns])
 
     @cached_property
     def asked(self) -> Asked:
         """The question: factors, findings and statements of every record."""
         from merit.evaluate.kept.factors import axis_deviates, continuous
 
-        present = [frozenset(one) for one in self._truth["findings"]]
         findings, silent = {}, {}
         for name, codes in FINDINGS.items():
-            there = axis_deviates(self._truth) if name == AXIS else [bool(one & set(codes)) for one in present]
+            if name == AXIS and not self.known:
+                continue  # asked in degrees alone: no code of PTB-XL says it
+            there = axis_deviates(self._truth) if name == AXIS else [bool(one & set(codes)) for one in self._present]
             findings[name] = np.array(there, dtype=bool)
-            words = set(codes) | set(ALSO_STATED_AS.get(name, ()))
-            silent[name] = np.array([not (one & words) for one in self._stated], dtype=bool)
+            said = set(codes) | set(ALSO_STATED_AS.get(name, ()))
+            silent[name] = np.array([self.known and not (one & said) for one in self._stated], dtype=bool)
         groups = self._records["group"].astype(str).to_numpy()
         return Asked(continuous(self._truth), findings, silent, self._made, groups, self._folds(groups))
 

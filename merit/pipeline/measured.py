@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
 
 MODULES = ("merit.evaluate.kept.measured",)
+LUDB = "ludb"
+"""Folder of LUDB under the data root."""
 CEILING_MODULES = ("merit.evaluate.kept.ludb",)
 
 
@@ -30,13 +32,15 @@ def identity(store: Store) -> str:
 def measured(ws: Workspace, cohort: str, progress: bool = True) -> pd.DataFrame:
     """A row a record of the cohort's store, with its record_id and the columns of `synthetic.truth`; NaN: not measured.
 
-    Delineated once, which takes a third of a second a recording and core, and read from then on.
+    Delineated once, which takes a tenth of a second a recording and core, and read from then on.
     """
     store = ws.store(cohort)
-    path = ws.folder / "measured" / f"{cohort}-{identity(store)}.parquet"
+    key = identity(store)
+    path = ws.folder / "measured" / f"{cohort}-{key}.parquet"
     with runs.claimed(path):
         if not path.exists():
             _write(path, store, progress)
+    ws.used[f"delineation {cohort}"] = {"id": key, "device": "cpu"}
     return pd.read_parquet(path)
 
 
@@ -55,13 +59,18 @@ def ceiling(ws: Workspace, n_resamples: int = 2000, seed: int = 0, progress: boo
     """How well measured factors agree with LUDB's manual marks, a row a factor and way (`evaluate.kept.ludb.rows`), at
     the store's rate and at 500 Hz, with 95 % intervals over records; [] where there is no LUDB beside the other data.
     """
-    from merit.evaluate.kept import ludb, manual
+    if ws.data is None or not (ws.data / LUDB / "data").is_dir():
+        return []
+    from merit.evaluate.kept import ludb
     from merit.evaluate.kept.delineation import version
 
-    root = manual.found(ws.data)
-    if root is None:
-        return []
-    parameters = {"ways": ludb.WAYS, "n_resamples": n_resamples, "neurokit2": version(), "code": runs.own_source(__name__)}
+    root = ws.data / LUDB
+    parameters = {
+        "ways": ludb.WAYS,
+        "n_resamples": n_resamples,
+        "neurokit2": version(),
+        "code": runs.own_source(__name__),
+    }
     inputs = {"ludb": runs.digest([runs.file_digest(path) for path in ludb.files(root)])}
 
     def compute() -> dict[str, Any]:

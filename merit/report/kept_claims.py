@@ -179,6 +179,8 @@ def silent(results: Sequence[Result], decoder: str = "linear") -> str:
     lines = []
     for one in found(results):
         scored = {n: v for n, v in one["findings"].items() if "silent" in v[decoder] and "silent" in v["report"]}
+        if not scored:
+            continue
         better = [n for n, v in scored.items() if v[decoder]["silent"]["value"] > v["report"]["silent"]["value"]]
         clear = [n for n in better if scored[n][decoder]["silent"]["low"] > scored[n]["report"]["silent"]["high"]]
         lines.append(

@@ -52,11 +52,23 @@ def missing(results: Sequence[Result]) -> str:
 
 
 def _measured_on(one: Mapping[str, Any]) -> str:
+    real = one.get("source") == "measured"
+    read = "words, pairs of words and codes" if real else "statements"
     return (
         f"Measured on {one['n_records']:,} recordings of {one['n_patients']:,} patients of "
         f"{COHORT_LABELS.get(one['cohort'], one['cohort'])}, {one['n_seen']} of whom an encoder met in pretraining. "
-        f"Decoders read {one['n_features']} statements of a report; {len(one['statements'])} are frequent enough to be "
-        f"scored themselves.{_partly(one)}"
+        f"Decoders read {one['n_features']:,} {read} of a report; {len(one['statements'])} "
+        f"{'codes' if real else ''}{' ' * real}are frequent enough to be scored themselves.{_partly(one)}"
+        f"{_delineated(one) if real else ''}"
+    )
+
+
+def _delineated(one: Mapping[str, Any]) -> str:
+    """What factors are where nobody knows them, and what cannot be asked then."""
+    return (
+        f" Nobody knows the factors of these recordings: they were delineated, which failed in {one['n_failed']:,}; "
+        "those count for no factor. No finding is scored as unstated: in PTB-XL a code is there because the report "
+        "says so, and there is no other witness."
     )
 
 
@@ -138,8 +150,11 @@ def cell(number: Mapping[str, Any] | None, digits: int = 1) -> str:
     return f"{text}\n[{fixed(100 * number['low'], digits)}, {fixed(100 * number['high'], digits)}]"
 
 
-def summary(results: Sequence[Result]) -> Html:
-    """A row an encoder: in the report and beyond it by both decoders, and beyond the text's embedding."""
+def summary(results: Sequence[Result], name: str = "kept-summary") -> Html:
+    """A row an encoder: in the report and beyond it by both decoders, and beyond the text's embedding.
+
+    name: unique on the page.
+    """
     rows = {}
     for one in found(results):
         by = one["summary"]
@@ -150,7 +165,7 @@ def summary(results: Sequence[Result]) -> Html:
             "beyond it,\nnon-linear": cell(by["nonlinear"]["beyond"]),
             "beyond its text embedding,\nlinear": cell(one["beyond_text"]),
         }
-    return tables.mapping(rows, "kept-summary") if rows else Html("")
+    return tables.mapping(rows, name) if rows else Html("")
 
 
 def factor_table(results: Sequence[Result], decoder: str = "linear") -> Html:

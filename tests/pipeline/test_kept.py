@@ -76,10 +76,42 @@ def test_a_seen_patient_is_refused(workspace, monkeypatch):
         stage.kept(workspace, ["merit"], seed=7, **QUICK)
 
 
-def test_no_data_no_truth_and_too_few_recordings_are_reasons(workspace, monkeypatch):
+@pytest.fixture
+def unknown(workspace, monkeypatch) -> pd.DataFrame:
+    """The same recordings as if nobody knew their truth; the measurements that take its place."""
+    store = workspace.store("ptb-xl")
+    truth = pd.read_parquet(workspace.sources["ptb-xl"] / "truth.parquet").set_index("record_id")
+    table = truth.loc[store.records["record_id"]].select_dtypes("number").reset_index()
+    table.loc[table.index[:7], "axis_deg"] = np.nan
+    monkeypatch.setattr(stage._Session, "truth_path", None)
+    monkeypatch.setattr(stage.measured, "measured", lambda *a: table.copy())
+    return table
+
+
+def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(workspace, unknown):
+    values = stage.kept(workspace, ["random"], **QUICK)[0]["values"]
+    assert (values["source"], values["n_failed"]) == (stage.MEASURED, 7)
+    assert values["factors"]["qrs"]["n"] == values["n_records"] - 7
+    assert stage.AXIS not in values["findings"]
+    assert all(one["n_silent"] == 0 for one in values["findings"].values())
+    session = stage._Session(workspace, stage.replace(stage.KeptConfig(), **QUICK), 0)
+    labels, reports = session._records["labels"], session._records["report"].str.lower()
+    assert session._made["SR"].tolist() == ["SR" in one for one in labels]
+    columns = {tuple(column) for column in session._statements.T}
+    assert tuple(reports.str.contains(r"\bsinus rhythm\b").astype(float)) in columns
+    assert tuple(session._made["SR"].astype(float)) in columns
+
+
+def test_a_failed_delineation_counts_for_nothing(workspace, unknown):
+    session = stage._Session(workspace, stage.replace(stage.KeptConfig(), **QUICK), 0)
+    assert session._failed.tolist() == [True] * 7 + [False] * (len(unknown) - 7)
+    for name, values in session.asked.factors.items():
+        assert np.isnan(values[:7]).any(axis=1).all(), name
+        assert name == "pr" or np.isfinite(values[7:]).all(), name
+
+
+def test_no_data_and_too_few_recordings_are_reasons(workspace, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(stage._Session, "truth_path", None)
-        assert stage.kept(workspace, ["random"], **QUICK)[0]["values"]["reason"] == stage.NO_TRUTH
         patch.setattr(workspace, "embedding_identity", lambda *a: (_ for _ in ()).throw(NoCohort("no ptb-xl")))
         assert stage.kept(workspace, ["random"], **QUICK)[0]["values"]["reason"] == "no ptb-xl"
     with monkeypatch.context() as patch:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from merit.data.recording import LEADS
 from merit.data.wfdb_io import read_annotation
@@ -18,7 +17,6 @@ from merit.evaluate.kept.marks import Marks
 
 FS_HZ = 500.0
 """LUDB's rate."""
-FOLDER = "ludb"
 SAME_BEAT_S = 0.2
 """QRS marks of two leads that lie closer are of one beat."""
 WAVE_REACH_S = 0.5
@@ -38,12 +36,6 @@ class Wave(NamedTuple):
 def record_names(root: Path) -> list[str]:
     """Records of LUDB under `root`, in order of their numbers."""
     return sorted((path.stem for path in (root / "data").glob("*.hea")), key=int)
-
-
-def found(data: Path | None) -> Path | None:
-    """LUDB's folder under a data root; None where it is not there."""
-    root = None if data is None else data / FOLDER
-    return root if root is not None and (root / "data").is_dir() else None
 
 
 def marks(root: Path, name: str) -> Marks:
@@ -83,9 +75,3 @@ def _row(waves: list[Wave], r_s: np.ndarray) -> np.ndarray:
             if k >= 0 and wave.peak_s - r_s[k] <= WAVE_REACH_S:
                 row[3, k] = wave.off_s
     return row
-
-
-def diagnoses(root: Path) -> pd.DataFrame:
-    """LUDB's own table, a row a record, the index its number."""
-    table = pd.read_csv(root / "ludb.csv")
-    return table.set_index(table.columns[0])

@@ -1,7 +1,7 @@
 """Marks of beats, by a library or by hand: where P begins, where QRS begins and ends, where T ends; and what follows.
 
-Both kinds go through the same functions, so that two sets of marks differ by the marks alone. Legend: B beats, S sources
-of marks (leads, or one signal made of them), T samples. Times are seconds; NaN: not marked.
+Both kinds go through the same functions, so that two sets differ by the marks alone. Times are seconds; NaN: not
+marked. Legend: B beats, S sources of marks (leads, or one signal made of them).
 """
 
 from __future__ import annotations
