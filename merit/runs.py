@@ -25,7 +25,7 @@ from typing import Any
 PACKAGE_ROOT = Path(__file__).parent
 NOT_SOURCE = frozenset({"merit", "merit.config", "merit.pool", "merit.profiles", "merit.runs", "merit.threads"})
 DATA_ENDINGS = (".csv", ".json", ".txt")
-VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "wfdb")
+VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "wfdb", "neurokit2")
 
 
 def digest(value: Any) -> str:

@@ -44,6 +44,7 @@ ONLY_IN = {
     "peft": {"merit.evaluate.generation"},
     "sacrebleu": {"merit.evaluate.generation"},
     "nltk": {"merit.evaluate.generation"},
+    "neurokit2": {"merit.evaluate.kept.delineation"},
     "umap": {"merit.evaluate.clusters"},
     "statsmodels": {"merit.evaluate.comparison"},
     "papermill": {"merit.publish.execute"},
