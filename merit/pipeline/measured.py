@@ -52,6 +52,7 @@ def _write(path: Path, store: Store, progress: bool) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     table.to_parquet(temporary, index=False)
+    os.chmod(temporary, 0o644)
     os.replace(temporary, path)
 
 

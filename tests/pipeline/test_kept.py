@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from merit.evaluate.kept.decode import NEVER
 from merit.evaluate.seen import SeenInPretraining
-from merit.evaluate.splits import OFFICIAL_SPLIT
+from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS
+from merit.pipeline import Workspace
 from merit.pipeline import kept as stage
 from merit.pipeline.recordings import NoCohort
 
@@ -118,3 +123,25 @@ def test_no_data_and_too_few_recordings_are_reasons(workspace, monkeypatch):
         patch.setattr(stage._Session, "_folds", lambda self, groups: np.full(len(groups), NEVER))
         found = stage.kept(workspace, ["random"], seed=8, **QUICK)[0]["values"]
         assert "at least 60 scored recordings" in found["reason"]
+
+
+@pytest.mark.skipif("MERIT_REAL_DATA" not in os.environ, reason="real recordings: set MERIT_REAL_DATA")
+def test_real_recordings_are_measured_once_and_scored(workspace, tmp_path, monkeypatch):
+    profile = dataclasses.replace(workspace.profile, limit=100)
+    real = Workspace(profile, Path(os.environ["MERIT_REAL_DATA"]), "cpu", tmp_path / "real")
+    monkeypatch.setattr(real, "protocol", lambda cohort: TEN_FOLDS)  # the random encoder has seen nobody
+    values = stage.kept(real, ["random"], **QUICK)[0]["values"]
+    assert values["source"] == stage.MEASURED
+    assert values["n_records"] == len(real.store("ptb-xl").records)
+    assert values["n_failed"] <= 0.05 * values["n_records"]
+    assert values["factors"]["qrs"]["n"] == values["n_records"] - values["n_failed"]
+    assert values["summary"]["linear"]["beyond"]["value"] is not None
+    (table,) = (tmp_path / "real" / "measured").glob("ptb-xl-*.parquet")
+    assert len(pd.read_parquet(table)) == values["n_records"]
+    monkeypatch.setattr("merit.evaluate.kept.measured.measure_all", None)
+    assert len(stage.measured.measured(real, "ptb-xl", progress=False)) == values["n_records"]
+
+
+def test_without_ludb_there_is_no_ceiling(workspace, tmp_path):
+    assert stage.measured.ceiling(workspace) == []
+    assert stage.measured.ceiling(Workspace(workspace.profile, tmp_path, "cpu", tmp_path / "out")) == []
