@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from merit import runs
 from merit.pipeline.comparisons import over_seeds, seed_differences
 from merit.pipeline.costs import costs
+from merit.pipeline.measured import ceiling
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, STAGES, Stage
 from merit.threads import usable_cores
@@ -91,6 +92,7 @@ def _file(
         "finished": max(_distinct(found, "finished"), default=time.strftime("%Y-%m-%d", time.gmtime()))[:10],
         "commit": ", ".join(_distinct(found, "commit")) or runs.commit(),
         "versions": runs.versions(),
+        "ceiling": _rounded(ceiling(workspace)) if name == "kept" and not workspace.synthetic else [],
         "costs": _rounded(costs(workspace, GROUPS[group].encoders, range(seeds))) if group == EQUAL_BUDGET else [],
         "over_seeds": _rounded(over_seeds(scores, stage.columns, stage.settings)),
         "differences": _rounded(seed_differences(scores, stage.columns, stage.settings)),

@@ -50,7 +50,10 @@ class Stage(NamedTuple):
     """Other fields of the values that go into the file; folds, classes and resamples stay in the run's results."""
 
 
-KEPT = ("cohort", "n_records", "n_patients", "n_seen", "n_features", "summary", "beyond_text", "factors", "findings")
+KEPT = (
+    "cohort", "source", "n_records", "n_patients", "n_seen", "n_features", "n_failed", "summary", "beyond_text",
+    "factors", "findings", "statements",
+)  # fmt: skip
 """Fields of `kept` that go into the file."""
 
 STAGES = {

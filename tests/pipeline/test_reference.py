@@ -102,6 +102,7 @@ def workspace(monkeypatch, tmp_path):
     monkeypatch.setattr(reference_stages, "kept", kept)
     monkeypatch.setattr(reference_stages, "left_out", lambda ws, encoders, *, encoder_seed: [])
     monkeypatch.setattr(reference_stages, "carried_over", carried_over)
+    monkeypatch.setattr(reference, "ceiling", lambda ws: [{"factor": "qrs", "r2": {"value": 0.5, "draws": [1.0]}}])
     monkeypatch.setattr(reference, "costs", lambda ws, names, seeds: [{"encoder": n, "seconds": 2.0} for n in names])
     asked = []
     return SimpleNamespace(
@@ -235,7 +236,11 @@ def test_what_is_kept_has_a_number_a_decoder_and_keeps_its_intervals(workspace, 
     assert metrics == {"in_report_linear", "beyond_linear", "beyond_text"}
     number = file["results"][0]["summary"]["linear"]["in_report"]
     assert number == {"value": LEVELS["merit"], "low": 0.8, "high": 1.0}
-    assert "statements" not in file["results"][0]
+    assert file["results"][0]["statements"] == {}
+    assert file["ceiling"] == [{"factor": "qrs", "r2": {"value": 0.5}}]
+    workspace.synthetic = True
+    (path,) = reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",))
+    assert read(path)["ceiling"] == []
 
 
 def test_a_stage_without_results_has_no_file(workspace, tmp_path):
