@@ -151,6 +151,7 @@ def reference(
     seeds: int = 5,
     group: Literal["all", "objectives", "equal-budget", "dials"] = "all",
     stages: str = "",
+    encoders: str = "",
 ) -> None:
     """Pretrain and probe every objective at several seeds; write the numbers to book/reference, to be committed.
 
@@ -162,6 +163,7 @@ def reference(
         group: The paper's objectives and strengths, these beside peers' methods on the same data, objectives pretrained
             on other recordings (what is kept), or all.
         stages: Which of the group's, separated by commas; default: all of them.
+        encoders: Which of the group's, separated by commas; default: all of them.
     """
     from merit.config import one_of
     from merit.pipeline import Workspace
@@ -173,9 +175,12 @@ def reference(
     wanted = stages.split(",") if stages else tuple(STAGES)
     for stage in wanted:
         one_of("stages", stage, tuple(STAGES))
+    names = encoders.split(",") if encoders else None
+    for name in names or ():
+        one_of("encoders", name, sorted({name for group in groups for name in GROUPS[group].encoders}))
     folder = home() / "book" / "reference"
-    for path in make_reference(workspace, seeds, folder, say=print, groups=groups, stages=wanted):
-        print(path)
+    paths = make_reference(workspace, seeds, folder, say=print, groups=groups, stages=wanted, encoders=names)
+    print(*paths, sep="\n")
 
 
 def embed(

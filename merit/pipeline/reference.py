@@ -21,7 +21,7 @@ from merit.pipeline.comparisons import over_seeds, seed_differences
 from merit.pipeline.costs import costs
 from merit.pipeline.measured import ceiling
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, STAGES, Stage
+from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, STAGES, Group, Stage
 from merit.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -35,10 +35,11 @@ DIGITS = 6
 
 def make_reference(
     workspace: Workspace, seeds: int, folder: Path, say: Callable[[str], None] = lambda text: None,
-    groups: Sequence[str] = tuple(GROUPS), stages: Sequence[str] = tuple(STAGES),
+    groups: Sequence[str] = tuple(GROUPS), stages: Sequence[str] = tuple(STAGES), encoders: Sequence[str] | None = None,
 ) -> list[Path]:  # fmt: skip
-    """Pretrain every encoder of the groups at `seeds` seeds, run those of their stages that are in `stages`, and write
-    a file a stage and group into `folder`; none where a stage has nothing to say of these recordings.
+    """Pretrain every encoder of the groups (those in `encoders`, if given) at `seeds` seeds, run those of their stages
+    that are in `stages`, and write a file a stage and group into `folder`; none where a stage has nothing to say of
+    these recordings.
 
     The files are rewritten after each seed; a run that was stopped goes on where it was, since every checkpoint and
     every result is kept as it is made, and a file that holds these results and more is left alone. Where nothing can be
@@ -46,14 +47,19 @@ def make_reference(
     """
     if runs.limits():
         raise ValueError(f"reference: expected a whole run; got {runs.limits()}; leave LIMIT and EPOCHS away")
-    return [path for group in groups for path in _make(workspace, group, stages, seeds, folder, say)]
+    chosen = [
+        (group, Group([name for name in one.encoders if not encoders or name in encoders],
+                      [name for name in one.stages if name in stages], one.suffix))
+        for group, one in GROUPS.items() if group in groups
+    ]  # fmt: skip
+    return [path for group, one in chosen for path in _make(workspace, group, one, seeds, folder, say)]
 
 
 def _make(
-    workspace: Workspace, group: str, wanted: Sequence[str], seeds: int, folder: Path, say: Callable[[str], None]
+    workspace: Workspace, group: str, chosen: Group, seeds: int, folder: Path, say: Callable[[str], None]
 ) -> list[Path]:
-    """The files of one group."""
-    encoders, stages = GROUPS[group].encoders, [name for name in GROUPS[group].stages if name in wanted]
+    """The files of one group, of the encoders and stages that are wanted of it."""
+    encoders, stages, _ = chosen
     with contextlib.suppress(NoCohort):
         workspace.checkpoints([name for name in encoders if name != "random"], range(seeds))
     paths = {name: folder / f"{name}-{run_name(workspace, group)}.json" for name in stages}
@@ -63,7 +69,7 @@ def _make(
             found[name] += [(seed, result) for result in STAGES[name].run(workspace, encoders, seed)]
             if not found[name]:
                 continue
-            _write(paths[name], _file(workspace, name, group, seed + 1, found[name]))
+            _write(paths[name], _file(workspace, name, group, encoders, seed + 1, found[name]))
             say(f"{name}, seed {seed + 1} of {seeds}: {paths[name].name}")
     return [paths[name] for name in stages if found[name]]
 
@@ -76,8 +82,9 @@ def run_name(workspace: Workspace, group: str = OBJECTIVES) -> str:
 
 
 def _file(
-    workspace: Workspace, name: str, group: str, seeds: int, found: Sequence[tuple[int, dict[str, Any]]]
-) -> dict[str, Any]:
+    workspace: Workspace, name: str, group: str, encoders: Sequence[str], seeds: int,
+    found: Sequence[tuple[int, dict[str, Any]]],
+) -> dict[str, Any]:  # fmt: skip
     stage = STAGES[name]
     rows = [_row(workspace, stage, seed, result) for seed, result in found]
     scores = [{**row, "scores": stage.scores(row)} for row in rows if "reason" not in row]
@@ -93,7 +100,7 @@ def _file(
         "commit": ", ".join(_distinct(found, "commit")) or runs.commit(),
         "versions": runs.versions(),
         "ceiling": _rounded(ceiling(workspace)) if name == "kept" and not workspace.synthetic else [],
-        "costs": _rounded(costs(workspace, GROUPS[group].encoders, range(seeds))) if group == EQUAL_BUDGET else [],
+        "costs": _rounded(costs(workspace, encoders, range(seeds))) if group == EQUAL_BUDGET else [],
         "over_seeds": _rounded(over_seeds(scores, stage.columns, stage.settings)),
         "differences": _rounded(seed_differences(scores, stage.columns, stage.settings)),
         "results": rows,

@@ -137,8 +137,8 @@ STAGES = {
 class Group(NamedTuple):
     """Encoders that are compared with each other, and at which stages."""
 
-    encoders: tuple[str, ...]
-    stages: tuple[str, ...]
+    encoders: Sequence[str]
+    stages: Sequence[str]
     suffix: str = ""
     """What its files' names end in, where a stage is in several groups."""
 

@@ -253,3 +253,9 @@ def test_a_stage_without_results_has_no_file(workspace, tmp_path):
     assert {(row["hearts"], row["other"]) for row in rows} == {
         (hearts, other) for hearts in ("real hearts", "synthetic hearts") for other in ("cma", "mse", "random")
     }
+
+
+def test_some_encoders_of_a_group_can_be_asked_for(workspace, tmp_path):
+    paths = reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",), encoders=("mse", "random"))
+    assert workspace.asked == [(("mse",), (0,))]
+    assert {row["encoder"] for row in read(paths[0])["results"]} == {"mse", "random"}
