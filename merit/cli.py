@@ -177,7 +177,7 @@ def reference(
         one_of("stages", stage, tuple(STAGES))
     names = encoders.split(",") if encoders else None
     for name in names or ():
-        one_of("encoders", name, sorted({name for group in groups for name in GROUPS[group].encoders}))
+        one_of("encoders", name, tuple(sorted({one for group in groups for one in GROUPS[group].encoders})))
     folder = home() / "book" / "reference"
     paths = make_reference(workspace, seeds, folder, say=print, groups=groups, stages=wanted, encoders=names)
     print(*paths, sep="\n")
