@@ -26,6 +26,7 @@ EVALUATED = "ptb-xl"
 MODULES = (
     "merit.evaluate.kept.measure", "merit.evaluate.kept.factors", "merit.evaluate.seen", "merit.synthetic.statements",
     "merit.evaluate.information.gaussian", "merit.evaluate.kept.words",
+    "merit.evaluate.kept.einthoven",
 )  # fmt: skip
 UNSEEN_FOLDS = (9, 10)
 """Folds that are scored where the rest was pretrained on."""
@@ -55,8 +56,10 @@ ALSO_STATED_AS = {
 """Finding -> other statements that say it, so that a report with one of them is not silent on it."""
 TRUTH, MEASURED = "truth", "measured"
 """Where factors come from: known since the recordings were made, or measured on them (`pipeline.measured`)."""
-NEEDED = ("heart_rate_bpm", "rr_rmssd_ms", "qrs_ms", "axis_deg")
+NEEDED = ("heart_rate_bpm", "rr_rmssd_ms", "qrs_ms")
 """Measurements without which a delineation has failed, and none of that recording counts. P and T may be missing."""
+COMPARES_LEADS = ("axis_deg", "_mv_")
+"""In names of columns that mean nothing where leads are not on one scale."""
 
 
 def kept(
@@ -130,7 +133,10 @@ class _Session:
         values = measure(embedding, asked, said, self.config)
         values["beyond_text"] = beyond_another(embedding, asked, by_text, self.config)
         failed = int((self._failed & asked.scored).sum())
-        return about | {"n_seen": n_seen, "n_features": self._statements.shape[1], "n_failed": failed, **values}
+        about |= {"n_seen": n_seen, "n_features": self._statements.shape[1], "n_failed": failed}
+        if not self.known:
+            about["n_scaled"] = int((~self._on_one_scale & asked.scored).sum())
+        return about | values
 
     @cached_property
     def _records(self) -> pd.DataFrame:
@@ -145,7 +151,16 @@ class _Session:
         if not self.known:
             numbers = truth.columns.drop("record_id")
             truth.loc[truth[list(NEEDED)].isna().any(axis=1), numbers] = np.nan
+            between = [name for name in numbers if any(part in name for part in COMPARES_LEADS)]
+            truth.loc[~self._on_one_scale, between] = np.nan
         return truth
+
+    @cached_property
+    def _on_one_scale(self) -> np.ndarray:
+        """bool [N]: recordings whose leads can be compared with each other."""
+        from merit.evaluate.kept.einthoven import on_one_scale
+
+        return on_one_scale(self.ws.store(EVALUATED).signal_uv)
 
     @cached_property
     def _failed(self) -> np.ndarray:

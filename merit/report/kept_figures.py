@@ -68,8 +68,16 @@ def _delineated(one: Mapping[str, Any]) -> str:
     return (
         f" Nobody knows the factors of these recordings: they were delineated, which failed in {one['n_failed']:,}; "
         "those count for no factor. No finding is scored as unstated: in PTB-XL a code is there because the report "
-        "says so, and there is no other witness."
+        f"says so, there is no other witness, and the report alone knows every finding.{_scaled(one)}"
     )
+
+
+def _scaled(one: Mapping[str, Any]) -> str:
+    """In how many recordings leads cannot be compared."""
+    n = one.get("n_scaled", 0)
+    if not n:
+        return ""
+    return f" In {n:,} the leads are not on one scale (II is not I + III): their axis and proportions are left out."
 
 
 def _partly(one: Mapping[str, Any]) -> str:

@@ -87,7 +87,7 @@ def unknown(workspace, monkeypatch) -> pd.DataFrame:
     store = workspace.store("ptb-xl")
     truth = pd.read_parquet(workspace.sources["ptb-xl"] / "truth.parquet").set_index("record_id")
     table = truth.loc[store.records["record_id"]].select_dtypes("number").reset_index()
-    table.loc[table.index[:7], "axis_deg"] = np.nan
+    table.loc[table.index[:7], "qrs_ms"] = np.nan
     monkeypatch.setattr(stage._Session, "truth_path", None)
     monkeypatch.setattr(stage.measured, "measured", lambda *a: table.copy())
     return table

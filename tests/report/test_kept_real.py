@@ -20,8 +20,8 @@ def row(encoder: str, beyond: float, in_report: float, seed: int = 0) -> dict:
     factor |= {d: {"raw": number(0.5), "both": number(0.6), "partial": number(beyond)} for d in kept_figures.DECODERS}
     return {
         "encoder_seed": seed, "id": "0", "encoder": encoder, "cohort": "ptb-xl", "source": "measured", "n_records": 400,
-        "n_patients": 380, "n_seen": 0, "n_features": 1500, "n_failed": 3, "factors": {"qrs": factor}, "findings": {},
-        "statements": {"SR": 0.8}, "beyond_text": number(beyond + 0.05),
+        "n_patients": 380, "n_seen": 0, "n_features": 1500, "n_failed": 3, "n_scaled": 250,
+        "factors": {"qrs": factor}, "findings": {}, "statements": {"SR": 0.8}, "beyond_text": number(beyond + 0.05),
         "summary": {d: {"beyond": number(beyond), "in_report": number(in_report)} for d in kept_figures.DECODERS},
     }  # fmt: skip
 
@@ -80,6 +80,7 @@ def test_figure_table_and_provenance_are_those_of_the_file(tmp_path):
     assert "400 recordings of 380 patients of PTB-XL" in text
     assert "1,500 words, pairs of words and codes of a report; 1 codes are" in text
     assert "failed in 3; those count for no factor" in text
+    assert "In 250 the leads are not on one scale" in text
     assert "IB: not measured" in text
 
 
