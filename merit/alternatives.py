@@ -62,3 +62,19 @@ class ViewsConfig:
                 "views: expected gain and noise_mv from 0, lead_drop and dropout from 0 and below 1; got "
                 f"{self.gain}, {self.noise_mv}, {self.lead_drop} and {self.dropout}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTowerConfig:
+    """The last layers of the text encoder, where they are trained with the network; all is read from that encoder."""
+
+    layers: int
+    """How many of its layers, from the last one; those below stay frozen."""
+    width: int
+    heads: int
+    hidden: int
+    """Width inside a layer's MLP."""
+    eps: float = 1e-12
+    """Of its layer norms."""
+    pooling: str = "mean"
+    """As `TextConfig.pooling`."""

@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from merit.alternatives import PEER_OBJECTIVES, TinyVitConfig, ViewsConfig
+from merit.alternatives import PEER_OBJECTIVES, TextTowerConfig, TinyVitConfig, ViewsConfig
 
 COHORTS = ("mimic-iv-ecg", "ptb-xl", "cpsc2018", "csn")
 """The data sets of the paper, by the names of their folders. The first is the one that is pretrained on."""
@@ -141,7 +141,7 @@ class TextConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The whole network of Fig. 1 but for the text encoder, which is frozen and runs once per distinct report."""
+    """The whole network of Fig. 1 but for the text encoder's frozen layers, which run once per distinct report."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -157,8 +157,12 @@ class ModelConfig:
     """True: the target of each patch is normalised by its own mean and sd (ST-MEM's code)."""
     temperature: float = 0.07
     learn_temperature: bool = False
+    text_tower: TextTowerConfig | None = None
+    """The text encoder's last layers where they are trained (`PretrainConfig.text_layers`); None: it is frozen."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.text_tower, dict):  # from a checkpoint's config.json
+            object.__setattr__(self, "text_tower", TextTowerConfig(**self.text_tower))
         one_of("scaling", self.scaling, ("zscore", "minmax", "mv"))
         if not 0 < self.mask_ratio < 1:
             raise ValueError(f"mask_ratio: expected a number between 0 and 1; got {self.mask_ratio}")
@@ -183,6 +187,10 @@ class PretrainConfig:
     betas: tuple[float, float] = (0.9, 0.95)
     bias_rate_scale: float = 10.0
     """The attention biases learn this many times faster than the rest, without decay."""
+    text_layers: int = 0
+    """Layers of the text encoder that are trained too, from the last one; 0: it is frozen (Sec. 3.3: "pretrained")."""
+    text_rate_scale: float = 0.1
+    """They learn at this multiple of the rate, since they start pretrained (5e-5 at 5e-4, as BERT is fine-tuned)."""
     warmup_share: float = 0.05
     """Share of the updates with linear warm-up; cosine to 0 follows."""
     clip_norm: float = 1.0
@@ -197,6 +205,8 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         one_of("objective", self.objective, (*OBJECTIVE_NAMES, *PEER_OBJECTIVES))
+        if self.text_layers < 0:
+            raise ValueError(f"text_layers: expected 0 (frozen) or more; got {self.text_layers}")
         if (self.epochs is None) == (self.updates is None):
             raise ValueError(f"duration: expected epochs or updates, not both; got {self.epochs} and {self.updates}")
         if self.save_every % self.validate_every:

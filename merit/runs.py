@@ -234,12 +234,18 @@ def limits() -> dict[str, int]:
     """
     found = {}
     for name, least in (("limit", 8), ("epochs", 1)):
-        text = os.environ.get(f"MERIT_{name.upper()}", "")
-        if text and not (text.isascii() and text.isdigit() and int(text) >= least):
-            raise ValueError(f"MERIT_{name.upper()}: expected a whole number from {least}; got {text!r}")
-        if text:
-            found[name] = int(text)
+        number = whole_number(f"MERIT_{name.upper()}", least)
+        if number is not None:
+            found[name] = number
     return found
+
+
+def whole_number(variable: str, least: int) -> int | None:
+    """What a variable of the environment says; None: it is not set. ValueError for no whole number from `least`."""
+    text = os.environ.get(variable, "")
+    if text and not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise ValueError(f"{variable}: expected a whole number from {least}; got {text!r}")
+    return int(text) if text else None
 
 
 def workspace_name(profile: str, data: str | Path | None) -> str:

@@ -14,6 +14,8 @@ from merit.data.preprocess import fix_length, resample
 from merit.data.recording import LEADS
 from merit.model.merit import Merit
 from merit.model.scaling import scale
+from merit.model.text import TextEncoder
+from merit.model.text_states import with_tower
 from merit.pretrain.checkpoint import load_model
 
 
@@ -81,8 +83,17 @@ class MeritEncoder:
         return self._through(self.model.ecg_head, z)
 
     def project_text(self, text: np.ndarray) -> np.ndarray:
-        """float32 [R, d] of length 1 in the shared space, from the frozen text encoder's embeddings [R, W]."""
+        """float32 [R, d] of length 1 in the shared space, from embeddings [R, W] of its text encoder (`own_text`)."""
         return self._through(self.model.text_head, text)
+
+    @property
+    def trained_text(self) -> bool:
+        """Whether layers of the text encoder were trained with this network, so that it has one of its own."""
+        return self.model.text_tower is not None
+
+    def own_text(self, frozen: TextEncoder) -> TextEncoder:
+        """The text encoder that this network's space belongs to: the frozen one, or that with its trained layers."""
+        return with_tower(frozen, self.model.text_tower) if self.trained_text else frozen
 
     def _through(self, head: torch.nn.Module | None, rows: np.ndarray) -> np.ndarray:
         if head is None:

@@ -5,6 +5,7 @@ Shapes: N records, R distinct reports, L leads, T samples, W text width.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from merit.data.store import Store
+from merit.data.token_states import TokenStates, Words
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class PairedRecordings:
     """Row of `text` per store row, -1 where the report is missing or too short."""
     records: pd.DataFrame
     """The store's records."""
+    tokens: TokenStates | None = None
+    """The same texts for layers of the text encoder that are trained; None: it is frozen, and `text` its output."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -39,19 +43,21 @@ class PairedRecordings:
         """int64 per store row, equal where the patient is."""
         return pd.factorize(self.records["patient_id"])[0].astype(np.int64)
 
-    def take(self, positions: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Signals in mV [B, L, T], text embeddings [B, W], which rows have one [B], and numbers that tell patients
-        apart [B]; positions: in `rows`.
+    def take(self, positions: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor | Words, Tensor, Tensor]:
+        """Signals in mV [B, L, T], text embeddings [B, W] (or tokens, where layers are trained), which rows have one
+        [B], and numbers that tell patients apart [B]; positions: in `rows`.
         """
         rows = self.rows[positions]
         signal = torch.from_numpy(self.signal_uv[rows]).to(device).float() / 1000
         text_row = torch.from_numpy(self.text_row[rows])
         patient = torch.from_numpy(self.patient[rows]).to(device)
-        return signal, self.text[text_row.clamp(min=0)].to(device), (text_row >= 0).to(device), patient
+        known = text_row.clamp(min=0)
+        text = self.text[known].to(device) if self.tokens is None else self.tokens.take(known.numpy(), device)
+        return signal, text, (text_row >= 0).to(device), patient
 
     def only(self, rows: np.ndarray) -> PairedRecordings:
         """The same with other rows of the store."""
-        return PairedRecordings(self.signal_uv, np.sort(rows), self.text, self.text_row, self.records)
+        return dataclasses.replace(self, rows=np.sort(rows))
 
 
 def distinct_reports(store: Store, rows: np.ndarray) -> list[str]:

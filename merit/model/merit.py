@@ -1,8 +1,8 @@
 """The dual-branch network of Fig. 1: one encoder, a decoder for the hidden patches, two heads into the shared space.
 
-The text encoder is not in here: it is frozen, so its embeddings are inputs. What peers contrast in place of texts, two
-views of one recording, has maps of its own. Shapes: B batch, L leads, T samples, N patches, K visible, D encoder width,
-d shared width.
+The text encoder is not in here, but for last layers of it that are trained: what is frozen of it gives inputs. What
+peers contrast in place of texts, two views of one recording, has maps of its own. Shapes: B batch, L leads, T samples,
+N patches, K visible, D encoder width, d shared width.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from merit.model.decoder import Decoder
 from merit.model.masking import hidden_from
 from merit.model.resnet18 import ResNet18
 from merit.model.scaling import normalise_patches, scale
+from merit.model.text_tower import TextTower
 from merit.model.tiny_vit import SampleHead, TinyVit
 from merit.model.vit import Encoder
 
@@ -65,12 +66,15 @@ class Merit(nn.Module):
             self.register_buffer("log_temperature", log_temperature)
         self.view_head = _head(width, shared) if contrasts else None
         self.view_maps = nn.ModuleList(nn.Linear(width, shared, bias=False) for _ in range(2)) if drops else None
+        # last, so that everything else starts from the same random numbers with and without it
+        self.text_tower = TextTower(config.text_tower) if aligns and config.text_tower is not None else None
 
     def forward(
-        self, signal_mv: Tensor, text: Tensor | None, visible: Tensor | None, kept: Tensor | None = None
+        self, signal_mv: Tensor, text: Tensor | tuple | None, visible: Tensor | None, kept: Tensor | None = None
     ) -> Outputs:
-        """signal_mv: [B, L, T]; text: [B, Dt], embeddings of the frozen text encoder; visible: int64 [B, L, K], None:
-        all; kept: [B, 2, d], what dropout multiplies the two maps' outputs with.
+        """signal_mv: [B, L, T]; text: [B, Dt], embeddings of the frozen text encoder, or `Words` for layers of it that
+        are trained; visible: int64 [B, L, K], None: all; kept: [B, 2, d], what dropout multiplies the two maps' outputs
+        with.
 
         The contrastive branch sees the same masked view as the decoder: one forward (Sec. 3.3). Where two views are
         contrasted, the first half of the batch holds the first views and the second half the second ones.
@@ -79,7 +83,8 @@ class Merit(nn.Module):
         tokens = self.encoder(signal, visible)
         ecg = text_out = prediction = target = None
         if self.ecg_head is not None:
-            ecg, text_out = self.ecg_head(self.encoder.pool(tokens)), self.text_head(text)
+            embedded = text if self.text_tower is None else self.text_tower(text)
+            ecg, text_out = self.ecg_head(self.encoder.pool(tokens)), self.text_head(embedded)
         if self.decoder is not None:
             prediction, target = self.decoder(tokens, visible), self.encoder.patches(signal)
             target = normalise_patches(target) if self.config.patch_target else target

@@ -17,6 +17,7 @@ from merit.pipeline.training import Training
 
 if TYPE_CHECKING:
     from merit.baselines.base import Encoder
+    from merit.baselines.ours import MeritEncoder
     from merit.data.store import Store
 
 
@@ -62,7 +63,16 @@ class Encoders(Training):
         """float32 [R, d] of length 1: texts in that space. NoWeights where an encoder of others lacks its tokenizer."""
         if others.known(encoder):
             return self.encoder(encoder, seed).embed_text(texts)
-        return self.encoder(encoder, seed).project_text(self.text_embeddings(texts))
+        return self.projected_text(self.encoder(encoder, seed), texts)
+
+    def projected_text(self, model: MeritEncoder, texts: Sequence[str] | None = None) -> np.ndarray:
+        """The same by an encoder of ours at hand, with its own text encoder; texts None: the distinct reports that are
+        pretrained on.
+        """
+        if model.trained_text:
+            texts = self.distinct_reports() if texts is None else texts
+            return model.project_text(model.own_text(self._text_encoder).embed(list(texts)))
+        return model.project_text(self.report_embeddings() if texts is None else self.text_embeddings(texts))
 
     def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
         """Identity of an encoder's embedding of a cohort: the encoder, the store, and the code between them."""

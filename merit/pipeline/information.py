@@ -89,7 +89,7 @@ def _values(
     texts = [reports[i] for i in chosen]
     try:
         embedded = ws.embedding(encoder, cohort, seed)[rows[chosen]]
-        text = model.project_text(ws.text_embeddings(texts)) if texts else np.zeros((0, 1))
+        text = ws.projected_text(model, texts) if texts else np.zeros((0, 1))
         groups = records["group"].astype(str).to_numpy()[chosen]
         return about | measure(model.project(embedded), text, embedded, groups, config)
     except NotEnoughData as reason:

@@ -40,7 +40,8 @@ class Recordings:
         """profile: smoke, demo or paper. data: folder with real data sets, None: synthetic hospitals. device: auto: GPU
         where there is one. Nothing is computed yet; a folder that does not exist is refused. MERIT_TEXT in the
         environment names another text encoder, a local folder or a hub name, MERIT_LM and MERIT_BERT those of Table 3;
-        MERIT_BACKBONE=tiny_vit takes the other reading of the paper's encoder; MERIT_LIMIT and MERIT_EPOCHS make a
+        MERIT_BACKBONE=tiny_vit takes the other reading of the paper's encoder; MERIT_TEXT_LAYERS=2 trains the text
+        encoder's last two layers too; MERIT_LIMIT and MERIT_EPOCHS make a
         small run of any profile (`runs.limits`).
         """
         root = None if data is None else Path(data).resolve()
@@ -52,6 +53,8 @@ class Recordings:
         if kind := os.environ.get("MERIT_BACKBONE"):
             model = replace(chosen.model, encoder=replace(chosen.model.encoder, kind=kind))
             chosen = replace(chosen, model=model)
+        if layers := runs.whole_number("MERIT_TEXT_LAYERS", least=0):
+            chosen = replace(chosen, pretrain=replace(chosen.pretrain, text_layers=layers))
         if source := os.environ.get("MERIT_LM"):
             chosen = replace(chosen, generation=replace(chosen.generation, language_model=source))
         if source := os.environ.get("MERIT_BERT"):

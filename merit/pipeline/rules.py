@@ -148,7 +148,7 @@ def _pretraining_values(ws: Workspace, encoder: str, variant: str, config: Probe
         if not network.shares_space:
             raise NotEnoughData(f"{encoder} was pretrained without text: it finds no reports")
         return rules_seen.retrieval(
-            ws.shared(encoder, cohort, seed), network.project_text(ws.report_embeddings()), data.text_row, sides, seed
+            ws.shared(encoder, cohort, seed), ws.projected_text(network), data.text_row, sides, seed
         )
 
     def probed() -> list[dict[str, Any]]:

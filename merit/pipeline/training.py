@@ -14,10 +14,11 @@ import pandas as pd
 
 from merit import runs
 from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, Profile, replace
-from merit.methods import PEERS, method
+from merit.methods import PEERS, WITHOUT_TEXT, method
 from merit.model.weights import weights_identity
 from merit.pipeline.questions import asked_patients
 from merit.pipeline.recordings import NoCohort, Recordings
+from merit.pipeline.text_states import with_tokens
 from merit.pool import ordered_map
 from merit.pretrain import origin
 from merit.threads import together, usable_cores
@@ -96,24 +97,28 @@ class Training(Recordings):
 
     def text_encoder(self) -> Path | str:
         """Folder (trained where it is missing) or hub name of the frozen text encoder."""
-        from merit.data.batches import distinct_reports
         from merit.model.text import train_text_encoder
 
         config, folder = self.profile.text, self._text_source
         if config.source != "trained":
             return folder
-        reports = distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
+        reports = self.distinct_reports()
         with runs.claimed(folder):
             return train_text_encoder(reports, config, folder)
 
+    def distinct_reports(self) -> list[str]:
+        """The reports of the pretraining rows that are long enough for alignment, each once, sorted."""
+        from merit.data.batches import distinct_reports
+
+        return distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
+
     def report_embeddings(self) -> np.ndarray:
         """float32 [R, W], one row a distinct report of the pretraining rows; embedded once, then read."""
-        from merit.data.batches import distinct_reports
         from merit.evaluate.embeddings import save_array
 
         path = self.folder / "text" / f"reports-{self.text_identity}-{runs.digest(self._rows_identity)}.npy"
         if not path.exists():
-            reports = distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
+            reports = self.distinct_reports()
             with runs.claimed(path):
                 if not path.exists():
                     save_array(path, self._text_encoder.embed(reports, progress=True))
@@ -144,7 +149,9 @@ class Training(Recordings):
     def configs(self, encoder: str, seed: int) -> tuple[ModelConfig, PretrainConfig]:
         """Network and optimisation of a name that is pretrained here (`methods`)."""
         found = method(encoder)
-        changes = {} if found.strength is None else {"bottleneck_strength": found.strength}
+        changes: dict[str, Any] = {} if found.strength is None else {"bottleneck_strength": found.strength}
+        if found.objective in WITHOUT_TEXT:
+            changes["text_layers"] = 0
         pretrain = replace(self.profile.pretrain, objective=found.objective, seed=seed, **changes)
         return found.model(self.profile.model), pretrain
 
@@ -162,6 +169,8 @@ class Training(Recordings):
             model, config = self.configs(objective, seed)
             model = replace(model, text_width=text.shape[1])
             data = pair(self.store(cohort), self.pretraining_rows, text)
+            if config.text_layers:
+                data, model = with_tokens(self, data, model, config.text_layers)
             with contextlib.nullcontext() if together() else runs.claimed(folder):
                 pretrain(data, model, config, folder, cohort=cohort, device=self.torch_device(), compiled=self.compiled)
         origin.describe(folder, self._text_source, self.profile.text, self.synthetic)

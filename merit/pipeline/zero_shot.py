@@ -89,9 +89,11 @@ class _Space:
         self._texts: dict[str, np.ndarray] = {}
 
     def prompts(self, encoder: str, prompts: Prompts) -> np.ndarray:
-        """float32 [R, d] of all texts of a task; the frozen text encoder's part is the same for all of ours."""
+        """float32 [R, d] of all texts of a task; a frozen text encoder's part is the same for all of ours."""
         if others.known(encoder):
             return self._encoder(encoder).embed_text(prompts.flat)
+        if self._encoder(encoder).trained_text:
+            return self.ws.projected_text(self._encoder(encoder), prompts.flat)
         if prompts.digest not in self._texts:
             self._texts[prompts.digest] = self.ws.text_embeddings(prompts.flat)
         return self._encoder(encoder).project_text(self._texts[prompts.digest])

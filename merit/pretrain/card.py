@@ -53,6 +53,7 @@ def card(settings: dict[str, Any], origin: dict[str, Any], seen: pd.DataFrame | 
     from merit.objectives import OBJECTIVES  # torch, for whoever only asks whether there is a checkpoint
 
     run, text = settings["pretrain"], origin.get("text", {}).get("source")
+    layers = run.get("text_layers", 0)
     aligned = "info_nce" in OBJECTIVES[run["objective"]]
     scores = SCORES if aligned and text else ""
     words = WORDS.get(run["objective"], "our implementation of a method of others")
@@ -62,7 +63,7 @@ def card(settings: dict[str, Any], origin: dict[str, Any], seen: pd.DataFrame | 
         f"{settings['total_updates']} updates of batch {run['batch']}, learning rate {run['learning_rate']:g}.",
         "Data": f"{_seen(seen)} {DATA[origin.get('synthetic')]}",
         "Use": f"{USE}{scores}```\n\nRecordings become 100 Hz, 10 s, whole microvolts first, as in pretraining: longer "
-        f"ones are cut, shorter ones padded with zeros. {_text(aligned, text)}",
+        f"ones are cut, shorter ones padded with zeros. {_text(aligned, text, layers)}",
         "What it is not for": f"{NOT_MEDICAL} Resting 12-lead recordings of the data sets above are all that it knows; "
         "other devices, ages, electrode positions and rhythms may be embedded badly without any sign of it.",
     }
@@ -89,13 +90,19 @@ def _seen(seen: pd.DataFrame | None) -> str:
     return f"Pretrained on {where}, listed in `seen.parquet`: score none of their patients."
 
 
-def _text(aligned: bool, source: str | None) -> str:
+def _text(aligned: bool, source: str | None, layers: int) -> str:
     if not aligned:
         return "There is no space shared with texts, so no zero-shot scores."
     if source is None:
         return "Its text encoder is not in this folder: zero-shot scores need `merit.load(folder, text_encoder=...)`."
     where = "in `text/`" if source == "text" else f"`{source}`"
+    what = f"The frozen text encoder is {where}."
+    if layers:
+        what = (
+            f"The text encoder is {where}; its last {layers} layers were trained with the network and lie in "
+            "`model.safetensors`, as `text_tower`."
+        )
     return (
-        f"The frozen text encoder is {where}. Zero-shot scores are cosines: they order recordings within a class, are "
+        f"{what} Zero-shot scores are cosines: they order recordings within a class, are "
         "no probabilities, and are not comparable between classes."
     )

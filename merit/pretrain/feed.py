@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 
 from merit.data.batches import PairedRecordings
+from merit.data.token_states import Words
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Signals in mV [B, L, T], text embeddings [B, W], which rows have one [B], numbers that tell patients apart [B]."""
+Batch = tuple[Tensor, Tensor | Words, Tensor, Tensor]
+"""Signals in mV [B, L, T], text embeddings [B, W] (or tokens, where layers of the text encoder are trained), which rows
+have one [B], numbers that tell patients apart [B].
+"""
 Positions = Callable[[int], np.ndarray]
 """Number of an update -> positions of its recordings."""
 
@@ -38,7 +41,9 @@ class Resident:
             part = torch.from_numpy(data.signal_uv[rows[start : start + CHUNK]])
             self.signal_uv[start : start + len(part)] = part
         self.text = data.text.to(device)
-        self.text_row = torch.from_numpy(data.text_row[rows]).to(device)
+        self.tokens = None if data.tokens is None else data.tokens.to(device)
+        self.text_rows = data.text_row[rows]
+        self.text_row = torch.from_numpy(self.text_rows).to(device)
         self.patient = torch.from_numpy(data.patient[rows]).to(device)
         self.device = device
 
@@ -46,7 +51,11 @@ class Resident:
         """One batch; positions: in the training recordings."""
         index = torch.from_numpy(np.ascontiguousarray(positions)).to(self.device, non_blocking=True)
         row = self.text_row[index]
-        return self.signal_uv[index].float() / 1000, self.text[row.clamp(min=0)], row >= 0, self.patient[index]
+        if self.tokens is None:
+            text = self.text[row.clamp(min=0)]
+        else:
+            text = self.tokens.take(self.text_rows[positions].clip(min=0), self.device)
+        return self.signal_uv[index].float() / 1000, text, row >= 0, self.patient[index]
 
     def batches(self, positions: Positions, start: int, stop: int) -> Iterator[Batch]:
         """The batches of updates `start` to `stop` - 1."""
@@ -68,19 +77,22 @@ class Streamed:
                 for update in range(start, stop):
                     while len(waiting) <= AHEAD and update + len(waiting) < stop:
                         waiting.append(reader.submit(self._read, positions(update + len(waiting))))
-                    yield self._on_device(*waiting.pop(0).result())
+                    words, read = waiting.pop(0).result()
+                    yield self._on_device(words, *read)
             finally:
                 for left in waiting:
                     left.cancel()
 
-    def _read(self, positions: np.ndarray) -> list[Tensor]:
+    def _read(self, positions: np.ndarray) -> tuple[Words | None, list[Tensor]]:
         data, rows = self.data, self.data.rows[positions]
         read = [torch.from_numpy(values[rows]) for values in (data.signal_uv, data.text_row, data.patient)]
-        return [x.pin_memory() for x in read] if self.device.type == "cuda" else read
+        words = None if data.tokens is None else data.tokens.take(data.text_row[rows].clip(min=0), self.device)
+        return words, [x.pin_memory() for x in read] if self.device.type == "cuda" else read
 
-    def _on_device(self, *read: Tensor) -> Batch:
+    def _on_device(self, words: Words | None, *read: Tensor) -> Batch:
         signal, row, patient = (x.to(self.device, non_blocking=True) for x in read)
-        return signal.float() / 1000, self.text[row.clamp(min=0)], row >= 0, patient
+        text = self.text[row.clamp(min=0)] if words is None else words
+        return signal.float() / 1000, text, row >= 0, patient
 
 
 def feed(data: PairedRecordings, device: torch.device) -> Resident | Streamed:
@@ -98,7 +110,8 @@ def feed(data: PairedRecordings, device: torch.device) -> Resident | Streamed:
 def needed_bytes(data: PairedRecordings) -> int:
     """What the recordings, their texts and two numbers for each take in memory."""
     one = int(np.prod(data.signal_uv.shape[1:])) * data.signal_uv.itemsize
-    return len(data) * (one + 16) + data.text.numel() * data.text.element_size()
+    tokens = 0 if data.tokens is None else data.tokens.n_bytes
+    return len(data) * (one + 16) + data.text.numel() * data.text.element_size() + tokens
 
 
 def free_bytes(device: torch.device) -> int:

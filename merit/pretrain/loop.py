@@ -86,7 +86,13 @@ class _Run:
         self.config, self.folder, self.world, self.progress = config, folder, world, progress
         self.training, self.validation = hold_out_patients(data, config.validation_share, config.seed)
         self.total = total_updates(config, len(self.training))
-        self.model = build(model_config, config).to(world.device)
+        tokens = self.training.tokens
+        self.model = build(model_config, config, None if tokens is None else tokens.weights).to(world.device)
+        if (self.model.text_tower is None) != (tokens is None) or bool(config.text_layers) != (tokens is not None):
+            raise ValueError(
+                f"text_layers: expected tokens of the reports and a tower in the network where it is above 0, and "
+                f"neither where it is 0; got text_layers {config.text_layers}; see merit.pipeline.text_states"
+            )
         self.optimiser = make_optimiser(self.model, config)
         self.settings = {
             "model": asdict(model_config), "pretrain": asdict(config), "total_updates": self.total,

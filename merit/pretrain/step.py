@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -25,21 +25,33 @@ from merit.pretrain.world import World
 Terms = dict[str, Tensor]
 
 
-def build(model_config: ModelConfig, config: PretrainConfig) -> Merit:
-    """The network with the branches that the objective needs, its weights drawn from the run's seed."""
+def build(model_config: ModelConfig, config: PretrainConfig, text: Mapping[str, Tensor] | None = None) -> Merit:
+    """The network with the branches that the objective needs, its weights drawn from the run's seed.
+
+    text: weights that the trained layers of the text encoder start from.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return network(model_config, config.objective)
+        model = network(model_config, config.objective)
+    if model.text_tower is not None and text is not None:
+        model.text_tower.load_state_dict(text)
+    return model
 
 
 def make_optimiser(model: Merit, config: PretrainConfig) -> torch.optim.AdamW:
-    """AdamW, fused on a GPU; no decay on vectors (norms, biases, tokens), a faster rate for the attention biases."""
-    named = list(model.named_parameters())
+    """AdamW, fused on a GPU; no decay on vectors (norms, biases, tokens), a faster rate for the attention biases and a
+    slower one for layers of the text encoder, which start pretrained.
+    """
+    every = list(model.named_parameters())
+    read = [p for name, p in every if name.startswith("text_tower.")]
+    named = [(name, p) for name, p in every if not name.startswith("text_tower.")]
     fast = [p for name, p in named if name.endswith(("offset_bias", "lead_bias"))]
     plain = [p for name, p in named if p.ndim < 2]
     taken = {id(p) for p in fast + plain}
     rest = [p for _, p in named if id(p) not in taken]
     groups = [(rest, 1.0, config.weight_decay), (plain, 1.0, 0.0), (fast, config.bias_rate_scale, 0.0)]
+    groups.append(([p for p in read if p.ndim >= 2], config.text_rate_scale, config.weight_decay))
+    groups.append(([p for p in read if p.ndim < 2], config.text_rate_scale, 0.0))
     return torch.optim.AdamW(
         [
             {"params": p, "weight_decay": decay, "peak_lr": config.learning_rate * factor}

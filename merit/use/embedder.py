@@ -74,9 +74,9 @@ class Embedder(ModelHubMixin):
 
     @functools.cached_property
     def text(self) -> TextEncoder:
-        """The frozen text encoder of pretraining; NoText where it is not at hand."""
+        """The text encoder of pretraining, with the layers that were trained; NoText where it is not at hand."""
         width = self.encoder.model.config.text_width
-        return texts.load(self.folder, width, self.encoder.device, self._text_source)
+        return self.encoder.own_text(texts.load(self.folder, width, self.encoder.device, self._text_source))
 
     def embed(
         self, x: object, fs_hz: float | Sequence[float] | None = None, leads: Sequence[str] | None = None, *,
