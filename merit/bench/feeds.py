@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from merit.config import ModelConfig, PretrainConfig
 from merit.data.batches import PairedRecordings
-from merit.pretrain.feed import SHARE, Batch, Positions, Resident, Streamed, free_bytes
+from merit.pretrain.feed import CHUNK, SHARE, Batch, Positions, Resident, Streamed, free_bytes
 from merit.pretrain.loop import positions
 
 DISTINCT = 16_000
@@ -81,6 +81,22 @@ def loaded(data: PairedRecordings, at: Positions, device: torch.device, workers:
     loader = DataLoader(OneByOne(data), batch_sampler=order, num_workers=workers, pin_memory=device.type == "cuda")
     for batch in loader:
         yield tuple(part.to(device, non_blocking=True) for part in batch)
+
+
+class Noise(Resident):
+    """Recordings that are noise, drawn in the device's own memory: a full set in seconds, and nothing is copied."""
+
+    def __init__(self, n: int, model: ModelConfig, device: torch.device) -> None:
+        shape = (model.encoder.n_leads, model.encoder.n_samples)
+        generator = torch.Generator(device).manual_seed(0)
+        self.signal_uv = torch.empty((n, *shape), dtype=torch.int16, device=device)
+        for start in range(0, n, CHUNK):
+            part = self.signal_uv[start : start + CHUNK]
+            part.copy_(torch.randint(-1000, 1001, part.shape, generator=generator, device=device, dtype=torch.int16))
+        self.text = torch.randn((REPORTS, model.text_width), generator=generator, device=device)
+        self.text_row = torch.arange(n, device=device) % REPORTS
+        self.patient = torch.arange(n, device=device)
+        self.tokens, self.device = None, device
 
 
 @contextmanager

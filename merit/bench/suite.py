@@ -13,6 +13,7 @@ import pandas as pd
 import psutil
 import torch
 
+from merit.bench.full import FullSize, measure_full
 from merit.bench.growth import growth, networks, projection
 from merit.bench.updates import Plan, for_gpu, measure
 from merit.config import one_of, replace
@@ -23,6 +24,8 @@ from merit.runs import commit, versions, write_json
 from merit.threads import one_thread_an_operation, usable_cores
 
 STAGES = ("updates", "ingest", "linear_probe")
+ALL = (*STAGES, "full")
+"""`full` alone is left out unless asked for: it wants the memory of a large GPU."""
 PTB_XL_SIZE = 21_799
 """Recordings of PTB-XL 1.0.3: the size at which probing is timed."""
 
@@ -36,16 +39,18 @@ def run(
     compiled: bool = False,
     price_per_hour: float = 3.0,
     plan: Plan | None = None,
+    size: FullSize | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Measure, say each figure as it comes, and write a JSON where `out` says.
 
     data: folder with real data sets, whose PTB-XL is read and whose labels are probed; None: the demo's hospitals.
     compiled: also torch.compile on a CPU, which takes a minute; a GPU does so anyway. price_per_hour: of such a
-    machine, in USD, an example. plan: for how long; None: as suits the device.
+    machine, in USD, an example. plan: for how long; None: as suits the device. size: of stage full, which is the
+    paper's.
     """
     for stage in stages:
-        one_of("stages", stage, STAGES)
+        one_of("stages", stage, ALL)
     workspace, began = Workspace.open("demo", data, device), time.perf_counter()
     kind = workspace.torch_device()
     if plan is None:
@@ -55,8 +60,9 @@ def run(
         "updates": lambda: measure_updates(kind, plan, price_per_hour),
         "ingest": lambda: measure_ingest(workspace),
         "linear_probe": lambda: measure_probe(workspace),
+        "full": lambda: measure_full(torch.device(kind), size or FullSize(), say),
     }
-    for stage in STAGES:
+    for stage in ALL:
         if stage in stages:
             found[stage] = measured[stage]()
             say(cost_lines.lines(stage, found))

@@ -25,6 +25,15 @@ FORWARDS = 3
 """An update costs as many: the gradients of inputs and those of weights take as many FLOPs as the forward, each."""
 
 
+STEPS: dict[str, dict[str, Any]] = {
+    "compiled": {"compiled": True},
+    "graphs": {"graphs": True},
+    "flex": {"attention": "flex"},
+    "flex_graphs": {"attention": "flex", "graphs": True},
+}
+"""Ways of an update beside the eager one, on resident recordings -> how the network is made ready for them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is measured and for how long. The defaults suit two CPU cores; `for_gpu` changes them."""
@@ -50,6 +59,7 @@ class Plan:
     product: int = 1024
     """Rows and columns of the matrix product that sets the scale."""
     compiled: bool = False
+    """Whether the other ways of an update are timed too; those that need a GPU are left out, with a reason, without."""
 
 
 def for_gpu() -> Plan:
@@ -66,12 +76,13 @@ class Trainee:
     """A network in training; `one` is an update of `merit.pretrain.loop`, whose weights it gives bit for bit."""
 
     def __init__(
-        self, model: ModelConfig, config: PretrainConfig, n_records: int, device: torch.device, compiled: bool = False
+        self, model: ModelConfig, config: PretrainConfig, n_records: int, device: torch.device, **way: Any
     ) -> None:
+        """way: compiled, graphs and attention, as `step.ready` takes them; ValueError for what the device lacks."""
         self.config, self.world, self.update = config, World(device=device), 0
         self.model = build(model, config).to(device).train()
         self.optimiser = make_optimiser(self.model, config)
-        self.called = ready(self.model, self.world, compiled)
+        self.called = ready(self.model, self.world, **{"compiled": False, **way})
         self.finite, self.total = Finite(device), total_updates(config, n_records)
 
     def one(self, batch: Batch, lap: Callable[[str], None] = lambda part: None) -> None:
@@ -116,8 +127,9 @@ def measure(model: ModelConfig, config: PretrainConfig, device: torch.device, pl
         memory = peak_mb(device)
         parts = by_part(trainee, ways["resident"], plan.pace, device)
         turns = {name: trainee.fed(batches) for name, batches in ways.items()}
-        if plan.compiled:
-            turns["compiled"] = Trainee(model, config, len(data), device, compiled=True).fed(ways["resident"])
+        asked = STEPS if plan.compiled else {}
+        more, skipped = able(asked, lambda way: Trainee(model, config, len(data), device, **way).fed(ways["resident"]))
+        turns |= more
         turns["product"] = product(device, plan.product)
         seconds = compare(turns, plan.pace, device)
         alone = {name: Turn(_drawing(batches), config.batch) for name, batches in ways.items()}
@@ -127,8 +139,30 @@ def measure(model: ModelConfig, config: PretrainConfig, device: torch.device, pl
     return {
         "batch": config.batch, "records": records, "objective": config.objective,
         "update_s": config.batch / paths["resident"]["samples_per_s"], "parts_s": parts, "paths": paths,
-        "feeds_alone": alone, **used, "peak_mb": memory,
+        "feeds_alone": alone, **used, "peak_mb": memory, "skipped": skipped,
     }  # fmt: skip
+
+
+def able(
+    ways: Mapping[str, Mapping[str, Any]], make: Callable[[Mapping[str, Any]], Turn], enough: Callable[[], bool] = bool
+) -> tuple[dict[str, Turn], dict[str, str]]:
+    """Those ways that do an update here, compiled by it, and for the others the first line of the reason.
+
+    enough: whether there is no time to begin another.
+    """
+    turns: dict[str, Turn] = {}
+    skipped: dict[str, str] = {}
+    for name, way in ways.items():
+        if enough():
+            skipped[name] = "no time was left to compile it"
+            continue
+        try:
+            turn = make(way)
+            turn.go(1)
+            turns[name] = turn
+        except (ValueError, RuntimeError) as reason:  # whatever a compiler or a kernel lacks here
+            skipped[name] = str(reason).strip().partition("\n")[0]
+    return turns, skipped
 
 
 def by_part(trainee: Trainee, batches: Iterator[Batch], pace: Pace, device: torch.device) -> dict[str, float]:

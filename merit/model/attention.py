@@ -1,7 +1,9 @@
 """Transformer blocks whose attention carries learned biases over (query lead, key lead) and over the offset in time.
 
-The biases are what TinyViT calls attention biases, on two axes. Shapes: B batch, H heads, n tokens, D width, L leads,
-P positions of a lead (its patches and the two SEP tokens).
+The biases are what TinyViT calls attention biases, on two axes. Two kernels give the same numbers but for rounding:
+`sdpa`, the reference, carries the biases in columns of queries and keys; `flex` (FlexAttention) adds them to the scores
+as it computes them, which wants torch.compile and, for gradients, a GPU. Shapes: B batch, H heads, n tokens, D width,
+L leads, P positions of a lead (its patches and the two SEP tokens).
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import flex_attention
+
+KERNELS = ("sdpa", "flex")
 
 
 def token_codes(position: Tensor, n_positions: int, n_leads: int) -> Tensor:
@@ -28,7 +33,7 @@ class BiasedAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, n_positions: int, n_leads: int, bias_start: float | None) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.n_positions, self.kernel = heads, n_positions, "sdpa"
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.has_bias = bias_start is not None
         if self.has_bias:
@@ -49,6 +54,8 @@ class BiasedAttention(nn.Module):
         batch, n, width = tokens.shape
         q, k, v = self.qkv(tokens).view(batch, n, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         scale = q.shape[-1] ** -0.5
+        if self.kernel == "flex" and self.training:
+            return self.out(self._flex(q, k, v, codes, scale).transpose(1, 2).reshape(batch, n, width))
         if self.has_bias:
             # q.k + code_i.table.code_j as one product: queries and keys grow by P + L columns, no mask is materialised.
             rows = codes[:, None] @ self.bias_table().to(codes.dtype)
@@ -57,6 +64,30 @@ class BiasedAttention(nn.Module):
             v, scale = F.pad(v, (0, codes.shape[-1])), 1.0
         mixed = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : width // self.heads]
         return self.out(mixed.transpose(1, 2).reshape(batch, n, width))
+
+    def _flex(self, q: Tensor, k: Tensor, v: Tensor, codes: Tensor, scale: float) -> Tensor:
+        """[B, H, n, D / H]: the same by FlexAttention, the biases looked up by the tokens' places."""
+        if not self.has_bias:
+            return flex_attention(q, k, v, scale=scale)
+        time = codes[..., : self.n_positions].argmax(-1).expand(len(q), -1)
+        lead = codes[..., self.n_positions :].argmax(-1).expand(len(q), -1)
+
+        def biased(score: Tensor, b: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+            """A score of query i and key j, with both biases."""
+            offset = time[b, i] - time[b, j] + self.n_positions - 1
+            return score + self.offset_bias[head, offset] + self.lead_bias[head, lead[b, i], lead[b, j]]
+
+        return flex_attention(q, k, v, score_mod=biased, scale=scale)
+
+
+def use_kernel(network: nn.Module, kernel: str) -> int:
+    """Let every biased attention of a network train by a kernel of `KERNELS`; how many there are. In evaluation mode,
+    which is not compiled, it is the reference.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, BiasedAttention)]
+    for layer in layers:
+        layer.kernel = kernel
+    return len(layers)
 
 
 class Block(nn.Module):

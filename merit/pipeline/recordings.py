@@ -32,6 +32,10 @@ class Recordings:
     folder: Path
     compiled: bool = False
     """Whether pretraining compiles its network (`merit pretrain --compiled`)."""
+    graphs: bool = False
+    """Whether it also records CUDA graphs (`--graphs`)."""
+    attention: str = "sdpa"
+    """The kernel of its attention (`--attention`)."""
     used: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What this session read or made, by kind and id, for `provenance`."""
 

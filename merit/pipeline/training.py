@@ -172,7 +172,10 @@ class Training(Recordings):
             if config.text_layers:
                 data, model = with_tokens(self, data, model, config.text_layers)
             with contextlib.nullcontext() if together() else runs.claimed(folder):
-                pretrain(data, model, config, folder, cohort=cohort, device=self.torch_device(), compiled=self.compiled)
+                pretrain(
+                    data, model, config, folder, cohort=cohort, device=self.torch_device(), compiled=self.compiled,
+                    graphs=self.graphs, attention=self.attention,
+                )  # fmt: skip
         origin.describe(folder, self._text_source, self.profile.text, self.synthetic)
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         about = {name: settings.get(name) for name in ("seconds", "device", "commit")}

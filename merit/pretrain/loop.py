@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from merit.config import ModelConfig, PretrainConfig
 from merit.data.batches import PairedRecordings, hold_out_patients
-from merit.model.merit import Merit
+from merit.model.merit import Merit, Outputs
 from merit.pretrain import checkpoint
 from merit.pretrain.feed import Batch, feed
 from merit.pretrain.schedule import rate_factor, total_updates, updates_per_epoch
@@ -54,19 +55,22 @@ def pretrain(
     progress: bool = True,
     stop_after: int | None = None,
     compiled: bool = False,
+    graphs: bool = False,
+    attention: str = "sdpa",
 ) -> Path:
     """Pretrain one objective into `folder`, continuing what is there, and return `folder` (Eq. 7; App. A.1).
 
     data: what may be trained and validated on. cohort: name that `seen.parquet` gives its patients. stop_after: leave
     after that many updates, with a checkpoint (for time slices). compiled: by torch.compile, the same numbers but for
-    rounding. Started by torchrun, all its processes train together. NonFiniteLoss keeps the last good checkpoint; a
-    SIGTERM saves one and raises Warned.
+    rounding; graphs and attention: as `step.ready` takes them. Started by torchrun, all its processes train together.
+    NonFiniteLoss keeps the last good checkpoint; a SIGTERM saves one and raises Warned.
     """
     with joined(device) as world, checkpoint.alone(folder) if world.leads else contextlib.nullcontext():
         world.wait()
         if not checkpoint.finished(folder):
             with warning() as warned:
-                run = _Run(data, model_config, config, folder, cohort, world, progress and world.leads, compiled)
+                run = _Run(data, model_config, config, folder, cohort, world, progress and world.leads)
+                run.called = ready(run.model, world, compiled, graphs=graphs, attention=attention)
                 run.go(stop_after, warned)
         world.wait()
     return folder
@@ -77,7 +81,7 @@ class _Run:
 
     def __init__(
         self, data: PairedRecordings, model_config: ModelConfig, config: PretrainConfig, folder: Path, cohort: str,
-        world: World, progress: bool, compiled: bool,
+        world: World, progress: bool,
     ) -> None:  # fmt: skip
         if config.batch % world.size:
             raise ValueError(
@@ -101,7 +105,7 @@ class _Run:
         self.update, self.before, self.since = checkpoint.resume(
             folder, self.model, self.optimiser, self.settings, world.device
         )  # fmt: skip
-        self.called = ready(self.model, world, compiled)
+        self.called: Callable[..., Outputs] = self.model
         self.feed = feed(self.training, world.device)
         self.history = checkpoint.History(folder / "history.jsonl", keep_until=self.update)
         self.finite = Finite(world.device)

@@ -9,12 +9,14 @@ import contextlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from merit.config import ModelConfig, PretrainConfig
+from merit.model.attention import KERNELS, use_kernel
 from merit.model.merit import Merit, Outputs
 from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, nt_xent, segments, weights
 from merit.pretrain.feed import Batch
@@ -64,17 +66,55 @@ def make_optimiser(model: Merit, config: PretrainConfig) -> torch.optim.AdamW:
     )
 
 
-def ready(model: Merit, world: World, compiled: bool) -> nn.Module:
+def ready(
+    model: Merit, world: World, compiled: bool, *, graphs: bool = False, attention: str = "sdpa"
+) -> Callable[..., Outputs]:  # fmt: skip
     """The network as updates call it: compiled if asked for, and with gradients averaged over several processes.
 
-    It shares its weights with `model`, which is what checkpoints hold. On several GPUs BatchNorm, where there is any,
-    sees the whole batch.
+    graphs: compiled, with its launches recorded as CUDA graphs; attention: `flex` compiles too; both need a GPU and
+    change nothing but rounding. It shares its weights with `model`, which is what checkpoints hold. On several GPUs
+    BatchNorm, where there is any, sees the whole batch.
     """
+    require_possible(model, world.device, graphs, attention)
+    if attention == "flex":
+        use_kernel(model, attention)
+    compiled = compiled or graphs or attention == "flex"
     if world.size > 1 and world.device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    called: nn.Module = torch.compile(model, dynamic=False) if compiled else model
-    if world.size == 1:
-        return called
+    mode = "reduce-overhead" if graphs else None
+    called: nn.Module = torch.compile(model, dynamic=False, mode=mode) if compiled else model
+    called = called if world.size == 1 else _averaged(called, world)
+    return _stepwise(called) if graphs else called
+
+
+def require_possible(model: Merit, device: torch.device, graphs: bool, attention: str) -> None:
+    """ValueError, with what to do, for a way of computing that this device or network does not have."""
+    if attention not in KERNELS:
+        raise ValueError(f"attention: expected one of {', '.join(KERNELS)}; got {attention!r}")
+    if graphs and device.type != "cuda":
+        raise ValueError(f"graphs: CUDA graphs need a GPU; got device {device.type}; leave --graphs out")
+    if attention == "flex" and device.type != "cuda":
+        raise ValueError(
+            f"attention: FlexAttention has gradients on a GPU alone; got device {device.type}; use --attention sdpa"
+        )
+    if graphs and model.text_tower is not None:
+        raise ValueError(
+            "graphs: expected a frozen text encoder, since trained layers read texts of other lengths at every update; "
+            "leave out --graphs or TEXT_LAYERS"
+        )
+
+
+def _stepwise(called: nn.Module) -> Callable[..., Outputs]:
+    """Each call begins an update: what the last one left in the graphs' memory (its gradients too) may be reused."""
+
+    def step(*inputs: Any) -> Outputs:
+        torch.compiler.cudagraph_mark_step_begin()
+        return called(*inputs)
+
+    return step
+
+
+def _averaged(called: nn.Module, world: World) -> nn.Module:
     where = [world.device.index] if world.device.type == "cuda" else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 renames the argument, 2.11 has only this name

@@ -24,7 +24,14 @@ FEEDS = {
     "loader_0": "torch's DataLoader, in the same process",
     "loader_2": "torch's DataLoader, two workers",
     "compiled": "resident, compiled (torch.compile)",
+    "graphs": "resident, compiled, CUDA graphs",
+    "flex": "resident, compiled, FlexAttention",
+    "flex_graphs": "resident, compiled, FlexAttention, CUDA graphs",
 }
+STEPS = ("compiled", "graphs", "flex", "flex_graphs")
+"""Those of them that differ in how an update is computed, not in how it is fed."""
+FULL = {"eager": "eager", **{name: FEEDS[name].removeprefix("resident, ") for name in STEPS}}
+"""At full size all are resident."""
 PARTS = {
     "data": "data",
     "forward": "forward, with the losses",
@@ -45,6 +52,8 @@ WANTED = {
 
 def lines(stage: str, found: Measured) -> str:
     """All figures of a stage (updates, ingest, linear_probe) for the terminal, ratios first."""
+    if stage == "full":
+        return _block("the paper's network at full size: speed beside the eager update", full(found))
     if stage != "updates":
         return _block("", stages({stage: found[stage]}))
     blocks = []
@@ -72,13 +81,38 @@ def networks(found: Measured) -> list[str]:
 
 
 def feeds(found: Measured, network: str) -> Rows:
-    """Speed of updates on each feed, as a multiple of that on resident recordings."""
-    return _beside(_network(found, network).get("paths", {}))
+    """Speed of updates on each feed, as a multiple of that on resident recordings; why a way was left out."""
+    one = _network(found, network)
+    return {**_beside(one.get("paths", {})), **_skipped(one)}
 
 
 def feeds_alone(found: Measured, network: str) -> Rows:
     """The same for batches that no network waits for."""
     return _beside(_network(found, network).get("feeds_alone", {}))
+
+
+def _skipped(one: Mapping[str, Any]) -> Rows:
+    return {FEEDS[name]: f"left out: {reason}" for name, reason in one.get("skipped", {}).items()}
+
+
+def full(found: Measured) -> Rows:
+    """The paper's network on as many recordings as the paper's, all in the device's memory."""
+    one = found.get("full")
+    if not one:
+        return {}
+    needed = one["needed_gb"]
+    best = max(one["paths"].values(), key=lambda path: path["samples_per_s"])
+    return {
+        "recordings, batch": f"{one['records']:,}, {one['batch']}",
+        "memory: recordings, network and batch, free": f"{needed['recordings']:.1f}, {needed['update']:.1f} and "
+        f"{one['free_gb']:.1f} GB",
+        **{FULL[name]: paced(path) for name, path in one["paths"].items()},
+        **{FULL[name]: f"left out: {reason}" for name, reason in one["skipped"].items()},
+        "model FLOPs utilisation, eager and fastest": f"{percent(one['utilisation'])} and "
+        f"{percent(one['utilisation'] * best['ratio'])}",
+        "timed after warm-up": f"{one['rounds']} rounds, {one['seconds']:.0f} s in all",
+        "200 epochs at the fastest": hours(200 * one["paper_recordings"] / best["samples_per_s"] / 3600),
+    }
 
 
 def _beside(paths: Mapping[str, Mapping[str, float]]) -> Rows:

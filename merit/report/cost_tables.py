@@ -140,6 +140,11 @@ def stages(columns: Sequence[Column]) -> Html:
     return side_by_side(columns, cost_lines.stages, "stages", wanted=cost_lines.WANTED)
 
 
+def full(columns: Sequence[Column]) -> Html:
+    """The paper's network at the paper's number of recordings, by way of computing an update."""
+    return side_by_side(columns, cost_lines.full, "full")
+
+
 def objectives(columns: Sequence[Column]) -> Html:
     """Speed of each objective beside MERIT's."""
     return side_by_side(columns, cost_lines.objectives, "objectives")
@@ -200,7 +205,9 @@ def reading(columns: Sequence[Column]) -> str:
         for network in cost_lines.networks(one.found):
             values = one.found["updates"]["networks"][network]
             share = cost_lines.percent(values["parts_s"]["data"] / sum(values["parts_s"].values()))
-            others = {name: path for name, path in values["paths"].items() if name not in ("resident", "compiled")}
+            others = {
+                name: path for name, path in values["paths"].items() if name not in ("resident", *cost_lines.STEPS)
+            }
             faster = [cost_lines.FEEDS.get(name, name) for name, path in others.items() if path["ratio_low"] > 1]
             text = "no other feed is faster than the resident one in every round"
             if faster:

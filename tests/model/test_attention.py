@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from merit.model.attention import BiasedAttention, sin_cos, token_codes
+from merit.model.attention import BiasedAttention, sin_cos, token_codes, use_kernel
 
 POSITIONS, LEADS, WIDTH, HEADS = 6, 3, 8, 2
 
@@ -63,6 +63,33 @@ def test_without_biases_places_do_not_matter(place):
     other = token_codes(place.flip(0), POSITIONS, LEADS).float()
     torch.testing.assert_close(layer(tokens, other), layer(tokens, token_codes(place, POSITIONS, LEADS).float()))
     assert not any("bias" in name and "_bias" in name for name, _ in layer.named_parameters())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # of torch itself, as it traces
+@pytest.mark.parametrize("bias_start", [4.0, None])
+@pytest.mark.parametrize("shared_places", [False, True])
+def test_flex_attention_gives_the_reference_and_its_gradients(place, monkeypatch, bias_start, shared_places):
+    """On a CPU torch refuses the gradients of queries and keys, though its unfused form has them: the refusal is taken
+    away here, so this holds the formula. The fused kernel of a GPU is not run.
+    """
+    from torch.nn.attention import flex_attention as flex
+
+    monkeypatch.setattr(flex, "_validate_device", lambda *tensors: None)
+    torch.manual_seed(0)
+    layer = BiasedAttention(WIDTH, HEADS, POSITIONS, LEADS, bias_start).double()
+    tokens = torch.randn(2, LEADS * 4, WIDTH, dtype=torch.float64)
+    codes = token_codes(place[:1] if shared_places else place, POSITIONS, LEADS).double()
+    found = []
+    for kernel in ("sdpa", "flex"):
+        assert use_kernel(layer, kernel) == 1
+        own = tokens.clone().requires_grad_()
+        out = layer(own, codes)
+        layer.zero_grad()
+        (out * torch.arange(WIDTH)).square().sum().backward()
+        found.append([out.detach(), own.grad, *(p.grad.clone() for p in layer.parameters())])
+    for flexed, reference in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(flexed, reference, rtol=1e-9, atol=1e-8)
+    assert found[0][1].abs().max() > 1e-3
 
 
 def test_sin_cos_rows_are_distinct_unit_pairs():
