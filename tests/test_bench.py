@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from merit.bench import clock, feeds, growth, run, suite
+from merit.bench import clock, feeds, full, growth, run, suite
 from merit.bench.clock import Pace, Turn, beside, compare
 from merit.bench.feeds import ENDLESS, OneByOne, every_way, room
-from merit.bench.updates import Plan, Trainee, use
+from merit.bench.full import FullSize
+from merit.bench.updates import STEPS, Plan, Trainee, able, use
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
 from merit.data.batches import hold_out_patients
 from merit.pretrain.feed import Resident
@@ -143,6 +144,61 @@ def test_networks_at_their_published_sizes_share_everything_but_the_encoder():
     assert replace(found["tiny_vit"], encoder=found["vit"].encoder) == found["vit"]
 
 
+FULL = FullSize(
+    records=40, model=MODEL, config=CONFIG, seconds=20.0, settle_s=0.0, lead=1, updates=1, most_rounds=2, product=8
+)  # fmt: skip
+
+
+def test_the_full_size_is_measured_by_every_way_that_there_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(full, "STEPS", {name: way for name, way in STEPS.items() if name != "compiled"})
+    said, out = [], tmp_path / "bench.json"
+    run(out, stages=["full"], size=FULL, say=said.append)
+    found = json.loads(out.read_text())
+    assert set(found) == {"about", "full"}
+    measured = found["full"]
+    assert {*measured["paths"], *measured["skipped"], "compiled"} == {"eager", *STEPS}
+    assert measured["paths"]["eager"]["ratio"] == 1
+    assert measured["skipped"]["graphs"] == "graphs: CUDA graphs need a GPU; got device cpu; leave --graphs out"
+    assert measured["skipped"]["flex"].startswith("attention: FlexAttention has gradients on a GPU alone; got device")
+    assert (measured["records"], measured["batch"], measured["rounds"]) == (40, 8, 2)
+    text = "\n".join(said)
+    for part in ("40 recordings take 0.0 GB and an update 0.0 GB; cpu has", "left out: graphs: CUDA graphs need a GPU"):
+        assert part in text
+
+
+def test_the_full_size_is_refused_with_the_memory_that_it_needs(monkeypatch):
+    monkeypatch.setattr(full, "free_bytes", lambda device: 2e9)
+    size = replace(FULL, records=200_000)
+    with pytest.raises(ValueError, match=r"full: expected 4\.8 GB of free memory; cpu has 2\.0 GB"):
+        run(stages=["full"], size=size, say=lambda text: None)
+    with pytest.raises(ValueError, match="full: expected a GPU, whose memory holds 745,916 recordings; got a CPU"):
+        run(stages=["full"], say=lambda text: None)
+
+
+def test_without_time_nothing_more_is_compiled_and_what_fails_is_said():
+    def make(way: dict) -> Turn:
+        if "graphs" in way:
+            raise RuntimeError("no such kernel\nand more lines")
+        return Turn(lambda updates: None, 1)
+
+    turns, skipped = able(STEPS, make)
+    assert list(turns) == ["compiled", "flex"]
+    assert set(skipped.values()) == {"no such kernel"}
+    assert able(STEPS, make, lambda: True)[1] == dict.fromkeys(STEPS, "no time was left to compile it")
+
+
+def test_noise_on_the_device_is_a_full_set():
+    noise = feeds.Noise(5000, MODEL, CPU)
+    signal_mv, text, valid, patient = noise.take(np.array([0, 4999]))
+    assert noise.signal_uv.shape == (5000, 12, 1000)
+    assert noise.signal_uv.dtype == torch.int16
+    assert signal_mv.abs().max() <= 1
+    assert signal_mv.std() == pytest.approx(1 / 3**0.5, rel=0.05)
+    assert valid.all()
+    assert text.shape == (2, 16)
+    assert patient.tolist() == [0, 4999]
+
+
 @pytest.fixture
 def tiny(monkeypatch) -> list[str]:
     """What a run says; networks are made small first."""
@@ -177,5 +233,5 @@ def test_a_run_writes_and_says_every_figure(tiny, tmp_path):
 
 
 def test_an_unknown_stage_is_refused():
-    with pytest.raises(ValueError, match="stages: expected one of updates, ingest, linear_probe; got 'nothing'"):
+    with pytest.raises(ValueError, match="stages: expected one of updates, ingest, linear_probe, full; got 'nothing'"):
         run(stages=["nothing"])

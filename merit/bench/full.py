@@ -52,6 +52,11 @@ def measure_full(device: torch.device, size: FullSize, say: Callable[[str], None
     """Speed of each way beside the eager one, memory, utilisation; ValueError with the memory needed where it does not
     fit.
     """
+    if device.type == "cpu" and size.records >= PAPER_RECORDINGS:
+        raise ValueError(
+            f"full: expected a GPU, whose memory holds {size.records:,} recordings; got a CPU, on which an update takes "
+            "a minute; `merit bench` without --full measures what a CPU can"
+        )
     began = now(device)
     needed, free = _fitting(device, size, say)
     noise = Noise(size.records, size.model, device)

@@ -154,4 +154,9 @@ class Recordings:
             return "cuda" if torch.cuda.is_available() else "cpu"
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"device: expected one that is there (cpu); got {self.device}")
+        place = self.device.removeprefix("cuda").removeprefix(":")
+        if self.device.startswith("cuda") and place.isdigit() and int(place) >= (there := torch.cuda.device_count()):
+            raise ValueError(f"device: expected cuda:0 to cuda:{there - 1}, or cpu; got {self.device}")
+        if self.device != "cpu" and not self.device.startswith("cuda"):
+            raise ValueError(f"device: expected auto, cpu, cuda or cuda:1; got {self.device}")
         return self.device

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -82,10 +83,25 @@ def save_state(
         "since": since,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{STATE}.{os.getpid()}"
-    try:
+    with _renamed_into(folder / STATE) as temporary:
         torch.save(state, temporary)
-        os.replace(temporary, folder / STATE)
+
+
+@contextmanager
+def _renamed_into(path: Path) -> Iterator[Path]:
+    """A temporary name that becomes `path` once it is written; OSError where it could not be, a disk that is full among
+    the reasons, and then `path` is what it was.
+    """
+    temporary = path.parent / f".{path.name}.{os.getpid()}"
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise OSError(
+            f"{path}: expected to write it; got: {reason}; what was saved before is whole; make room on that disk, and "
+            "the same command goes on from there"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -127,9 +143,8 @@ def finish(folder: Path, model: Merit, settings: dict[str, Any], seen: pd.DataFr
         folder / "config.json", {**settings, "seconds": round(seconds, 1), "commit": commit(), "versions": versions()}
     )
     write_text(folder / "README.md", model_card(settings, seen))
-    temporary = folder / ".model.safetensors"
-    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, temporary)
-    os.replace(temporary, folder / "model.safetensors")
+    with _renamed_into(folder / "model.safetensors") as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, temporary)
     (folder / STATE).unlink(missing_ok=True)
 
 

@@ -93,6 +93,29 @@ def test_every_figure_is_read_from_the_file(columns):
     assert "49,728" not in page  # the price of the page, not of the file
 
 
+def test_the_full_size_shows_ways_and_what_was_left_out(tmp_path):
+    found = measurement("cuda", "NVIDIA H200")
+    found["full"] = {
+        "records": 745_916, "paper_recordings": 745_916, "batch": 128, "needed_gb": {"recordings": 17.9, "update": 6.1},
+        "free_gb": 139.0, "paths": {"eager": {"samples_per_s": 5000.0, **SAME}, "graphs": beside(2.5, 12_500.0)},
+        "skipped": {"flex": "no such kernel"}, "utilisation": 0.12, "rounds": 9, "seconds": 355.0,
+        "peak_mb": 6000.0, "forward_flops": 1, "product": {"size": 8192, "flops_per_s": 7e14},
+    }  # fmt: skip
+    write(tmp_path / "bench-cpu.json", measurement())
+    write(tmp_path / "bench-cuda.json", found)
+    page = cost.full(cost.load(tmp_path, tmp_path / "none.json"))._repr_html_()
+    for shown in (
+        "745,916, 128", "17.9, 6.1 and 139.0 GB", "1.00; 5,000/s", "2.50 (2.49 to 2.51); 12,500/s", "12 % and 30 %",
+        "left out: no such kernel", "9 rounds, 355 s in all", "3.3 h",
+    ):  # fmt: skip
+        assert shown in page, shown
+    assert ">–<" in page  # the CPU's
+
+
+def test_nobody_measured_the_full_size(columns):
+    assert "Nothing of it has been measured" in cost.full(columns)._repr_html_()
+
+
 def test_the_gpu_column_is_empty_and_says_why(columns):
     assert [one.head for one in columns] == ["CPU, 2 cores", "GPU"]
     assert ">–<" in cost.feeds(columns)._repr_html_()
