@@ -1,13 +1,14 @@
 # Every target sets up what it needs. `make` alone lists them. Settings: PROFILE=smoke|demo|paper, DATA=folder with real data
 # sets (default: synthetic hospitals made on the spot), DEVICE=auto|cpu|cuda, LIMIT=recordings of each data set and
-# EPOCHS=passes, to try a profile quickly; BACKBONE=tiny_vit, the other reading of the paper's encoder; ENCODER=file.py:Class, an
-# encoder of your own in every table; folder or hub name of TEXT=the text encoder, LM=the language model of Table 3, BERT=what
+# EPOCHS=passes, to try a profile quickly; BACKBONE=tiny_vit, the other reading of the paper's encoder; TEXT_LAYERS=2, the
+# text encoder's last two layers trained too; ENCODER=file.py:Class, an encoder of your own in every table; folder or hub name of TEXT=the text encoder, LM=the language model of Table 3, BERT=what
 # BERTScore compares with; CHROMIUM=the browser of `make browser` and `make pdf`.
 PROFILE ?= demo
 DATA ?=
 DEVICE ?= auto
 TEXT ?=
 BACKBONE ?=
+TEXT_LAYERS ?=
 ENCODER ?=
 LM ?=
 BERT ?=
@@ -19,7 +20,7 @@ NB ?= table1_linear_probe
 P ?=
 
 BIN := .venv/bin
-MERIT := $(if $(TEXT),MERIT_TEXT=$(TEXT) ,)$(if $(BACKBONE),MERIT_BACKBONE=$(BACKBONE) ,)$(if $(ENCODER),MERIT_ENCODER=$(ENCODER) ,)$(if $(LM),MERIT_LM=$(LM) ,)$(if $(BERT),MERIT_BERT=$(BERT) ,)$(if $(LIMIT),MERIT_LIMIT=$(LIMIT) ,)$(if $(EPOCHS),MERIT_EPOCHS=$(EPOCHS) ,)$(BIN)/python -m merit
+MERIT := $(if $(TEXT),MERIT_TEXT=$(TEXT) ,)$(if $(BACKBONE),MERIT_BACKBONE=$(BACKBONE) ,)$(if $(TEXT_LAYERS),MERIT_TEXT_LAYERS=$(TEXT_LAYERS) ,)$(if $(ENCODER),MERIT_ENCODER=$(ENCODER) ,)$(if $(LM),MERIT_LM=$(LM) ,)$(if $(BERT),MERIT_BERT=$(BERT) ,)$(if $(LIMIT),MERIT_LIMIT=$(LIMIT) ,)$(if $(EPOCHS),MERIT_EPOCHS=$(EPOCHS) ,)$(BIN)/python -m merit
 RUN := --profile $(PROFILE) $(if $(DATA),--data $(DATA),)
 
 .DEFAULT_GOAL := help

@@ -54,8 +54,8 @@ def measure_full(device: torch.device, size: FullSize, say: Callable[[str], None
     """
     if device.type == "cpu" and size.records >= PAPER_RECORDINGS:
         raise ValueError(
-            f"full: expected a GPU, whose memory holds {size.records:,} recordings; got a CPU, on which an update takes "
-            "a minute; `merit bench` without --full measures what a CPU can"
+            f"full: expected a GPU, whose memory holds {size.records:,} recordings; got a CPU, where an update takes a "
+            "minute; `merit bench` without --full measures what a CPU can"
         )
     began = now(device)
     needed, free = _fitting(device, size, say)

@@ -147,7 +147,8 @@ def _surroundings(root: Path, data: str | None) -> str:
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".csv", ".json", ".txt")
     ]
-    models = [os.environ.get(name, "") for name in ("MERIT_TEXT", "MERIT_BACKBONE", "MERIT_LM", "MERIT_BERT")]
+    set_by = ("MERIT_TEXT", "MERIT_BACKBONE", "MERIT_TEXT_LAYERS", "MERIT_LM", "MERIT_BERT")
+    models = [os.environ.get(name, "") for name in set_by]
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     pinned = (root / "requirements.txt").read_text()
     return runs.digest([tables, models, others.surroundings(), pinned, sys.version, _data_fingerprint(data)])
