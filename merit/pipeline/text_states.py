@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merit import runs
@@ -10,26 +12,27 @@ from merit.config import ModelConfig, TextTowerConfig, replace
 
 if TYPE_CHECKING:
     from merit.data.batches import PairedRecordings
-    from merit.pipeline.training import Training
+    from merit.model.text import TextEncoder
 
 
 def with_tokens(
-    ws: Training, data: PairedRecordings, model: ModelConfig, layers: int
-) -> tuple[PairedRecordings, ModelConfig]:
+    data: PairedRecordings, model: ModelConfig, layers: int, folder: Path, inputs: Mapping[str, str],
+    frozen: Callable[[], TextEncoder], reports: Callable[[], list[str]],
+) -> tuple[PairedRecordings, ModelConfig]:  # fmt: skip
     """The same recordings with the tokens of their reports, and the network with the encoder's last `layers` layers.
 
-    The states lie under the identity of encoder, reports and layers: 4 bytes a token and unit of width, about 13 GB for
-    MedCPT and 170,000 reports of 25 tokens.
+    The states lie in `folder` under the identity of encoder and reports (inputs) and layers, made where they are
+    missing; frozen and reports, `data.text`'s in its order, are asked for only then. They take 4 bytes a token and
+    unit of width: about 13 GB for MedCPT and 170,000 reports of 25 tokens.
     """
     from merit.data.token_states import load
     from merit.model.text_states import write_states
 
-    inputs = {"text": ws.text_identity, "reports": ws._rows_identity}
     key = runs.identity("token_states", {"layers": layers}, inputs, ["merit.model.text_states"])
-    folder = ws.folder / "text" / f"states-{key}"
-    with runs.claimed(folder):
-        if not folder.exists():
-            write_states(ws._text_encoder, ws.distinct_reports(), layers, folder)
-    tokens = load(folder)
+    states = folder / f"states-{key}"
+    with runs.claimed(states):
+        if not states.exists():
+            write_states(frozen(), reports(), layers, states)
+    tokens = load(states)
     tower = TextTowerConfig(**tokens.tower)
     return dataclasses.replace(data, tokens=tokens), replace(model, text_tower=tower)

@@ -170,7 +170,11 @@ class Training(Recordings):
             model = replace(model, text_width=text.shape[1])
             data = pair(self.store(cohort), self.pretraining_rows, text)
             if config.text_layers:
-                data, model = with_tokens(self, data, model, config.text_layers)
+                inputs = {"text": self.text_identity, "reports": self._rows_identity}
+                data, model = with_tokens(
+                    data, model, config.text_layers, self.folder / "text", inputs, lambda: self._text_encoder,
+                    self.distinct_reports,
+                )  # fmt: skip
             with contextlib.nullcontext() if together() else runs.claimed(folder):
                 pretrain(
                     data, model, config, folder, cohort=cohort, device=self.torch_device(), compiled=self.compiled,

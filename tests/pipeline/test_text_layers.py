@@ -43,17 +43,14 @@ def test_the_loop_and_the_encoder_read_texts_alike(trained):
     """What the network makes of a batch's tokens in training is what its text encoder gives of the texts."""
     import torch
 
-    from merit.data.batches import pair
-    from merit.pipeline.text_states import with_tokens
+    from merit.data.token_states import load
 
-    data = pair(trained.store("mimic-iv-ecg"), trained.pretraining_rows, trained.report_embeddings())
-    data, _ = with_tokens(trained, data, trained.profile.model, 1)
+    (folder,) = (trained.folder / "text").glob("states-*")
+    tokens = load(folder)
     model, _ = checkpoint.load_model(trained.checkpoint("merit"))
     rows = np.array([3, 0, 5, 1])
     with torch.inference_mode():
-        out = torch.nn.functional.normalize(
-            model.text_head(model.text_tower(data.tokens.take(rows, torch.device("cpu"))))
-        )
+        out = torch.nn.functional.normalize(model.text_head(model.text_tower(tokens.take(rows, torch.device("cpu")))))
     np.testing.assert_allclose(out.numpy(), trained.projected_text(trained.encoder("merit"))[rows], atol=1e-5)
 
 
