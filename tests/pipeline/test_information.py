@@ -54,8 +54,9 @@ class Space:
     def embedding(self, encoder: str, cohort: str, seed: int) -> np.ndarray:
         return self.z
 
-    def text_embeddings(self, texts: list[str]) -> np.ndarray:
-        return np.array([np.r_[int(t.split()[1]), np.ones(5)] for t in texts], dtype=np.float32)
+    def projected_text(self, model: Encoder, texts: list[str]) -> np.ndarray:
+        embedded = np.array([np.r_[int(t.split()[1]), np.ones(5)] for t in texts], dtype=np.float32)
+        return model.project_text(embedded)
 
     def encoder(self, name: str, seed: int) -> Encoder:
         return Encoder(name)
