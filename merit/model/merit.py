@@ -79,11 +79,11 @@ class Merit(nn.Module):
         The contrastive branch sees the same masked view as the decoder: one forward (Sec. 3.3). Where two views are
         contrasted, the first half of the batch holds the first views and the second half the second ones.
         """
+        embedded = text if self.text_tower is None else self.text_tower(text)  # first: it is not compiled, the rest is
         signal = scale(signal_mv, self.config.scaling)
         tokens = self.encoder(signal, visible)
         ecg = text_out = prediction = target = None
         if self.ecg_head is not None:
-            embedded = text if self.text_tower is None else self.text_tower(text)
             ecg, text_out = self.ecg_head(self.encoder.pool(tokens)), self.text_head(embedded)
         if self.decoder is not None:
             prediction, target = self.decoder(tokens, visible), self.encoder.patches(signal)

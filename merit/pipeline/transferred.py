@@ -45,6 +45,10 @@ class Transferred(Workspace):
         """Of the text encoder that the checkpoints were aligned with."""
         return self.origin.text_identity
 
+    def distinct_reports(self) -> list[str]:
+        """As `Training.distinct_reports`, of the other workspace."""
+        return self.origin.distinct_reports()
+
     def report_embeddings(self) -> np.ndarray:
         """As `Training.report_embeddings`, of the reports that were pretrained on."""
         return self.origin.report_embeddings()

@@ -39,7 +39,7 @@ def test_terms_and_gradients_are_the_eager_ones():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch itself, as it compiles
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch itself, as it compiles
 def test_trained_text_layers_run_eagerly_inside_and_compile_nothing_again():
     config, world = PretrainConfig(objective="cma", batch=8, epochs=None, updates=1, text_layers=1), World()
     model = build(replace(MODEL, text_tower=TextTowerConfig(layers=1, width=16, heads=2, hidden=32)), config)
