@@ -70,7 +70,9 @@ def delineate(signal_mv: np.ndarray, fs_hz: float, method: str = "prominence", o
 def _beats(size: np.ndarray) -> np.ndarray:
     """int [B]: samples of the beats in the size over leads [T]."""
     try:
-        _, found = _library().ecg_peaks(size, sampling_rate=int(ANALYSIS_HZ))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of the mean length of no QRS
+            _, found = _library().ecg_peaks(size, sampling_rate=int(ANALYSIS_HZ))
     except (ValueError, IndexError, KeyError):  # what its search runs into where nothing looks like a beat
         return np.zeros(0, dtype=int)
     return np.asarray(found["ECG_R_Peaks"], dtype=int)
