@@ -32,7 +32,7 @@ def identity(store: Store) -> str:
 def measured(ws: Workspace, cohort: str, progress: bool = True) -> pd.DataFrame:
     """A row a record of the cohort's store, with its record_id and the columns of `synthetic.truth`; NaN: not measured.
 
-    Delineated once, which takes a tenth of a second a recording and core, and read from then on.
+    Delineated once, which takes a tenth of a second of a core a recording, and read from then on.
     """
     store = ws.store(cohort)
     key = identity(store)
