@@ -51,8 +51,8 @@ class Stage(NamedTuple):
 
 
 KEPT = (
-    "cohort", "source", "n_records", "n_patients", "n_seen", "n_features", "n_failed", "summary", "beyond_text",
-    "factors", "findings", "statements",
+    "cohort", "source", "n_records", "n_patients", "n_seen", "n_features", "n_failed", "n_scaled", "summary",
+    "beyond_text", "factors", "findings", "statements",
 )  # fmt: skip
 """Fields of `kept` that go into the file."""
 
