@@ -11,7 +11,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import flex_attention
 
 KERNELS = ("sdpa", "flex")
 
@@ -67,6 +66,8 @@ class BiasedAttention(nn.Module):
 
     def _flex(self, q: Tensor, k: Tensor, v: Tensor, codes: Tensor, scale: float) -> Tensor:
         """[B, H, n, D / H]: the same by FlexAttention, the biases looked up by the tokens' places."""
+        from torch.nn.attention.flex_attention import flex_attention  # seconds, and threads, for whoever does without
+
         if not self.has_bias:
             return flex_attention(q, k, v, scale=scale)
         time = codes[..., : self.n_positions].argmax(-1).expand(len(q), -1)

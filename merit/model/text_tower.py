@@ -47,7 +47,6 @@ class TextTower(nn.Module):
         self.pooling = config.pooling
         self.layer = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
-    @torch.compiler.disable  # shapes differ from batch to batch: compiled, each would be compiled again
     def forward(self, words: tuple) -> Tensor:
         """[B, W]; words: a `merit.data.token_states.Words`."""
         groups, place = words

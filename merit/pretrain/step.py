@@ -81,6 +81,8 @@ def ready(
     compiled = compiled or graphs or attention == "flex"
     if world.size > 1 and world.device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if compiled and model.text_tower is not None:  # texts' shapes differ: each batch would be compiled again
+        model.text_tower.forward = torch.compiler.disable(model.text_tower.forward)
     mode = "reduce-overhead" if graphs else None
     called: nn.Module = torch.compile(model, dynamic=False, mode=mode) if compiled else model
     called = called if world.size == 1 else _averaged(called, world)

@@ -198,3 +198,9 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch, tmp_path, paired)
     config = PretrainConfig(batch=8, epochs=None, updates=2, validate_every=1, save_every=1, validation_share=0.2)
     with pytest.raises(ValueError, match="batch: expected a multiple of the 3 processes; got 8"):
         loop.pretrain(paired, MODEL, config, tmp_path / "run", cohort="here", progress=False)
+
+
+def test_the_loop_is_imported_without_the_compiler():
+    """It takes seconds, and its threads can keep processes that have left their group from ending."""
+    code = "import sys, merit.pretrain.loop; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 0
