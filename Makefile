@@ -59,7 +59,7 @@ pretrain: setup ## Only the four objectives. Demo: seven minutes on 2 cores; a k
 evaluate: setup ## Only linear probing, printed line by line. Demo: two minutes on 2 cores once pretrained.
 	@$(MERIT) evaluate $(RUN) --device $(DEVICE)
 
-reference: setup ## Five pretraining seeds of every objective and strength, every table, into book/reference. Demo: four hours on 2 cores.
+reference: setup ## Five pretraining seeds of every objective, strength and peer's objective, every table, into book/reference. Demo: seven hours on 2 cores.
 	@$(MERIT) reference $(RUN) --device $(DEVICE)
 
 test: setup ## The tests. Four minutes on 2 cores; with MERIT_REAL_DATA=folder also on real recordings.
