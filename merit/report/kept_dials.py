@@ -70,7 +70,11 @@ def thesis(profile: str, synthetic: bool, folder: Path | None = None) -> Drawing
 
 def _title(file: File) -> str:
     which = "peers' objectives, equal budget" if reference.budgeted(file) else "the paper's objectives"
-    return f"{which}\n{file['seeds']} pretraining seed{'s' * (file['seeds'] != 1)}"
+    return f"{which}\n{_seeds(file)}"
+
+
+def _seeds(file: File) -> str:
+    return f"{file['seeds']} pretraining seed{'s' * (file['seeds'] != 1)}"
 
 
 def _row(file: File, encoder: str, metric: str, **where: Any) -> Row | None:
@@ -196,9 +200,8 @@ def left_out_claim(profile: str, folder: Path | None = None) -> str:
         shares = [f"{fixed(gap, 1, sign=True)} at {100 * row['share']:.0f} %" for gap, row in zip(gaps, by_name["cma"])]
         word = "grows" if gaps[-1] > gaps[0] else "does not grow"
         lines.append(f"MERIT − CMA {word} from the first to the last share: {listing(shares)}")
-        seeds = f"{file['seeds']} pretraining seed{'s' * (file['seeds'] != 1)}"
-        lines.append(f"with {seeds}, of which the curve shows the mean")
-    return f"Beyond the report (linear, mean partial R²): {'; '.join(lines)}." if lines else ""
+        lines[0] = f"{'mean of ' * (file['seeds'] > 1)}{_seeds(file)}: {lines[0]}"
+    return f"Beyond the report (linear, mean partial R²), {'; '.join(lines)}." if lines else ""
 
 
 def carried_over(profile: str, folder: Path | None = None) -> Html:
