@@ -58,7 +58,7 @@ def thesis(profile: str, synthetic: bool, folder: Path | None = None) -> Drawing
                 continue
             style = look(name)
             axis.errorbar(
-                100 * x["mean"], 100 * y["mean"], xerr=_spread(x), yerr=_spread(y), color=style.colour,
+                100 * x["mean"], 100 * y["mean"], xerr=_bar(file, x), yerr=_bar(file, y), color=style.colour,
                 marker=style.marker, markersize=8, elinewidth=1.3, linestyle="none", label=style.label,
             )  # fmt: skip
         axis.set(title=_title(file), xlabel=AXES["in_report_linear"])
@@ -83,9 +83,21 @@ def _row(file: File, encoder: str, metric: str, **where: Any) -> Row | None:
     return next((row for row in file["over_seeds"] if all(row.get(k) == v for k, v in wanted.items())), None)
 
 
-def _spread(row: Row) -> float | None:
-    """Standard deviation over seeds in percent; None for a single seed."""
-    return None if row["sd"] is None else 100 * row["sd"]
+def _bar(file: File, row: Row) -> list[list[float]]:
+    """Lengths of an error bar in percent, [[down], [up]]: the sd over seeds; of a single seed its 95 % interval."""
+    if row["sd"] is not None:
+        return [[100 * row["sd"]], [100 * row["sd"]]]
+    low, high = _interval(file, row)
+    return [[100 * max(row["mean"] - low, 0)], [100 * max(high - row["mean"], 0)]]
+
+
+def _interval(file: File, row: Row) -> tuple[float, float]:
+    """Of the single seed that a row stands for: the 95 % interval from resampling patients."""
+    where = {name: row[name] for name in ("encoder", "share", "hearts") if name in row}
+    result = next(one for one in file["results"] if all(one.get(k) == v for k, v in where.items()))
+    measure, _, decoder = row["metric"].rpartition("_")
+    number = result["beyond_text"] if row["metric"] == "beyond_text" else result["summary"][decoder][measure]
+    return number["low"], number["high"]
 
 
 def table(profile: str, synthetic: bool, folder: Path | None = None) -> Html:
@@ -100,14 +112,46 @@ def table(profile: str, synthetic: bool, folder: Path | None = None) -> Html:
 
 
 def _cells(file: File, encoder: str, **where: Any) -> dict[str, str]:
-    return {head: _mean(_row(file, encoder, metric, **where)) for metric, head in HEADS.items()}
+    rows = {head: _row(file, encoder, metric, **where) for metric, head in HEADS.items()}
+    return {head: "–" if row is None else _mean(file, row) for head, row in rows.items()}
 
 
-def _mean(row: Row | None) -> str:
-    if row is None:
-        return "–"
-    spread = "" if row["sd"] is None else f"\n±{fixed(100 * row['sd'], 1)}"
-    return fixed(100 * row["mean"], 1) + spread
+def _mean(file: File, row: Row) -> str:
+    """`23.3` and on a line of its own `±0.4` over seeds, or `[21.9, 24.7]` of a single one; percent."""
+    if row["sd"] is not None:
+        return f"{fixed(100 * row['mean'], 1)}\n±{fixed(100 * row['sd'], 1)}"
+    low, high = (fixed(100 * end, 1) for end in _interval(file, row))
+    return f"{fixed(100 * row['mean'], 1)}\n[{low}, {high}]"
+
+
+def above_merit(profile: str, synthetic: bool, folder: Path | None = None) -> str:
+    """Which encoders of an equal budget keep more than MERIT, by more than both spreads over seeds, as a sentence."""
+    lines = []
+    for file in filter(reference.budgeted, files("kept", profile, synthetic, folder)):
+        names = ordered({row["encoder"] for row in file["over_seeds"]} - {"merit"})
+        more = {metric: [name for name in names if _more(file, name, metric)] for metric in AXES}
+        both = [look(name).label for name in names if all(name in found for found in more.values())]
+        beyond = [look(name).label for name in more["beyond_linear"] if look(name).label not in both]
+        if both:
+            lines.append(f"More than MERIT, beyond the report and in it: **{listing(both)}**.")
+        if beyond:
+            lines.append(f"More than MERIT beyond the report, not in it: {listing(beyond)}.")
+        if not both:
+            lines.append("None of these encoders keeps more than MERIT both beyond the report and in it.")
+        if "MERL, ours" in both:
+            lines.append(
+                "MERL's method differs from MERIT's in its network too (a ResNet18, and no reconstruction); none of "
+                "these runs tells which of the two it is: at this size the network may weigh more than the objective."
+            )
+    return " ".join(lines)
+
+
+def _more(file: File, encoder: str, metric: str) -> bool:
+    """Whether an encoder's mean lies above MERIT's by more than both their bars."""
+    one, merit = (_row(file, name, metric) for name in (encoder, "merit"))
+    if one is None or merit is None:
+        return False
+    return 100 * (one["mean"] - merit["mean"]) > _bar(file, one)[0][0] + _bar(file, merit)[1][0]
 
 
 def strengths(profile: str, synthetic: bool, folder: Path | None = None) -> Drawing:
@@ -120,7 +164,7 @@ def strengths(profile: str, synthetic: bool, folder: Path | None = None) -> Draw
         names = [name for name in reference.STRENGTHS if _row(there[0], name, metric)]
         rows = [_row(there[0], name, metric) for name in names]
         style = look("ib")
-        _curve(axis, range(len(rows)), rows, style.colour, style.marker, "IB at this strength")
+        _curve(axis, there[0], range(len(rows)), rows, style.colour, style.marker, "IB at this strength")
         axis.set_xticks(range(len(names)), [reference.STRENGTHS[name] for name in names])
         axis.set(xlabel="bottleneck's strength β", ylabel=AXES[metric])
         _levels(axis, there[0], metric, ("merit", "mse", "random"))
@@ -146,7 +190,7 @@ def left_out(
         for name in READERS:
             rows = _by_share(there[0], name, metric)
             style = look(name)
-            _curve(axis, [100 * row["share"] for row in rows], rows, style.colour, style.marker, style.label)
+            _curve(axis, there[0], [100 * row["share"] for row in rows], rows, style.colour, style.marker, style.label)
             if name in live:
                 value = live[name][metric.removesuffix("_linear")]["value"]
                 axis.plot(
@@ -169,11 +213,13 @@ def _pair() -> tuple[Drawing, Sequence[Axes]]:
     return figure, figure.subplots(1, 2)
 
 
-def _curve(axis: Axes, places: Sequence[float] | range, rows: Sequence[Row], colour: str, marker: str, label: str):
-    spread = [_spread(row) or 0.0 for row in rows]
-    axis.errorbar(
-        list(places), [100 * row["mean"] for row in rows], yerr=spread, color=colour, marker=marker, label=label
-    )  # fmt: skip
+def _curve(
+    axis: Axes, file: File, places: Sequence[float] | range, rows: Sequence[Row], colour: str, marker: str, label: str
+) -> None:  # fmt: skip
+    bars = [_bar(file, row) for row in rows]
+    lengths = [[bar[side][0] for bar in bars] for side in (0, 1)]
+    heights = [100 * row["mean"] for row in rows]
+    axis.errorbar(list(places), heights, yerr=lengths, color=colour, marker=marker, label=label)
 
 
 def _levels(axis: Axes, file: File, metric: str, names: Sequence[str]) -> None:
@@ -193,7 +239,8 @@ def left_out_claim(profile: str, folder: Path | None = None) -> str:
             continue
         for name, rows in by_name.items():
             ends = [
-                f"{_mean(row).replace(chr(10), ' ')} % at {100 * row['share']:.0f} %" for row in (rows[0], rows[-1])
+                f"{_mean(file, row).replace(chr(10), ' ')} % at {100 * row['share']:.0f} %"
+                for row in (rows[0], rows[-1])
             ]
             lines.append(f"{look(name).label} keeps {' and '.join(ends)} left out")
         gaps = [100 * (a["mean"] - b["mean"]) for a, b in zip(by_name["merit"], by_name["cma"])]
@@ -235,6 +282,6 @@ def carried_over_claim(profile: str, folder: Path | None = None) -> str:
         return ""
     return (
         "Beyond the report (linear), pretrained on synthetic hearts, in points against the random encoder and against "
-        f"the same objective pretrained on real ones: {'; '.join(lines)}. One number a seed, without an interval: read "
-        "it with those of the table above."
+        f"the same objective pretrained on real ones: {'; '.join(lines)}. These differences are not paired: read them "
+        "with the intervals of the table above."
     )

@@ -29,7 +29,7 @@ def folder(tmp_path):
         file = {
             "stage": stage, "profile": "demo", "synthetic": synthetic, "seeds": 3, "device": "cpu", "cores": 2,
             "finished": "2026-01-02", "commit": "abc", "differences": [], "group": group or "objectives",
-            "over_seeds": over_seeds,
+            "over_seeds": over_seeds, "results": [],
         }  # fmt: skip
         (tmp_path / name).write_text(json.dumps(file))
 
@@ -106,3 +106,36 @@ def test_without_committed_files_each_says_so(tmp_path):
     for drawing in (dials.thesis, dials.strengths):
         assert not drawing("demo", True, tmp_path).axes
     assert not dials.left_out("demo", [], 0.3, tmp_path).axes
+
+
+def test_a_single_seed_shows_the_interval_of_its_patients(folder):
+    path = folder / "carried_over-demo-real.json"
+    file = json.loads(path.read_text())
+    number = {"value": 0.2, "low": 0.1875, "high": 0.25}
+    for row in file["over_seeds"]:
+        row["sd"] = None
+    file["results"] = [
+        {"encoder": name, "hearts": hearts, "beyond_text": number,
+         "summary": {d: {"in_report": number, "beyond": number} for d in ("linear", "nonlinear")}}
+        for name in ("merit", "random") for hearts in dials.HEARTS
+    ]  # fmt: skip
+    path.write_text(json.dumps(file))
+    assert "[18.8, 25.0]" in dials.carried_over("demo", folder).text
+    row = dials._row(file, "merit", "beyond_linear", hearts="real hearts")
+    assert [length for (length,) in dials._bar(file, row)] == pytest.approx([1.25, 5.0])
+
+
+def test_who_keeps_more_than_merit_is_named_by_how_much_seeds_differ(folder):
+    text = dials.above_merit("demo", True, folder)
+    assert text == "None of these encoders keeps more than MERIT both beyond the report and in it."
+    path = folder / "kept-demo-equal-budget.json"
+    file = json.loads(path.read_text())
+    file["over_seeds"] += rows({"merl-ours": 0.28, "cma": 0.255}, cohort="ptb-xl")
+    for row in file["over_seeds"]:
+        row["mean"] += 0.08 * (row["encoder"] == "simclr" and row["metric"] == "beyond_linear")
+    path.write_text(json.dumps(file))
+    text = dials.above_merit("demo", True, folder)
+    assert "beyond the report and in it: **MERL, ours**" in text
+    assert "not in it: SimCLR, ours." in text
+    assert "CMA" not in text
+    assert "the network may weigh more than the objective" in text
