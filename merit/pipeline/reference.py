@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from merit import runs
 from merit.pipeline.comparisons import over_seeds, seed_differences
 from merit.pipeline.costs import costs
+from merit.pipeline.kept_pairs import pairs
 from merit.pipeline.measured import ceiling
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, STAGES, Group, Stage
+from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, KEPT_STAGES, OBJECTIVES, STAGES, Group, Stage
 from merit.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _file(
         "commit": ", ".join(_distinct(found, "commit")) or runs.commit(),
         "versions": runs.versions(),
         "ceiling": _rounded(ceiling(workspace)) if name == "kept" and not workspace.synthetic else [],
+        "paired": _rounded(pairs(found, stage.columns)) if name in KEPT_STAGES else [],
         "costs": _rounded(costs(workspace, encoders, range(seeds))) if group == EQUAL_BUDGET else [],
         "over_seeds": _rounded(over_seeds(scores, stage.columns, stage.settings)),
         "differences": _rounded(seed_differences(scores, stage.columns, stage.settings)),

@@ -55,6 +55,8 @@ KEPT = (
     "beyond_text", "factors", "findings", "statements",
 )  # fmt: skip
 """Fields of `kept` that go into the file."""
+KEPT_STAGES = ("kept", "left_out", "carried_over")
+"""Stages whose results are those of `kept`: their files have differences paired by resample too."""
 
 STAGES = {
     "linear_probe": Stage(

@@ -59,7 +59,7 @@ def verdict(results: Sequence[Result]) -> str:
                 one = between(results, a, b, measure, decoder)
                 signs.append(None if one is None else 1 if sign(one) >= 0 and _may_tie(b, measure) else sign(one))
                 if one is not None:
-                    shown.append(f"{look(a).label} − {look(b).label} {MEASURES[measure]}, {name}: {_signed(one)}")
+                    shown.append(f"{look(a).label} − {look(b).label} {MEASURES[measure]}, {name}: {signed(one)}")
         lines.append(f"- {text}: **{_word(signs)}**{'. ' + '; '.join(shown) if shown else ''}.")
     return "What the paper's thesis predicts, and what is seen (points, 95 % intervals):\n\n" + "\n".join(lines)
 
@@ -79,7 +79,7 @@ def _word(signs: Sequence[int | None]) -> str:
     return "not shown" if -1 not in signs else "seen in part, contradicted in part" if 1 in signs else "not shown"
 
 
-def _signed(one: tuple[float, float, float]) -> str:
+def signed(one: tuple[float, float, float]) -> str:
     """`+5.8 [+4.6, +7.1]`, points."""
     value, low, high = (fixed(100 * number, 1, sign=True) for number in one)
     return f"{value} [{low}, {high}]"
@@ -118,7 +118,7 @@ def compared(results: Sequence[Result], first: str = "merit") -> str:
         for measure, label in MEASURES.items():
             both = [between(results, first, other, measure, decoder) for decoder in DECODERS]
             if None not in both:
-                texts.append(f"{label} {_signed(both[0])} linear, {_signed(both[1])} non-linear")
+                texts.append(f"{label} {signed(both[0])} linear, {signed(both[1])} non-linear")
         lines.append(f"- {look(first).label} minus {look(other).label}: {'; '.join(texts) or 'no interval'}.")
     return "\n".join(lines) or f"- Not both of {look(first).label} and another encoder were measured."
 

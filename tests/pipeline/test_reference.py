@@ -259,3 +259,25 @@ def test_some_encoders_of_a_group_can_be_asked_for(workspace, tmp_path):
     paths = reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",), encoders=("mse", "random"))
     assert workspace.asked == [(("mse",), (0,))]
     assert {row["encoder"] for row in read(paths[0])["results"]} == {"mse", "random"}
+
+
+def test_what_is_kept_is_compared_draw_by_draw_within_a_seed(workspace, tmp_path, monkeypatch):
+    drawn = {"merit": [0.30, 0.34, 0.38], "cma": [0.20, 0.25, 0.27]}
+
+    def drawing(ws, encoders, *, encoder_seed):
+        found = kept(ws, encoders, encoder_seed=encoder_seed)
+        for one in found:
+            number = one["values"]["summary"]["linear"]["beyond"]
+            one["values"]["summary"]["linear"]["beyond"] = {**number, "draws": drawn[one["values"]["encoder"]]}
+            one["values"]["summary"]["linear"]["in_report"] |= {"draws": []}
+        return found
+
+    monkeypatch.setattr(reference_stages, "kept", drawing)
+    names = ("merit", "cma")
+    (path,) = reference.make_reference(workspace, 2, tmp_path, groups=PAPER, stages=("kept",), encoders=names)
+    rows = read(path)["paired"]
+    assert [(row["encoder_seed"], row["first"], row["second"], row["measure"]) for row in rows] == [
+        (0, "merit", "cma", "beyond"), (1, "merit", "cma", "beyond")
+    ]  # fmt: skip
+    low, high = np.percentile([0.10, 0.09, 0.11], (2.5, 97.5))
+    assert (rows[0]["value"], rows[0]["low"], rows[0]["high"]) == pytest.approx((0.0, low, high), abs=1e-6)

@@ -43,11 +43,22 @@ ROWS = [row("merit", 0.3, 0.8), row("cma", 0.2, 0.8), row("mse", 0.4, 0.7), row(
         {"encoder_seed": 0, "encoder": "ib", "reason": "no <b>checkpoint</b>"}]  # fmt: skip
 
 
+def paired(rows: list[dict]) -> list[dict]:
+    """Differences of every two encoders of a seed, two points wide to either side."""
+    there = [one for one in rows if "reason" not in one]
+    return [
+        {"encoder_seed": a["encoder_seed"], "first": a["encoder"], "second": b["encoder"], "decoder": decoder,
+         "measure": name, **number(a["summary"][decoder][name]["value"] - b["summary"][decoder][name]["value"])}
+        for k, a in enumerate(there) for b in there[k + 1 :] if a["encoder_seed"] == b["encoder_seed"]
+        for decoder in kept_figures.DECODERS for name in ("beyond", "in_report")
+    ]  # fmt: skip
+
+
 def write(folder: Path, rows: list[dict], **changes) -> list:
     file = {
         "stage": "kept", "profile": "demo", "synthetic": False, "seeds": 1, "device": "cpu", "cores": 2,
         "finished": "2026-01-02", "commit": "abc<b>", "versions": {}, "over_seeds": [], "differences": [],
-        "ceiling": CEILING, "results": rows, **changes,
+        "ceiling": CEILING, "results": rows, "paired": paired(rows), **changes,
     }  # fmt: skip
     (folder / "kept-demo-real.json").write_text(json.dumps(file))
     return kept_real.load("smoke", folder)
@@ -84,10 +95,10 @@ def test_figure_table_and_provenance_are_those_of_the_file(tmp_path):
     assert "IB: not measured" in text
 
 
-def test_the_verdict_needs_intervals_apart_with_both_decoders_and_in_every_seed(tmp_path):
+def test_the_verdict_needs_a_paired_difference_with_both_decoders_and_in_every_seed(tmp_path):
     text = kept_real.verdict(write(tmp_path, ROWS)[0])
     assert text.count("**seen**") == 4
-    assert "linear decoder: MSE 40.0 [38.0, 42.0], CMA 20.0 [18.0, 22.0]" in text
+    assert "linear decoder: MSE − CMA +20.0 [+18.0, +22.0]; non-linear decoder" in text
     turned = [row("merit", 0.1, 0.6), row("cma", 0.5, 0.7), row("mse", 0.2, 0.8), row("random", 0.3, 0.6)]
     assert kept_real.verdict(write(tmp_path, turned)[0]).count("**the opposite is seen**") == 4
     once = copy.deepcopy(ROWS)
@@ -96,7 +107,7 @@ def test_the_verdict_needs_intervals_apart_with_both_decoders_and_in_every_seed(
     second = [row("merit", 0.2, 0.8, 1), row("cma", 0.2, 0.8, 1), row("mse", 0.4, 0.7, 1), row("random", 0.1, 0.6, 1)]
     text = kept_real.verdict(write(tmp_path, ROWS + second, seeds=2)[0])
     assert text.count("**not shown**") == 1
-    assert "MERIT 25.0 (seeds: 30.0 and 20.0)" in text
+    assert "MERIT − CMA +10.0 [+8.0, +12.0] and 0.0 [−2.0, +2.0]" in text
     assert kept_real.verdict(write(tmp_path, ROWS[1:2])[0]).count("**not measured**") == 4
 
 
