@@ -48,13 +48,17 @@ class ScaleConfig:
     n_resamples: int = 200
 
 
+DRAWS = {"smoke": 4, "demo": 6}
+"""Profile -> samples of pairs that the contrastive bound is taken on; 12 in others."""
+
+
 def contrastive_bound(ws: Workspace) -> dict[str, Any]:
     """InfoNCE under its ceiling on Gaussians of 16 dimensions a side, by the best critic and by the model's cosine."""
     small = ws.profile.name == "smoke"
     parameters = {
         "width": 16, "truths": [1.0, 8.0] if small else [1.0, 2.0, 4.0, 8.0],
         "sizes": [2, 16, 128] if small else list(SIZES), "temperature": ws.profile.model.temperature,
-        "seeds": 4 if small else 12, "most": 8 if small else 16,
+        "seeds": DRAWS.get(ws.profile.name, 12), "most": 8 if small else 16,
     }  # fmt: skip
 
     def compute() -> dict[str, Any]:
