@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,3 +31,18 @@ def named(value: float, low: float, high: float) -> dict[str, float | None]:
 def around(value: float, drawn: Sequence[float] | np.ndarray) -> dict[str, float | None]:
     """A value with the middle 95 % of what was drawn for it [R]: value, low and high; None for NaN."""
     return named(value, *middle(drawn))
+
+
+def paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """First minus second with its ends, draw by draw; both hold `value` and `draws` [R], None for what is no number.
+
+    None where either has no value, where they were drawn another number of times, or where fewer than two draws of both
+    are numbers.
+    """
+    drawn = [np.array(one.get("draws") or [], np.float64) for one in (first, second)]
+    if first["value"] is None or second["value"] is None or len(drawn[0]) != len(drawn[1]):
+        return None
+    difference = drawn[0] - drawn[1]
+    if np.isfinite(difference).sum() < 2:
+        return None
+    return (first["value"] - second["value"], *middle(difference))

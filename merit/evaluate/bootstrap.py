@@ -20,8 +20,6 @@ from merit import intervals
 from merit.config import ProbeConfig
 
 METRICS = ("auroc", "average_precision", "f1", "accuracy")
-LEVELS = intervals.LEVELS
-"""Percentiles of the interval."""
 BLOCK = 128
 """Resamples handled together, for memory: the result does not depend on it."""
 

@@ -13,7 +13,7 @@ import pandas as pd
 from merit import runs
 from merit.config import replace
 from merit.evaluate.kept.measure import Asked, Block, KeptConfig
-from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
+from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
 from merit.pipeline import measured
 from merit.pipeline.recordings import NoCohort
 
@@ -28,8 +28,6 @@ MODULES = (
     "merit.evaluate.information.gaussian", "merit.evaluate.kept.words",
     "merit.evaluate.kept.einthoven",
 )  # fmt: skip
-UNSEEN_FOLDS = (9, 10)
-"""Folds that are scored where the rest was pretrained on."""
 FEWEST_STATED = 5
 """Reports that make a statement, under which it is no feature."""
 AXIS = "axis deviation"

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-
 from merit import intervals
 
 Found = Sequence[tuple[int, Mapping[str, Any]]]
@@ -28,16 +26,8 @@ def pairs(found: Found, columns: Sequence[str]) -> list[dict[str, Any]]:
             continue
         for decoder, measures in a["summary"].items():
             for measure, one in measures.items():
-                difference = _difference(one, b["summary"][decoder][measure])
+                difference = intervals.paired(one, b["summary"][decoder][measure])
                 if difference:
                     about = {"encoder_seed": seed, **where, "first": a["encoder"], "second": b["encoder"]}
-                    rows.append({**about, "decoder": decoder, "measure": measure, **difference})
+                    rows.append({**about, "decoder": decoder, "measure": measure, **intervals.named(*difference)})
     return rows
-
-
-def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, float | None] | None:
-    """value, low and high of a minus b; None where either has no number or no draws."""
-    if a["value"] is None or b["value"] is None or not a.get("draws") or len(a["draws"]) != len(b.get("draws", [])):
-        return None
-    drawn = np.array(a["draws"], np.float64) - np.array(b["draws"], np.float64)
-    return intervals.around(a["value"] - b["value"], drawn)

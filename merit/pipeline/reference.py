@@ -2,9 +2,10 @@
 peers' methods trained on the same recordings with the same updates.
 
 One file a stage, `book/reference/<stage>-<run>.json`: where the numbers come from, then `results` (a row an encoder,
-task and seed), `over_seeds` (mean and sd over seeds) and `differences` (MERIT minus each other, paired by seed). A run
-is named by profile and kind of recordings, never by where they lie, and by the group of encoders where it is not the
-paper's own: `demo`, `demo-real`, `demo-equal-budget`.
+task and seed), `over_seeds` (mean and sd over seeds), `differences` (MERIT minus each other, paired by seed) and, of
+what is kept, `paired` (any two, by resample) and `ceiling` (how far measured factors can be trusted). A run is named by
+profile and kind of recordings, never by where they lie, and by the group of encoders where a stage is in several:
+`demo`, `demo-real`, `demo-equal-budget`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from merit.pipeline.costs import costs
 from merit.pipeline.kept_pairs import pairs
 from merit.pipeline.measured import ceiling
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, KEPT_STAGES, OBJECTIVES, STAGES, Group, Stage
+from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, STAGES, Group, Stage
 from merit.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _file(
         "commit": ", ".join(_distinct(found, "commit")) or runs.commit(),
         "versions": runs.versions(),
         "ceiling": _rounded(ceiling(workspace)) if name == "kept" and not workspace.synthetic else [],
-        "paired": _rounded(pairs(found, stage.columns)) if name in KEPT_STAGES else [],
+        "paired": _rounded(pairs(found, stage.columns)) if stage.paired else [],
         "costs": _rounded(costs(workspace, encoders, range(seeds))) if group == EQUAL_BUDGET else [],
         "over_seeds": _rounded(over_seeds(scores, stage.columns, stage.settings)),
         "differences": _rounded(seed_differences(scores, stage.columns, stage.settings)),
@@ -158,5 +159,5 @@ def _write(path: Path, file: dict[str, Any]) -> None:
 def _holds(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether a file has the results of another, and more, or the same and the same statistics."""
     n, there = len(new["results"]), old.get("results", [])
-    same = all(old.get(key) == new[key] for key in ("over_seeds", "differences"))
+    same = all(old.get(key) == new[key] for key in ("over_seeds", "differences", "paired", "ceiling"))
     return there[:n] == new["results"] and (len(there) > n or same)

@@ -35,10 +35,13 @@ def _kept_scores(values: Mapping[str, Any]) -> dict[str, float | None]:
     return {**found, "beyond_text": values["beyond_text"]["value"]}
 
 
+Run = Callable[["Workspace", Sequence[str], int], list[dict[str, Any]]]
+
+
 class Stage(NamedTuple):
     """One of the stages that several seeds are run of."""
 
-    run: Callable[[Workspace, Sequence[str], int], list[dict[str, Any]]]
+    run: Run
     """Workspace, encoders, pretraining seed -> results."""
     columns: tuple[str, ...]
     """Fields of the values that say what was scored: a column of the book's table."""
@@ -48,6 +51,8 @@ class Stage(NamedTuple):
     """Values -> metric -> the number of that seed."""
     keep: tuple[str, ...]
     """Other fields of the values that go into the file; folds, classes and resamples stay in the run's results."""
+    paired: bool = False
+    """Whether its file has the differences of any two encoders too, paired by resample (`kept_pairs`)."""
 
 
 KEPT = (
@@ -55,8 +60,12 @@ KEPT = (
     "beyond_text", "factors", "findings", "statements",
 )  # fmt: skip
 """Fields of `kept` that go into the file."""
-KEPT_STAGES = ("kept", "left_out", "carried_over")
-"""Stages whose results are those of `kept`: their files have differences paired by resample too."""
+
+
+def _of_kept(column: str, run: Run) -> Stage:
+    """A stage whose results are those of `kept`."""
+    return Stage(run=run, columns=(column,), settings=(), scores=_kept_scores, keep=KEPT, paired=True)
+
 
 STAGES = {
     "linear_probe": Stage(
@@ -111,27 +120,9 @@ STAGES = {
         },
         keep=("n_records", "n_patients", "n_seen", "classes", "spaces"),
     ),
-    "kept": Stage(
-        run=lambda ws, encoders, seed: kept(ws, encoders, encoder_seed=seed),
-        columns=("cohort",),
-        settings=(),
-        scores=_kept_scores,
-        keep=KEPT,
-    ),
-    "left_out": Stage(
-        run=lambda ws, encoders, seed: left_out(ws, encoders, encoder_seed=seed),
-        columns=("share",),
-        settings=(),
-        scores=_kept_scores,
-        keep=KEPT,
-    ),
-    "carried_over": Stage(
-        run=lambda ws, encoders, seed: carried_over(ws, encoders, encoder_seed=seed),
-        columns=("hearts",),
-        settings=(),
-        scores=_kept_scores,
-        keep=KEPT,
-    ),
+    "kept": _of_kept("cohort", lambda ws, encoders, seed: kept(ws, encoders, encoder_seed=seed)),
+    "left_out": _of_kept("share", lambda ws, encoders, seed: left_out(ws, encoders, encoder_seed=seed)),
+    "carried_over": _of_kept("hearts", lambda ws, encoders, seed: carried_over(ws, encoders, encoder_seed=seed)),
 }
 """Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
 

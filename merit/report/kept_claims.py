@@ -5,29 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from merit import intervals
 from merit.report.kept_figures import DECODERS, FACTORS, cell, found
 from merit.report.numerals import fixed
 from merit.report.prose import listing
 from merit.report.style import look
 
 Result = Mapping[str, Any]
-LEVELS = (2.5, 97.5)
 NOTHING = 0.02
 """Partial R² that counts as nothing when every interval ends below it."""
 MEASURES = {"beyond": "beyond the report", "in_report": "in the report"}
-
-
-def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    """a − b with a 95 % interval, paired resample by resample; None where either has no draws."""
-    if a["value"] is None or b["value"] is None or len(a["draws"]) != len(b["draws"]):
-        return None
-    pairs = [x - y for x, y in zip(a["draws"], b["draws"]) if x is not None and y is not None]
-    if len(pairs) < 2:
-        return None
-    low, high = np.percentile(pairs, LEVELS)
-    return a["value"] - b["value"], float(low), float(high)
 
 
 def sign(one: tuple[float, float, float] | None) -> int:
@@ -38,7 +25,7 @@ def sign(one: tuple[float, float, float] | None) -> int:
 def between(results: Sequence[Result], a: str, b: str, measure: str, decoder: str) -> tuple[float, float, float] | None:
     """The difference of two encoders in one of `MEASURES`; None where one was not measured."""
     by_name = {one["encoder"]: one["summary"][decoder][measure] for one in found(results)}
-    return difference(by_name[a], by_name[b]) if a in by_name and b in by_name else None
+    return intervals.paired(by_name[a], by_name[b]) if a in by_name and b in by_name else None
 
 
 def verdict(results: Sequence[Result]) -> str:
@@ -134,7 +121,7 @@ def by_factor(results: Sequence[Result], decoder: str = "linear", first: str = "
         for name, label in FACTORS.items():
             if name in by_name[first] and name in by_name[other]:
                 a, b = (by_name[encoder][name][decoder]["partial"] for encoder in (first, other))
-                signs[sign(difference(a, b))].append(label.rstrip("*"))
+                signs[sign(intervals.paired(a, b))].append(label.rstrip("*"))
         lines.append(
             f"- {look(first).label} against {look(other).label}: more in {listing(signs[1]) or 'none'}; less in "
             f"{listing(signs[-1]) or 'none'}; undecided in {listing(signs[0]) or 'none'}."

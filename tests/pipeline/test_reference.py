@@ -281,3 +281,11 @@ def test_what_is_kept_is_compared_draw_by_draw_within_a_seed(workspace, tmp_path
     ]  # fmt: skip
     low, high = np.percentile([0.10, 0.09, 0.11], (2.5, 97.5))
     assert (rows[0]["value"], rows[0]["low"], rows[0]["high"]) == pytest.approx((0.0, low, high), abs=1e-6)
+
+
+def test_a_file_that_lacks_what_is_compared_is_written_again(workspace, tmp_path, monkeypatch):
+    (path,) = reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",))
+    whole = read(path)
+    path.write_text(json.dumps({name: value for name, value in whole.items() if name != "paired"}))
+    reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",))
+    assert read(path) == whole

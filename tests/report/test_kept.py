@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from merit import intervals
 from merit.report import kept_claims as claims
 from merit.report import kept_figures as figures
 
@@ -75,9 +76,9 @@ def test_tables_hold_the_numbers_and_what_is_missing_is_named():
 
 
 def test_differences_are_paired():
-    assert claims.difference(number(0.3), number(0.2)) == (pytest.approx(0.1),) * 3
-    assert claims.difference(number(0.3), {"value": 0.2, "draws": []}) is None
-    assert claims.difference(number(0.3), {"value": None, "draws": NOISE}) is None
+    assert intervals.paired(number(0.3), number(0.2)) == (pytest.approx(0.1),) * 3
+    assert intervals.paired(number(0.3), {"value": 0.2, "draws": []}) is None
+    assert intervals.paired(number(0.3), {"value": None, "draws": NOISE}) is None
     assert [claims.sign(one) for one in ((1, 0.5, 2), (-1, -2, -0.5), (0, -1, 1), None)] == [1, -1, 0, 0]
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from merit.evaluate.bootstrap import LEVELS, pool, weights_of
+from merit import intervals
+from merit.evaluate.bootstrap import pool, weights_of
 from merit.evaluate.kept.decode import DECODERS, NEVER, Report
 from merit.evaluate.splits import NotEnoughData
 
@@ -155,7 +156,7 @@ def number(drawn: np.ndarray, keep: bool = False) -> dict[str, Any]:
     keep: the draws too, by which two encoders are compared resample by resample.
     """
     rest = drawn[1:][np.isfinite(drawn[1:])]
-    low, high = np.percentile(rest, LEVELS) if len(rest) and np.isfinite(drawn[0]) else (np.nan, np.nan)
+    low, high = intervals.middle(rest) if np.isfinite(drawn[0]) else (np.nan, np.nan)
     found = {name: _plain(value) for name, value in (("value", drawn[0]), ("low", low), ("high", high))}
     return found | {"draws": [_plain(value) for value in drawn[1:]]} if keep else found
 
