@@ -99,19 +99,8 @@ def gradients() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("n", [2, 4])
-def test_several_have_the_gradients_of_one_with_the_whole_batch(n, tmp_path):
-    script = tmp_path / "run.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import os, torch, test_text_layers\n"
-        "found = test_text_layers.gradients()\n"
-        f"if os.environ['RANK'] == '0': torch.save(found, {str(tmp_path / 'found.pt')!r})\n"
-    )
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), str(script)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    several, one = torch.load(tmp_path / "found.pt", weights_only=True), gradients()
+def test_several_have_the_gradients_of_one_with_the_whole_batch(n, of_several):
+    several, one = of_several(n, "gradients"), gradients()
     assert several.keys() == one.keys()
     for name, value in one.items():
         torch.testing.assert_close(several[name], value, rtol=0, atol=1e-10, msg=name)

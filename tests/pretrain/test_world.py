@@ -53,23 +53,23 @@ def torchrun(n: int, *call: str, **settings) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize(("n", "objective"), [(2, "merit"), (4, "merit"), (2, "ib"), (2, "simclr"), (4, "clocs")])
-def test_several_have_the_gradients_of_one_with_the_whole_batch(n, objective, tmp_path):
-    script = tmp_path / "run.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import os, torch, test_world\n"
-        f"found = test_world.gradients({objective!r})\n"
-        f"if os.environ['RANK'] == '0': torch.save(found, {str(tmp_path / 'found.pt')!r})\n"
-    )
-    done = torchrun(n, str(script))
-    _, errors = done.communicate(timeout=120)
-    assert done.returncode == 0, errors[-2000:]
-    several, one = torch.load(tmp_path / "found.pt", weights_only=True), gradients(objective)
-    assert several.keys() == one.keys()
-    for name, value in one.items():
-        torch.testing.assert_close(several[name], value, rtol=0, atol=1e-10, msg=name)
-    assert max(value.abs().max() for name, value in one.items() if "term" not in name) > 1e-3
+def all_gradients(objectives: list[str]) -> list[dict[str, torch.Tensor]]:
+    """Of one objective after the other, in one group."""
+    with joined("cpu"):
+        return [gradients(objective) for objective in objectives]
+
+
+OBJECTIVES = {2: ["merit", "ib", "simclr"], 4: ["merit", "clocs"]}
+
+
+@pytest.mark.parametrize("n", OBJECTIVES)
+def test_several_have_the_gradients_of_one_with_the_whole_batch(n, of_several):
+    for objective, found in zip(OBJECTIVES[n], of_several(n, "all_gradients", OBJECTIVES[n]), strict=True):
+        one = gradients(objective)
+        assert found.keys() == one.keys()
+        for name, value in one.items():
+            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10, msg=f"{objective} {name}")
+        assert max(value.abs().max() for name, value in one.items() if "term" not in name) > 1e-3
 
 
 def test_every_recording_of_a_batch_goes_to_one_process():
@@ -94,7 +94,7 @@ SMALL = (
 )
 
 
-def train_here(folder: Path, updates: int, stop_after: int | None = None) -> None:
+def train_here(folder: Path | str, updates: int, stop_after: int | None = None) -> None:
     """A run on recordings that every process makes alike; SystemExit 75 where it was warned."""
     import pandas as pd
 
@@ -112,7 +112,7 @@ def train_here(folder: Path, updates: int, stop_after: int | None = None) -> Non
         batch=8, epochs=None, updates=updates, learning_rate=1e-3, validate_every=5, save_every=5, validation_share=0.2
     )
     try:
-        pretrain(data, MODEL, config, folder, cohort="here", progress=False, stop_after=stop_after)
+        pretrain(data, MODEL, config, Path(folder), cohort="here", progress=False, stop_after=stop_after)
     except Warned as warned:
         raise SystemExit(warned.exit_code) from warned
 
@@ -156,11 +156,9 @@ def test_two_train_as_one_and_go_on_after_one_of_them_is_killed(script, tmp_path
     assert_close(tmp_path / "one", tmp_path / "two")
 
 
-def test_a_checkpoint_of_two_goes_on_with_one(script, tmp_path):
+def test_a_checkpoint_of_two_goes_on_with_one(of_several, tmp_path):
     train_here(tmp_path / "one", 20)
-    first = torchrun(2, str(script), str(tmp_path / "two"), "20", "12")
-    _, errors = first.communicate(timeout=120)
-    assert first.returncode == 0, errors[-2000:]
+    of_several(2, "train_here", str(tmp_path / "two"), 20, 12)
     assert torch.load(tmp_path / "two" / "training_state.pt", weights_only=True)["update"] == 12
     train_here(tmp_path / "two", 20)
     assert_close(tmp_path / "one", tmp_path / "two")

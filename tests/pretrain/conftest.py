@@ -1,0 +1,38 @@
+"""Groups of several processes, for the tests of this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def of_several(request, tmp_path):
+    """Call it with a number of processes, a function of the test's module and arguments; what the first returned."""
+
+    def run(n: int, function: str, *arguments):
+        out = tmp_path / "returned.pt"
+        call = [sys.executable, str(Path(__file__).with_name("forked.py")), str(request.path), function]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        with subprocess.Popen(
+            [*call, json.dumps(arguments), str(n), str(out)],
+            env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        ) as running:  # fmt: skip
+            try:
+                _, errors = running.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)
+                raise
+        assert running.returncode == 0, errors[-3000:]
+        return torch.load(out, weights_only=True)
+
+    return run
