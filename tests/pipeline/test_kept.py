@@ -13,7 +13,7 @@ import pytest
 from merit.evaluate.kept.decode import NEVER
 from merit.evaluate.seen import SeenInPretraining
 from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS
-from merit.pipeline import Workspace
+from merit.pipeline import Workspace, kept_factors
 from merit.pipeline import kept as stage
 from merit.pipeline.recordings import NoCohort
 
@@ -40,22 +40,22 @@ def test_one_result_an_encoder_and_the_second_time_it_is_read(workspace, monkeyp
 
 
 def test_truth_lies_beside_its_recording(session):
-    row = len(session._records) // 2
-    truth = pd.read_parquet(session.truth_path)
-    of_row = truth[truth["record_id"].astype(str) == str(session._records["record_id"].iloc[row])]
-    assert session._truth["qrs_ms"].iloc[row] == of_row["qrs_ms"].item()
-    assert session.asked.factors["qrs"][row, 0] == session._truth["qrs_ms"].iloc[row]
+    row = len(session.factors.records) // 2
+    truth = pd.read_parquet(kept_factors.known_path(session.ws, "ptb-xl"))
+    of_row = truth[truth["record_id"].astype(str) == str(session.factors.records["record_id"].iloc[row])]
+    assert session.factors.table["qrs_ms"].iloc[row] == of_row["qrs_ms"].item()
+    assert session.asked.factors["qrs"][row, 0] == session.factors.table["qrs_ms"].iloc[row]
 
 
 def test_a_report_is_silent_on_what_it_does_not_state_in_any_words(session):
     asked = session.asked
     for name, silent in asked.silent.items():
         words = set(stage.FINDINGS[name]) | set(stage.ALSO_STATED_AS.get(name, ()))
-        for one, alone in zip(session._stated, silent):
+        for one, alone in zip(session.factors.stated, silent):
             assert alone == (not words & one)
-    present = [set(one) for one in session._truth["findings"]]
+    present = [set(one) for one in session.factors.table["findings"]]
     assert asked.findings["ST depression"].tolist() == ["STD_" in one for one in present]
-    degrees = session._truth["axis_deg"]
+    degrees = session.factors.table["axis_deg"]
     assert asked.findings[stage.AXIS].tolist() == ((degrees < -30) | (degrees > 90)).tolist()
 
 
@@ -68,7 +68,7 @@ def test_patients_stay_in_one_fold_and_pretrained_folds_are_never_scored(session
     groups = session.asked.groups
     assert all(len(set(session.asked.folds[groups == one])) == 1 for one in set(groups))
     monkeypatch.setattr(session.ws, "protocol", lambda cohort: OFFICIAL_SPLIT)
-    folds, official = session._folds(groups), session._records["fold"].to_numpy()
+    folds, official = session._folds(groups), session.factors.records["fold"].to_numpy()
     assert (folds == NEVER).tolist() == (official < 9).tolist()
     assert set(folds[official == 10]) <= {1}
 
@@ -88,19 +88,19 @@ def unknown(workspace, monkeypatch) -> pd.DataFrame:
     truth = pd.read_parquet(workspace.sources["ptb-xl"] / "truth.parquet").set_index("record_id")
     table = truth.loc[store.records["record_id"]].select_dtypes("number").reset_index()
     table.loc[table.index[:7], "qrs_ms"] = np.nan
-    monkeypatch.setattr(stage._Session, "truth_path", None)
-    monkeypatch.setattr(stage.measured, "measured", lambda *a: table.copy())
+    monkeypatch.setattr(kept_factors, "known_path", lambda *a: Path("nowhere"))
+    monkeypatch.setattr(kept_factors.measured, "measured", lambda *a: table.copy())
     return table
 
 
 def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(workspace, unknown):
     values = stage.kept(workspace, ["random"], **QUICK)[0]["values"]
-    assert (values["source"], values["n_failed"]) == (stage.MEASURED, 7)
+    assert (values["source"], values["n_failed"]) == ("measured", 7)
     assert values["factors"]["qrs"]["n"] == values["n_records"] - 7
     assert stage.AXIS not in values["findings"]
     assert all(one["n_silent"] == 0 for one in values["findings"].values())
     session = stage._Session(workspace, stage.replace(stage.KeptConfig(), **QUICK), 0)
-    labels, reports = session._records["labels"], session._records["report"].str.lower()
+    labels, reports = session.factors.records["labels"], session.factors.records["report"].str.lower()
     assert session._made["SR"].tolist() == ["SR" in one for one in labels]
     columns = {tuple(column) for column in session._statements.T}
     assert tuple(reports.str.contains(r"\bsinus rhythm\b").astype(float)) in columns
@@ -109,7 +109,7 @@ def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(
 
 def test_a_failed_delineation_counts_for_nothing(workspace, unknown):
     session = stage._Session(workspace, stage.replace(stage.KeptConfig(), **QUICK), 0)
-    assert session._failed.tolist() == [True] * 7 + [False] * (len(unknown) - 7)
+    assert session.factors.failed.tolist() == [True] * 7 + [False] * (len(unknown) - 7)
     for name, values in session.asked.factors.items():
         assert np.isnan(values[:7]).any(axis=1).all(), name
         assert name == "pr" or np.isfinite(values[7:]).all(), name
@@ -131,7 +131,7 @@ def test_real_recordings_are_measured_once_and_scored(workspace, tmp_path, monke
     real = Workspace(profile, Path(os.environ["MERIT_REAL_DATA"]), "cpu", tmp_path / "real")
     monkeypatch.setattr(real, "protocol", lambda cohort: TEN_FOLDS)  # the random encoder has seen nobody
     values = stage.kept(real, ["random"], **QUICK)[0]["values"]
-    assert values["source"] == stage.MEASURED
+    assert values["source"] == "measured"
     assert values["n_records"] == len(real.store("ptb-xl").records)
     assert values["n_failed"] <= 0.05 * values["n_records"]
     assert values["factors"]["qrs"]["n"] == values["n_records"] - values["n_failed"]
@@ -139,9 +139,9 @@ def test_real_recordings_are_measured_once_and_scored(workspace, tmp_path, monke
     (table,) = (tmp_path / "real" / "measured").glob("ptb-xl-*.parquet")
     assert len(pd.read_parquet(table)) == values["n_records"]
     monkeypatch.setattr("merit.evaluate.kept.measured.measure_all", None)
-    assert len(stage.measured.measured(real, "ptb-xl", progress=False)) == values["n_records"]
+    assert len(kept_factors.measured.measured(real, "ptb-xl", progress=False)) == values["n_records"]
 
 
 def test_without_ludb_there_is_no_ceiling(workspace, tmp_path):
-    assert stage.measured.ceiling(workspace) == []
-    assert stage.measured.ceiling(Workspace(workspace.profile, tmp_path, "cpu", tmp_path / "out")) == []
+    assert kept_factors.measured.ceiling(workspace) == []
+    assert kept_factors.measured.ceiling(Workspace(workspace.profile, tmp_path, "cpu", tmp_path / "out")) == []
