@@ -47,7 +47,7 @@ def framework(ws: Workspace) -> dict[str, Any]:
             "profile": ws.profile.name,
             "profiles": {name: facts(config) for name, config in configs.items()},
             "objectives": {name: branches(own, replace(pretrain, objective=name)) for name in OBJECTIVE_NAMES},
-            "text_encoder": text_encoder(ws),
+            "text_encoder": {**text_encoder(ws), "trained_layers": pretrain.text_layers},
             "mask": mask(own),
         }
 

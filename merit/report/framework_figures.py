@@ -35,10 +35,10 @@ def framework(values: Mapping[str, Any], example: Mapping[str, Any] | None = Non
     sheet.arrow(ecg.foot(), masked.top(), "cut into patches")
     encoder = _encoder_box(sheet, Box(EDGE, 2.8, 2.95, 0.72), facts)
     sheet.arrow(masked.foot(), encoder.top(), "visible patches only" if _drops(facts) else "hidden patches replaced")
-    frozen = _text_encoder_box(sheet, Box(3.3, 3.85, WIDTH - EDGE - 3.3, 1.0), values["text_encoder"])
-    sheet.arrow(report.foot(), frozen.top())
+    words = _text_encoder_box(sheet, Box(3.3, 3.85, WIDTH - EDGE - 3.3, 1.0), values["text_encoder"])
+    sheet.arrow(report.foot(), words.top())
     _reconstruction(sheet, encoder, facts, values["objectives"])
-    _alignment(sheet, encoder, frozen, facts, values["objectives"])
+    _alignment(sheet, encoder, words, facts, values["objectives"])
     return sheet
 
 
@@ -100,8 +100,9 @@ def _encoder_box(sheet: Diagram, place: Box, facts: Mapping[str, Any]) -> Box:
 def _text_encoder_box(sheet: Diagram, place: Box, text: Mapping[str, Any]) -> Box:
     name = "small BERT" if text["source"] == "trained" else str(text["source"]).split("/")[-1].removesuffix("-Encoder")
     size = f"{short(text['parameters'])} par." if text["parameters"] else "size unknown"
-    lines = [name[:16], size, "frozen"]
-    return sheet.box(place, "text encoder", lines, colour=FROZEN)
+    trained = text["trained_layers"]
+    lines = [name[:16], size, f"last {trained} trained" if trained else "frozen"]
+    return sheet.box(place, "text encoder", lines, colour=ALIGNMENT if trained else FROZEN)
 
 
 def _reconstruction(
@@ -123,13 +124,17 @@ def _reconstruction(
 
 
 def _alignment(
-    sheet: Diagram, encoder: Box, frozen: Box, facts: Mapping[str, Any], objectives: Mapping[str, Mapping[str, Any]]
+    sheet: Diagram,
+    encoder: Box,
+    text_encoder: Box,
+    facts: Mapping[str, Any],
+    objectives: Mapping[str, Mapping[str, Any]],
 ) -> None:
     shapes = facts["shapes"]
     (pooled,), (shared,) = shapes["ecg_head"]["in"], shapes["ecg_head"]["out"]
     (text,) = shapes["text_head"]["in"]
     ecg, words = Box(1.86, 1.35, 1.3, 1.02), Box(3.3, 1.35, WIDTH - EDGE - 3.3, 1.02)
-    for place, width, part, above in ((ecg, pooled, "ecg_head", encoder), (words, text, "text_head", frozen)):
+    for place, width, part, above in ((ecg, pooled, "ecg_head", encoder), (words, text, "text_head", text_encoder)):
         sheet.box(
             place, "projection",
             [f"{width} → {shared}", "2 linear, GELU", f"{short(facts['parameters'][part])} par."], colour=ALIGNMENT,
@@ -164,14 +169,22 @@ def sizes(values: Mapping[str, Any]) -> Html:
 
 
 def parameters(values: Mapping[str, Any]) -> Html:
-    """A row a part, a column a profile: trained parameters; the frozen text encoder's for the profile at hand."""
+    """A row a part, a column a profile: trained parameters; the whole text encoder's for the profile at hand."""
     rows = _by_profile(values, lambda facts: {PARTS[part]: f"{n:,}" for part, n in facts["parameters"].items()})
     rows["together"] = {
         _head(values, name): f"{sum(facts['parameters'].values()):,}" for name, facts in values["profiles"].items()
     }
-    frozen = values["text_encoder"]["parameters"]
-    rows["text encoder, frozen"] = {_head(values, values["profile"]): f"{frozen:,}" if frozen else None}
+    whole = values["text_encoder"]["parameters"]
+    rows[f"text encoder, {_fate(values['text_encoder'])}"] = {
+        _head(values, values["profile"]): f"{whole:,}" if whole else None
+    }
     return tables.mapping(rows, "framework-parameters")
+
+
+def _fate(text: Mapping[str, Any]) -> str:
+    """What pretraining does to the text encoder."""
+    trained = text["trained_layers"]
+    return f"last {counted(trained, 'layer')} trained" if trained else "frozen"
 
 
 def flops(values: Mapping[str, Any]) -> Html:
@@ -246,18 +259,20 @@ def cost(values: Mapping[str, Any]) -> str:
     total = {use: sum(part["all"] for part in parts.values()) for use, parts in facts["flops"].items()}
     plain = {use: n - sum(p["biases"] for p in facts["flops"][use].values()) for use, n in total.items()}
     text = values["text_encoder"]
-    frozen = (
-        f"The frozen text encoder has {short(text['parameters'])} parameters"
+    fate = _fate(text)
+    size = (
+        f"The text encoder ({fate}) has {short(text['parameters'])} parameters"
         if text["parameters"]
-        else f"The size of the frozen text encoder is not known ({text['known']})"
+        else f"The size of the text encoder ({fate}) is not known ({text['known']})"
     )
+    runs = "its trained layers run in every update, the others" if text["trained_layers"] else "it runs"
     return (
         f"In the {values['profile']} profile, one forward of pretraining takes {short(total['pretraining'])}FLOP a "
         f"recording and one embedding {short(total['embedding'])}FLOP; without the learned attention biases it would "
         f"be {short(plain['pretraining'])}FLOP and {short(plain['embedding'])}FLOP. Embedding hides nothing, so its "
         f"encoder sees {facts['embedding']['encoder.blocks.0']['in'][0]} tokens in place of "
-        f"{facts['shapes']['encoder.blocks.0']['in'][0]}. {frozen}; it runs once a distinct report and is not in "
-        "these counts."
+        f"{facts['shapes']['encoder.blocks.0']['in'][0]}. {size}; {runs} once a distinct report, and none "
+        "of it is in these counts."
     )
 
 

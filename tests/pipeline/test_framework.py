@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, replace
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
 from merit.evaluate import flops
 from merit.model.masking import random_visible
 from merit.model.merit import Merit
@@ -125,7 +125,10 @@ def test_the_profile_at_hand_has_its_text_encoders_width():
     assert set(values["profiles"]) >= {"smoke", "demo", "paper"}
     assert values["profiles"]["smoke"]["shapes"]["text_head"]["in"] == [48]
     assert values["profiles"]["demo"]["shapes"]["text_head"]["in"] == [128]
-    assert values["text_encoder"] == {"source": "trained", "parameters": None, "known": "nothing to train it on"}
+    unknown = {"source": "trained", "parameters": None, "known": "nothing to train it on"}
+    assert values["text_encoder"] == {**unknown, "trained_layers": 0}
+    chosen = replace(profile("smoke"), pretrain=PretrainConfig(text_layers=2))
+    assert framework.framework(stub(profile=chosen))["values"]["text_encoder"] == {**unknown, "trained_layers": 2}
 
 
 def test_a_local_text_encoder_is_counted_and_a_hub_one_looked_up(tmp_path):

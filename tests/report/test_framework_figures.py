@@ -131,8 +131,21 @@ def test_a_recording_is_drawn_into_the_first_box():
 
 def test_source_of_the_text_encoder_is_text_whatever_it_holds():
     values = values_of("smoke")
-    values["text_encoder"] = {"source": "x/<b>" + "y" * 200, "parameters": 5, "known": "k"}
+    values["text_encoder"] = {"source": "x/<b>" + "y" * 200, "parameters": 5, "known": "k", "trained_layers": 0}
     assert framework_figures.framework(values).overflowing() == []
+
+
+def test_trained_layers_of_the_text_encoder_are_said_in_place_of_frozen():
+    values = values_of("smoke")
+    said = (texts(framework_figures.framework(values)), framework_figures.parameters(values).text)
+    assert all("frozen" in text for text in said)
+    values["text_encoder"]["trained_layers"] = 2
+    figure = framework_figures.framework(values)
+    assert figure.overflowing() == []
+    assert "last 2 trained" in texts(figure)
+    assert "frozen" not in texts(figure)
+    assert "text encoder, last 2 layers trained" in framework_figures.parameters(values).text
+    assert "its trained layers run in every update" in framework_figures.cost(values)
 
 
 @pytest.mark.parametrize(
