@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 RECORD = {
     "notebook": "n", "given": {"tasks": "<script>'", "profile": "smoke"}, "seconds": 3.2,
     "parameters": {"tasks": "<script>'"}, "finished": "now", "commit": "c", "source": "s", "python": "3",
@@ -18,12 +15,8 @@ PLAIN = {"data": {"text/plain": "no figure"}}
 
 
 @pytest.fixture
-def footer():
-    """The book's own Sphinx extension."""
-    spec = importlib.util.spec_from_file_location("footer", ROOT / "book" / "_ext" / "footer.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def footer(extension):
+    return extension("footer")
 
 
 def test_figures_data_is_written_in_the_order_of_the_page(footer, tmp_path):

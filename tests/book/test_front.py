@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +12,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def front():
-    """The book's own Sphinx extension."""
-    spec = importlib.util.spec_from_file_location("front", ROOT / "book" / "_ext" / "front.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def front(extension):
+    return extension("front")
 
 
 def test_the_place_is_filled_and_other_pages_are_left_alone(front, tmp_path):

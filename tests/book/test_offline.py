@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def offline():
-    """The book's own Sphinx extension."""
-    spec = importlib.util.spec_from_file_location("offline", ROOT / "book" / "_ext" / "offline.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def offline(extension):
+    return extension("offline")
 
 
 def test_thebe_goes_and_other_scripts_stay(offline):
