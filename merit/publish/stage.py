@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 _SKIPPED = {"__pycache__", ".ipynb_checkpoints", "reference"}
+"""Folders that are no part of the book; rendering leaves Python's cache of our extensions in the target too."""
 
 
 def pages(toc: Path) -> list[str]:
@@ -38,13 +39,14 @@ def stage(root: Path, executed: Path, target: Path) -> list[Path]:
     """
     wanted = {target / name: (root / name).read_bytes() for name in ("_config.yml", "_toc.yml")}
     for path in sorted((root / "book").rglob("*")):
-        if path.is_dir() or _SKIPPED & set(path.relative_to(root).parts):
+        if path.is_dir() or _skipped(path, root):
             continue
         content = path.read_bytes()
         if path.suffix == ".ipynb":
             content = refreshed(path, executed / path.name)
         wanted[target / path.relative_to(root)] = content
-    changed = [path for path in target.rglob("*") if path.is_file() and path not in wanted] if target.exists() else []
+    there = (path for path in target.rglob("*") if path.is_file()) if target.exists() else ()
+    changed = [path for path in there if path not in wanted and not _skipped(path, target)]
     for path in changed:
         path.unlink()
     for path, content in wanted.items():
@@ -52,6 +54,10 @@ def stage(root: Path, executed: Path, target: Path) -> list[Path]:
             _write(path, content)
             changed.append(path)
     return changed
+
+
+def _skipped(path: Path, root: Path) -> bool:
+    return bool(_SKIPPED & set(path.relative_to(root).parts))
 
 
 def refreshed(source: Path, executed: Path) -> bytes:

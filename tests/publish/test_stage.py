@@ -69,3 +69,12 @@ def test_a_notebook_that_did_not_run_is_named(root):
     (root / "run" / "b.ipynb").unlink()
     with pytest.raises(FileNotFoundError, match=r"b\.ipynb has not been executed"):
         stage.stage(root, root / "run", root / "out")
+
+
+def test_what_python_left_beside_the_extensions_changes_nothing(root):
+    stage.stage(root, root / "run", root / "out")
+    for book in (root / "book", root / "out" / "book"):
+        (book / "_ext" / "__pycache__").mkdir(parents=True)
+        (book / "_ext" / "__pycache__" / "footer.cpython-311.pyc").write_bytes(b"compiled")
+    assert stage.stage(root, root / "run", root / "out") == []
+    assert len(list((root / "out").rglob("*.pyc"))) == 1
