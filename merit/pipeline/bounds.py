@@ -48,17 +48,18 @@ class ScaleConfig:
     n_resamples: int = 200
 
 
-DRAWS = {"smoke": 4, "demo": 6}
+DRAWS = {"demo": 6}
 """Profile -> samples of pairs that the contrastive bound is taken on; 12 in others."""
+TRIAL_DRAWS = 4
 
 
 def contrastive_bound(ws: Workspace) -> dict[str, Any]:
     """InfoNCE under its ceiling on Gaussians of 16 dimensions a side, by the best critic and by the model's cosine."""
-    small = ws.profile.name == "smoke"
+    small = ws.trial
     parameters = {
         "width": 16, "truths": [1.0, 8.0] if small else [1.0, 2.0, 4.0, 8.0],
         "sizes": [2, 16, 128] if small else list(SIZES), "temperature": ws.profile.model.temperature,
-        "seeds": DRAWS.get(ws.profile.name, 12), "most": 8 if small else 16,
+        "seeds": TRIAL_DRAWS if small else DRAWS.get(ws.profile.name, 12), "most": 8 if small else 16,
     }  # fmt: skip
 
     def compute() -> dict[str, Any]:
@@ -131,7 +132,7 @@ def target_scale(ws: Workspace, **settings: Any) -> dict[str, Any]:
     scale, probed on superclass; `settings` change `ScaleConfig`. Without recordings the values hold a reason.
     """
     config = ScaleConfig()
-    if ws.profile.name == "smoke" or ws.profile.limit is not None:
+    if ws.trial:
         config = replace(config, batches=2, first=2, seeds=2, updates=6, batch=8, probe_epochs=2, n_resamples=20)
     config = replace(config, **{name: value for name, value in settings.items() if value is not None})
     try:

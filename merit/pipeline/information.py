@@ -115,9 +115,9 @@ def _rows(ws: Workspace, scope: str, cohort: str, seed: int) -> np.ndarray:
 def known_information(ws: Workspace) -> dict[str, Any]:
     """The estimators against the truth on pairs whose mutual information is known; one result, whatever was pretrained.
 
-    The smoke profile draws fewer pairs.
+    A trial (`ws.trial`) draws fewer pairs.
     """
-    small = ws.profile.name == "smoke"
+    small = ws.trial
     few, many = (200, 500) if small else (1000, 5000)
     plan = [
         ("gaussian", 2, few, True), ("gaussian", 4, few, True), ("gaussian", 8, few, True), ("cubed", 2, few, True),

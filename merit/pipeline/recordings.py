@@ -130,6 +130,11 @@ class Recordings:
                 found[cohort] = str(reason)
         return found
 
+    @property
+    def trial(self) -> bool:
+        """Whether the run only shows that everything runs (smoke, or a limit): what costs much is tried on less."""
+        return self.profile.name == "smoke" or self.profile.limit is not None
+
     def note(self) -> str:
         """One sentence on where the numbers come from."""
         if runs.limits():

@@ -60,7 +60,7 @@ def robustness(
     """
     one_of("task", task, TASKS)
     config = replace(ws.profile.probe, **{"seed": seed, **{k: v for k, v in settings.items() if v is not None}})
-    levels = pairs(chosen(corruptions, ws.profile.name != "paper"))
+    levels = pairs(chosen(corruptions, _few(ws)))
     session = _Session(ws, task, config, seed, encoder_seed, allow_seen)
     wanted: list[tuple[str, float | str | None]] = [(CLEAN, None), *levels]
     return [session.one(encoder, kind, level) for kind, level in wanted for encoder in encoders]
@@ -73,7 +73,7 @@ def examples(
     reason.
     """
     one_of("task", task, TASKS)
-    strongest = {kind: levels[-1] for kind, levels in chosen(corruptions, ws.profile.name != "paper").items()}
+    strongest = {kind: levels[-1] for kind, levels in chosen(corruptions, _few(ws)).items()}
     session = _Session(ws, task, ws.profile.probe, seed, 0, False)
     try:
         inputs = session.inputs()
@@ -82,6 +82,10 @@ def examples(
     parameters = {"task": task, "strongest": list(strongest.items()), "seed": seed, "code": runs.own_source(__name__)}
     compute = functools.partial(session.examples, strongest)
     return ws.result("corrupted_example", compute, parameters, inputs, MODULES, seed=seed)["values"]
+
+
+def _few(ws: Workspace) -> bool:
+    return ws.trial or ws.profile.name != "paper"
 
 
 @dataclass

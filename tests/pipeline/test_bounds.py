@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from merit.pipeline import bounds
 from merit.pipeline.recordings import NoCohort
+from merit.profiles import profile
 
 SMALL = {"scales": (1.0, 10.0), "updates": 2, "batch": 4, "n_resamples": 5}
 
@@ -57,3 +60,14 @@ def test_nothing_to_pretrain_on_gives_a_reason(workspace, monkeypatch):
     empty = Empty(workspace.profile, None, "cpu", workspace.folder)
     for stage in (bounds.report_ceiling, bounds.target_scale):
         assert stage(empty)["values"] == {"reason": "no recordings under /nowhere"}
+
+
+def test_a_run_with_a_limit_tries_as_little_as_smoke_does(workspace, monkeypatch):
+    seen = []
+    monkeypatch.setattr(workspace, "result", lambda stage, compute, parameters, *_, **__: seen.append(parameters))
+    for chosen in (workspace.profile, dataclasses.replace(profile("paper"), limit=40), profile("paper")):
+        monkeypatch.setattr(workspace, "profile", chosen)
+        bounds.contrastive_bound(workspace)
+    smoke, limited, paper = ((one["truths"], one["sizes"], one["seeds"]) for one in seen)
+    assert smoke == limited
+    assert len(paper[1]) > len(limited[1])

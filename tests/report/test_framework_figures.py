@@ -15,7 +15,7 @@ from merit.config import replace
 from merit.pipeline import framework
 from merit.pipeline.recordings import NoCohort
 from merit.profiles import profile
-from merit.report import diagram, framework_figures
+from merit.report import diagram, framework_figures, framework_tables, generator_figures
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,7 +63,7 @@ def covered(sheet: diagram.Diagram) -> list[tuple[str, str]]:
 def test_every_text_fits_its_box_and_covers_no_other(values):
     for sheet in (
         framework_figures.framework(values),
-        framework_figures.generation(values["generation"]),
+        generator_figures.generation(values["generation"]),
     ):
         assert sheet.overflowing() == []
         assert covered(sheet) == []
@@ -100,25 +100,25 @@ def test_a_changed_fact_changes_the_figure_and_the_tables():
     other = copy.deepcopy(values)
     other["profiles"]["demo"]["parameters"]["encoder"] = 7_654_321
     assert "7.65 M" in texts(framework_figures.framework(other))
-    assert "7,654,321" in framework_figures.parameters(other).text
-    assert "7,654,321" not in framework_figures.parameters(values).text
+    assert "7,654,321" in framework_tables.parameters(other).text
+    assert "7,654,321" not in framework_tables.parameters(values).text
 
 
 def test_tables_hold_every_profile_and_the_sums(values):
     for name, facts in values["profiles"].items():
-        assert f"{sum(facts['parameters'].values()):,}" in framework_figures.parameters(values).text
-        assert diagram.times(facts["patches"]) in framework_figures.sizes(values).text
+        assert f"{sum(facts['parameters'].values()):,}" in framework_tables.parameters(values).text
+        assert diagram.times(facts["patches"]) in framework_tables.sizes(values).text
         total = diagram.short(sum(part["all"] for part in facts["flops"]["pretraining"].values()))
-        assert total in framework_figures.flops(values).text
-        assert (f"{name} (here)" in framework_figures.sizes(values).text) == (name == values["profile"])
-    assert "InfoNCE + 0.5 (1 − cosine)" in framework_figures.objectives(values).text
+        assert total in framework_tables.flops(values).text
+        assert (f"{name} (here)" in framework_tables.sizes(values).text) == (name == values["profile"])
+    assert "InfoNCE + 0.5 (1 − cosine)" in framework_tables.objectives(values).text
 
 
 def test_the_sentences_read_the_numbers():
     values = values_of("paper")
-    assert "7.07 GFLOP" in framework_figures.cost(values)
-    assert "5.95 GFLOP" in framework_figures.cost(values)
-    assert "11,272,192 parameters, 0.9 % of the frozen 1,235,814,400" in framework_figures.trained(values["generation"])
+    assert "7.07 GFLOP" in framework_tables.cost(values)
+    assert "5.95 GFLOP" in framework_tables.cost(values)
+    assert "11,272,192 parameters, 0.9 % of the frozen 1,235,814,400" in generator_figures.trained(values["generation"])
 
 
 def test_a_recording_is_drawn_into_the_first_box():
@@ -137,15 +137,15 @@ def test_source_of_the_text_encoder_is_text_whatever_it_holds():
 
 def test_trained_layers_of_the_text_encoder_are_said_in_place_of_frozen():
     values = values_of("smoke")
-    said = (texts(framework_figures.framework(values)), framework_figures.parameters(values).text)
+    said = (texts(framework_figures.framework(values)), framework_tables.parameters(values).text)
     assert all("frozen" in text for text in said)
     values["text_encoder"]["trained_layers"] = 2
     figure = framework_figures.framework(values)
     assert figure.overflowing() == []
     assert "last 2 trained" in texts(figure)
     assert "frozen" not in texts(figure)
-    assert "text encoder, last 2 layers trained" in framework_figures.parameters(values).text
-    assert "its trained layers run in every update" in framework_figures.cost(values)
+    assert "text encoder, last 2 layers trained" in framework_tables.parameters(values).text
+    assert "its trained layers run in every update" in framework_tables.cost(values)
 
 
 @pytest.mark.parametrize(
