@@ -6,8 +6,10 @@ attention and MLP, and strided merging between stages. All leads are channels of
 time and there are no separators. What differs from the original, beside the one axis:
 
 - Hidden samples are replaced by a learned value per lead before the stem: strided convolutions cannot leave tokens out.
-- LayerNorm over channels follows a convolution in place of BatchNorm, whose statistics of masked batches would not be
-  those of whole recordings, and would tie a recording to its batch.
+- A convolution is followed by InstanceNorm (a recording's own mean and spread of each channel over time) in place of
+  BatchNorm, whose statistics of masked batches would not be those of whole recordings, and would tie a recording to
+  its batch. LayerNorm over channels is no way out: it leaves what is alike in all recordings, which grows from layer to
+  layer where none passes its input on, until nothing else is left (seen: after 40 updates all embeddings are equal).
 - Windows need not divide the length: the last one is filled up with tokens that nobody attends to, cut off afterwards.
   A stride of 2 makes ceil(n / 2) tokens of n: 1000 samples give 250, 125, 63 and 32 tokens.
 
@@ -29,11 +31,19 @@ GROWTH = 4
 
 
 class TinyVit(nn.Module):
-    """Scaled signal and the indices of its visible patches in, one token per `stride_of` samples out."""
+    """Scaled signal and the indices of its visible patches in, one token per `stride_of` samples out.
+
+    ValueError for recordings of a single token.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
+        if config.n_samples <= stride_of(config):
+            raise ValueError(
+                f"n_samples: expected more than the {stride_of(config)} of one token, which has no spread over time; "
+                f"got {config.n_samples}"
+            )
         widths = config.tiny_vit.widths
         self.mask_value = nn.Parameter(torch.zeros(config.n_leads))
         self.stem = nn.Sequential(
@@ -101,21 +111,32 @@ def _blocks(config: EncoderConfig) -> list[nn.Module]:
 
 
 class Convolution(nn.Module):
-    """A convolution over three neighbours in time, then LayerNorm over channels."""
+    """A convolution over three neighbours in time, then InstanceNorm."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
         self.map = nn.Conv1d(inputs, outputs, 3, stride, padding=1, groups=groups)
-        self.norm = nn.LayerNorm(outputs)
+        self.norm = OverTime(outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, ceil(n / stride), outputs] from [B, n, inputs]; beyond both ends stand zeros."""
         return self.norm(self.map(tokens.transpose(1, 2)).transpose(1, 2))
 
 
+class OverTime(nn.InstanceNorm1d):
+    """InstanceNorm of tokens: each channel of a recording has mean 0 and spread 1 over time, then a learned scale."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, affine=True)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, n, D] to [B, n, D]; n is at least 2."""
+        return super().forward(tokens.transpose(1, 2)).transpose(1, 2)
+
+
 def pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    """A convolution one wide, [B, n, inputs] to [B, n, outputs], then LayerNorm over channels."""
-    return nn.Sequential(nn.Linear(inputs, outputs), nn.LayerNorm(outputs))
+    """A convolution one wide, [B, n, inputs] to [B, n, outputs], then InstanceNorm."""
+    return nn.Sequential(nn.Linear(inputs, outputs), OverTime(outputs))
 
 
 def merging(inputs: int, outputs: int) -> nn.Sequential:

@@ -20,6 +20,7 @@ from merit.config import (
     ModelConfig,
     PretrainConfig,
     TinyVitConfig,
+    replace,
 )
 from merit.model.masking import random_visible
 from merit.model.merit import Merit, Outputs
@@ -95,7 +96,7 @@ def test_filling_up_the_last_window_changes_no_real_token():
     torch.testing.assert_close(layer(tokens)[:, :7], layer(tokens[:, :7]), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("n", "expected"), [(1000, 500), (125, 63), (63, 32), (1, 1)])
+@pytest.mark.parametrize(("n", "expected"), [(1000, 500), (125, 63), (63, 32), (3, 2)])
 @torch.no_grad()
 def test_a_strided_convolution_keeps_the_end_of_an_odd_length(n, expected):
     layer, tokens = Convolution(4, 4, stride=2), torch.randn(1, n, 4)
@@ -169,6 +170,12 @@ def test_settings_that_cannot_work_are_refused():
         TinyVitConfig(heads=(2, 4))
     with pytest.raises(ValueError, match="widths: expected a multiple of the stage's heads = 10; got 64"):
         TinyVitConfig(widths=(64, 128, 160, 64))
+
+
+def test_a_recording_of_one_token_is_refused():
+    encoder = EncoderConfig(kind="tiny_vit", n_samples=32, patch=4, tiny_vit=SMALL)
+    with pytest.raises(ValueError, match="n_samples: expected more than the 32 of one token"):
+        Merit(ModelConfig(encoder=encoder, text_width=16, shared_width=12))
 
 
 def test_the_embedding_is_as_wide_as_the_kind_says():
@@ -254,6 +261,18 @@ def errors(folder: Path) -> list[float]:
 def test_reconstruction_learns(paired, tmp_path):
     found = errors(run(paired, tmp_path, objective="mse", updates=100, validate_every=50, save_every=50))
     assert found[-1] < 0.8  # predicting the mean gives 1
+
+
+@pytest.mark.parametrize("objective", ["cma", "mse"])
+def test_recordings_stay_apart_where_it_is_as_deep_as_published(paired, tmp_path, objective):
+    """With LayerNorm after convolutions, what they differ in is a millionth of an embedding by then."""
+    deep = TinyVitConfig(widths=(16, 32, 40, 80))
+    sizes = replace(CONFIG, encoder=EncoderConfig(kind="tiny_vit", patch=100, tiny_vit=deep))
+    folder = run(paired, tmp_path, sizes, objective=objective, updates=30, validate_every=30, save_every=30)
+    model, _ = checkpoint.load_model(folder)
+    with torch.no_grad():
+        embedding = model.embed(torch.from_numpy(paired.signal_uv[:16] / np.float32(1000)))
+    assert embedding.std(0).mean() > 0.02 * embedding.abs().mean()
 
 
 @pytest.mark.parametrize("objective", ["merit", "ib"])
