@@ -41,7 +41,7 @@ setup: .venv/.ready ## Install the pinned packages into .venv. 3 minutes, 2.4 GB
 book: setup ## Everything: data, pretraining, tables, HTML book. Demo: under 20 minutes on 2 cores; nothing changed: seconds.
 	@$(MERIT) book $(RUN) --device $(DEVICE)
 
-pdf: book ## The whole book as one PDF, _build/<run>/merit.pdf, by Debian's chromium (CHROMIUM=path). Two minutes, 8 MB.
+pdf: book ## The whole book as one PDF, _build/<run>/merit.pdf, by Debian's chromium (CHROMIUM=path). Under a minute once the book is there, 11 MB.
 	@$(MERIT) pdf $(RUN) --chromium $(CHROMIUM)
 
 notebook: setup ## One notebook again: make notebook NB=table1_linear_probe P="-p tasks form". Seconds to minutes.
@@ -74,7 +74,7 @@ check: setup ## Style and tests.
 	$(BIN)/pip install --quiet --requirement requirements-browser.txt
 	@touch $@
 
-browser: .venv/.browser ## Every built page in Debian's chromium without network, at two widths, in two themes (BOOK=folder of pages). Five minutes.
+browser: .venv/.browser ## Every built page in Debian's chromium without network, at two widths, in two themes (BOOK=folder of pages). Two minutes on 2 cores.
 	@test -x "$(CHROMIUM)" || { echo "no browser at $(CHROMIUM): apt-get install chromium, or make browser CHROMIUM=path"; exit 1; }
 	@MERIT_CHROMIUM=$(CHROMIUM) $(if $(BOOK),MERIT_BOOK=$(BOOK) ,)$(BIN)/python -m pytest -m browser -n auto tests/book/test_browser.py
 
