@@ -24,6 +24,8 @@ from merit.runs import commit, versions, write_json
 from merit.threads import one_thread_an_operation, usable_cores
 
 STAGES = ("updates", "ingest", "linear_probe")
+MIMIC, RATED = "mimic-iv-ecg", 1000
+"""What is ingested to be pretrained on, and how many recordings its rate is taken on."""
 ALL = (*STAGES, "full")
 """`full` alone is left out unless asked for: it wants the memory of a large GPU."""
 PTB_XL_SIZE = 21_799
@@ -116,11 +118,16 @@ def measure_updates(device: str, plan: Plan, price_per_hour: float) -> dict[str,
 
 
 def measure_ingest(workspace: Workspace) -> dict[str, float]:
-    """Ingest of PTB-XL with one worker beside wfdb alone over the same files, and its peak memory at two sizes."""
-    from merit.data.ingest_bench import measure
+    """Ingest of PTB-XL with one worker beside wfdb alone over the same files, its memory at two sizes, and the rate
+    at which MIMIC-IV-ECG is ingested, where it is there.
+    """
+    from merit.data.ingest_bench import measure, rate
 
     with tempfile.TemporaryDirectory() as folder:
-        return measure(workspace.sources["ptb-xl"], "ptb-xl", Path(folder) / "stores")
+        found = measure(workspace.sources["ptb-xl"], "ptb-xl", Path(folder) / "stores")
+        if mimic := workspace.sources.get(MIMIC):
+            found["mimic_per_s"] = rate(mimic, MIMIC, Path(folder) / "mimic", RATED)
+    return found
 
 
 def measure_probe(workspace: Workspace) -> dict[str, Any]:

@@ -50,6 +50,21 @@ def measure(root: str | Path, name: str, folder: str | Path) -> dict[str, float]
     return result
 
 
+def rate(root: str | Path, name: str, folder: str | Path, limit: int) -> float:
+    """Recordings a second of ingest with one worker over the first `limit` recordings; the files are read once before.
+
+    folder: where the stores are written; removed afterwards.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _fresh("wfdb", root, name, folder, limit)
+        found = _fresh("ingest", root, name, folder, limit)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return found["recordings"] / found["wall_s"]
+
+
 def _fresh(what: str, root: str | Path, name: str, folder: Path, limit: int) -> dict[str, float]:
     call = [sys.executable, "-m", "merit.data.ingest_bench", what, str(root), name, str(folder), str(limit)]
     done = subprocess.run(call, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})

@@ -58,7 +58,10 @@ def measurement(kind: str = "cpu", device: str = "Chip <9>", rate: float = 160.0
                 "goals": [{"hours": 4, "samples_per_s": 10_359.9}, {"hours": 2, "samples_per_s": 20_719.9}],
             },
         },
-        "ingest": {"ratio": 1.1234, "recordings_per_s": 321.4, "peak_mb_500": 250.2, "peak_mb_2000": 253.7},
+        "ingest": {
+            "ratio": 1.1234, "recordings_per_s": 321.4, "peak_mb_500": 250.2, "peak_mb_2000": 253.7,
+            "mimic_per_s": 100.0,
+        },
         "linear_probe": {"probe_s": 77.7, "ratio": 8.76},
     }  # fmt: skip
 
@@ -176,6 +179,8 @@ def test_stages_that_were_not_measured_leave_dashes(tmp_path):
     columns = cost.load(tmp_path, tmp_path / "none.json")
     assert ">–<" in cost.stages(columns)._repr_html_()
     assert "1.12 times" in cost.stages(columns)._repr_html_()
+    assert "all its 800,035 at that rate" in cost.stages(columns)._repr_html_()
+    assert "2.2 h" in cost.stages(columns)._repr_html_()
 
 
 def test_growth_draws_a_line_a_device(columns):
