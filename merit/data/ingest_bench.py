@@ -53,7 +53,7 @@ def measure(root: str | Path, name: str, folder: str | Path) -> dict[str, float]
 def rate(root: str | Path, name: str, folder: str | Path, limit: int) -> float:
     """Recordings a second of ingest with one worker over the first `limit` recordings; the files are read once before.
 
-    folder: where the stores are written; removed afterwards.
+    folder: where the stores are written; removed afterwards. RuntimeError where a process fails.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
