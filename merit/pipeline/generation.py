@@ -64,7 +64,7 @@ def most_common(ws: Workspace, **settings: Any) -> dict[str, Any]:
         return about | {"conditions": {"most_common": found.values}}
 
     parameters = {"n_resamples": ws.profile.probe.n_resamples, "seed": config.seed, "test_pairs": config.test_pairs}
-    parameters |= {"encoder": "none", "bert": config.bert, "code": runs.own_source(__name__)}
+    parameters |= {"encoder": "none", "bert": config.bert}
     return ws.result("generation", compute, parameters, _inputs(ws, asked, config), MODULES, seed=config.seed)
 
 
@@ -95,7 +95,7 @@ def _one(ws: Workspace, encoder: str, config: GenerationConfig, seed: int, allow
         return _without(encoder, str(reason))
     parameters = {
         "encoder": encoder, "encoder_seed": seed, "generation": config, "allow_seen": allow_seen,
-        "n_resamples": ws.profile.probe.n_resamples, "code": runs.own_source(__name__),
+        "n_resamples": ws.profile.probe.n_resamples,
     }  # fmt: skip
     compute = functools.partial(_values, ws, encoder, asked, config, seed, allow_seen)
     try:

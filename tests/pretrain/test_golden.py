@@ -45,8 +45,9 @@ REPORTS = ["sinus rhythm, normal ecg", "atrial fibrillation, left axis deviation
 
 
 def recordings(n: int = 40) -> PairedRecordings:
-    """Sines of other rates and phases, two recordings a patient, a report for three of four; no generator, which another
-    version of a library might change."""
+    """Sines of other rates and phases, two recordings a patient, a report for three of four; no generator, which
+    another version of a library might change.
+    """
     number, lead, second = np.ogrid[:n, :12, :1000]
     wave = np.sin(second * 2 * np.pi * (0.7 + number * 0.05) / 100 + lead * 0.5)
     signal = np.round(400 * wave**3 + 60 * np.sin(number + second * (lead + 1) * 0.01)).astype(np.int16)
@@ -89,11 +90,8 @@ def texts(folder: Path) -> list[list[float]]:
 
 def defaults() -> dict[str, Any]:
     """Identities hold what is not at its default."""
-    return {
-        "model": runs.plain(ModelConfig()),
-        "pretrain": runs.plain(PretrainConfig()),
-        "text": runs.plain(TextConfig()),
-    }
+    kinds = {"model": ModelConfig, "pretrain": PretrainConfig, "text": TextConfig}
+    return {name: runs.plain(kind()) for name, kind in kinds.items()}
 
 
 def differing(there: Any, here: Any, where: str = "") -> list[str]:
