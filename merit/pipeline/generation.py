@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,11 +145,8 @@ def _language_model(ws: Workspace, asked: Questions, config: GenerationConfig) -
     from merit.evaluate.generation.language_model import train_language_model
 
     folder = ws.folder / "language_models" / _language_identity(asked, config)
-    with runs.claimed(folder):
-        return train_language_model(
-            [pair.answer for pair in asked.train.pairs], config, folder,
-            questions=[pair.question for pair in asked.train.pairs],
-        )  # fmt: skip
+    answers, prompts = zip(*((pair.answer, pair.question) for pair in asked.train.pairs))
+    return runs.once(folder, lambda: train_language_model(answers, config, folder, questions=prompts))
 
 
 # -- one encoder -------------------------------------------------------------------------------------------------------
@@ -215,7 +213,7 @@ def _adapted(ws: Workspace, encoder: str, asked: Questions, config: GenerationCo
     model = Conditioned(*loaded, ecg.shape[-1], config)
     folder = generator_folder(ws, encoder, asked, config, seed)
     pairs = asked.train.pairs
-    with runs.claimed(folder):
+    with contextlib.nullcontext() if runs.sealed(folder) else runs.claimed(folder):
         train(
             model, [pair.question for pair in pairs], [pair.answer for pair in pairs], ecg[:n_train], config, folder,
             records=[pair.record for pair in pairs], source=source,
