@@ -368,14 +368,14 @@ def read_result(path: Path) -> dict[str, Any] | None:
     return result
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file of ours that holds an object; Damaged where it does not."""
+def read_json(path: Path, owner: Path | None = None) -> dict[str, Any]:
+    """A JSON file of ours that holds an object; else Damaged. owner: the folder that is then to be made again."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
-        raise Damaged(path, "it is no JSON") from error
+        raise Damaged(owner or path, f"{path.name} is no JSON") from error
     if not isinstance(found, dict):
-        raise Damaged(path, "it is no JSON object")
+        raise Damaged(owner or path, f"{path.name} is no JSON object")
     return found
 
 

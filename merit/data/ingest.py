@@ -25,7 +25,7 @@ from merit.data.cohorts.base import Cohort
 from merit.data.cohorts.registry import open_cohort
 from merit.data.journal import JOURNAL, Journal
 from merit.data.preprocess import MAX_GAP_FRACTION
-from merit.data.store import FORMAT_VERSION, MANIFEST, NoStore, Store
+from merit.data.store import FORMAT_VERSION, MANIFEST, SOURCES, NoStore, Store
 
 CHUNK = 64
 """Recordings that a worker gets at a time: 1.5 MB of signals, and a quarter of a second of work."""
@@ -57,7 +57,7 @@ def ingest(
         "signal": runs.plain(signal),
         "limit": limit,
         "max_gap_fraction": max_gap_fraction,
-        "source": cohort.fingerprint(),
+        "source": cohort.fingerprint(out.parent / SOURCES),
         "synthetic": cohort.synthetic,
         "code": runs.digest(runs.source_closure(["merit.data.ingest"])),
         "format_version": FORMAT_VERSION,
