@@ -158,7 +158,7 @@ class Cohort:
         if build and known.get("build") == build:
             return known["content"]
         state, n = hashlib.sha256(), 0
-        for name in self._files():
+        for name in self._source_files():
             n, about = n + 1, os.stat(self.root / name)
             state.update(f"{name} {about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}\n".encode())
         content, readable = known.get("content"), True
@@ -171,7 +171,7 @@ class Cohort:
                 runs.write_json(kept, {"sources": every, "digest": runs.digest(every)})
         return content
 
-    def _files(self) -> Iterator[str]:
+    def _source_files(self) -> Iterator[str]:
         """Metadata and waveform files that are there, relative to the root."""
         yield from (name for name in self.table_names if (self.root / name).is_file())
         for folder in self.waveform_folders:
@@ -182,14 +182,12 @@ class Cohort:
     def _content(self, n_files: int) -> tuple[str, bool]:
         """Digest of all files, and whether all of them could be read."""
         total, readable = hashlib.sha256(self.name.encode()), True
-        workers = (
-            1
-            if n_files < SOME_FILES
-            else min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        )
+        workers = 1 if n_files < SOME_FILES else min(16, os.cpu_count() or 1)
         bar = tqdm(total=n_files, desc=f"reading {self.name}", unit="file", disable=workers == 1 or None)
         with bar:
-            for chunk in pool.ordered_map(functools.partial(_digests, str(self.root)), _chunks(self._files()), workers):
+            for chunk in pool.ordered_map(
+                functools.partial(_digests, str(self.root)), _chunks(self._source_files()), workers
+            ):
                 for name, found in chunk:
                     total.update(f"{name} {found}\n".encode())
                     readable &= found is not None

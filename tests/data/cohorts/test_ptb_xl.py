@@ -145,8 +145,8 @@ def test_the_fingerprint_is_of_content_and_is_looked_up_while_names_sizes_and_ti
 
 def test_of_one_build_only_the_first_process_looks(ptb_xl: Any, tmp_path: Path, monkeypatch: Any) -> None:
     ptb_xl.add(1)
-    kept, looked, files = tmp_path / "kept.json", [], Cohort._files
-    monkeypatch.setattr(Cohort, "_files", lambda self: looked.append(1) or files(self))
+    kept, looked, files = tmp_path / "kept.json", [], Cohort._source_files
+    monkeypatch.setattr(Cohort, "_source_files", lambda self: looked.append(1) or files(self))
     monkeypatch.setenv("MERIT_BUILD", "this one")
     first = open_cohort("ptb-xl", ptb_xl.root).fingerprint(kept)
     n = len(looked)
