@@ -38,6 +38,8 @@ WORDS = {
 
 EQUAL_BUDGET = "equal-budget"
 """The group in which peers' methods are trained on the same recordings with the same updates."""
+PUBLISHED = "published"
+"""The group of published encoders, beside MERIT."""
 
 NEEDED = (
     "stage",
@@ -72,7 +74,7 @@ def files(folder: Path, stage: str) -> list[Path]:
 
 def in_group(path: Path) -> str | None:
     """The group of encoders in a committed file, by its name; None: the paper's own."""
-    return EQUAL_BUDGET if path.stem.endswith(f"-{EQUAL_BUDGET}") else None
+    return next((group for group in (EQUAL_BUDGET, PUBLISHED) if path.stem.endswith(f"-{group}")), None)
 
 
 def _read(path: Path) -> File:
