@@ -140,9 +140,7 @@ STAGES = {
         run=_generated,
         columns=("source",),
         settings=(),
-        scores=lambda values: {
-            name: one["value"] for name, one in values["conditions"]["model"]["scores"].items()
-        },
+        scores=lambda values: {name: one["value"] for name, one in values["conditions"]["model"]["scores"].items()},
         keep=("cohort", "n_train", "n_test", "n_test_patients", "n_seen", "updates", "bert", "conditions"),
     ),
     "kept": _of_kept("cohort", lambda ws, encoders, seed: kept(ws, encoders, encoder_seed=seed)),
@@ -176,5 +174,5 @@ GROUPS = {
     PUBLISHED: Group(("merit", *OUTSIDE), ("linear_probe", "zero_shot", "shift", "generation"), suffix=PUBLISHED),
 }
 """The paper's objectives; these beside peers' methods: the same recordings, updates and evaluation; some of them
-pretrained on other recordings; and MERIT beside those published encoders whose weights are at hand, which have one seed.
+pretrained on other recordings; MERIT beside those published encoders whose weights are at hand, which have one seed.
 """

@@ -128,7 +128,8 @@ def _second_best_probing() -> Printed:
     behind = listing(cell_label(*cell) for cell in there if cell not in best)
     text = (
         f"lost. {_if_best(1)}, MERIT is best in {len(best)} of {len(there)} and ST-MEM in {behind}; there MERIT's "
-        "number, from Table 4, is below ST-MEM's, and how many others lie between is lost, as is all of CSN and CPSC2018"
+        "number, from Table 4, is below ST-MEM's, and how many others lie between is lost, as is all of CSN and "
+        "CPSC2018"
     )
     return Printed(None, text)
 
@@ -325,8 +326,8 @@ CLAIMS = (
     ),
     Claim(
         id="s", title="probing, fine-grained",
-        text="Linear probing on PTB-XL's subclasses and all statements and on CSN: every earlier method outperformed by "
-        "a clear margin, here one that another pretraining seed does not undo.",
+        text="Linear probing on PTB-XL's subclasses and all statements and on CSN: every earlier method outperformed "
+        "by a clear margin, here one that another pretraining seed does not undo.",
         place="Section 4.2.1", stage="linear_probe", peers=paper.PEERS,
         measure=over_peers(FINE, paper.PEERS), printed=_clear_margin,
     ),

@@ -134,7 +134,8 @@ def averaged(
             f"mean of {len(cells)} columns, over {name}": [sum(of_seed) / len(cells) for of_seed in zip(*columns)]
             for name, columns in whole.items()
         }
-        return Measured(means, tuple(dict.fromkeys((*found.missing, *(name for name in by_rival if name not in whole)))))
+        lacking = [name for name in by_rival if name not in whole]
+        return Measured(means, tuple(dict.fromkeys([*found.missing, *lacking])))
 
     return mean
 

@@ -164,8 +164,9 @@ def _form_probing() -> str:
         return ""
     text = listing(f"{gap:+.2f} {METRIC_LABELS[metric]}" for metric, gap in gaps.items())
     return (
-        f"ST-MEM, pretrained on signals alone, minus MERIT (Tables 1 and 4, ST-MEM's columns inferred): {text}. Section 1 "
-        "counts form among the finer labels, and Section 4.2.1 credits alignment with reconstruction for those."
+        f"ST-MEM, pretrained on signals alone, minus MERIT (Tables 1 and 4, ST-MEM's columns inferred): {text}. "
+        "Section 1 counts form among the finer labels, and Section 4.2.1 credits alignment with reconstruction for "
+        "those."
     )
 
 

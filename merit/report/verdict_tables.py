@@ -70,12 +70,16 @@ def reading_text(claim: Claim, reading: Reading) -> str:
     if least is None:
         return f"{reading.evidence.label()}: –"
     label, value = least
-    seeds = f"{value.n} seed{'s' * (value.n > 1)}"
+    seeds = _seeds(value.n)
     above = sum(one.mean > claim.threshold for one in reading.cells.values())
     bar = f"above {claim.threshold:g} {claim.unit}" if claim.threshold else "above zero"
     n = len(reading.cells)
     many = f"point value {bar} in {above} of {n} comparisons ({claim.each}); least " if n > 1 else ""
     return f"{reading.evidence.label()}, {seeds}: {many}{number_text(value, claim.unit)} ({label}): {reading.outcome}"
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed{'s' * (n > 1)}"
 
 
 def settling(claim: Claim, absent: Sequence[str] = (), root: Path | None = None) -> str:
@@ -144,7 +148,7 @@ def at_equal_budget(evidence: Iterable[Evidence]) -> str:
                 parts.append(
                     f"{paper_checks.row_label(rival)} leads MERIT in AUROC of {reference.WORDS[run.stage]} in "
                     f"{len(ahead)} of {len(means)} columns, by {min(ahead):.1f} to {max(ahead):.1f} points "
-                    f"({run.label()}, {max(map(len, gaps))} seeds)"
+                    f"({run.label()}, {_seeds(max(map(len, gaps)))})"
                 )
     if not parts:
         return "No peer's method leads MERIT at equal budget in the results at hand, or none was trained."
