@@ -131,7 +131,7 @@ def table(results: Sequence[Result], commonest: Result) -> Html:
 
 
 def percents(rows: Mapping[str, tuple[Values, str]]) -> pd.DataFrame:
-    """Row label -> (values, condition) as texts: a column a metric of the table, percent, a dash where there is none."""
+    """Row label -> (values, condition) as texts: a column a metric of the table, in percent, a dash for none."""
     return _percents(rows).map(_percent).astype(object)
 
 
