@@ -68,6 +68,8 @@ def ingest(
     with runs.claimed(out):
         if finished := _finished(out, request):
             return finished
+        if cohort.synthetic and runs.sealed(cohort.root):
+            runs.check(cohort.root)
         candidates = find_candidates(cohort, limit)
         partial = out.parent / f".{out.name}.partial"
         selection = runs.digest(candidates.refs["path"].iloc[candidates.rows].tolist())

@@ -176,7 +176,7 @@ def load_model(folder: Path) -> tuple[Merit, dict[str, Any]]:
     if not runs.sealed(folder):
         raise ValueError(
             f"{folder}: expected SHA256SUMS beside model.safetensors, which tells whether all is as it was written; a "
-            "checkpoint of an earlier edition has none; where you trust it: cd there, and sha256sum * > SHA256SUMS"
+            "checkpoint of an earlier edition has none; where you trust it: `merit.runs.seal(folder)`"
         )
     settings = runs.read_json(runs.check(folder) / "config.json")
     sizes = dict(settings["model"])
