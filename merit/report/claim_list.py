@@ -302,7 +302,7 @@ CLAIMS = (
     Claim(
         id="p", title="what alignment loses",
         text="Alignment alone suppresses structure of the signal that reports leave out; reconstruction keeps it: here "
-        "MERIT and MSE add more than CMA to what the report says of measured factors.",
+        "MERIT and MSE add more than CMA to what the report says of a recording's factors.",
         place="contributions, 1", each="a decoder and an encoder", stage="kept", trained=("merit", "cma", "mse"),
         measure=lambda evidence: differences(
             evidence, {"beyond_linear": "linear", "beyond_nonlinear": "nonlinear"}, (("merit", "cma"), ("mse", "cma")),
