@@ -108,8 +108,9 @@ def _bounded(task: str, points: float) -> Callable[[], Printed]:
     def printed() -> Printed:
         own = paper.number(1, "merit", task, "f1").value
         text = (
-            f"lost: no earlier method's cell of Table 1 survives. {_if_best(1)}, every earlier method is at or below {own:.2f}, "
-            f"so the gain is not negative; the claim asks that each be below {own - points:.2f}, which nothing shows"
+            f"lost: no earlier method's cell of Table 1 survives. {_if_best(1)}, every earlier method is at or "
+            f"below {own:.2f}, so the gain is not negative; the claim asks that each be below "
+            f"{own - points:.2f}, which nothing shows"
         )
         return Printed(None, text)
 
