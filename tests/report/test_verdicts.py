@@ -144,6 +144,8 @@ def test_nothing_measured():
     assert verdicts.judge(one_claim(), []).why == "nothing was measured here"
     empty = Evidence(stage="linear_probe", profile="demo", synthetic=True, scores={}, reasons=("no csn", "no mimic"))
     assert verdicts.judge(one_claim(), [empty]).why == "nothing was measured here: no csn; no mimic"
+    weights = dataclasses.replace(empty, stage="generation", reasons=("medtvt-r1: no weights in weights/medtvt-r1",))
+    assert verdicts.judge(BY_ID["q"], [weights]).why == "nothing was measured here: without MedTVT-R1"
     lacks = verdicts.judge(one_claim(), [make({("cma", "all", "auroc"): [1.0]})])
     assert lacks.why == "nothing was measured here: without PTB-XL all AUROC"
     mute = one_claim(measure=lambda run: Measured({}))
