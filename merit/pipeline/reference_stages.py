@@ -106,6 +106,8 @@ STAGES = {
             "entropy",
             "log_n",
             "estimates",
+            "planted",
+            "no_vote",
             "geometry",
         ),
     ),
