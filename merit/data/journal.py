@@ -5,7 +5,6 @@ Signals are written before the line that vouches for them; what a kill leaves be
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ import numpy as np
 
 from merit import runs
 from merit.data.chunks import Outcome
-from merit.data.recording import LEADS
+from merit.data.recording import LEADS, UNREADABLE
 from merit.data.store import SIGNALS
 
 JOURNAL = "journal.jsonl"
@@ -41,11 +40,9 @@ class Journal:
         """
         folder.mkdir(parents=True, exist_ok=True)
         lines = (folder / JOURNAL).open("a+b")
-        try:
-            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not runs.lock_now(lines):
             lines.close()
-            raise RuntimeError(f"{folder}: another process is writing this store; wait for it or end it") from None
+            raise RuntimeError(f"{folder}: another process is writing this store; wait for it or end it")
         journal = cls(folder, lines, n_samples)
         if not journal._resume(runs.plain(request)):
             journal._begin(request)
@@ -74,6 +71,10 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; the lock goes with them."""
         self._signals.close()
         self._lines.close()
 
@@ -90,8 +91,10 @@ class Journal:
             entry = _entry(line)
             if entry is None or (not begun and entry.get("request") != request):
                 break
-            begun, valid = True, valid + len(line)
             chunk = [Outcome(*outcome) for outcome in entry.get("outcomes", [])]
+            if any(outcome.reason.startswith(UNREADABLE) for outcome in chunk):
+                break  # what could not be read is tried again
+            begun, valid = True, valid + len(line)
             self.outcomes += chunk
             self.n_stored += sum(not outcome.reason for outcome in chunk)
         signals = self.folder / SIGNALS

@@ -32,14 +32,14 @@ def inside(folder: str, name: str) -> str:
 
 
 def something_else(content: bytes) -> str:
-    """What lies in place of a file that was not downloaded whole, from its first bytes; "" where they tell nothing."""
+    """What lies in place of a file that was not downloaded, from its first bytes; "" where they tell nothing."""
     head = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     kinds = {
         "a Git LFS pointer": head.startswith(b"version https://git-lfs"),
         "a git-annex pointer": b"annex/objects/" in head,
         "a web page": head.startswith((b"<!doctype html", b"<html", b"<head")),
     }
-    return next((f"{kind}, not downloaded whole" for kind, found in kinds.items() if found), "")
+    return next((kind for kind, found in kinds.items() if found), "")
 
 
 def shown(text: str, limit: int = 80) -> str:

@@ -19,6 +19,10 @@ class RejectedRecording(ValueError):
     """A recording that cannot be used; its text is the reason, one line, that `rejected.csv` prints."""
 
 
+UNREADABLE = "unreadable file"
+"""How the reason begins where the system would not read a file."""
+
+
 class UnreadableFile(RejectedRecording):
     """A file that the system would not read (permission, input or output): another time it may."""
 

@@ -22,7 +22,7 @@ from merit.data.header import COMPRESSED, Header, SignalLine, held_samples, need
 from merit.data.leads import arrange, place, to_millivolts
 from merit.data.paths import inside, shown, something_else
 from merit.data.preprocess import resample
-from merit.data.recording import RejectedRecording, UnreadableFile
+from merit.data.recording import UNREADABLE, RejectedRecording, UnreadableFile
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # wfdb 4.3 under pandas 3 warns at import about what it does not use
@@ -112,7 +112,7 @@ def opened(path: str, what: str) -> Iterator[BinaryIO]:
         if error.errno in NOT_THERE:
             gone = "is a link to nothing" if os.path.islink(path) else "is not there"
             raise RejectedRecording(f"no {what}: {name} {gone}") from None
-        raise UnreadableFile(f"unreadable file: {name}: {error.strerror or type(error).__name__}") from error
+        raise UnreadableFile(f"{UNREADABLE}: {name}: {error.strerror or type(error).__name__}") from error
 
 
 def _lines(path: str) -> tuple[list[str], list[str]]:
@@ -122,7 +122,7 @@ def _lines(path: str) -> tuple[list[str], list[str]]:
     if not content.strip():
         raise RejectedRecording("empty header")
     if other := something_else(content):
-        raise RejectedRecording(f"unreadable header: {other}")
+        raise RejectedRecording(f"unreadable header: not downloaded whole ({other})")
     if len(content) > MAX_HEADER_BYTES:
         raise RejectedRecording(f"unreadable header: more than {MAX_HEADER_BYTES} bytes")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -209,9 +209,9 @@ def _held_frames(folder: str, group: list[SignalLine], n_frames: int | None) -> 
     with opened(inside(folder, first.file), "signal file") as file:
         size, head = os.fstat(file.fileno()).st_size, file.read(64)
     if size == 0:
-        raise RejectedRecording(f"empty signal file: {name}: not downloaded whole")
+        raise RejectedRecording(f"empty signal file: {name} was not downloaded whole")
     if other := something_else(head):
-        raise RejectedRecording(f"truncated signal file: {name} of {size} bytes: {other}")
+        raise RejectedRecording(f"truncated signal file: {name}, {size} bytes, was not downloaded whole ({other})")
     if first.fmt in COMPRESSED:
         # STREAMINFO comes first in FLAC (RFC 9639): 36 bits of samples a channel, 0 where the encoder did not know
         held = int.from_bytes(head[21:26]) & (1 << 36) - 1 if head[:4] == b"fLaC" else 0

@@ -35,7 +35,7 @@ def test_a_row_a_file_in_batches(run, folder, model, files, tmp_path, ending):
     out = tmp_path / "new" / f"z.{ending}"
     assert run("embed", *files, "--checkpoint", folder, "--out", out, "--batch", 2) == 0
     table = pd.read_csv(out) if ending == "csv" else pd.read_parquet(out)
-    assert list(table.columns[:6]) == [*use_files.ABOUT, "z0"]
+    assert list(table.columns[:7]) == [*use_files.ABOUT, "z0"]
     assert table["record"].tolist() == [f"r{i}" for i in range(5)]
     assert table["path"].tolist() == [str(path) for path in files]
     assert set(table["fs_hz"]) == {100.0}

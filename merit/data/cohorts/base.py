@@ -18,7 +18,7 @@ import pandas as pd
 
 from merit import runs
 from merit.data.paths import name_problem
-from merit.data.recording import Recording, RejectedRecording, UnreadableFile
+from merit.data.recording import UNREADABLE, Recording, RejectedRecording, UnreadableFile
 from merit.data.wfdb_io import Waveform, read_comments, read_waveform
 
 REF_COLUMNS = ("record_id", "patient_id", "path", "report", "labels", "fold", "age", "sex", "problem")
@@ -95,7 +95,7 @@ class Cohort:
         fs_hz: the rate wanted, where the data set publishes several (see the subclass). Raises RejectedRecording.
         """
         if ref.problem:
-            raise RejectedRecording(ref.problem)
+            raise (UnreadableFile if ref.problem.startswith(UNREADABLE) else RejectedRecording)(ref.problem)
         waveform, age, sex = self._waveform(ref, fs_hz)
         return Recording(
             record_id=ref.record_id,

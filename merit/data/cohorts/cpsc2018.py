@@ -118,7 +118,7 @@ def read_struct(root: str, name: str) -> tuple[Waveform, float | None, str | Non
     with opened(inside(root, name + ".mat"), "signal file") as file:
         content = file.read(MAX_SIGNAL_BYTES + 1)
     if other := something_else(content):
-        raise RejectedRecording(f"unreadable signal: {other}")
+        raise RejectedRecording(f"unreadable signal: not downloaded whole ({other})")
     if len(content) > MAX_SIGNAL_BYTES:
         raise RejectedRecording(f"unreadable signal: more than {MAX_SIGNAL_BYTES} bytes")
     try:
