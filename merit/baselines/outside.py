@@ -206,7 +206,7 @@ def weights_folder(name: str) -> Path:
 
 
 def weights_file(name: str) -> Path:
-    """The one weights file in `weights_folder`; NoWeights where there is none or not a whole one, ValueError where there
+    """The one weights file in `weights_folder`; NoWeights where there is none, or a damaged one; ValueError where there
     are several.
     """
     folder = weights_folder(name)

@@ -10,7 +10,8 @@ from merit.data.wfdb_io import HEADER_ENDINGS, read_waveform
 
 
 def read_record(path: str | os.PathLike[str]) -> Recording:
-    """The record at a path, with or without .hea, or by its signal file; its name stands for record and patient, and nothing is labelled.
+    """The record at a path, with or without .hea, or by its signal file. Its name stands for record and patient, and
+    nothing is labelled.
 
     RejectedRecording, in one line, for what cannot be read.
     """

@@ -8,7 +8,8 @@ import re
 from merit.data.recording import RejectedRecording
 
 _OUTSIDE = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)|::|://|[\x00-\x1f\\]")
-"""An absolute path, a drive, a step up, a chained or remote address (which file-system layers follow), a control character."""
+"""An absolute path, a drive, a step up, a chained or remote address (which file-system layers follow), a control
+character."""
 
 
 def name_problem(name: str) -> str:

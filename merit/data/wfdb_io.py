@@ -209,7 +209,7 @@ def _held_frames(folder: str, group: list[SignalLine], n_frames: int | None) -> 
     with opened(inside(folder, first.file), "signal file") as file:
         size, head = os.fstat(file.fileno()).st_size, file.read(64)
     if size == 0:
-        raise RejectedRecording(f"empty signal file: {name} was not downloaded whole")
+        raise RejectedRecording(f"empty signal file: {name}")
     if other := something_else(head):
         raise RejectedRecording(f"truncated signal file: {name}, {size} bytes, was not downloaded whole ({other})")
     if first.fmt in COMPRESSED:
@@ -222,7 +222,9 @@ def _held_frames(folder: str, group: list[SignalLine], n_frames: int | None) -> 
         needed = needed_bytes(first.fmt, (n_frames or frames) * a_frame)
         found, promised = f"{size} bytes", f"{first.offset + needed}"
     if frames < (n_frames or 1):
-        raise RejectedRecording(f"truncated signal file: {found}, the header promises {promised if n_frames else 'more'}")
+        raise RejectedRecording(
+            f"truncated signal file: {found}, the header promises {promised if n_frames else 'more'}"
+        )
     if needed > MAX_SIGNAL_BYTES:
         raise RejectedRecording(f"unreadable signal: {name} has {needed} bytes of samples, at most {MAX_SIGNAL_BYTES}")
     return frames

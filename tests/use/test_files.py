@@ -95,7 +95,7 @@ def test_scores_come_with_what_they_are_not(run, folder, model, files, tmp_path,
     assert list(table.columns) == [*use_files.ABOUT, "AFIB", "SR"]
     np.testing.assert_allclose(table[["AFIB", "SR"]], model.zero_shot(files, own), atol=1e-5)
     assert run("classify", files[0], "--checkpoint", folder, "--out", out) == 0
-    assert list(pd.read_csv(out).columns[5:]) == ["NORM", "MI", "STTC", "CD", "HYP"]
+    assert list(pd.read_csv(out).columns[6:]) == ["NORM", "MI", "STTC", "CD", "HYP"]
     own.write_text(json.dumps({"path": "a", "SR": "sinus rhythm"}))
     assert run("classify", *files, "--prompts", own, "--checkpoint", folder, "--out", out) == 2
     assert "expected classes called otherwise than the columns path" in capsys.readouterr().err

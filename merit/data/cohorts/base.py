@@ -135,10 +135,11 @@ class Cohort:
 
     def _bounded_census(self, rows: int | None, max_files: int) -> Census:
         """A census that walks at most `max_files` waveform files; `rows` is None where each waveform is its row."""
-        found = list(itertools.islice(self.waveforms(), max_files))
+        most = max_files // 2  # a recording is two files
+        found = list(itertools.islice(self.waveforms(), most))
         whole = sum(dict(found).values())
         n_rows = len(dict(found)) if rows is None else rows
-        return Census(n_rows, whole, counted_all=len(found) < max_files, halves=len(dict(found)) - whole)
+        return Census(n_rows, whole, counted_all=len(found) < most, halves=len(dict(found)) - whole)
 
     def strays(self) -> list[str]:
         """Waveforms (relative, without extension) that no row of the metadata names."""
