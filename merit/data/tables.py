@@ -36,8 +36,8 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
 def iter_rows(path: Path, columns: Sequence[str], optional: Sequence[str], bad: list[str]) -> Iterator[list[str]]:
     """The cells of `columns` and `optional` of each row, in that order; `bad` collects what is left out.
 
-    Bytes that are not UTF-8 are read as Latin-1 (Windows-1252), in which tables are saved again. A row with another number of fields than the header is left out and
-    named ("ptbxl_database.csv line 7: 3 fields, expected 28").
+    Bytes that are not UTF-8 are read as Windows-1252 (Latin-1), in which tables are often saved again. A row with
+    another number of fields than the header is left out and named ("ptbxl_database.csv line 7: 3 fields, expected 28").
     """
     with path.open(encoding="utf-8-sig", errors=AS_LATIN_1, newline="") as file:
         reader = csv.reader(file)

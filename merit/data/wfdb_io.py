@@ -222,9 +222,8 @@ def _held_frames(folder: str, group: list[SignalLine], n_frames: int | None) -> 
         needed = needed_bytes(first.fmt, (n_frames or frames) * a_frame)
         found, promised = f"{size} bytes", f"{first.offset + needed}"
     if frames < (n_frames or 1):
-        raise RejectedRecording(
-            f"truncated signal file: {found}, the header promises {promised if n_frames else 'more'}"
-        )
+        promised = promised if n_frames else f"frames of {a_frame} samples"
+        raise RejectedRecording(f"truncated signal file: {found}, the header promises {promised}")
     if needed > MAX_SIGNAL_BYTES:
         raise RejectedRecording(f"unreadable signal: {name} has {needed} bytes of samples, at most {MAX_SIGNAL_BYTES}")
     return frames

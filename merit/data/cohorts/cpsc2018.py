@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Cpsc2018(Cohort):
     def table_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """REFERENCE.csv where it lies: in the root, or beside the structs of the last part of the training set."""
         places = (REFERENCE, *(f"{part}/{REFERENCE}" for part in PARTS))
-        return tuple(place for place in places if (self.root / place).is_file())[:1]
+        return tuple(place for place in places if has_reference(self.root / place))[:1]
 
     waveform_folders = (".",)
 
@@ -111,6 +112,17 @@ class Cpsc2018(Cohort):
             return super()._waveform(ref, fs_hz)
         waveform, age, sex = read_struct(str(self.root), ref.path)
         return waveform, ref.age if pd.notna(ref.age) else age, ref.sex or sex
+
+
+def has_reference(path: Path) -> bool:
+    """Whether a file is this challenge's REFERENCE.csv: that of 2017 has the same name, and no line of column names."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return b"Recording" in file.readline(4096)
+    except OSError:
+        return True  # reading it will say what is wrong
 
 
 def read_struct(root: str, name: str) -> tuple[Waveform, float | None, str | None]:
