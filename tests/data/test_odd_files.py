@@ -6,6 +6,7 @@ Made-up files are written here. Where a folder `odd-files` lies beside the real 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from merit import cli
+from merit import cli, runs
 from merit.data import doctor
 from merit.data import wfdb_io as wfdb_io_module
 from merit.data.ingest import ingest
@@ -196,7 +197,7 @@ def test_several_files_of_a_record(tmp_path: Path) -> None:
     equal(path)
     path.write_text("\n".join([lines[0], *lines[1:6], *chest, lines[6]]) + "\n")
     refused(path, r"unreadable header: the lines of 'rec\.dat' do not follow each other")
-    path.write_text("\n".join([*lines[:6], lines[6].replace(" 16 ", " 16+2 "), *chest]) + "\n")
+    path.write_text("\n".join([*lines[:6], lines[6].replace(" 16 ", " 16+2 ", 1), *chest]) + "\n")
     refused(path, r"unreadable header: several formats or offsets for 'rec\.dat'")
 
 
@@ -508,7 +509,6 @@ def without(name, *given, **named):
 builtins.__import__ = without
 from merit.data import ingest as module
 from merit import pool, threads
-import merit.pretrain.checkpoint
 assert threads.cores() == os.cpu_count()
 assert 1 <= module.default_workers(500) <= 16
 pool.Path = lambda text: __import__("pathlib").Path("/nowhere")
@@ -524,28 +524,41 @@ def test_what_macos_and_windows_lack_is_not_asked_for(ptb_xl: Any, tmp_path: Pat
     assert (done.stdout.strip(), done.returncode) == ("1", 0), done.stderr
 
 
+def test_no_module_asks_for_them_when_it_is_imported() -> None:
+    asked = re.compile(r"^(?:import|from) (?:fcntl|resource|pwd|grp|termios)\b", re.MULTILINE)
+    assert [path for path in runs.PACKAGE_ROOT.rglob("*.py") if asked.search(path.read_text(encoding="utf-8"))] == []
+
+
 # ---- the folder `odd-files` beside the real data ----
 
 
 @pytest.fixture(scope="session")
-def odd(real_data: Path, tmp_path_factory: Any) -> Path:
-    """A copy of the folder with its links laid again: some ways of copying leave the text of a link in its place."""
-    there = real_data.parent / "odd-files"
-    if not there.is_dir():
-        pytest.skip(f"no {there}")
-    copy = tmp_path_factory.mktemp("odd") / "odd-files"
-    shutil.copytree(there, copy, symlinks=True)
-    for folder, folders, names in os.walk(copy):
-        for name in [folder, *(f"{folder}/{one}" for one in folders)]:
-            os.chmod(name, 0o755)
-        for path in (Path(folder, name) for name in names):
-            if "07-linked-files" in folder and path.stat().st_size < 200 and not path.is_symlink():
-                target = path.read_text(errors="replace").strip()
+def odd_copies(tmp_path_factory: Any) -> Callable[[Path], Path]:
+    """The folder copied once, with its links laid again: some ways of copying leave a link's text in its place."""
+
+    @functools.cache
+    def copied(there: Path) -> Path:
+        copy = tmp_path_factory.mktemp("odd") / "odd-files"
+        shutil.copytree(there, copy, symlinks=True)
+        for folder, folders, names in os.walk(copy):
+            for name in [folder, *(f"{folder}/{one}" for one in folders)]:
+                os.chmod(name, 0o755)
+            for path in (Path(folder, name) for name in names if "07-linked-files" in folder):
+                target = path.read_bytes()[:200].decode(errors="replace").strip()
                 if target.startswith("../") and (path.parent / target).exists():
-                    path.chmod(0o644)
                     path.unlink()
                     path.symlink_to(target)
-    return copy
+        return copy
+
+    return copied
+
+
+@pytest.fixture
+def odd(real_data: Path, odd_copies: Callable[[Path], Path]) -> Path:
+    there = real_data.resolve().parent / "odd-files"
+    if not there.is_dir():
+        pytest.skip(f"no {there}")
+    return odd_copies(there)
 
 
 def signal(odd: Path, name: str) -> np.ndarray:

@@ -210,6 +210,8 @@ class Cohort:
 def make_refs(rows: dict[str, list[Any]] | pd.DataFrame) -> pd.DataFrame:
     """The table of `refs()` from columns; what is missing is empty. Marks unusable paths and repeated record ids."""
     refs = pd.DataFrame(rows)
+    if refs.empty:  # without a row pandas takes every column for numbers
+        refs = refs.astype(object)
     empty: dict[str, Callable[[], Any]] = {"report": str, "problem": str, "labels": list}
     for column in REF_COLUMNS:
         if column not in refs:
