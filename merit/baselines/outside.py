@@ -239,7 +239,10 @@ def not_whole(path: Path) -> str:
         except SafetensorError as error:
             got = shown(str(error))
     elif not got and head.startswith(b"PK"):
-        got = "" if zipfile.is_zipfile(path) else "the end of its archive is missing"
+        try:
+            got = "" if zipfile.is_zipfile(path) else "the end of its archive is missing"
+        except zipfile.BadZipFile as error:
+            got = str(error)
     elif not got and not head.startswith(b"\x80") and not tarfile.is_tarfile(path):
         got = "it holds something else"
     return got and f"{NOT_WHOLE} ({got}); delete it and download it again"

@@ -30,15 +30,16 @@ def read(path: Path, inside: Sequence[str] = ()) -> State:
         return load_file(path)
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported" not in str(error):  # which names what else a whole pickle would make
-            raise ValueError(f"{path} {NOT_WHOLE} (it ends early)") from error
-        raise ValueError(
-            f"{path}: expected tensors and plain values; the file holds other objects, which would be executed; where "
-            "you trust it, open it with its authors' code and save the state alone as safetensors"
-        ) from error
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} {NOT_WHOLE} ({shown(str(error), 120)})") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file makes torch.load raise whatever its parsing runs into
+        if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+            raise ValueError(
+                f"{path}: expected tensors and plain values; the file holds other objects, which would be executed, "
+                "or is damaged; what is needed is the state alone, as safetensors"
+            ) from error
+        detail = shown(f"{type(error).__name__}: {error}", 120)
+        raise ValueError(f"{path} {NOT_WHOLE} ({detail})") from error
     for key in inside:
         if not isinstance(found, Mapping) or key not in found:
             raise ValueError(f"{path}: expected the weights under {'.'.join(inside)}; got {_form(found)}")
