@@ -121,7 +121,7 @@ class Recordings:
             signal = replace(signal, fs_hz=fs_hz)
         store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit)
         if len(store.records) == 0:
-            raise NoCohort(f"{cohort}: {self.sources[cohort]} lists {store.manifest['counts']} but no usable recording")
+            raise NoCohort(f"{source}: {store.why_empty}")
         self.used[f"store {name}"] = {"id": store.identity, "device": "cpu"}
         return store
 

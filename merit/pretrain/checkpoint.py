@@ -6,7 +6,6 @@ the run is finished; training_state.pt while training.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from merit.model.merit import Merit
 from merit.pretrain import NOT_OF_TRAINING, origin
 from merit.pretrain.card import card
 from merit.pretrain.network import network
-from merit.runs import commit, plain, versions, write_json, write_text
+from merit.runs import commit, lock_now, plain, versions, write_json, write_text
 
 STATE = "training_state.pt"
 KEPT = ("README.md", "config.json", "history.jsonl", "model.safetensors", origin.FILE, "seen.parquet")
@@ -38,10 +37,8 @@ def alone(folder: Path) -> Iterator[None]:
     """Keep other processes out of a checkpoint folder, and clear away what a killed one left half written."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"{folder}: another process is training there; wait for it or stop it") from None
+        if not lock_now(lock):
+            raise RuntimeError(f"{folder}: another process is training there; wait for it or stop it")
         for left in folder.glob(".*"):
             left.unlink()
         yield
