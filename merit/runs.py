@@ -308,6 +308,13 @@ def identity(stage: str, parameters: Any, inputs: Any, modules: Iterable[str]) -
     return digest({"stage": stage, "parameters": parameters, "inputs": inputs, "source": source_closure(modules)})
 
 
+def loading(source: str | Path) -> dict[str, Any]:
+    """What `from_pretrained` of transformers takes for a folder, a hub name or name@revision; no code is run."""
+    text, given = str(source), {"trust_remote_code": False}
+    name, _, revision = (text, "", "") if Path(text).is_dir() else text.partition("@")
+    return {"pretrained_model_name_or_path": name, **given, **({"revision": revision} if revision else {})}
+
+
 @functools.cache
 def commit() -> str:
     """The commit of the checkout that this package lies in, "-dirty" added where it has changes; "" outside one."""

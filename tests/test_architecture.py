@@ -49,7 +49,7 @@ ONLY_IN = {
     "statsmodels": {"merit.evaluate.comparison"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},
-    "huggingface_hub": {"merit.use"},
+    "huggingface_hub": {"merit.use", "merit.model.weights"},
 }
 
 

@@ -67,10 +67,11 @@ def classes(source: str | Path | Mapping[str, str | list[str]]) -> Prompts:
 
 
 def _cached(name: str) -> Path | None:
-    """The folder of a hub model that was downloaded before; None where it was not."""
+    """The folder of a hub model, with or without @revision, that was downloaded before; None where it was not."""
     from huggingface_hub import snapshot_download
 
+    name, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(name, local_files_only=True))
+        return Path(snapshot_download(name, revision=revision or None, local_files_only=True))
     except (OSError, ValueError):
         return None
