@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from merit import runs
 from merit.data.taxonomy import TASKS
 from merit.evaluate import prompts as prompt_sets
 from merit.evaluate.prompts import Prompts
@@ -46,6 +47,8 @@ def find(folder: Path, given: str | Path | None = None) -> str | Path:
 def load(folder: Path, width: int, device: str, given: str | Path | None = None) -> TextEncoder:
     """The frozen text encoder of the checkpoint in `folder`; ValueError where it is not `width` wide."""
     source = find(folder, given)
+    if isinstance(source, Path) and runs.sealed(source):
+        runs.check(source)
     encoder = TextEncoder(source, origin.text_config(folder), device)
     if encoder.width != width:
         raise ValueError(f"text encoder {source}: expected one {width} wide, as in pretraining; got {encoder.width}")
