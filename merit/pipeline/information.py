@@ -47,7 +47,6 @@ def information(
 
 def _one(ws: Workspace, encoder: str, scope: str, config: InformationConfig, seed: int) -> dict[str, Any]:
     parameters = {"encoder": encoder, "encoder_seed": seed, "variant": scope, "information": config}
-    parameters["code"] = runs.own_source(__name__)
     try:
         cohort = EVALUATED if scope == "unseen" else ws.pretraining_cohort
         inputs = {"embedding": ws.embedding_identity(encoder, cohort, seed), "text": ws.text_identity}
