@@ -8,29 +8,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from merit.report.differences import Row, in_words
+from merit.report.numerals import fixed
 from merit.report.prose import listing
 from merit.report.style import look, task_label
 
 Result = Mapping[str, Any]
 
 
-def gap(results: Sequence[Result], task: str, first: str, second: str, variant: str, metric: str = "auroc") -> str:
-    """How far `first` is above `second` on a task, in points, paired by fold, against the spread over folds."""
+def gap(
+    results: Sequence[Result], rows: Sequence[Row], task: str, first: str, second: str, variant: str,
+    metric: str = "auroc",
+) -> str:  # fmt: skip
+    """How far `first` is above `second` on a task, in points, paired by fold, and whether that is more than chance.
+
+    rows: `pipeline.comparisons.linear_probe_differences` of `first` to all others on the page.
+    """
     pair = [_find(results, task, encoder, variant) for encoder in (first, second)]
     if None in pair or None in (one["mean"][metric] for one in pair):
         return f"{task_label(task)}: not both of {look(first).label} and {look(second).label} were scored."
     a, b = (np.array([fold[metric] for fold in one["folds"]], dtype=float) for one in pair)  # None: NaN
     means = [100 * one["mean"][metric] for one in pair]
     points = means[0] - means[1]
-    side = "above" if points > 0 else "below"
     text = (
-        f"{task_label(task)}: {look(first).label} at {means[0]:.1f} is {abs(points):.1f} points {side} "
-        f"{look(second).label} at {means[1]:.1f}"
+        f"{task_label(task)}: {look(first).label} {means[0]:.1f}, {look(second).label} {means[1]:.1f}, difference "
+        f"{fixed(points, 1, sign=True)}"
     )
-    spreads = [one["sd"][metric] for one in pair]
-    if len(a) == len(b) > 1 and None not in spreads:  # None: a single fold could score a class
-        spread = 100 * max(spreads)
-        text += f", {'more' if abs(points) > spread else 'less'} than the larger spread over folds ({spread:.1f})"
+    text += in_words(rows, task=task, variant=variant, metric=metric, encoder=first, other=second)
+    if len(a) == len(b) > 1:
         text += f"; in {int(np.sum((a - b) * np.sign(points) > 0))} of {len(a)} folds the sign is the same"
     return text + "."
 
