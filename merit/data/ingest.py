@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from merit import pool, runs
-from merit.config import SignalConfig
+from merit.config import SignalConfig, replace
 from merit.data import finish
 from merit.data.candidates import Candidates, find_candidates
 from merit.data.chunks import Chunk, process_chunk
@@ -39,16 +40,20 @@ def ingest(
     signal: SignalConfig | None = None,
     workers: int | None = None,
     limit: int | None = None,
+    only: Sequence[str] | None = None,
     progress: bool = True,
     max_gap_fraction: float = MAX_GAP_FRACTION,
 ) -> Store:
     """Write the store of the data set `name` under `root` to the folder `out`; a finished one of the same is kept.
 
     signal: rate and length of the stored recordings. workers: processes (default: one a core, one for few
-    recordings). limit: at most so many recordings, the first that have a waveform. max_gap_fraction: see
-    `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the manifest.
+    recordings). limit: at most so many recordings, the first that have a waveform. only: record ids of those to
+    read. max_gap_fraction: see `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in
+    the manifest.
     """
     out, signal = Path(out), signal or SignalConfig()
+    if name != "ptb-xl":
+        signal = replace(signal, ptb_xl_from_hz=SignalConfig.ptb_xl_from_hz)  # no matter to the others
     cohort = open_cohort(name, root)
     request = {
         "cohort": name,
@@ -60,10 +65,12 @@ def ingest(
         "code": runs.digest(runs.source_closure(["merit.data.ingest"])),
         "format_version": FORMAT_VERSION,
     }
+    if only is not None:
+        request["only"] = runs.digest(sorted(only))
     if finished := _finished(out, request):
         return finished
     _check_free(out)
-    candidates = find_candidates(cohort, limit)
+    candidates = find_candidates(cohort, limit, only)
     partial = out.parent / f".{out.name}.partial"
     selection = runs.digest(candidates.refs["path"].iloc[candidates.rows].tolist())
     with Journal.open(partial, request | {"selection": selection}, signal.n_samples) as journal:

@@ -51,8 +51,9 @@ class Space:
     def embedding_identity(self, encoder: str, cohort: str, seed: int) -> str:
         return f"{encoder} {cohort} {seed}"
 
-    def embedding(self, encoder: str, cohort: str, seed: int) -> np.ndarray:
-        return self.z
+    def embedding(self, encoder: str, cohort: str, seed: int, rows: np.ndarray) -> np.ndarray:
+        self.embedded = rows
+        return self.z[rows]
 
     def projected_text(self, model: Encoder, texts: list[str]) -> np.ndarray:
         embedded = np.array([np.r_[int(t.split()[1]), np.ones(5)] for t in texts], dtype=np.float32)
