@@ -88,8 +88,8 @@ def two_rates(own: Mapping[str, Any] | None = None, root: Path | None = None) ->
     text = (
         f"PTB-XL's {found['n_recordings']} recordings {found['records']}, {'yours' if own else 'committed numbers'}: "
         f"lead by lead the two correlate by {correlation['median']:.4f} in the median and {correlation['worst']:.3f} "
-        f"at worst; they differ by {rms['median']:.1f} µV (root mean square) in the median and {rms['worst']:.0f} µV at "
-        f"worst. Most of that is time: the published files are {found['earlier_ms']:.2f} ms earlier. Once they are "
+        f"at worst; they differ by {rms['median']:.1f} µV (root mean square) in the median and {rms['worst']:.0f} µV "
+        f"at worst. Most of that is time: the published files are {found['earlier_ms']:.2f} ms earlier. Once they are "
         f"moved, {found['rms_shifted_uv']:.1f} µV are left."
     )
     rows = {
