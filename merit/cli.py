@@ -153,7 +153,7 @@ def reference(
     data: Path | None = None,
     device: str = "auto",
     seeds: int = 5,
-    group: Literal["all", "objectives", "equal-budget", "dials"] = "all",
+    group: Literal["all", "objectives", "equal-budget", "dials", "published"] = "all",
     stages: str = "",
     encoders: str = "",
 ) -> None:
@@ -165,7 +165,7 @@ def reference(
         device: auto, cpu, cuda or cuda:1.
         seeds: Pretraining seeds.
         group: The paper's objectives and strengths, these beside peers' methods on the same data, objectives pretrained
-            on other recordings (what is kept), or all.
+            on other recordings (what is kept), MERIT beside published encoders with weights at hand, or all.
         stages: Which of the group's, separated by commas; default: all of them.
         encoders: Which of the group's, separated by commas; default: all of them.
     """
