@@ -275,12 +275,13 @@ def bench(
     out: Path | None = None,
     data: Path | None = None,
     device: str = "auto",
-    stages: str = "updates,ingest,linear_probe",
+    stages: str = "updates,ingest,linear_probe,kept",
     compiled: bool = False,
     full: bool = False,
     price_per_hour: float = 3.0,
 ) -> None:
-    """Measure pretraining updates, ingest and probing as ratios in one run; print and, with `out`, write a JSON.
+    """Measure pretraining updates, ingest and probing as ratios in one run, and what is kept at PTB-XL's size; print
+    and, with `out`, write a JSON.
 
     Args:
         out: File of the JSON.
