@@ -34,7 +34,7 @@ BELOW = {
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "baselines", "evaluate"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
-    | {"publish"},
+    | {"publish", "baselines"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 

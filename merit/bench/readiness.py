@@ -14,9 +14,11 @@ from pathlib import Path
 import psutil
 
 from merit import runs
+from merit.baselines import others
 from merit.config import Profile
 from merit.data.doctor import CohortStatus
 from merit.pipeline import Workspace
+from merit.pipeline.encoders import WHOLE
 from merit.report import cost_lines, cost_tables
 from merit.threads import usable_cores
 
@@ -26,6 +28,8 @@ SETTINGS = {"text encoder": "TEXT", "language model, Table 3": "LM", "BERTScore'
 """What a model is for -> the setting of `make` that names another."""
 WEIGHTS = ("*.safetensors", "*.bin")
 TIMEOUT_S = 5.0
+FAST_HZ = 500
+"""Rate of the second stores that encoders of others want."""
 OBJECTIVES = 4
 """Of the paper: as many pretrainings."""
 STATES = 4
@@ -103,6 +107,9 @@ def _disk(profile: Profile, counts: dict[str, int], folder: Path) -> str:
     with torch.device("meta"):  # shapes without numbers
         parameters = sum(one.numel() for one in network(profile.model, "merit").parameters())
     needed = (sum(counts.values()) * _signal_bytes(profile) + OBJECTIVES * STATES * 4 * parameters) / GB
+    if any(others.fs_hz(name) > profile.signal.fs_hz for name in others.choose("all")[0]):
+        whole = sum(n for n in counts.values() if n <= WHOLE)  # of larger ones the rows asked for alone
+        needed += whole * _signal_bytes(profile) * FAST_HZ / profile.signal.fs_hz / GB
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free / GB
     verdict = (
