@@ -46,6 +46,8 @@ def ingest(
     from merit.data.ingest import ingest as run
 
     store = run(cohort, root, out, signal=SignalConfig(fs_hz=fs), workers=workers, limit=limit)
+    if not len(store):
+        raise ValueError(store.why_empty)
     counts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in store.manifest["counts"].items())
     print(f"{out}: {len(store.records)} recordings; {counts}")
 
