@@ -204,8 +204,8 @@ def _values(
         )  # fmt: skip
     except ValueError as reason:
         about["not_shuffled"] = str(reason)
-    embedding = ws.embedding(encoder, asked.cohort, seed)
-    found = controls.nearest(embedding[asked.train.rows], embedding[asked.test.rows])
+    embedding = ws.embedding(encoder, asked.cohort, seed, _rows(asked))
+    found = controls.nearest(*np.split(embedding, [len(asked.train.pairs)]))
     texts["nearest"] = [asked.train.pairs[i].answer for i in found]
     texts["most_common"] = [_common_answer(asked)] * len(prompts)
     summaries = {name: _scored(ws, asked, config, written) for name, written in texts.items()}
@@ -266,10 +266,14 @@ def _adapted(ws: Workspace, encoder: str, asked: Questions, config: GenerationCo
 
 def _ecg(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> np.ndarray:
     """float32 [pairs, tokens, D] or [pairs, D]: the encoder's part of the training pairs, then of the test pairs."""
-    rows = np.concatenate([asked.train.rows, asked.test.rows])
     if config.ecg_input == "tokens":
-        return ws.tokens(encoder, asked.cohort, rows, seed)
-    return ws.embedding(encoder, asked.cohort, seed)[rows]
+        return ws.tokens(encoder, asked.cohort, _rows(asked), seed)
+    return ws.embedding(encoder, asked.cohort, seed, _rows(asked))
+
+
+def _rows(asked: Questions) -> np.ndarray:
+    """Rows of the training pairs, then of the test pairs."""
+    return np.concatenate([asked.train.rows, asked.test.rows])
 
 
 def _refuse_seen(ws: Workspace, encoder: str, asked: Questions, seed: int, allow_seen: bool) -> int | None:
