@@ -199,11 +199,8 @@ class Embedder(ModelHubMixin):
             write_text(save_directory / "README.md", card(self.settings, about, seen))
         weights = {name: value.cpu().contiguous() for name, value in self.encoder.model.state_dict().items()}
         save_file(weights, save_directory / "model.safetensors")
-        names = [name for name in KEPT if (save_directory / name).is_file()]
-        inside = sorted(
-            path.relative_to(save_directory).as_posix() for path in save_directory.glob(f"{texts.INSIDE}/*")
-        )
-        seal(save_directory, [*names, *(inside if about["text"].get("source") == texts.INSIDE else [])])
+        names = [*KEPT, *(f"{texts.INSIDE}/{path.name}" for path in save_directory.glob(f"{texts.INSIDE}/*"))]
+        seal(save_directory, [name for name in names if (save_directory / name).is_file()])
 
     def _save_text(self, save_directory: Path) -> dict[str, Any]:
         """Copy the text encoder where it is a folder; what `origin.json` then says."""
