@@ -50,11 +50,7 @@ ONLY_IN = {
     "statsmodels": {"merit.intervals"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},
-<<<<<<< HEAD
-    "huggingface_hub": {"merit.use", "merit.model.weights"},
-=======
-    "huggingface_hub": {"merit.use", "merit.bench.readiness"},
->>>>>>> main
+    "huggingface_hub": {"merit.use", "merit.bench.readiness", "merit.model.weights"},
 }
 
 

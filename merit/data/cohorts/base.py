@@ -21,12 +21,8 @@ from tqdm import tqdm
 from merit import pool, runs
 from merit.data.paths import name_problem
 from merit.data.recording import UNREADABLE, Recording, RejectedRecording, UnreadableFile
-<<<<<<< HEAD
-from merit.data.wfdb_io import Waveform, read_comments, read_waveform
-from merit.threads import cores
-=======
 from merit.data.wfdb_io import NOT_THERE, Waveform, read_comments, read_waveform
->>>>>>> main
+from merit.threads import cores
 
 REF_COLUMNS = ("record_id", "patient_id", "path", "report", "labels", "fold", "age", "sex", "problem")
 """`path` is relative to the root and without extension; `problem` is why a row cannot be read, "" where it can."""
@@ -317,7 +313,6 @@ def _known(kept: Path | None) -> dict[str, Any]:
         return {}
 
 
-<<<<<<< HEAD
 def _chunks(names: Iterator[str]) -> Iterator[list[str]]:
     while chunk := list(itertools.islice(names, 256)):
         yield chunk
@@ -333,10 +328,3 @@ def _digests(root: str, names: list[str]) -> list[tuple[str, str | None]]:
         except OSError:
             found.append((name, None))
     return found
-=======
-def _folders(path: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
-    except OSError:  # `walk_files` says so
-        return []
->>>>>>> main
