@@ -165,6 +165,7 @@ def test_a_damaged_state_is_not_gone_on_from(used, tmp_path, damage, monkeypatch
 
 def test_what_is_whole_is_read_without_writing_anything(used, tmp_path, monkeypatch):
     ws = fresh(used, tmp_path)
+    again(ws).cohorts()  # where the recordings now lie
     for folder in ws.folder.rglob(".locks"):
         shutil.rmtree(folder)
     before = {path: path.stat().st_mtime_ns for path in ws.folder.rglob("*")}
