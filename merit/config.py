@@ -36,6 +36,12 @@ class SignalConfig:
     """Length of a stored recording, seconds; longer ones are cut, shorter ones padded with zeros at the end."""
     min_report_words: int = 4
     """A report with fewer words takes no part in alignment (MERL's rule, which the paper follows)."""
+    ptb_xl_from_hz: int = 100
+    """Which of PTB-XL's two publications a store at 100 Hz or less is read from: 100, resampled and filtered by its
+    publishers; or 500, resampled here as the other data sets are."""
+
+    def __post_init__(self) -> None:
+        one_of("ptb_xl_from_hz", self.ptb_xl_from_hz, (100, 500))
 
     @property
     def n_samples(self) -> int:
