@@ -50,7 +50,7 @@ ONLY_IN = {
     "statsmodels": {"merit.intervals"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},
-    "huggingface_hub": {"merit.use", "merit.bench.readiness"},
+    "huggingface_hub": {"merit.use", "merit.bench.readiness", "merit.model.weights"},
 }
 
 
