@@ -115,8 +115,8 @@ def told_apart(differences: Sequence[Mapping[str, Any]], digits: int = 1, unit: 
     on which it lies, or 0 where chance may be all.
 
     A difference counts whose p, corrected for all of them (Holm), is below 0.05 as it is printed, with three decimals,
-    and whose interval leaves out 0 as it is printed, in so many units with so many decimals. Each holds low and high, None where it has no interval, and its
-    `p_holm` where a family was corrected before, or its `p`; where it has neither, p follows from its interval, which
+    and whose interval leaves out 0 as it is printed, in so many units with so many decimals. Each holds low and high,
+    None where it has no interval, and its `p_holm` where a family was corrected before, or its `p`; where it has neither, p follows from its interval, which
     is normal (`ends`).
     """
     corrected = [one.get("p_holm") for one in differences]
