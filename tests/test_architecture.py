@@ -46,7 +46,6 @@ ONLY_IN = {
     "nltk": {"merit.evaluate.generation"},
     "neurokit2": {"merit.evaluate.kept.delineation"},
     "umap": {"merit.evaluate.clusters"},
-    "statsmodels": {"merit.intervals"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},
     "huggingface_hub": {"merit.use"},

@@ -217,23 +217,3 @@ def test_intervals_cover_what_is_true_of_all_patients(case) -> None:
 def test_intervals_cover_in_92_to_98_of_100_samples(case) -> None:
     held = coverage(*case, draws=500)
     assert all(0.92 <= share <= 0.98 for share in held.values()), held
-
-
-def test_percentiles_of_drawn_patients_leave_average_precision_out() -> None:
-    """Why halves: patients drawn with replacement repeat their positives, which raises average precision in every
-    resample of a task with rare classes; halves do not, and hold the value by construction.
-    """
-    generator = np.random.default_rng(0)
-    n, n_classes = 300, 30
-    labels = np.zeros((n, n_classes), dtype=bool)
-    for c in range(n_classes):
-        labels[generator.choice(n, 5, replace=False), c] = True
-    scores = generator.normal(size=labels.shape) + 0.8 * labels
-    data = {"labels": labels, "logits": scores, "predicted": scores > 1, "scored": np.ones_like(labels)}
-    value = np.nanmean(slow_values(data, np.arange(n))["average_precision"])
-    drawn = [
-        np.nanmean(slow_values(data, generator.integers(n, size=n))["average_precision"]) for _ in range(40)
-    ]  # fmt: skip
-    assert np.percentile(drawn, 2.5) > value
-    _, low, high = bootstrap.pool(**data, groups=np.arange(n), n_resamples=100, seed=0).macro["average_precision"]
-    assert low < value < high

@@ -6,7 +6,6 @@ import pandas as pd
 
 from merit.report import claims
 
-
 ROW = {
     "task": "superclass", "variant": "as_published", "metric": "auroc", "encoder": "merit", "other": "random",
     "mean": 0.2, "low": -0.012, "high": 0.412, "p": 0.061, "p_holm": 0.61, "n_comparisons": 84,

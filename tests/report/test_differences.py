@@ -25,7 +25,7 @@ def test_the_table_prints_points_interval_and_both_p():
 
 
 def test_what_is_said_agrees_with_what_is_printed():
-    """An end that is printed as 0.0, or a p that is printed as 0.050, is no difference, whatever its last digits say."""
+    """An end that is printed as 0.0, or a p that is printed as 0.050, is no difference, whatever the digits behind."""
     ends = [
         row("cma", 0.0104, p_holm=p_holm, low=low, high=0.0204) for low, p_holm in
         ((0.0004, 0.01), (0.0006, 0.01), (0.0006, 0.0496), (-0.0004, 0.051))
