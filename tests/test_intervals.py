@@ -53,7 +53,7 @@ def test_an_interval_holds_its_value_wherever_the_draws_lie(value, drawn):
         low, high = intervals.ends(value, drawn, share)
         assert low <= value <= high
     low, high = intervals.ends(value, drawn, share=True)
-    assert low >= 0 and high <= 1
+    assert 0 <= low and high <= 1
 
 
 @pytest.mark.parametrize("drawn", [[], [math.nan] * 3])

@@ -82,8 +82,8 @@ def paper_example(ws: Workspace) -> dict[str, Any]:
 
         pair = json.loads(path.read_text(encoding="utf-8"))
         found = summarise(
-            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
-            n_resamples=0, seed=0,
+            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers,
+            device=ws.torch_device(), n_resamples=0, seed=0,
         )  # fmt: skip
         text = {"question": "not printed", "reference": pair["reference"], "text": pair["response"]}
         text |= {"reference_mentions": mentions(pair["reference"]), "mentions": mentions(pair["response"])}
