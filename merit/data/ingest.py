@@ -149,10 +149,12 @@ def _finished(out: Path, request: dict[str, Any]) -> Store | None:
 
 
 def _readable_now(store: Store, cohort: Cohort) -> bool:
-    """Whether a recording can be read that the system would not read when the store was written."""
+    """Whether a recording or a folder can be read that the system would not read when the store was written."""
     unread = store.rejected["record_id"][store.rejected["reason"].str.startswith(UNREADABLE)]
     if unread.empty:
         return False
+    if any(os.access(cohort.root / name, os.R_OK | os.X_OK) for name in unread if (cohort.root / name).is_dir()):
+        return True
     refs = cohort.refs()
     for ref in refs[refs["record_id"].isin(unread)].itertuples(index=False):
         try:

@@ -82,7 +82,7 @@ def paper_example(ws: Workspace) -> dict[str, Any]:
 
         pair = json.loads(path.read_text(encoding="utf-8"))
         found = summarise(
-            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers,
+            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
             n_resamples=0, seed=0,
         )  # fmt: skip
         text = {"question": "not printed", "reference": pair["reference"], "text": pair["response"]}
@@ -298,7 +298,7 @@ def _scored(ws: Workspace, asked: Questions, config: GenerationConfig, texts: Se
     groups = ws.store(asked.cohort).records["group"].iloc[asked.test.rows].astype(str).to_numpy()
     references = [pair.answer for pair in asked.test.pairs]
     return summarise(
-        references, texts, groups, bert=_bert(ws, config), bert_layers=config.bert_layers,
+        references, texts, groups, bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
         n_resamples=ws.profile.probe.n_resamples, seed=config.seed,
     )  # fmt: skip
 

@@ -151,7 +151,8 @@ def beyond_another(embedding: np.ndarray, asked: Asked, said: list[Block], confi
 def number(drawn: np.ndarray, keep: bool = False, share: bool = False) -> dict[str, Any]:
     """Value and 95 % interval of [1 + R] numbers, the first of them the value; None where there is none.
 
-    share: it lies from 0 to 1, as AUROC does and R², which may be negative, does not. keep: the draws too, by which two encoders are compared resample by resample.
+    share: it lies from 0 to 1, as AUROC does and R², which may be negative, does not. keep: the draws too, by which two
+    encoders are compared resample by resample.
     """
     rest = drawn[1:][np.isfinite(drawn[1:])]
     low, high = intervals.ends(drawn[0], rest, share)
