@@ -27,7 +27,7 @@ from merit.data.cohorts.registry import open_cohort
 from merit.data.journal import JOURNAL, Journal
 from merit.data.preprocess import MAX_GAP_FRACTION
 from merit.data.recording import UNREADABLE, RejectedRecording, UnreadableFile
-from merit.data.store import FORMAT_VERSION, MANIFEST, NoStore, Store
+from merit.data.store import FORMAT_VERSION, MANIFEST, SOURCES, NoStore, Store
 from merit.threads import cores
 
 CHUNK = 64
@@ -64,7 +64,7 @@ def ingest(
         "signal": runs.plain(signal),
         "limit": limit,
         "max_gap_fraction": max_gap_fraction,
-        "source": cohort.fingerprint(),
+        "source": cohort.fingerprint(out.parent / SOURCES),
         "synthetic": cohort.synthetic,
         "code": runs.digest(runs.source_closure(["merit.data.ingest"])),
         "format_version": FORMAT_VERSION,

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from merit.runs import loading
+
 NAMES = (
     "bleu_published", "bleu", "meteor", "rouge_published", "rouge_l", "bertscore_published", "bertscore", "repetition"
 )  # fmt: skip
@@ -91,7 +93,7 @@ def bert_scores(
     from bert_score import BERTScorer
     from transformers import AutoConfig
 
-    layers = layers or AutoConfig.from_pretrained(folder).num_hidden_layers
+    layers = layers or AutoConfig.from_pretrained(**loading(folder)).num_hidden_layers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scorer = BERTScorer(model_type=str(folder), num_layers=layers, idf=False, device=device)
@@ -108,7 +110,7 @@ def available(model: str) -> bool:
     from transformers import AutoConfig
 
     try:
-        AutoConfig.from_pretrained(model)
+        AutoConfig.from_pretrained(**loading(model))
     except (OSError, ValueError):
         return False
     return True
