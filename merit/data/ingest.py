@@ -52,8 +52,8 @@ def ingest(
 
     signal: rate and length of the stored recordings. workers: processes (default: one a core, one for few
     recordings). limit: at most so many recordings, the first that have a waveform. only: record ids of those to read.
-    max_gap_fraction: see `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the manifest; what the
-    system would not read (permission, input or output) is tried again the next time.
+    max_gap_fraction: see `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the
+    manifest; what the system would not read (permission, input or output) is tried again the next time.
     """
     out, signal = Path(out), signal or SignalConfig()
     if name != "ptb-xl":
