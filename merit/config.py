@@ -18,6 +18,8 @@ COHORTS = ("mimic-iv-ecg", "ptb-xl", "cpsc2018", "csn")
 PROFILE_NAMES = ("smoke", "demo", "paper")
 OBJECTIVE_NAMES = ("merit", "cma", "ib", "mse")
 """Eq. 7, Eq. 3, Eq. 9 and Eq. 5: the four pretraining objectives of the paper's ablation."""
+RECONSTRUCTING = ("merit", "mse")
+"""Objectives that predict hidden patches, and so need some."""
 
 
 def one_of(name: str, value: object, allowed: tuple) -> None:
@@ -150,7 +152,9 @@ class ModelConfig:
     shared_width: int = 256
     """Width d of the shared space (MERL)."""
     mask_ratio: float = 0.75
-    """Share of the patches of each lead that is hidden (ST-MEM, D-BETA)."""
+    """Share of the patches of each lead that is hidden (ST-MEM, D-BETA); 0: none, for objectives that do not
+    reconstruct.
+    """
     scaling: str = "zscore"
     """What the encoder is fed and the decoder predicts: zscore or minmax per recording, or mv (a fixed scale)."""
     patch_target: bool = False
@@ -164,8 +168,22 @@ class ModelConfig:
         if isinstance(self.text_tower, dict):  # from a checkpoint's config.json
             object.__setattr__(self, "text_tower", TextTowerConfig(**self.text_tower))
         one_of("scaling", self.scaling, ("zscore", "minmax", "mv"))
-        if not 0 < self.mask_ratio < 1:
-            raise ValueError(f"mask_ratio: expected a number between 0 and 1; got {self.mask_ratio}")
+        if not 0 <= self.mask_ratio < 1:
+            raise ValueError(f"mask_ratio: expected a number from 0 and below 1; got {self.mask_ratio}")
+
+    @property
+    def hides(self) -> bool:
+        """Whether at least one patch of a lead is hidden at this mask ratio."""
+        return round(self.encoder.n_patches * (1 - self.mask_ratio)) < self.encoder.n_patches
+
+
+def require_hidden(model: ModelConfig, objective: str) -> None:
+    """ValueError for an objective that reconstructs hidden patches, of a network whose mask hides none."""
+    if objective in RECONSTRUCTING and not model.hides:
+        raise ValueError(
+            f"model.mask_ratio: {objective} reconstructs hidden patches, so a ratio that hides at least one of "
+            f"{model.encoder.n_patches} a lead was expected; got {model.mask_ratio:g}; cma and ib take 0"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, Profile, replace
+from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, Profile, replace, require_hidden
 from merit.methods import PEERS, WITHOUT_TEXT, method
 from merit.model.weights import weights_identity
 from merit.pipeline.questions import asked_patients
@@ -153,7 +153,9 @@ class Training(Recordings):
         if found.objective in WITHOUT_TEXT:
             changes["text_layers"] = 0
         pretrain = replace(self.profile.pretrain, objective=found.objective, seed=seed, **changes)
-        return found.model(self.profile.model), pretrain
+        model = found.model(self.profile.model)
+        require_hidden(model, found.objective)
+        return model, pretrain
 
     def checkpoint(self, objective: str, seed: int = 0) -> Path:
         """Folder of a finished checkpoint, trained (or continued) where it is not finished; objective: one of the
