@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merit.data.taxonomy import TASKS
-from merit.methods import PEERS, without_text
+from merit.methods import ABLATIONS, PEERS, without_text
 from merit.pipeline.clusters import rhythm_clusters
 from merit.pipeline.dials import carried_over, left_out
 from merit.pipeline.information import information
@@ -139,7 +139,7 @@ class Group(NamedTuple):
 OBJECTIVES, EQUAL_BUDGET, DIALS = "objectives", "equal-budget", "dials"
 GROUPS = {
     OBJECTIVES: Group(
-        ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", "random"),
+        ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", *ABLATIONS, "random"),
         ("linear_probe", "zero_shot", "shift", "information", "clusters", "kept"),
     ),
     EQUAL_BUDGET: Group(
