@@ -27,7 +27,8 @@ class Encoders(Training):
     def encoder_identity(self, encoder: str, seed: int = 0) -> str:
         """Identity of an encoder by its name; needs no weights."""
         if encoder == "random":
-            return runs.identity("random", {"model": self.profile.model, "seed": seed}, {}, ["merit.model.merit"])
+            parameters = {"model": self.profile.model, "seed": self.pretraining_seed(seed)}
+            return runs.identity("random", parameters, {}, ["merit.model.merit"])
         if others.known(encoder):
             return others.identity(encoder)
         return self.checkpoint_identity(encoder, seed)
@@ -42,7 +43,7 @@ class Encoders(Training):
             return others.load(encoder, self.torch_device())
         if encoder == "random":
             model = replace(self.profile.model, text_width=self.text_width)
-            return ours.random_encoder(model, seed, self.torch_device())
+            return ours.random_encoder(model, self.pretraining_seed(seed), self.torch_device())
         return ours.load(self.checkpoint(encoder, seed), self.torch_device())
 
     @property

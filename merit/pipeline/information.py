@@ -108,7 +108,8 @@ def _rows(ws: Workspace, scope: str, cohort: str, seed: int) -> np.ndarray:
         from merit.data.batches import hold_out_patients, pair
 
         data = pair(store, ws.pretraining_rows, ws.report_embeddings())
-        rows = hold_out_patients(data, ws.profile.pretrain.validation_share, seed)[1].rows
+        held_out = hold_out_patients(data, ws.profile.pretrain.validation_share, ws.pretraining_seed(seed))
+        rows = held_out[1].rows
     return rows[has_text[rows]]
 
 

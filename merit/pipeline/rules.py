@@ -40,7 +40,8 @@ def rules(
     one result file. The rule "seen" has the task "pretraining": it compares patients of the pretraining cohort.
     """
     one_of("variant", variant, VARIANTS)
-    config = replace(ws.profile.probe, **{k: v for k, v in settings.items() if v is not None})
+    given = {k: v for k, v in settings.items() if v is not None}
+    config = replace(ws.profile.probe, **{"select": "last", **given})
     one_of("select", config.select, ("last",))  # other epochs are rules of their own
     results = []
     for task in tasks:
@@ -136,7 +137,7 @@ def _pretraining_values(ws: Workspace, encoder: str, variant: str, config: Probe
 
     cohort, store = ws.pretraining_cohort, ws.store(ws.pretraining_cohort)
     data = pair(store, ws.pretraining_rows, ws.report_embeddings())
-    training, validation = hold_out_patients(data, ws.profile.pretrain.validation_share, seed)
+    training, validation = hold_out_patients(data, ws.profile.pretrain.validation_share, ws.pretraining_seed(seed))
     patients = store.records["patient_id"].astype(str).to_numpy(dtype=object)
     sides = rules_seen.Sides(training.rows, validation.rows, patients)
     pairs = [(cohort, patient) for patient in set(patients[training.rows])]

@@ -35,7 +35,8 @@ def subgroups(
     min_records, min_positives: what a group needs to be compared, and a class to count in it; None: the module's.
     `settings` change `ProbeConfig`. A task without enough recordings gives a result whose values hold a reason.
     """
-    config = replace(ws.profile.probe, **{k: v for k, v in settings.items() if v is not None})
+    given = {k: v for k, v in settings.items() if v is not None}
+    config = replace(ws.profile.probe, **{"select": "last", **given})
     one_of("select", config.select, ("last",))  # the epoch that is scored here
     least = {k: v for k, v in (("min_records", min_records), ("min_positives", min_positives)) if v is not None}
     for key, value in least.items():
