@@ -112,6 +112,21 @@ def _masked_language_modelling(model, tokens, tokenizer, config: TextConfig, pro
         schedule.step()
 
 
+def require_reachable(name: str, source: str) -> None:
+    """ValueError that begins with `name` where a model is neither a folder with its config.json nor one that the hub,
+    or the copies of it on this machine, have.
+    """
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{name}: expected a folder with a model and its config.json, or a hub name within reach; got {source!r}; "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
 class TextEncoder:
     """A frozen Hugging Face encoder by hub name or folder; `embed` pools its last hidden state."""
 

@@ -60,8 +60,12 @@ class Recordings:
             graphs=os.environ.get("MERIT_GRAPHS", "") not in ("", "0"),
             attention=os.environ.get("MERIT_ATTENTION") or "sdpa", settings=settings_of(chosen),
         )  # fmt: skip
-        if device not in ("auto", "cpu"):
-            opened.torch_device()
+        one_of("attention", opened.attention, ("sdpa", "flex"))
+        fast = "graphs" if opened.graphs else "attention" if opened.attention == "flex" else ""
+        if (device != "cpu" and device != "auto") or fast:
+            place = opened.torch_device()
+            if fast and not place.startswith("cuda"):
+                raise ValueError(f"{fast}: expected a GPU; the device is {place}; leave it away")
         return opened
 
     @functools.cached_property

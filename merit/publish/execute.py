@@ -94,10 +94,7 @@ def run_named(
     It lies in `artifacts/<workspace>/notebooks/variants`, beside what the book shows, and leaves that alone.
     Raises ValueError for a notebook that does not exist (with those that do) and for wrong parameters.
     """
-    there = {path.stem: path for path in sorted((root / "book").glob("*.ipynb"))}
-    if name not in there:
-        raise ValueError(f"name: expected a notebook of {root / 'book'}, {', '.join(there)}; got {name!r}")
-    source = there[name]
+    source = source_of(name, root)
     known = declarations.declared(source)
     common = {"profile": profile, "data": data, "device": device, "settings": settings}
     values = {**common, **declarations.check(given, known)}
@@ -107,6 +104,14 @@ def run_named(
     values = {key: value for key, value in values.items() if key in known}
     out = root / "artifacts" / workspace / "notebooks" / "variants" / f"{variant_name(name, given)}.ipynb"
     return execute(source, out, values, root=root)
+
+
+def source_of(name: str, root: Path) -> Path:
+    """The notebook of that name in `book`; a ValueError lists them."""
+    there = {path.stem: path for path in sorted((root / "book").glob("*.ipynb"))}
+    if name not in there:
+        raise ValueError(f"name: expected a notebook of {root / 'book'}, {', '.join(there)}; got {name!r}")
+    return there[name]
 
 
 def variant_name(name: str, given: Mapping[str, Any]) -> str:

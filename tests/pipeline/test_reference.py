@@ -106,7 +106,8 @@ def workspace(monkeypatch, tmp_path):
     monkeypatch.setattr(reference, "costs", lambda ws, names, seeds: [{"encoder": n, "seconds": 2.0} for n in names])
     asked = []
     return SimpleNamespace(
-        profile=SimpleNamespace(name="demo", limit=None, epochs=None), synthetic=False, data=Path("/secret/place"), folder=tmp_path / "demo-x",
+        profile=SimpleNamespace(name="demo", limit=None, epochs=None), synthetic=False, data=Path("/secret/place"),
+        folder=tmp_path / "demo-x",
         linear_probe=linear_probe, torch_device=lambda: "cpu", asked=asked,
         checkpoints=lambda names, seeds: asked.append((tuple(names), tuple(seeds))),
     )  # fmt: skip
@@ -171,7 +172,7 @@ def test_what_an_interval_was_computed_from_stays_out(workspace, tmp_path):
 @pytest.mark.parametrize("trial", [{"limit": 64}, {"epochs": 1}])
 def test_a_limited_run_is_no_reference(workspace, tmp_path, trial):
     workspace.profile = SimpleNamespace(**{"limit": None, "epochs": None, **trial})
-    with pytest.raises(ValueError, match="^reference: expected a whole run; leave LIMIT and EPOCHS"):
+    with pytest.raises(ValueError, match=r"^reference: expected a whole run; leave LIMIT and EPOCHS"):
         reference.make_reference(workspace, 1, tmp_path)
 
 
