@@ -5,7 +5,9 @@ Only this module imports transformers for embedding. Shapes: R texts, W text wid
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import shutil
 import string
 from collections import Counter
@@ -118,13 +120,17 @@ def require_reachable(name: str, source: str) -> None:
     """
     from transformers import AutoConfig
 
-    try:
-        AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{name}: expected a folder with a model and its config.json, or a hub name within reach; got {source!r}; "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+    said = f"{name}: expected a folder with a model and its config.json, or a hub name within reach; got {source!r}"
+    if not Path(source).is_dir() and not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source):
+        raise ValueError(f"{said}; there is no such folder")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its attempts
+    for here in (True, False):
+        try:
+            AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=here)
+            return
+        except (OSError, ValueError) as error:
+            if not here or Path(source).is_dir():
+                raise ValueError(f"{said}; {str(error).splitlines()[0]}") from error
 
 
 class TextEncoder:
