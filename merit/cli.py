@@ -306,7 +306,7 @@ def notebook(
 def reference(
     run: flat(Paged) = Paged(),
     seeds: int = 5,
-    group: Literal["all", "objectives", "equal-budget", "dials"] = "all",
+    group: Literal["all", "objectives", "equal-budget", "dials", "published"] = "all",
     stages: str = "",
     encoders: str = "",
 ) -> None:
@@ -317,7 +317,8 @@ def reference(
     Args:
         seeds: Pretraining seeds.
         group: The paper's objectives, strengths and CMA without a mask; these beside peers' methods on the same data;
-            objectives pretrained on other recordings (what is kept); or all.
+            objectives pretrained on other recordings (what is kept); MERIT beside published encoders with weights at
+            hand; or all.
         stages: Which of the group's, separated by commas; default: all of them.
         encoders: Which of the group's, separated by commas; default: all of them.
     """

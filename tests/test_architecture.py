@@ -24,7 +24,7 @@ BELOW = {
     "intervals": set(),
     "data": {"config", "runs", "pool"},
     "synthetic": {"config", "runs", "pool", "data"},
-    "model": {"config", "threads"},
+    "model": {"config", "runs", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
     "baselines": {"config", "runs", "data", "model", "pretrain"},
     "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "baselines"},

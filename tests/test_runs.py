@@ -123,7 +123,7 @@ def test_a_file_that_says_something_else_is_refused(tmp_path):
     compute_once(tmp_path, [])
     path = next(tmp_path.glob("*.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "id": "other"}))
-    with pytest.raises(ValueError, match="the file says otherwise; delete it to recompute"):
+    with pytest.raises(ValueError, match="damaged; delete it, and the same command makes it again"):
         compute_once(tmp_path, [])
 
 

@@ -87,7 +87,7 @@ def process(recording: Recording, signal: SignalConfig, max_gap_fraction: float)
         raise RejectedRecording("flat in every lead")
     signal_uv = np.ascontiguousarray(fix_length(signal_uv, signal.n_samples))
     return signal_uv, Outcome(
-        digest=hashlib.blake2b(signal_uv, digest_size=16).hexdigest(),
+        digest=signal_digest(signal_uv),
         source_fs_hz=fs_hz,
         source_duration_s=round(signal_mv.shape[1] / fs_hz, 6),
         n_repaired=n_repaired,
@@ -95,6 +95,11 @@ def process(recording: Recording, signal: SignalConfig, max_gap_fraction: float)
         age=recording.age,
         sex=recording.sex,
     )
+
+
+def signal_digest(signal_uv: np.ndarray | bytes) -> str:
+    """Of a signal as it is stored, 32 hexadecimal digits."""
+    return hashlib.blake2b(signal_uv, digest_size=16).hexdigest()
 
 
 @functools.cache

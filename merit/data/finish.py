@@ -19,7 +19,7 @@ from merit.data.candidates import Candidates
 from merit.data.cohorts.base import MAX_LISTED, Cohort, bounded
 from merit.data.journal import Journal
 from merit.data.recording import LEADS
-from merit.data.store import FORMAT_VERSION, MANIFEST, RECORDS, REJECTED
+from merit.data.store import FORMAT_VERSION, MANIFEST, RECORDS, REJECTED, SIGNALS
 
 SCHEMA = pa.schema(
     [
@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
         ("source_duration_s", pa.float64()),
         ("n_repaired", pa.int64()),
         ("n_saturated", pa.int64()),
+        ("digest", pa.string()),
     ]
 )
 ABSENT = "no waveform"
@@ -58,7 +59,7 @@ def write(
     request: dict[str, Any],
     signal: SignalConfig,
 ) -> None:
-    """Complete the store in `folder`, the manifest last: what has one is whole."""
+    """Complete the store in `folder`, the manifest and the files' digests last: what has them is whole."""
     stored = [not outcome.reason for outcome in journal.outcomes]
     digests = [outcome.digest for outcome in journal.outcomes if not outcome.reason]
     records = _records(cohort, candidates, journal, stored, signal.min_report_words)
@@ -87,6 +88,7 @@ def write(
         "notes": cohort.notes(),
     }
     runs.write_json(folder / MANIFEST, manifest)
+    runs.seal(folder, (SIGNALS, RECORDS, REJECTED, MANIFEST))
 
 
 def _records(
@@ -98,7 +100,7 @@ def _records(
     records = candidates.refs.iloc[rows].reset_index(drop=True)
     records["report"] = [reports.clean(report) for report in records["report"]]
     records["has_text"] = [reports.has_text(report, min_report_words) for report in records["report"]]
-    for name in ("age", "sex", "source_fs_hz", "source_duration_s", "n_repaired", "n_saturated"):
+    for name in ("age", "sex", "source_fs_hz", "source_duration_s", "n_repaired", "n_saturated", "digest"):
         records[name] = [getattr(outcome, name) for outcome in outcomes]
     return records
 

@@ -44,6 +44,8 @@ def ingest(
 ) -> Store:
     """Write the store of the data set `name` under `root` to the folder `out`; a finished one of the same is kept.
 
+    Whoever else is writing it is waited for.
+
     signal: rate and length of the stored recordings. workers: processes (default: one a core, one for few
     recordings). limit: at most so many recordings, the first that have a waveform. max_gap_fraction: see
     `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the manifest.
@@ -63,13 +65,16 @@ def ingest(
     if finished := _finished(out, request):
         return finished
     _check_free(out)
-    candidates = find_candidates(cohort, limit)
-    partial = out.parent / f".{out.name}.partial"
-    selection = runs.digest(candidates.refs["path"].iloc[candidates.rows].tolist())
-    with Journal.open(partial, request | {"selection": selection}, signal.n_samples) as journal:
-        _read_all(cohort, candidates, journal, signal, max_gap_fraction, workers, progress)
-        finish.write(partial, cohort, candidates, journal, request, signal)
-        _put_in_place(partial, out)
+    with runs.claimed(out):
+        if finished := _finished(out, request):
+            return finished
+        candidates = find_candidates(cohort, limit)
+        partial = out.parent / f".{out.name}.partial"
+        selection = runs.digest(candidates.refs["path"].iloc[candidates.rows].tolist())
+        with Journal.open(partial, request | {"selection": selection}, signal.n_samples) as journal:
+            _read_all(cohort, candidates, journal, signal, max_gap_fraction, workers, progress)
+            finish.write(partial, cohort, candidates, journal, request, signal)
+            _put_in_place(partial, out)
     return Store.open(out)
 
 
@@ -117,11 +122,14 @@ def _finished(out: Path, request: dict[str, Any]) -> Store | None:
     """The store in `out` if it answers the request."""
     try:
         store = Store.open(out)
+    except runs.Damaged:
+        raise
     except (NoStore, ValueError):
         return None
     if store.manifest.get("request") != runs.plain(request):
         return None
-    (out / JOURNAL).unlink(missing_ok=True)  # left by a kill between the last two steps of `_put_in_place`
+    if (out / JOURNAL).exists():  # left by a kill between the last two steps of `_put_in_place`
+        (out / JOURNAL).unlink()
     return store
 
 

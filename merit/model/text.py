@@ -6,9 +6,7 @@ Only this module imports transformers for embedding. Shapes: R texts, W text wid
 from __future__ import annotations
 
 import logging
-import os
 import re
-import shutil
 import string
 from collections import Counter
 from collections.abc import Sequence
@@ -20,10 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from merit.config import TextConfig
+from merit.model.weights import GLOSSARY
+from merit.runs import new_folder, sealed
 from merit.threads import one_thread_an_operation
-
-GLOSSARY = Path(__file__).with_name("glossary.txt")
-"""Statements of electrocardiography, a line each, ours; they carry no labels of any recording."""
 
 
 def glossary() -> list[str]:
@@ -38,10 +35,9 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
     from transformers import BertConfig, BertForMaskedLM
     from transformers.utils import logging
 
-    if (folder / "model.safetensors").exists():
+    if sealed(folder):
         return folder
     texts = sorted(set(reports) | set(glossary()))
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     tokenizer = make_tokenizer(texts, config)
     with torch.random.fork_rng(devices=[]), one_thread_an_operation():
         torch.manual_seed(config.seed)
@@ -58,10 +54,9 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
         )
         _masked_language_modelling(model, tokens, tokenizer, config, progress)
     logging.disable_progress_bar()
-    model.bert.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    with new_folder(folder) as made:
+        model.bert.save_pretrained(made)
+        tokenizer.save_pretrained(made)
     return folder
 
 

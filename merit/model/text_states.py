@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +18,7 @@ from tqdm import tqdm
 from merit.config import TextTowerConfig
 from merit.model.text import TextEncoder
 from merit.model.text_tower import TextTower
+from merit.runs import new_folder
 
 
 def tower_config(frozen: TextEncoder, layers: int) -> TextTowerConfig:
@@ -57,30 +56,27 @@ def with_tower(frozen: TextEncoder, tower: TextTower) -> TextEncoder:
 
 
 def write_states(frozen: TextEncoder, texts: Sequence[str], layers: int, folder: Path, batch: int = 128) -> Path:
-    """Write the states of all texts' tokens below the last `layers` layers, float32 [M, W], with those layers' weights;
-    to a temporary name, then renamed. Only one batch is in memory.
+    """Write the states of all texts' tokens below the last `layers` layers, float32 [M, W], with those layers' weights.
+    Only one batch is in memory.
     """
     from safetensors.torch import save_file
 
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     tower = tower_of(frozen, layers)
     ids = frozen.tokenizer(list(texts), truncation=True, max_length=frozen.config.max_tokens)["input_ids"]
     start = np.cumsum([0, *map(len, ids)])
-    np.save(temporary / "start.npy", start.astype(np.int64))
-    file = temporary / "states.npy"
-    states = np.lib.format.open_memmap(file, "w+", np.float32, (int(start[-1]), frozen.width))
     order = np.argsort(np.diff(start), kind="stable")
-    for first in tqdm(range(0, len(order), batch), desc="reading reports", mininterval=1.0, disable=len(order) < batch):
-        rows = order[first : first + batch]
-        for row, found in zip(rows, _below(frozen, [ids[row] for row in rows], layers)):
-            states[start[row] : start[row + 1]] = found
-    states.flush()
-    del states
-    (temporary / "tower.json").write_text(json.dumps(asdict(tower_config(frozen, layers))), encoding="utf-8")
-    save_file(tower.state_dict(), temporary / "tower.safetensors")
-    os.replace(temporary, folder)
+    with new_folder(folder) as made:
+        np.save(made / "start.npy", start.astype(np.int64))
+        states = np.lib.format.open_memmap(made / "states.npy", "w+", np.float32, (int(start[-1]), frozen.width))
+        steps = range(0, len(order), batch)
+        for first in tqdm(steps, desc="reading reports", mininterval=1.0, disable=len(order) < batch):
+            rows = order[first : first + batch]
+            for row, found in zip(rows, _below(frozen, [ids[row] for row in rows], layers)):
+                states[start[row] : start[row + 1]] = found
+        states.flush()
+        del states
+        (made / "tower.json").write_text(json.dumps(asdict(tower_config(frozen, layers))), encoding="utf-8")
+        save_file(tower.state_dict(), made / "tower.safetensors")
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -126,19 +125,23 @@ class Encoders(Training):
         self, encoder: str, cohort: str, seed: int, call: str, rows: np.ndarray | None = None
     ) -> np.ndarray:  # fmt: skip
         """What `call` of an encoder gives of a cohort's records, or of these rows; made once, kept, then read."""
-        from merit.evaluate.embeddings import cached_embedding
-
         key, suffix = self.embedding_identity(encoder, cohort, seed), "" if call == "embed" else f"-{call}"
         if rows is not None:
             key = runs.digest([key, rows.tolist()])
         path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}{suffix}-{key}.npy"
-        make = functools.partial(self.encoder, encoder, seed)
         store, chosen = self.store(cohort), rows
         if others.known(encoder):
             every = np.arange(len(store)) if rows is None else rows
             store, chosen = self.signals(encoder, cohort), self._rows_of_signals(encoder, cohort)[every]
-        with runs.claimed(path):
-            return cached_embedding(path, make, store, self.profile.embed_batch, rows=chosen, call=call)
+
+        def make() -> None:
+            """Embed them."""
+            from merit.evaluate.embeddings import embed_store, save_array
+
+            found = embed_store(self.encoder(encoder, seed), store, self.profile.embed_batch, rows=chosen, call=call)
+            save_array(path, found)
+
+        return np.load(runs.once(path, make), allow_pickle=False)
 
     def rows(self, encoders: str, peers: str = "all", *, text: bool = False) -> tuple[list[str], list[others.Absent]]:
         """Encoders that a table has rows for, and published ones whose weights are not at hand.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +68,37 @@ def most_common(ws: Workspace, **settings: Any) -> dict[str, Any]:
     parameters = {"n_resamples": ws.profile.probe.n_resamples, "seed": config.seed, "test_pairs": config.test_pairs}
     parameters |= {"encoder": "none", "bert": config.bert, "code": runs.own_source(__name__)}
     return ws.result("generation", compute, parameters, _inputs(ws, asked, config), MODULES, seed=config.seed)
+
+
+def paper_example(ws: Workspace) -> dict[str, Any]:
+    """The result of the one answer that the paper prints, scored against its reference as all texts are."""
+    path = runs.PACKAGE_ROOT / "evaluate" / "generation" / "paper_example.json"
+    config = ws.profile.generation
+
+    def compute() -> dict[str, Any]:
+        """Its scores, and both texts with their statements."""
+        from merit.evaluate.generation.findings import contradictions, lexicon, mentions
+        from merit.evaluate.generation.summary import summarise
+
+        pair = json.loads(path.read_text(encoding="utf-8"))
+        found = summarise(
+            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers,
+            n_resamples=0, seed=0,
+        )  # fmt: skip
+        text = {"question": "not printed", "reference": pair["reference"], "text": pair["response"]}
+        text |= {"reference_mentions": mentions(pair["reference"]), "mentions": mentions(pair["response"])}
+        return {
+            "source": pair["source"], "bert": _bert_name(ws, config), "conditions": {"model": found.values},
+            "text": text, "contradictions": contradictions(pair["response"]),
+            "names": {code: entry.phrases[0] for code, entry in lexicon().items()},
+        }  # fmt: skip
+
+    inputs = {"example": runs.file_digest(path)}
+    with contextlib.suppress(NoCohort):
+        inputs["bert"] = ws.text_identity if config.bert == TRAINED else weights_identity(config.bert)
+    parameters = {"encoder": "paper's example", "bert": config.bert, "code": runs.own_source(__name__)}
+    modules = ["merit.evaluate.generation.summary"]
+    return ws.result("generation", compute, parameters, inputs, modules)
 
 
 def generator_folder(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> Path:

@@ -116,8 +116,7 @@ class Recordings:
         source = self.sources[cohort]
         if fs_hz is not None:
             signal = replace(signal, fs_hz=fs_hz)
-        with runs.claimed(out):
-            store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit)
+        store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit)
         if len(store.records) == 0:
             raise NoCohort(f"{cohort}: {self.sources[cohort]} lists {store.manifest['counts']} but no usable recording")
         self.used[f"store {name}"] = {"id": store.identity, "device": "cpu"}

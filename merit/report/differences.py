@@ -20,12 +20,6 @@ from merit.report.tables import METRICS, render
 LEVEL = 0.05
 """A corrected p value below this is bold, and counted as a difference."""
 
-NOTE = Html(
-    '<p class="merit-note">Interval by percentiles of the resamples, p from their spread: near zero the two can '
-    "disagree.</p>"
-)
-"""What stands under differences that are paired by resample."""
-
 Row = Mapping[str, Any]
 
 
