@@ -155,7 +155,7 @@ def said(error: str) -> str:
 
 OPTIONS = {
     **{name: name for name in ("device", "data", "profile", "tasks", "encoders", "seed", "seeds", "stages", "limit")},
-    **{name: name for name in ("workers", "batch", "chromium", "attention", "graphs")},
+    **{name: name for name in ("workers", "batch", "chromium")},
     "fs_hz": "fs", "settings": "set", "encoder": "encoders", "price_per_hour": "price-per-hour",
 }  # fmt: skip
 """What an error calls it -> the option."""
@@ -470,10 +470,10 @@ def asked(arguments: list[str]) -> functools.partial:
         with contextlib.redirect_stderr(box):
             return tyro.extras.subcommand_cli_from_dict(commands, prog="merit", args=arguments)
     except SystemExit as error:
-        lines = [line.strip("│ ") for line in box.getvalue().splitlines()[1:]]
-        ends = [number for number, line in enumerate(lines) if line.startswith("─")]
-        if error.code and ends:
-            text = " ".join(lines[: ends[0]]).removesuffix(".")
+        lines = [line.strip("│| ") for line in box.getvalue().splitlines()[1:]]  # a title, the message, a rule, help
+        rules = [number for number, line in enumerate(lines) if line and set(line) <= set("─-") and number]
+        if error.code and rules:
+            text = " ".join(lines[: rules[0]]).strip("─- ").removesuffix(".")
             if os.environ.get("MERIT_MAKE"):
                 text = re.sub(r"'--(profile|attention)'", lambda option: option[1].upper(), text)
             print(f"merit: {text}; see merit --help", file=sys.stderr)

@@ -56,16 +56,17 @@ class Recordings:
             raise NoCohort(f"data: expected a folder that holds {', '.join(COHORTS)}; there is no folder {root}")
         opened = cls(
             chosen, root, device, runs.home() / "artifacts" / folder_name(chosen, root),
-            compiled=os.environ.get("MERIT_COMPILED", "") not in ("", "0"),
-            graphs=os.environ.get("MERIT_GRAPHS", "") not in ("", "0"),
+            compiled=_switched("MERIT_COMPILED"), graphs=_switched("MERIT_GRAPHS"),
             attention=os.environ.get("MERIT_ATTENTION") or "sdpa", settings=settings_of(chosen),
         )  # fmt: skip
-        one_of("attention", opened.attention, ("sdpa", "flex"))
-        fast = "graphs" if opened.graphs else "attention" if opened.attention == "flex" else ""
-        if (device != "cpu" and device != "auto") or fast:
+        one_of("MERIT_ATTENTION", opened.attention, ("sdpa", "flex"))
+        fast = "MERIT_GRAPHS" if opened.graphs else "MERIT_ATTENTION" if opened.attention == "flex" else ""
+        if device not in ("auto", "cpu") or fast:
             place = opened.torch_device()
             if fast and not place.startswith("cuda"):
                 raise ValueError(f"{fast}: expected a GPU; the device is {place}; leave it away")
+        if opened.graphs and chosen.pretrain.text_layers:
+            raise ValueError("MERIT_GRAPHS: expected a frozen text encoder; leave it, or TEXT_LAYERS, away")
         return opened
 
     @functools.cached_property
@@ -170,3 +171,10 @@ class Recordings:
         if self.device.startswith("cuda") and place.isdigit() and int(place) >= (there := torch.cuda.device_count()):
             raise ValueError(f"device: expected cuda:0 to cuda:{there - 1}, or cpu; got {self.device}")
         return self.device
+
+
+def _switched(variable: str) -> bool:
+    """Whether a variable of the environment is 1; not set, or 0: it is not."""
+    value = os.environ.get(variable) or "0"
+    one_of(variable, value, ("0", "1"))
+    return value == "1"
