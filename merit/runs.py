@@ -379,6 +379,10 @@ def read_json(path: Path) -> Any:
     return found
 
 
+class Unavailable(LookupError):
+    """What a run needs and does not have, a data set or weights; in one line what was looked for, and where."""
+
+
 def home() -> Path:
     """Where `artifacts/` and `book/` lie: MERIT_HOME, or the checkout that this package is in."""
     return Path(os.environ.get("MERIT_HOME") or PACKAGE_ROOT.parent)

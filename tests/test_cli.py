@@ -103,7 +103,7 @@ def refused(home, monkeypatch, capsys):
         (("bench", "--price-per-hour", "-1"), "--price-per-hour: expected a number above 0; got -1.0", ""),
         (("bench", "--device", "tpu"), "--device: expected auto, cpu, cuda or cuda:1; got tpu", ""),
         (("compare", "a.ipynb"), "Missing", "b"),
-        (("bok",), "invalid", "book"),
+        (("bok",), "Unrecognized options", "bok"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_one_line_before_anything_is_written(refused, arguments, begins, holds):

@@ -11,7 +11,7 @@ from merit import runs
 from merit.baselines.base import Encoder
 
 
-class NoWeights(LookupError):
+class NoWeights(runs.Unavailable):
     """The weights of an encoder are not there; the message says where they belong and where they come from."""
 
 

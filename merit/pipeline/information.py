@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merit import runs
+from merit.baselines import others
 from merit.config import one_of, replace
 from merit.evaluate.information.measure import InformationConfig
 from merit.evaluate.splits import NotEnoughData
-from merit.pipeline.recordings import NoCohort
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
@@ -49,11 +49,14 @@ def _one(ws: Workspace, encoder: str, scope: str, config: InformationConfig, see
     parameters = {"encoder": encoder, "encoder_seed": seed, "variant": scope, "information": config}
     parameters["code"] = runs.own_source(__name__)
     try:
+        if others.known(encoder):
+            others.identity(encoder)
+            raise runs.Unavailable(f"{encoder} is not pretrained here: the estimates are of encoders that are")
         cohort = EVALUATED if scope == "unseen" else ws.pretraining_cohort
         inputs = {"embedding": ws.embedding_identity(encoder, cohort, seed), "text": ws.text_identity}
         rows = ws.pretraining_rows
         inputs["pretrained"] = f"{ws.store(ws.pretraining_cohort).identity}:{runs.digest(rows.tolist())}"
-    except NoCohort as reason:
+    except runs.Unavailable as reason:
         return {"stage": "information", "id": None, "values": _reason(encoder, scope, str(reason)), "parameters": {}}
     if scope == "validation":
         parameters["validation_share"] = ws.profile.pretrain.validation_share

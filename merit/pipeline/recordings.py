@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from merit.data.store import Store
 
 
-class NoCohort(LookupError):
+class NoCohort(runs.Unavailable):
     """A data set that is not there; the message says in one line what was looked for where."""
 
 

@@ -16,7 +16,6 @@ import pandas as pd
 
 from merit import runs
 from merit.baselines import others
-from merit.baselines.outside import NoWeights
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
@@ -128,7 +127,7 @@ class _Session:
         try:
             inputs = self.inputs()
             inputs["embedding"] = self.ws.embedding_identity(encoder, self.cohort, self.encoder_seed)
-        except (NoCohort, NoWeights) as reason:
+        except runs.Unavailable as reason:
             return {"stage": "corruption", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
         parameters = {
             **about, "seed": self.seed, "encoder_seed": self.encoder_seed, "allow_seen": self.allow_seen,

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from merit import runs
+from merit.baselines import others
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import NotEnoughData
-from merit.pipeline.recordings import NoCohort
 from merit.pipeline.workspace import VARIANTS
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _lines(encoder: str, task: str, make: Callable[[], dict[str, Any]]) -> list[
     """A result file's rows, each as a result of its own."""
     try:
         result = make()
-    except NoCohort as reason:
+    except runs.Unavailable as reason:
         rule = "seen" if task == "pretraining" else "all"
         values = {"rows": [{"rule": rule, "reason": str(reason)}]}
         result = {"stage": "rules", "id": None, "parameters": {}, "inputs": {}, "seconds": 0.0, "values": values}
@@ -112,6 +112,8 @@ def _task_values(
 
 def _pretraining(ws: Workspace, encoder: str, variant: str, config: ProbeConfig, seed: int) -> dict[str, Any]:
     """The result of one encoder on patients that it was pretrained on, and on those held out."""
+    if others.known(encoder):
+        raise runs.Unavailable(f"{encoder} was not pretrained here: none of these patients was held out of its training")
     cohort, share = ws.pretraining_cohort, ws.profile.pretrain.validation_share
     rows, truth = ws.pretraining_rows, ws.sources[cohort] / "truth.parquet"
     inputs = {

@@ -10,7 +10,6 @@ from merit import runs
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import NotEnoughData
-from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import ENCODER_NAMES
 from merit.pipeline.workspace import VARIANTS
 
@@ -64,7 +63,7 @@ def _one(
             "store": ws.store(cohort).identity,
             "embedding": ws.embedding_identity(about["encoder"], cohort, seed),
         }
-    except NoCohort as reason:
+    except runs.Unavailable as reason:
         return {"stage": "subgroups", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
     parameters = {
         "code": runs.own_source(__name__),
