@@ -205,6 +205,8 @@ def ingest(
 
     require_least(1, workers=workers, limit=limit)
     store = run(cohort, root, out, signal=SignalConfig(fs_hz=fs), workers=workers, limit=limit)
+    if not len(store):
+        raise ValueError(store.why_empty)
     counts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in store.manifest["counts"].items())
     print(f"{out}: {len(store.records)} recordings; {counts}")
 

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 PACKAGE_ROOT = Path(__file__).parent
 NOT_SOURCE = frozenset({"merit", "merit.config", "merit.pool", "merit.profiles", "merit.runs", "merit.threads"})
@@ -82,13 +82,12 @@ class Damaged(ValueError):
 
 def seal(path: Path, names: Iterable[str] | None = None) -> None:
     """Write the digest of a file beside it, or those of a folder's files (these, or all) into its SHA256SUMS."""
-    if not path.is_dir():
-        write_text(_sums(path), f"{sha256(path)}  {path.name}\n")
-        return
+    root = path if path.is_dir() else path.parent
     if names is None:
-        files = (file for file in path.rglob("*") if file.is_file() and file != _sums(path))
-        names = sorted(file.relative_to(path).as_posix() for file in files)
-    write_text(_sums(path), "".join(f"{sha256(path / name)}  {name}\n" for name in names))
+        files = (file for file in path.rglob("*") if file.is_file() and file != _sums(path)) if root == path else [path]
+        names = sorted(file.relative_to(root).as_posix() for file in files)
+    text = "".join(f"{sha256(root / name)}  {name}\n" for name in names)
+    write_text(_sums(path), f"{text}# {hashlib.sha256(text.encode()).hexdigest()}\n")
 
 
 def sealed(path: Path) -> bool:
@@ -101,15 +100,16 @@ def check(path: Path, *names: str) -> Path:
     Damaged. It is read once a process as long as sizes and times stay what they are.
     """
     try:
-        lines = _sums(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Damaged(path, f"{_sums(path).name} cannot be read") from error
-    digests = {name: value for value, _, name in (line.partition("  ") for line in lines)}
-    for name in names or digests or [path.name]:
-        file = path / name if path.is_dir() else path
+        text, _, own = _sums(path).read_text(encoding="utf-8").rpartition("# ")
+    except (OSError, UnicodeDecodeError):
+        text, own = "", ""
+    if hashlib.sha256(text.encode()).hexdigest() != own.strip():
+        raise Damaged(path, f"{_sums(path).name} is not as it was written")
+    digests = {name: value for value, _, name in (line.partition("  ") for line in text.splitlines())}
+    for name in names or digests:
         try:
-            whole = sha256(file) == digests.get(name)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            whole = sha256((path if path.is_dir() else path.parent) / name) == digests.get(name)
+        except (FileNotFoundError, IsADirectoryError):
             whole = False
         if not whole:
             raise Damaged(path, f"{name} is not as it was written")
@@ -217,6 +217,22 @@ def claimed(path: Path) -> Iterator[None]:
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / path.name, poll_interval=0.2):
         yield
+
+
+def lock_now(file: IO[Any]) -> bool:
+    """Lock an open file for this process, or say at once that another one has; it goes with the file, even killed.
+
+    Windows has no such lock: there two writers are not told apart.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def module_file(name: str) -> Path | None:
@@ -331,10 +347,10 @@ def read_or_compute(
     """
     key = identity(stage, parameters, inputs, modules)
     path = folder / f"{stage}-{key}.json"
-    if (found := _read(path, stage, key)) is not None:
+    if (found := read_result(path)) is not None:
         return found
     with claimed(path):
-        if (found := _read(path, stage, key)) is not None:
+        if (found := read_result(path)) is not None:
             return found
         began = time.perf_counter()
         values = compute()
@@ -355,15 +371,15 @@ def read_or_compute(
     return result
 
 
-def _read(path: Path, stage: str, key: str) -> dict[str, Any] | None:
-    """A kept result; None where there is none with a digest."""
+def read_result(path: Path) -> dict[str, Any] | None:
+    """A kept result; None where there is none with a digest, Damaged for one that is not as it was written."""
     if not path.exists():
         return None
     result = read_json(path)
     there = result.pop("digest", None)
     if there is None:
         return None
-    if (result.get("stage"), result.get("id"), there) != (stage, key, digest(result)):
+    if f"{result.get('stage')}-{result.get('id')}.json" != path.name or there != digest(result):
         raise Damaged(path, "its digest is another")
     return result
 

@@ -12,6 +12,7 @@ import pandas as pd
 from merit import runs
 from merit.baselines import others
 from merit.config import replace
+from merit.evaluate.seen import remarks
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import Training
 
@@ -175,16 +176,11 @@ class Encoders(Training):
         return rows
 
     def remarks(self, encoder: str, cohort: str) -> dict[str, Any]:
-        """What a number of an encoder of others must be read with; {} for ours. overlap: the data set was in its
-        pretraining, of which the patients are not known; n_band_limited: recordings whose files have a lower rate than
-        it wants; n_seen None in that first case.
-        """
+        """What a number of an encoder of others must be read with (`evaluate.seen.remarks`); {} for ours."""
         if not others.known(encoder):
             return {}
-        overlap = cohort in others.pretrained_on(encoder)
-        rates = self.signals(encoder, cohort).records["source_fs_hz"]
-        found = {"overlap": overlap, "n_band_limited": int((rates < others.fs_hz(encoder)).sum())}
-        return {**found, "n_seen": None} if overlap else found
+        overlap, wanted_hz = cohort in others.pretrained_on(encoder), others.fs_hz(encoder)
+        return remarks(overlap, self.signals(encoder, cohort).records["source_fs_hz"].to_numpy(), wanted_hz)
 
     def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
         """Cohort, patient and record ids that an encoder was pretrained on; empty for the random one and for those of

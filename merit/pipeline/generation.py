@@ -65,7 +65,7 @@ def most_common(ws: Workspace, **settings: Any) -> dict[str, Any]:
         return about | {"conditions": {"most_common": found.values}}
 
     parameters = {"n_resamples": ws.profile.probe.n_resamples, "seed": config.seed, "test_pairs": config.test_pairs}
-    parameters |= {"encoder": "none", "bert": config.bert, "code": runs.own_source(__name__)}
+    parameters |= {"encoder": "none", "bert": config.bert}
     return ws.result("generation", compute, parameters, _inputs(ws, asked, config), MODULES, seed=config.seed)
 
 
@@ -127,7 +127,7 @@ def _one(ws: Workspace, encoder: str, config: GenerationConfig, seed: int, allow
         return _without(encoder, str(reason))
     parameters = {
         "encoder": encoder, "encoder_seed": seed, "generation": config, "allow_seen": allow_seen,
-        "n_resamples": ws.profile.probe.n_resamples, "code": runs.own_source(__name__),
+        "n_resamples": ws.profile.probe.n_resamples,
     }  # fmt: skip
     compute = functools.partial(_values, ws, encoder, asked, config, seed, allow_seen)
     try:
@@ -176,11 +176,8 @@ def _language_model(ws: Workspace, asked: Questions, config: GenerationConfig) -
     from merit.evaluate.generation.language_model import train_language_model
 
     folder = ws.folder / "language_models" / _language_identity(asked, config)
-    with runs.claimed(folder):
-        return train_language_model(
-            [pair.answer for pair in asked.train.pairs], config, folder,
-            questions=[pair.question for pair in asked.train.pairs],
-        )  # fmt: skip
+    answers, prompts = zip(*((pair.answer, pair.question) for pair in asked.train.pairs))
+    return runs.once(folder, lambda: train_language_model(answers, config, folder, questions=prompts))
 
 
 # -- one encoder -------------------------------------------------------------------------------------------------------
@@ -247,7 +244,7 @@ def _adapted(ws: Workspace, encoder: str, asked: Questions, config: GenerationCo
     model = Conditioned(*loaded, ecg.shape[-1], config)
     folder = generator_folder(ws, encoder, asked, config, seed)
     pairs = asked.train.pairs
-    with runs.claimed(folder):
+    with contextlib.nullcontext() if runs.sealed(folder) else runs.claimed(folder):
         train(
             model, [pair.question for pair in pairs], [pair.answer for pair in pairs], ecg[:n_train], config, folder,
             records=[pair.record for pair in pairs], source=source,

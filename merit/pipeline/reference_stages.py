@@ -122,6 +122,8 @@ STAGES = {
             "entropy",
             "log_n",
             "estimates",
+            "planted",
+            "no_vote",
             "geometry",
         ),
     ),

@@ -41,18 +41,26 @@ def build_book(
     common = {"profile": profile, "data": data, "device": device, "settings": settings}
     ran = schedule.run_notebooks(root, executed, common, say)
     changed = staging.stage(root, executed, built / "src")
-    page, rendered = built / "html" / "book" / "intro.html", built / "rendered.txt"
+    page = built / "html" / "book" / "intro.html"
     if changed:
-        rendered.unlink(missing_ok=True)
-    if not (ran or changed) and page.exists() and rendered.exists():
+        (built / "html" / runs.SUMS).unlink(missing_ok=True)
+    if not (ran or changed) and _rendered(built / "html"):
         say(f"nothing to do; the book is at {page}")
         return page
     seconds = render(built)
-    runs.write_text(rendered, "all pages, without a warning\n")
+    runs.seal(built / "html")  # all pages, without a warning
     schedule.report(say, "rendering", seconds, record.budget(profile, root))
     say(f"{'together':<28}{time.monotonic() - started:8.1f} s")
     say(f"the book is at {page}")
     return page
+
+
+def _rendered(html: Path) -> bool:
+    """Whether all pages, and what they need, are there as they were rendered."""
+    try:
+        return runs.sealed(html) and bool(runs.check(html))
+    except runs.Damaged:
+        return False
 
 
 def render(built: Path) -> float:

@@ -199,11 +199,12 @@ def _handed_over(notebook: Mapping[str, Any]) -> dict[str, Any]:
 def _finish(notebook: dict[str, Any], record: dict[str, Any], partial: Path, out: Path) -> None:
     for name in ("input_path", "output_path"):  # machine paths, and different at every run
         notebook["metadata"].get("papermill", {}).pop(name, None)
-    notebook["metadata"]["merit"] = record
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             cell["outputs"] = [output for output in cell["outputs"] if not _is_progress(output)]
-    partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    notebook["metadata"]["merit"] = record
+    record["digest"] = runs.digest(notebook)
+    partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, out)
 
 

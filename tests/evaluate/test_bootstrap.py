@@ -140,20 +140,22 @@ def test_a_class_that_no_fold_scores_has_no_value() -> None:
 # ---- Coverage -------------------------------------------------------------------------------------------------------
 
 
-def sample(generator: np.random.Generator, n: int, positives: list[int], shift: np.ndarray) -> dict[str, np.ndarray]:
-    """n records of patients with 1 to 4 each: so many positives of each class, among few patients since more of one
-    patient's records carry it, and two encoders' scores, of which half of the variance is the patient's own.
+def sample(
+    generator: np.random.Generator, n: int, positives: list[int], shift: np.ndarray, often: float = 0.6
+) -> dict[str, np.ndarray]:
+    """n records of patients with 1 to 4 each; so many positives of each class are expected, and more than one of a
+    patient's records carry it (each with probability `often`); two encoders' scores, half of whose variance is the
+    patient's own. A record is predicted positive above the median of the positives.
 
-    shift [2, C]: how much higher a positive scores. Positive is predicted above the median of the positives.
+    shift [2, C]: how much higher a positive scores.
     """
     group = np.repeat(np.arange(n), generator.integers(1, 5, size=n))[:n]
-    labels = np.zeros((n, len(positives)), dtype=bool)
-    for c, count in enumerate(positives):
-        able = np.flatnonzero(generator.random(n) < 0.6)
-        order = generator.permutation(n)[group[able]]
-        labels[able[np.argsort(order, kind="stable")[:count]], c] = True
-    shape = (2, n, len(positives))
-    noise = generator.normal(size=shape)[:, group] + generator.normal(size=shape)
+    shape = (n, len(positives))
+    labels = np.zeros(shape, dtype=bool)
+    while (labels.sum(axis=0) < 5).any():
+        patient = generator.random(shape) < np.array(positives) / n / often
+        labels = patient[group] & (generator.random(shape) < often)
+    noise = generator.normal(size=(2, *shape))[:, group] + generator.normal(size=(2, *shape))
     scores = np.sqrt(0.5) * noise + labels * shift[:, None]
     return {"group": group, "labels": labels, "scores": scores, "predicted": scores > shift[:, None]}
 
