@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from merit import runs
 from merit.config import replace
 from merit.evaluate.kept.measure import Asked, Block, KeptConfig
 from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData

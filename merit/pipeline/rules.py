@@ -112,7 +112,9 @@ def _task_values(
 def _pretraining(ws: Workspace, encoder: str, variant: str, config: ProbeConfig, seed: int) -> dict[str, Any]:
     """The result of one encoder on patients that it was pretrained on, and on those held out."""
     if others.known(encoder):
-        raise runs.Unavailable(f"{encoder} was not pretrained here: none of these patients was held out of its training")
+        raise runs.Unavailable(
+            f"{encoder} was not pretrained here: none of these patients was held out of its training"
+        )
     cohort, share = ws.pretraining_cohort, ws.profile.pretrain.validation_share
     rows = ws.pretraining_rows
     inputs = {

@@ -14,7 +14,7 @@ from merit.publish import parameters
 
 ROOT = Path(__file__).parents[2]
 PAGES = [path for path in sorted((ROOT / "book").glob("*.ipynb")) if "encoders" in parameters.declared(path)]
-WITHOUT_WEIGHTS = "no weights in weights/st-mem"
+WITHOUT_WEIGHTS = "no weights in weights/merl"
 EXTRA = {"tasks": "superclass", "scopes": "unseen", "corruptions": "lost:1", "test_pairs": 2, "peers": "none"}
 """Other parameters, so that a page takes seconds."""
 
@@ -74,4 +74,4 @@ def test_an_encoder_without_weights_is_a_line_beside_others(page, path):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_an_encoder_without_weights_alone_is_a_line(page, path):
-    assert WITHOUT_WEIGHTS in page(path, **EXTRA, encoders="st-mem")
+    assert WITHOUT_WEIGHTS in page(path, **EXTRA, encoders="merl")

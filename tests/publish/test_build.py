@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from merit import runs
 from merit.publish import build, execute, schedule
 
 
