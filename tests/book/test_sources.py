@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from merit.config import PROFILE_NAMES, settable
-from merit.profiles import profile
+from merit.profiles import profile as named_profile
 from merit.publish import parameters, schedule, stage
 
 ROOT = Path(__file__).parents[2]
