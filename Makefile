@@ -78,7 +78,7 @@ browser: .venv/.browser ## Every built page in Debian's chromium without network
 	@test -x "$$MERIT_CHROMIUM" || { echo "no browser at $$MERIT_CHROMIUM: apt-get install chromium, or make browser CHROMIUM=path"; exit 1; }
 	@$(BIN)/python -m pytest -m browser -n auto tests/book/test_browser.py
 
-bench: setup ## Speed of pretraining, ingest and probing as ratios, into artifacts/bench.json for page `cost`. Five minutes on 2 cores.
+bench: setup ## Speed of pretraining, ingest and probing as ratios, memory of what_is_kept, into artifacts/bench.json for page `cost`. Ten minutes on 2 cores.
 	@$(MERIT) bench --out artifacts/bench.json $(ON) $${MERIT_DATA:+--data "$$MERIT_DATA"}
 
 clean: ## Remove what was made: artifacts/ and _build/ (not .venv).

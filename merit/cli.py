@@ -178,14 +178,17 @@ def listed(name: str, text: str, allowed: tuple[str, ...] = ()) -> list[str]:
     return found
 
 
-def doctor(data: Path) -> None:
-    """Say which data sets lie under a folder, complete or in part, what each chapter will be able to show, and which
-    encoders of others have their weights at hand.
+def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> None:
+    """Say which data sets lie under a folder, complete or in part, what each chapter will be able to show, which
+    encoders of others have their weights at hand, and whether this machine can run a profile: device, memory, disk,
+    models of the hub, hours. Quick; nothing is written or downloaded.
     """
     from merit.baselines import others
+    from merit.bench import readiness
     from merit.data.doctor import describe, examine
 
-    print(describe(examine(data)), others.describe(), sep="\n\n")
+    found = examine(data)
+    print(describe(found), others.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
 
 
 def ingest(
@@ -428,12 +431,13 @@ def bench(
     out: Path | None = None,
     data: Path | None = None,
     device: str = "auto",
-    stages: str = "updates,ingest,linear_probe",
+    stages: str = "updates,ingest,linear_probe,kept",
     compiled: bool = False,
     full: bool = False,
     price_per_hour: float = 3.0,
 ) -> None:
-    """Measure pretraining updates, ingest and probing as ratios in one run; print and, with `out`, write a JSON.
+    """Measure pretraining updates, ingest and probing as ratios in one run, and what is kept at PTB-XL's size; print
+    and, with `out`, write a JSON.
 
     Args:
         out: File of the JSON.

@@ -61,8 +61,12 @@ class SignalConfig:
     """Length of a stored recording, seconds; longer ones are cut, shorter ones padded with zeros at the end."""
     min_report_words: int = 4
     """A report with fewer words takes no part in alignment (MERL's rule, which the paper follows)."""
+    ptb_xl_from_hz: int = 100
+    """Which of PTB-XL's two publications a store at 100 Hz or less is read from: 100, resampled and filtered by its
+    publishers; or 500, resampled here as the other data sets are."""
 
     def __post_init__(self) -> None:
+        one_of("ptb_xl_from_hz", self.ptb_xl_from_hz, (100, 500))
         require(self, "a whole number of Hz, 50 to 1000", lambda value: 50 <= value <= 1000, "fs_hz")
         require(self, "seconds, 1 to 60", lambda value: 1 <= value <= 60, "duration_s")
         require_least(self, 0, "min_report_words")

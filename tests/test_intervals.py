@@ -53,7 +53,8 @@ def test_an_interval_holds_its_value_wherever_the_draws_lie(value, drawn):
         low, high = intervals.ends(value, drawn, share)
         assert low <= value <= high
     low, high = intervals.ends(value, drawn, share=True)
-    assert 0 <= low and high <= 1
+    assert low >= 0
+    assert high <= 1
 
 
 @pytest.mark.parametrize("drawn", [[], [math.nan] * 3])
@@ -65,3 +66,15 @@ def test_what_is_not_a_number_is_none():
     assert intervals.around(math.nan, [1.0, 1.0]) == {"value": None, "low": None, "high": None}
     assert intervals.around(math.nan, [1.0, 1.0], share=True) == {"value": None, "low": None, "high": None}
     assert intervals.named(np.float32(1), 0, math.nan) == {"value": 1.0, "low": 0.0, "high": None}
+
+
+def test_holm_against_its_definition():
+    p = [0.01, None, 0.04, 0.03, 0.5]
+    known = sorted(value for value in p if value is not None)
+    wanted, highest = {}, 0.0
+    for rank, value in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * value))
+        wanted[value] = highest
+    assert intervals.holm(p) == [None if value is None else pytest.approx(wanted[value]) for value in p]
+    assert intervals.holm([]) == []
+    assert intervals.holm([None]) == [None]

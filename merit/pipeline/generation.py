@@ -81,7 +81,7 @@ def paper_example(ws: Workspace) -> dict[str, Any]:
 
         pair = json.loads(path.read_text(encoding="utf-8"))
         found = summarise(
-            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers,
+            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
             n_resamples=0, seed=0,
         )  # fmt: skip
         text = {"question": "not printed", "reference": pair["reference"], "text": pair["response"]}
@@ -203,8 +203,8 @@ def _values(
         )  # fmt: skip
     except ValueError as reason:
         about["not_shuffled"] = str(reason)
-    embedding = ws.embedding(encoder, asked.cohort, seed)
-    found = controls.nearest(embedding[asked.train.rows], embedding[asked.test.rows])
+    embedding = ws.embedding(encoder, asked.cohort, seed, _rows(asked))
+    found = controls.nearest(*np.split(embedding, [len(asked.train.pairs)]))
     texts["nearest"] = [asked.train.pairs[i].answer for i in found]
     texts["most_common"] = [_common_answer(asked)] * len(prompts)
     summaries = {name: _scored(ws, asked, config, written) for name, written in texts.items()}
@@ -265,10 +265,14 @@ def _adapted(ws: Workspace, encoder: str, asked: Questions, config: GenerationCo
 
 def _ecg(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> np.ndarray:
     """float32 [pairs, tokens, D] or [pairs, D]: the encoder's part of the training pairs, then of the test pairs."""
-    rows = np.concatenate([asked.train.rows, asked.test.rows])
     if config.ecg_input == "tokens":
-        return ws.tokens(encoder, asked.cohort, rows, seed)
-    return ws.embedding(encoder, asked.cohort, seed)[rows]
+        return ws.tokens(encoder, asked.cohort, _rows(asked), seed)
+    return ws.embedding(encoder, asked.cohort, seed, _rows(asked))
+
+
+def _rows(asked: Questions) -> np.ndarray:
+    """Rows of the training pairs, then of the test pairs."""
+    return np.concatenate([asked.train.rows, asked.test.rows])
 
 
 def _refuse_seen(ws: Workspace, encoder: str, asked: Questions, seed: int, allow_seen: bool) -> int | None:
@@ -293,7 +297,7 @@ def _scored(ws: Workspace, asked: Questions, config: GenerationConfig, texts: Se
     groups = ws.store(asked.cohort).records["group"].iloc[asked.test.rows].astype(str).to_numpy()
     references = [pair.answer for pair in asked.test.pairs]
     return summarise(
-        references, texts, groups, bert=_bert(ws, config), bert_layers=config.bert_layers,
+        references, texts, groups, bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
         n_resamples=ws.profile.probe.n_resamples, seed=config.seed,
     )  # fmt: skip
 

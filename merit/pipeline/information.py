@@ -72,7 +72,7 @@ def _reason(encoder: str, scope: str, reason: str) -> dict[str, Any]:
 def _values(
     ws: Workspace, encoder: str, scope: str, cohort: str, config: InformationConfig, seed: int
 ) -> dict[str, Any]:
-    from merit.evaluate.information.measure import entropy, measure, one_a_report
+    from merit.evaluate.information.measure import FEWEST, entropy, measure, one_a_report
     from merit.evaluate.seen import refuse_seen
 
     model = ws.encoder(encoder, seed)
@@ -90,8 +90,10 @@ def _values(
     }  # fmt: skip
     texts = [reports[i] for i in chosen]
     try:
-        embedded = ws.embedding(encoder, cohort, seed)[rows[chosen]]
-        text = ws.projected_text(model, texts) if texts else np.zeros((0, 1))
+        if not texts:
+            raise NotEnoughData(f"information: expected at least {FEWEST} pairs with distinct reports; got none")
+        embedded = ws.embedding(encoder, cohort, seed, rows[chosen])
+        text = ws.projected_text(model, texts)
         groups = records["group"].astype(str).to_numpy()[chosen]
         return about | measure(model.project(embedded), text, embedded, groups, config)
     except NotEnoughData as reason:

@@ -122,9 +122,9 @@ class _Session:
 
     @cached_property
     def _statements(self) -> np.ndarray:
-        """float64 [N, S]: what decoders read of a report."""
+        """uint8 [N, S] of 0 and 1: what decoders read of a report."""
         columns = [made for made in self._made.values() if made.sum() >= FEWEST_STATED]
-        return np.column_stack([self.factors.words(FEWEST_STATED), *columns]).astype(np.float64)
+        return np.column_stack([self.factors.words(FEWEST_STATED), *columns]).astype(np.uint8)
 
     @cached_property
     def asked(self) -> Asked:

@@ -15,6 +15,8 @@ from merit.config import COHORTS, Profile, one_of, replace
 from merit.profiles import folder_name, resolve, settings_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from merit.data.store import Store
 
 
@@ -104,26 +106,29 @@ class Recordings:
         one_of("cohort", cohort, COHORTS)
         return self._stores(cohort)
 
-    def store_500(self, cohort: str) -> Store:
-        """The same recordings at 500 Hz, from the files' own rate, for encoders that want more than the profile's."""
-        self.store(cohort)
-        return self._stores(cohort, 500)
+    def store_500(self, cohort: str, rows: np.ndarray | None = None) -> Store:
+        """The same recordings, or those in these rows, at 500 Hz, from the files' own rate, for encoders that want more
+        than the profile's.
+        """
+        records = self.store(cohort).records["record_id"]
+        return self._stores(cohort, 500, None if rows is None else tuple(sorted(set(records.iloc[rows]))))
 
     @functools.cached_property
     def _stores(self) -> Callable[..., Store]:
         return functools.cache(self._open_store)
 
-    def _open_store(self, cohort: str, fs_hz: int | None = None) -> Store:
+    def _open_store(self, cohort: str, fs_hz: int | None = None, only: tuple[str, ...] | None = None) -> Store:
         from merit.data.ingest import ingest
 
         if cohort not in self.sources:
             raise NoCohort(f"{cohort}: no such data set under {self.data}")
         name = cohort if fs_hz is None else f"{cohort}-{fs_hz}hz"
+        name += "" if only is None else f"-{runs.digest(only)}"
         out, signal = self.folder / "stores" / name, self.profile.signal
         source = self.sources[cohort]
         if fs_hz is not None:
             signal = replace(signal, fs_hz=fs_hz)
-        store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit)
+        store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit, only=only)
         if len(store.records) == 0:
             raise NoCohort(f"{source}: {store.why_empty}")
         self.used[f"store {name}"] = {"id": store.identity, "device": "cpu"}

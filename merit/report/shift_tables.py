@@ -191,8 +191,8 @@ def _line(axis: Any, one: Mapping[str, Any], offset: float) -> None:
     ends = [home["target"], home["transfer_on_target_test"]]
     value, low, high = (np.array([100 * end[key] for end in ends], dtype=float) for key in ("value", "low", "high"))
     axis.errorbar(
-        np.arange(2) + offset, value, yerr=[value - low, high - value], color=style.colour, marker=style.marker, linestyle=style.line,
-        markersize=4.5, elinewidth=0.8, linewidth=1.2, label=style.label,
+        np.arange(2) + offset, value, yerr=[value - low, high - value], color=style.colour, marker=style.marker,
+        linestyle=style.line, markersize=4.5, elinewidth=0.8, linewidth=1.2, label=style.label,
     )  # fmt: skip
 
 

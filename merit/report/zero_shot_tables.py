@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from merit.intervals import ends
 from merit.report import others, paper, tables
 from merit.report.ablation_tables import task_order
+from merit.report.differences import Row, in_words
 from merit.report.numerals import fixed
 from merit.report.others import Absent, dashes, footnotes, mark
 from merit.report.prose import Html, listing
@@ -219,23 +219,23 @@ def order(results: Sequence[Result], metric: str = "auroc") -> str:
     return f"Highest {tables.METRICS[metric]}: {'; '.join(parts)}." if parts else "No task could be scored."
 
 
-def gap(results: Sequence[Result], task: str, first: str, second: str, metric: str = "auroc") -> str:
-    """Both scores and their difference in points, with its interval: the same patients resampled."""
+def gap(
+    results: Sequence[Result], rows: Sequence[Row], task: str, first: str, second: str, metric: str = "auroc"
+) -> str:
+    """Both scores and their difference in points, on the same patients, and whether that is more than chance.
+
+    rows: `pipeline.comparisons.zero_shot_differences` of `first` to all others on the page.
+    """
     pair = [_find(results, task, encoder) for encoder in (first, second)]
     labels = [look(encoder).label for encoder in (first, second)]
     if None in pair or any(one["macro"][metric]["value"] is None for one in pair):
         return f"{task_label(task)}: not both of {labels[0]} and {labels[1]} were scored."
     values = [100 * one["macro"][metric]["value"] for one in pair]
-    text = (
+    return (
         f"{task_label(task)}, {tables.METRICS[metric].rstrip('.')}: {labels[0]} {values[0]:.1f}, {labels[1]} "
         f"{values[1]:.1f}, difference {fixed(values[0] - values[1], 1, sign=True)}"
+        f"{in_words(rows, task=task, metric=metric, encoder=first, other=second)}."
     )
-    drawn = [np.array(one["resamples"].get(metric, []), dtype=float) for one in pair]
-    if len(drawn[0]) != len(drawn[1]) or not len(drawn[0]):
-        return text + "."
-    low, high = ends(values[0] - values[1], 100 * (drawn[0] - drawn[1]))
-    zero = "excludes" if low > 0 or high < 0 else "includes"
-    return f"{text} [{fixed(low, 1, sign=True)}, {fixed(high, 1, sign=True)}], which {zero} 0."
 
 
 def prompts_matter(results: Sequence[Result], encoder: str) -> str:

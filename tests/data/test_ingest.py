@@ -153,6 +153,15 @@ def test_the_same_again_is_a_read_and_a_change_is_not(tree: Any, tmp_path: Path,
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != ".locks") == ["ptb-xl", "store"]
 
 
+def test_chosen_records_alone_are_read_as_they_are_among_all(tree: Any, tmp_path: Path) -> None:
+    whole = ingest("ptb-xl", tree.root, tmp_path / "whole", progress=False)
+    only = whole.records["record_id"].iloc[[4, 1]].tolist()
+    chosen = ingest("ptb-xl", tree.root, tmp_path / "chosen", only=only, progress=False)
+    assert chosen.records["record_id"].tolist() == only[::-1]
+    assert np.array_equal(chosen.signal_uv, whole.signal_uv[[1, 4]])
+    assert len(ingest("ptb-xl", tree.root, tmp_path / "chosen", only=only[:1], progress=False)) == 1
+
+
 def test_the_identity_depends_on_content_alone(tree: Any, tmp_path: Path) -> None:
     first = ingest("ptb-xl", tree.root, tmp_path / "a", progress=False)
     tree.root.rename(tmp_path / "moved")

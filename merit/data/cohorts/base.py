@@ -19,7 +19,7 @@ import pandas as pd
 from merit import runs
 from merit.data.paths import name_problem
 from merit.data.recording import UNREADABLE, Recording, RejectedRecording, UnreadableFile
-from merit.data.wfdb_io import Waveform, read_comments, read_waveform
+from merit.data.wfdb_io import NOT_THERE, Waveform, read_comments, read_waveform
 
 REF_COLUMNS = ("record_id", "patient_id", "path", "report", "labels", "fold", "age", "sex", "problem")
 """`path` is relative to the root and without extension; `problem` is why a row cannot be read, "" where it can."""
@@ -68,6 +68,8 @@ class Cohort:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root))  # workers may have another current folder
+        self.unread: dict[str, str] = {}
+        """Folders below the root that the system would not list, as far as they were walked, and why."""
 
     def __repr__(self) -> str:
         return f"<{self.name} at {self.root}>"
@@ -123,7 +125,11 @@ class Cohort:
         refs = self.refs()
         paths = zip(*(refs[column].tolist() for column in self.path_columns))
         listed = self._listed
-        return [not bad and any(p in listed for p in names) for bad, names in zip(refs["problem"].tolist(), paths)]
+        unread = tuple(f"{folder}/" for folder in self.unread)  # what is in there, reading will say
+        return [
+            not bad and any(p in listed or p.startswith(unread) for p in names)
+            for bad, names in zip(refs["problem"].tolist(), paths)
+        ]
 
     def census(self, max_files: int) -> Census:
         """How many rows and waveforms there are; of a large tree no more than `max_files` files are looked at."""
@@ -152,7 +158,7 @@ class Cohort:
         Whole: header and signals are there, under one name.
         """
         for folder in self.waveform_folders:
-            files = walk_files(self.root, folder, (HEADER, *SIGNALS))
+            files = walk_files(self.root, folder, (HEADER, *SIGNALS), self.unread)
             for path, group in itertools.groupby(files, key=lambda file: file[0]):  # sorted: a record's lie together
                 kinds = {extension for _, extension in group}
                 yield path, self._whole(kinds)
@@ -224,23 +230,25 @@ def make_refs(rows: dict[str, list[Any]] | pd.DataFrame) -> pd.DataFrame:
 
 
 def walk_files(
-    root: Path, folder: str, extensions: tuple[str, ...], follow_links: bool = True
+    root: Path, folder: str, extensions: tuple[str, ...], unread: dict[str, str], follow_links: bool = True
 ) -> Iterator[tuple[str, str]]:
     """(path without extension, extension) of the files below `root/folder`, relative to root, in sorted order.
 
     Links to files are followed, and count where they lead to one. A link to a folder is followed, those to folders
     below it are not, so that links in a circle end. What a Mac leaves beside each file on a foreign disk (`._NAME`) is
-    passed over.
+    passed over. unread: gets the folders that the system would not list.
     """
     try:
         entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
-    except OSError:
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            unread[folder] = error.strerror or type(error).__name__
         return
     for entry in entries:
         relative = entry.name if folder == "." else f"{folder}/{entry.name}"
         linked = entry.is_symlink()
         if os.path.isdir(entry.path) if linked and follow_links else entry.is_dir(follow_symlinks=False):
-            yield from walk_files(root, relative, extensions, follow_links and not linked)
+            yield from walk_files(root, relative, extensions, unread, follow_links and not linked)
         elif (
             relative.endswith(extensions)
             and not entry.name.startswith("._")
@@ -271,4 +279,7 @@ def file_digest(path: Path) -> str:
 
 
 def _folders(path: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
+    try:
+        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
+    except OSError:  # `walk_files` says so
+        return []
