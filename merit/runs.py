@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 PACKAGE_ROOT = Path(__file__).parent
 NOT_SOURCE = frozenset({"merit", "merit.config", "merit.pool", "merit.profiles", "merit.runs", "merit.threads"})
@@ -82,13 +82,12 @@ class Damaged(ValueError):
 
 def seal(path: Path, names: Iterable[str] | None = None) -> None:
     """Write the digest of a file beside it, or those of a folder's files (these, or all) into its SHA256SUMS."""
-    if not path.is_dir():
-        write_text(_sums(path), f"{sha256(path)}  {path.name}\n")
-        return
+    root = path if path.is_dir() else path.parent
     if names is None:
-        files = (file for file in path.rglob("*") if file.is_file() and file != _sums(path))
-        names = sorted(file.relative_to(path).as_posix() for file in files)
-    write_text(_sums(path), "".join(f"{sha256(path / name)}  {name}\n" for name in names))
+        files = (file for file in path.rglob("*") if file.is_file() and file != _sums(path)) if root == path else [path]
+        names = sorted(file.relative_to(root).as_posix() for file in files)
+    text = "".join(f"{sha256(root / name)}  {name}\n" for name in names)
+    write_text(_sums(path), f"{text}# {hashlib.sha256(text.encode()).hexdigest()}\n")
 
 
 def sealed(path: Path) -> bool:
@@ -101,15 +100,16 @@ def check(path: Path, *names: str) -> Path:
     Damaged. It is read once a process as long as sizes and times stay what they are.
     """
     try:
-        lines = _sums(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Damaged(path, f"{_sums(path).name} cannot be read") from error
-    digests = {name: value for value, _, name in (line.partition("  ") for line in lines)}
-    for name in names or digests or [path.name]:
-        file = path / name if path.is_dir() else path
+        text, _, own = _sums(path).read_text(encoding="utf-8").rpartition("# ")
+    except (OSError, UnicodeDecodeError):
+        text, own = "", ""
+    if hashlib.sha256(text.encode()).hexdigest() != own.strip():
+        raise Damaged(path, f"{_sums(path).name} is not as it was written")
+    digests = {name: value for value, _, name in (line.partition("  ") for line in text.splitlines())}
+    for name in names or digests:
         try:
-            whole = sha256(file) == digests.get(name)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            whole = sha256((path if path.is_dir() else path.parent) / name) == digests.get(name)
+        except (FileNotFoundError, IsADirectoryError):
             whole = False
         if not whole:
             raise Damaged(path, f"{name} is not as it was written")
@@ -219,6 +219,22 @@ def claimed(path: Path) -> Iterator[None]:
         yield
 
 
+def lock_now(file: IO[Any]) -> bool:
+    """Lock an open file for this process, or say at once that another one has; it goes with the file, even killed.
+
+    Windows has no such lock: there two writers are not told apart.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def module_file(name: str) -> Path | None:
     """The file of a module or package of ours, by its dotted name; None where there is none."""
     base = PACKAGE_ROOT.joinpath(*name.split(".")[1:])
@@ -292,6 +308,13 @@ def identity(stage: str, parameters: Any, inputs: Any, modules: Iterable[str]) -
     return digest({"stage": stage, "parameters": parameters, "inputs": inputs, "source": source_closure(modules)})
 
 
+def loading(source: str | Path) -> dict[str, Any]:
+    """What `from_pretrained` of transformers takes for a folder, a hub name or name@revision; no code is run."""
+    text, given = str(source), {"trust_remote_code": False}
+    name, _, revision = (text, "", "") if Path(text).is_dir() else text.partition("@")
+    return {"pretrained_model_name_or_path": name, **given, **({"revision": revision} if revision else {})}
+
+
 @functools.cache
 def commit() -> str:
     """The commit of the checkout that this package lies in, "-dirty" added where it has changes; "" outside one."""
@@ -331,10 +354,10 @@ def read_or_compute(
     """
     key = identity(stage, parameters, inputs, modules)
     path = folder / f"{stage}-{key}.json"
-    if (found := _read(path, stage, key)) is not None:
+    if (found := read_result(path)) is not None:
         return found
     with claimed(path):
-        if (found := _read(path, stage, key)) is not None:
+        if (found := read_result(path)) is not None:
             return found
         began = time.perf_counter()
         values = compute()
@@ -355,56 +378,34 @@ def read_or_compute(
     return result
 
 
-def _read(path: Path, stage: str, key: str) -> dict[str, Any] | None:
-    """A kept result; None where there is none with a digest."""
+def read_result(path: Path) -> dict[str, Any] | None:
+    """A kept result; None where there is none with a digest, Damaged for one that is not as it was written."""
     if not path.exists():
         return None
     result = read_json(path)
     there = result.pop("digest", None)
     if there is None:
         return None
-    if (result.get("stage"), result.get("id"), there) != (stage, key, digest(result)):
+    if f"{result.get('stage')}-{result.get('id')}.json" != path.name or there != digest(result):
         raise Damaged(path, "its digest is another")
     return result
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file of ours that holds an object; Damaged where it does not."""
+def read_json(path: Path, owner: Path | None = None) -> dict[str, Any]:
+    """A JSON file of ours that holds an object; else Damaged. owner: the folder that is then to be made again."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
-        raise Damaged(path, "it is no JSON") from error
+        raise Damaged(owner or path, f"{path.name} is no JSON") from error
     if not isinstance(found, dict):
-        raise Damaged(path, "it is no JSON object")
+        raise Damaged(owner or path, f"{path.name} is no JSON object")
     return found
+
+
+class Unavailable(LookupError):
+    """What a run needs and does not have, a data set or weights; in one line what was looked for, and where."""
 
 
 def home() -> Path:
     """Where `artifacts/` and `book/` lie: MERIT_HOME, or the checkout that this package is in."""
     return Path(os.environ.get("MERIT_HOME") or PACKAGE_ROOT.parent)
-
-
-def limits() -> dict[str, int]:
-    """What MERIT_LIMIT (recordings a data set) and MERIT_EPOCHS (passes of pretraining and probing) ask for, to try a
-    profile quickly; a ValueError for what is not a whole number of at least 1 (8 recordings).
-    """
-    found = {}
-    for name, least in (("limit", 8), ("epochs", 1)):
-        number = whole_number(f"MERIT_{name.upper()}", least)
-        if number is not None:
-            found[name] = number
-    return found
-
-
-def whole_number(variable: str, least: int) -> int | None:
-    """What a variable of the environment says; None: it is not set. ValueError for no whole number from `least`."""
-    text = os.environ.get(variable, "")
-    if text and not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise ValueError(f"{variable}: expected a whole number from {least}; got {text!r}")
-    return int(text) if text else None
-
-
-def workspace_name(profile: str, data: str | Path | None) -> str:
-    """Folder of a run's products: the profile, for real data a key of where they lie, and limits: runs never mix."""
-    where = [] if data is None else [f"data-{digest(str(Path(data).resolve()))[:6]}"]
-    return "-".join([profile, *where, *(f"{name}{number}" for name, number in limits().items())])

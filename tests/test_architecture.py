@@ -15,25 +15,26 @@ from merit import runs
 BELOW = {
     "alternatives": set(),
     "config": {"alternatives"},
-    "profiles": {"config"},
+    "profiles": {"config", "runs"},
     "methods": {"config"},
     "runs": {"config"},
     "objectives": set(),
     "threads": set(),
     "pool": set(),
     "intervals": set(),
-    "data": {"config", "runs", "pool"},
+    "data": {"config", "runs", "threads", "pool"},
     "synthetic": {"config", "runs", "pool", "data"},
     "model": {"config", "runs", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
     "baselines": {"config", "runs", "data", "model", "pretrain"},
     "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "baselines"},
     "report": {"config", "runs", "intervals"},
-    "publish": {"config", "runs", "threads", "pool", "data", "baselines", "report"},
+    "publish": {"config", "profiles", "runs", "threads", "pool", "data", "baselines", "report"},
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "baselines", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "baselines", "evaluate"},
-    "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"},
+    "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
+    | {"publish", "baselines"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 
@@ -48,7 +49,7 @@ ONLY_IN = {
     "umap": {"merit.evaluate.clusters"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},
-    "huggingface_hub": {"merit.use"},
+    "huggingface_hub": {"merit.use", "merit.bench.readiness", "merit.model.weights"},
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from merit.config import SignalConfig
 from merit.data.cohorts.base import Cohort
 from merit.data.preprocess import fix_length, is_flat, repair_gaps, resample, to_microvolts
-from merit.data.recording import LEADS, Recording, RejectedRecording
+from merit.data.recording import LEADS, UNREADABLE, Recording, RejectedRecording
 
 MARGIN_S = 1.0
 """Read beyond the stored length before resampling, so that the cut end is filtered with what really follows it."""
@@ -46,6 +46,8 @@ class Outcome(NamedTuple):
     """Stored samples that were clipped."""
     age: float | None = None
     sex: str | None = None
+    checksums_differ: bool = False
+    """The samples do not add up to what the file's header states: damaged, or of another record."""
 
 
 def process_chunk(chunk: Chunk) -> tuple[np.ndarray, list[Outcome]]:
@@ -55,12 +57,12 @@ def process_chunk(chunk: Chunk) -> tuple[np.ndarray, list[Outcome]]:
     for row in chunk.rows:
         ref = ref_type(*row)
         try:
-            recording = chunk.cohort.read(ref, fs_hz=chunk.signal.fs_hz)
+            recording = chunk.cohort.read(ref, fs_hz=max(chunk.signal.fs_hz, chunk.signal.ptb_xl_from_hz))
             signal_uv, outcome = process(recording, chunk.signal, chunk.max_gap_fraction)
         except RejectedRecording as refusal:
             outcomes.append(Outcome(reason=str(refusal)))
         except OSError as error:
-            outcomes.append(Outcome(reason=f"unreadable file: {error.strerror or type(error).__name__}"))
+            outcomes.append(Outcome(reason=f"{UNREADABLE}: {error.strerror or type(error).__name__}"))
         except Exception as error:
             raise RuntimeError(f"{chunk.cohort.name} record {ref.record_id!r} ({ref.path!r}): {error!r}") from error
         else:
@@ -94,6 +96,7 @@ def process(recording: Recording, signal: SignalConfig, max_gap_fraction: float)
         n_saturated=n_saturated,
         age=recording.age,
         sex=recording.sex,
+        checksums_differ=recording.checksums_agree is False,
     )
 
 

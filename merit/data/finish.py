@@ -18,7 +18,7 @@ from merit.data import folds, reports
 from merit.data.candidates import Candidates
 from merit.data.cohorts.base import MAX_LISTED, Cohort, bounded
 from merit.data.journal import Journal
-from merit.data.recording import LEADS
+from merit.data.recording import LEADS, UNREADABLE
 from merit.data.store import FORMAT_VERSION, MANIFEST, RECORDS, REJECTED, SIGNALS
 
 SCHEMA = pa.schema(
@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("n_repaired", pa.int64()),
         ("n_saturated", pa.int64()),
         ("digest", pa.string()),
+        ("checksums_differ", pa.bool_()),
     ]
 )
 ABSENT = "no waveform"
@@ -82,6 +83,7 @@ def write(
         "counts": _counts(candidates, records, rejected, strays),
         "rejected": dict(sorted(Counter(reason.partition(":")[0] for reason in rejected["reason"]).items())),
         "strays": bounded(strays),
+        "checksums_differ": bounded(records["record_id"][records["checksums_differ"].astype(bool)].tolist()),
         "duplicates": _duplicates(cohort, records, digests),
         "folds": _fold_facts(cohort, records),
         "patient_ids": "published" if cohort.patient_ids_published else "none published: one recording, one patient",
@@ -100,18 +102,21 @@ def _records(
     records = candidates.refs.iloc[rows].reset_index(drop=True)
     records["report"] = [reports.clean(report) for report in records["report"]]
     records["has_text"] = [reports.has_text(report, min_report_words) for report in records["report"]]
-    for name in ("age", "sex", "source_fs_hz", "source_duration_s", "n_repaired", "n_saturated", "digest"):
+    for name in (
+        "age", "sex", "source_fs_hz", "source_duration_s", "n_repaired", "n_saturated", "digest", "checksums_differ",
+    ):  # fmt: skip
         records[name] = [getattr(outcome, name) for outcome in outcomes]
     return records
 
 
 def _rejected(cohort: Cohort, candidates: Candidates, journal: Journal) -> tuple[pd.DataFrame, list[str]]:
-    """What is not stored and why: rows in the order of the source, then waveforms without a row, then broken rows."""
+    """What is not stored and why: rows in the order of the source, folders, waveforms without a row, broken rows."""
     refused = {row: o.reason for row, o in zip(candidates.rows, journal.outcomes) if o.reason}
     refused |= dict.fromkeys(candidates.absent, ABSENT)
     names = candidates.refs["record_id"].tolist()
     strays = cohort.strays()
     rows = [(names[row], refused[row]) for row in sorted(refused)]
+    rows += [(folder, f"{UNREADABLE}: folder: {reason}") for folder, reason in sorted(cohort.unread.items())]
     rows += [(path, STRAY) for path in strays]
     rows += [tuple(text.split(": ", 1)) for text in cohort.broken_rows()]
     return pd.DataFrame(rows, columns=["record_id", "reason"], dtype=object), strays
@@ -131,6 +136,7 @@ def _counts(candidates: Candidates, records: pd.DataFrame, rejected: pd.DataFram
         "without_text": int((~records["has_text"].astype(bool)).sum()),
         "repaired": int((records["n_repaired"] > 0).sum()),
         "saturated": int((records["n_saturated"] > 0).sum()),
+        "checksums_differ": int(records["checksums_differ"].astype(bool).sum()),
     }
 
 

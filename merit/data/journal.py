@@ -6,7 +6,6 @@ line ends in its own digest and holds that of each signal: from the first that d
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ import numpy as np
 
 from merit import runs
 from merit.data.chunks import Outcome, signal_digest
-from merit.data.recording import LEADS
+from merit.data.recording import LEADS, UNREADABLE
 from merit.data.store import SIGNALS
 
 JOURNAL = "journal.jsonl"
@@ -43,11 +42,9 @@ class Journal:
         """
         folder.mkdir(parents=True, exist_ok=True)
         lines = (folder / JOURNAL).open("a+b")
-        try:
-            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not runs.lock_now(lines):
             lines.close()
-            raise RuntimeError(f"{folder}: another process is writing this store; wait for it or end it") from None
+            raise RuntimeError(f"{folder}: another process is writing this store; wait for it or end it")
         journal = cls(folder, lines, n_samples)
         if not journal._resume(runs.plain(request)):
             journal._begin(request)
@@ -76,6 +73,10 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; the lock goes with them."""
         self._signals.close()
         self._lines.close()
 
@@ -98,6 +99,8 @@ class Journal:
                     break
                 chunk = [Outcome(*outcome) for outcome in entry.get("outcomes", [])]
                 kept = [outcome.digest for outcome in chunk if not outcome.reason]
+                if any(outcome.reason.startswith(UNREADABLE) for outcome in chunk):
+                    break  # what could not be read is tried again
                 if any(signal_digest(signals.read(len(LEADS) * self._n_samples * 2)) != digest for digest in kept):
                     break
                 begun, valid = True, valid + len(line)

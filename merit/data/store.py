@@ -17,6 +17,8 @@ import pandas as pd
 from merit import runs
 
 SIGNALS, RECORDS, REJECTED, MANIFEST = "signal_uv.npy", "records.parquet", "rejected.csv", "manifest.json"
+SOURCES = ".sources.json"
+"""Beside stores: fingerprints of the data sets that they come from."""
 FORMAT_VERSION = 2
 
 
@@ -40,7 +42,7 @@ class Store:
         path = folder / MANIFEST
         if not path.is_file():
             raise NoStore(f"no store in {folder}: expected {MANIFEST} there; write one with `python -m merit ingest`")
-        manifest = runs.read_json(path)
+        manifest = runs.read_json(path, folder)
         if manifest.get("format_version") != FORMAT_VERSION:
             raise ValueError(
                 f"{path}: expected a store of version {FORMAT_VERSION}, got {manifest.get('format_version')!r}; "
@@ -86,9 +88,18 @@ class Store:
     @functools.cached_property
     def records(self) -> pd.DataFrame:
         """One row a signal: record_id, patient_id, group, fold, labels (lists), report (cleaned), has_text, age, sex,
-        path, source_fs_hz, source_duration_s, n_repaired, n_saturated, digest (of the signal as it is stored)."""
+        path, source_fs_hz, source_duration_s, n_repaired, n_saturated, digest (of the signal as it is stored),
+        checksums_differ."""
         table = pd.read_parquet(runs.check(self.folder, RECORDS) / RECORDS)
         return table.assign(labels=[list(labels) for labels in table["labels"]])
+
+    @property
+    def why_empty(self) -> str:
+        """One line on a store without a recording: what its source lists, and the reasons, the commonest first."""
+        rows, kinds = self.manifest["counts"]["rows"], self.manifest["rejected"]
+        named = [f"{kind} {number:,}" for kind, number in sorted(kinds.items(), key=lambda item: -item[1])[:5]]
+        reasons = f"{', '.join(named)}; listed in {self.folder / REJECTED}" if named else "no recording is listed there"
+        return f"nothing of {self.cohort} was stored: {rows:,} rows; {reasons}"
 
     @functools.cached_property
     def rejected(self) -> pd.DataFrame:

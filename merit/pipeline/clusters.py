@@ -40,12 +40,11 @@ def _one(ws: Workspace, encoder: str, config: ClusterConfig, seed: int, allow_se
             "embedding": ws.embedding_identity(encoder, cohort, seed), "store": ws.store(cohort).identity,
             "rows": runs.digest(rows.tolist()),
         }  # fmt: skip
-    except NoCohort as reason:
+    except runs.Unavailable as reason:
         values = {"encoder": encoder, "task": TASK, "reason": str(reason)}
         return {"stage": "clusters", "id": None, "values": values, "parameters": {}}
     parameters = {
         "encoder": encoder, "encoder_seed": seed, "task": TASK, "allow_seen": allow_seen, "clusters": config,
-        "code": runs.own_source(__name__),
     }  # fmt: skip
 
     def compute() -> dict[str, Any]:

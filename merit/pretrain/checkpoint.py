@@ -6,7 +6,6 @@ the run is finished; training_state.pt while training.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -26,11 +25,11 @@ from merit.model.merit import Merit
 from merit.pretrain import NOT_OF_TRAINING, origin
 from merit.pretrain.card import card
 from merit.pretrain.network import network
-from merit.runs import commit, plain, versions, write_json, write_text
+from merit.runs import commit, lock_now, plain, versions, write_json, write_text
 
 STATE = "training_state.pt"
-KEPT = ("README.md", "config.json", "history.jsonl", "model.safetensors", origin.FILE, "seen.parquet")
-"""What stays after training."""
+KEPT = ("config.json", "history.jsonl", "model.safetensors", origin.FILE, "seen.parquet")
+"""What stays after training, beside a README.md that anybody may change."""
 
 
 @contextmanager
@@ -38,10 +37,8 @@ def alone(folder: Path) -> Iterator[None]:
     """Keep other processes out of a checkpoint folder, and clear away what a killed one left half written."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"{folder}: another process is training there; wait for it or stop it") from None
+        if not lock_now(lock):
+            raise RuntimeError(f"{folder}: another process is training there; wait for it or stop it")
         for left in folder.glob(".*"):
             left.unlink()
         yield
@@ -176,7 +173,7 @@ def load_model(folder: Path) -> tuple[Merit, dict[str, Any]]:
     if not runs.sealed(folder):
         raise ValueError(
             f"{folder}: expected SHA256SUMS beside model.safetensors, which tells whether all is as it was written; a "
-            "checkpoint of an earlier edition has none; where you trust it: cd there, and sha256sum * > SHA256SUMS"
+            "checkpoint of an earlier edition has none; where you trust it: `merit.runs.seal(folder)`"
         )
     settings = runs.read_json(runs.check(folder) / "config.json")
     sizes = dict(settings["model"])

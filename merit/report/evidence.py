@@ -156,10 +156,14 @@ def _shift(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
 
 
 def _information(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Estimates in nats and the geometry as it is, on the pairs that the paper draws: held-out pairs of pretraining."""
+    """Estimates in nats and the geometry as it is, on the pairs that the paper draws: held-out pairs of pretraining.
+
+    An estimator without a vote on a row is left out; so are nearest neighbours where nothing checked them.
+    """
     if row["scope"] == "validation":
         for name, one in (row["estimates"] | row["geometry"]).items():
-            yield PAIRS, name, one["value"]
+            if name not in row.get("no_vote", ("ksg",)):
+                yield PAIRS, name, one["value"]
 
 
 def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:

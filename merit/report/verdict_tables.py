@@ -83,7 +83,7 @@ def _seeds(n: int) -> str:
 
 
 def settling(claim: Claim, absent: Sequence[str] = (), root: Path | None = None) -> str:
-    """The command that would give a verdict, its hours within the budgets of one GPU, and what has to be brought.
+    """The command that would give a verdict, its hours by the budgets of one GPU, and what has to be brought.
 
     absent: published encoders without weights. Hours: `SEEDS_NEEDED` pretrainings of each encoder that it speaks of,
     and as often the stage's page, whose budget is for more encoders than these, so it is an upper bound.
@@ -100,7 +100,7 @@ def settling(claim: Claim, absent: Sequence[str] = (), root: Path | None = None)
     needs = ["MIMIC-IV-ECG", *(["MedTVT-QA", "Llama-3.2-1B-Instruct"] * (claim.stage == "generation"))]
     if weights := [paper_checks.row_label(name) for name in claim.peers if name in absent]:
         needs.append(f"the weights of {listing(weights)}")
-    return f"{command}\nat most {SEEDS_NEEDED * hours:,.0f} h on one GPU; not without {listing(needs)}"
+    return f"{command}\nbudget: {SEEDS_NEEDED * hours:,.0f} h on one GPU; not without {listing(needs)}"
 
 
 N_PRETRAINED = 4

@@ -95,11 +95,11 @@ def test_what_would_settle_a_claim_is_a_command_with_hours_and_what_has_to_be_br
     ablations = claim({}, trained=("merit", "cma", "ib"))
     assert verdict_tables.settling(ablations, root=tmp_path) == (
         "merit reference --profile paper --data FOLDER --seeds 5 --group objectives --stages shift "
-        "--encoders merit,cma,ib\nat most 20 h on one GPU; not without MIMIC-IV-ECG"
+        "--encoders merit,cma,ib\nbudget: 20 h on one GPU; not without MIMIC-IV-ECG"
     )  # 5 seeds of three pretrainings of an hour, and of the page's hour
     peers = claim({}, peers=("merl", "esi"))
     text = verdict_tables.settling(peers, ["esi", "qoq"], root=tmp_path)
-    assert "--group published --stages shift\nat most 10 h on one GPU" in text
+    assert "--group published --stages shift\nbudget: 10 h on one GPU" in text
     assert text.endswith("not without MIMIC-IV-ECG and the weights of ESI")
 
 

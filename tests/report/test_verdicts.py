@@ -12,7 +12,7 @@ from scipy import stats
 
 from merit.report import evidence, paper, verdicts
 from merit.report.claim_list import CLAIMS
-from merit.report.claim_rules import Claim, Measured, Printed, margins, paired, share_ahead
+from merit.report.claim_rules import Claim, Measured, Printed, averaged, margins, over_peers, paired, share_ahead
 from merit.report.evidence import NOT_PUBLISHED, PAIRS, PTB_XL_TOO, Evidence
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
@@ -144,6 +144,8 @@ def test_nothing_measured():
     assert verdicts.judge(one_claim(), []).why == "nothing was measured here"
     empty = Evidence(stage="linear_probe", profile="demo", synthetic=True, scores={}, reasons=("no csn", "no mimic"))
     assert verdicts.judge(one_claim(), [empty]).why == "nothing was measured here: no csn; no mimic"
+    weights = dataclasses.replace(empty, stage="generation", reasons=("medtvt-r1: no weights in weights/medtvt-r1",))
+    assert verdicts.judge(BY_ID["q"], [weights]).why == "nothing was measured here: without MedTVT-R1"
     lacks = verdicts.judge(one_claim(), [make({("cma", "all", "auroc"): [1.0]})])
     assert lacks.why == "nothing was measured here: without PTB-XL all AUROC"
     mute = one_claim(measure=lambda run: Measured({}))
@@ -216,6 +218,14 @@ def test_a_faithful_copy_whose_true_gain_is_a_tenth_above_the_amount_is_usually_
         scores |= {(name, task, "f1"): [50.0 if name == "merl" else 40.0] for name in paper.PEERS}
         n_supported += verdicts.judge(BY_ID[claim], [make(scores)]).verdict == "supported"
     assert n_supported >= 45
+
+
+def test_a_mean_over_columns_is_paired_by_seed_and_needs_every_column():
+    columns = [("all", "f1"), ("form", "f1")]
+    scores = {("merit", "all", "f1"): [5.0, 7.0], ("merit", "form", "f1"): [1.0, 1.0]}
+    scores |= {("merl", "all", "f1"): [4.0], ("merl", "form", "f1"): [3.0], ("esi", "all", "f1"): [0.0]}
+    found = averaged(columns, over_peers(columns, ("merl", "esi")))(make(scores))
+    assert found == ({"mean of 2 columns, over MERL": [-0.5, 0.5]}, ("PTB-XL form F1", "ESI"))
 
 
 def test_bottleneck_strength_and_surrounding_read_the_geometry():
@@ -318,7 +328,7 @@ def stage_rows(stage, encoder, seed, level):
     if stage == "information":
         geometry = {"ecg_outside_text": one, "ecg_spread": one, "text_spread": {"value": 0.5}, "text_in_ecg": one}
         estimates = dict.fromkeys(("info_nce", "ksg", "gaussian"), one)
-        return [{**about, "scope": "validation", "estimates": estimates, "geometry": geometry}]
+        return [{**about, "scope": "validation", "no_vote": [], "estimates": estimates, "geometry": geometry}]
     if stage == "clusters":
         numbers = {name: {"macro": one, "per_class": [one]} for name in ("purity", "silhouette")}
         return [{**about, "classes": ["PACE"], "spaces": {"encoder": numbers, "umap": numbers}}]
@@ -372,7 +382,7 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
     reference(tmp_path, "zero_shot-real.json", [{**shot, "prompts": "enriched"}, {**shot, "prompts": "names"}])
     shift = {"encoder": "ib", "encoder_seed": 2, "variant": "as_published", "auroc": {"value": 0.25}}
     reference(tmp_path, "shift-real.json", [{**shift, "source": "csn", "target": "superclass"}])
-    pairs = {"encoder": "ib", "encoder_seed": 0, "estimates": {"ksg": {"value": 1.5}}, "geometry": {}}
+    pairs = {"encoder": "ib", "encoder_seed": 0, "estimates": {"gaussian": {"value": 1.5}}, "geometry": {}}
     reference(
         tmp_path,
         "information-real.json",
@@ -392,7 +402,7 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
     assert found["linear_probe"].label() == "reference: demo, synthetic"
     assert found["zero_shot"].scores == {("ib", "form", "auroc"): {0: 70.0}, ("ib", "form", "f1"): {0: 20.0}}
     assert found["shift"].scores == {("ib", "csn>superclass", "auroc"): {2: 25.0}}
-    assert found["information"].scores == {("ib", PAIRS, "ksg"): {0: 1.5}}
+    assert found["information"].scores == {("ib", PAIRS, "gaussian"): {0: 1.5}}
     honest = {one.stage: one for one in evidence.references(tmp_path, "honest")}["linear_probe"]
     assert honest.scores["merit", "all", "f1"] == {0: 50.0, 1: 50.0}
     assert evidence.inputs(evidence.references(tmp_path))[0]["what"] == "reference zero_shot real"

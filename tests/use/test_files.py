@@ -13,6 +13,7 @@ import pytest
 
 from merit import cli
 from merit.use import files as use_files
+from merit.use.reading import CHECKSUMS_DIFFER
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_row_a_file_in_batches(run, folder, model, files, tmp_path, ending):
     out = tmp_path / "new" / f"z.{ending}"
     assert run("embed", *files, "--checkpoint", folder, "--out", out, "--batch", 2) == 0
     table = pd.read_csv(out) if ending == "csv" else pd.read_parquet(out)
-    assert list(table.columns[:6]) == [*use_files.ABOUT, "z0"]
+    assert list(table.columns[:7]) == [*use_files.ABOUT, "z0"]
     assert table["record"].tolist() == [f"r{i}" for i in range(5)]
     assert table["path"].tolist() == [str(path) for path in files]
     assert set(table["fs_hz"]) == {100.0}
@@ -95,7 +96,7 @@ def test_scores_come_with_what_they_are_not(run, folder, model, files, tmp_path,
     assert list(table.columns) == [*use_files.ABOUT, "AFIB", "SR"]
     np.testing.assert_allclose(table[["AFIB", "SR"]], model.zero_shot(files, own), atol=1e-5)
     assert run("classify", files[0], "--checkpoint", folder, "--out", out) == 0
-    assert list(pd.read_csv(out).columns[5:]) == ["NORM", "MI", "STTC", "CD", "HYP"]
+    assert list(pd.read_csv(out).columns[6:]) == ["NORM", "MI", "STTC", "CD", "HYP"]
     own.write_text(json.dumps({"path": "a", "SR": "sinus rhythm"}))
     assert run("classify", *files, "--prompts", own, "--checkpoint", folder, "--out", out) == 2
     assert "expected classes called otherwise than the columns path" in capsys.readouterr().err
@@ -130,3 +131,24 @@ def test_what_a_user_can_mend_is_one_line(run, arguments, message, capsys):
     assert run("embed", "a.hea", *arguments) == 2
     assert f"merit: {message}" in capsys.readouterr().err
     assert not Path("z.csv").exists()
+
+
+def test_checksums_are_compared_and_said(run, folder, files, tmp_path, capsys):
+    """One header states its checksums truly, one those of other samples, the others none."""
+    for path, change in ((files[0], 0), (files[1], 1)):
+        digital = np.fromfile(path.with_suffix(".dat"), "<i2").reshape(-1, 12).astype(int) + change
+        lines = path.read_text().splitlines()
+        sums = digital.sum(axis=0) % 65536
+        lines[1:] = [line.replace("16 0 0 0 0", f"16 0 0 {c} 0") for line, c in zip(lines[1:], sums)]
+        path.write_text("\n".join(lines) + "\n")
+    out = tmp_path / "z.csv"
+    assert run("embed", *files, "--checkpoint", folder, "--out", out) == 0
+    assert pd.read_csv(out)["checksums"].tolist() == ["agree", "differ", *["none stated"] * 3]
+    said = [line for line in capsys.readouterr().err.splitlines() if "checksums" in line]
+    assert said == [f"merit: {files[1]}: {CHECKSUMS_DIFFER}"]
+
+
+def test_a_path_whose_checksums_differ_is_warned_of(model, files):
+    files[0].write_text(files[0].read_text().replace("16 0 0 0 0", "16 0 0 9 0", 1))
+    with pytest.warns(UserWarning, match=r"r0\.hea: the samples do not add up to the checksums"):
+        model.embed(files[:1])

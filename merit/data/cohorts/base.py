@@ -9,17 +9,20 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from tqdm import tqdm
 
-from merit import runs
-from merit.data.paths import forget_links, name_problem
-from merit.data.recording import Recording, RejectedRecording
-from merit.data.wfdb_io import Waveform, read_waveform
+from merit import pool, runs
+from merit.data.paths import name_problem
+from merit.data.recording import UNREADABLE, Recording, RejectedRecording, UnreadableFile
+from merit.data.wfdb_io import NOT_THERE, Waveform, read_comments, read_waveform
+from merit.threads import cores
 
 REF_COLUMNS = ("record_id", "patient_id", "path", "report", "labels", "fold", "age", "sex", "problem")
 """`path` is relative to the root and without extension; `problem` is why a row cannot be read, "" where it can."""
@@ -28,7 +31,8 @@ SYNTHETIC_MARK = "SYNTHETIC.md"
 MAX_LISTED = 50
 """Names that a manifest lists of one kind; the rest is counted."""
 
-MAX_FINGERPRINT_FOLDERS = 20_000
+SOME_FILES = 5_000
+"""From so many on, looking at all of them is shared out, and shown."""
 HEADER, SIGNALS = ".hea", (".dat", ".mat")
 
 
@@ -45,7 +49,10 @@ class Census(NamedTuple):
 
     rows: int
     waveforms: int
+    """Recordings with what reading takes: a header and its signals."""
     counted_all: bool
+    halves: int = 0
+    """Recordings of which only the header or only the signals are there."""
 
 
 class Cohort:
@@ -57,7 +64,7 @@ class Cohort:
     table_names: tuple[str, ...] = ()
     """Metadata files, relative to the root; their content enters the fingerprint."""
     waveform_folders: tuple[str, ...] = ()
-    """Folders below the root that hold waveforms; the fingerprint looks at their dates and sizes."""
+    """Folders below the root that hold waveforms; their content enters the fingerprint."""
     path_columns: tuple[str, ...] = ("path",)
     """Columns of `refs()` that name files of a recording."""
     patient_ids_published = True
@@ -65,7 +72,8 @@ class Cohort:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root))  # workers may have another current folder
-        forget_links()
+        self.unread: dict[str, str] = {}
+        """Folders below the root that the system would not list, as far as they were walked, and why."""
 
     def __repr__(self) -> str:
         return f"<{self.name} at {self.root}>"
@@ -93,7 +101,7 @@ class Cohort:
         fs_hz: the rate wanted, where the data set publishes several (see the subclass). Raises RejectedRecording.
         """
         if ref.problem:
-            raise RejectedRecording(ref.problem)
+            raise (UnreadableFile if ref.problem.startswith(UNREADABLE) else RejectedRecording)(ref.problem)
         waveform, age, sex = self._waveform(ref, fs_hz)
         return Recording(
             record_id=ref.record_id,
@@ -105,6 +113,7 @@ class Cohort:
             fold=None if pd.isna(ref.fold) else int(ref.fold),
             age=None if pd.isna(age) else float(age),
             sex=None if pd.isna(sex) else sex,
+            checksums_agree=waveform.checksums_agree,
         )
 
     def readable_path(self, ref: Any, fs_hz: float | None = None) -> str:
@@ -120,36 +129,95 @@ class Cohort:
         refs = self.refs()
         paths = zip(*(refs[column].tolist() for column in self.path_columns))
         listed = self._listed
-        return [not bad and any(p in listed for p in names) for bad, names in zip(refs["problem"].tolist(), paths)]
+        unread = tuple(f"{folder}/" for folder in self.unread)  # what is in there, reading will say
+        return [
+            not bad and any(p in listed or p.startswith(unread) for p in names)
+            for bad, names in zip(refs["problem"].tolist(), paths)
+        ]
 
     def census(self, max_files: int) -> Census:
         """How many rows and waveforms there are; of a large tree no more than `max_files` files are looked at."""
-        present = self.present()
-        return Census(len(present), sum(present), counted_all=True)
+        refs, listed = self.refs(), self._listed
+        paths = zip(*(refs[column].tolist() for column in self.path_columns))
+        best = [[listed[p] for p in names if p in listed] for bad, names in zip(refs["problem"], paths) if not bad]
+        whole = sum(map(any, best))
+        return Census(len(refs), whole, counted_all=True, halves=sum(map(bool, best)) - whole)
 
     def _bounded_census(self, rows: int | None, max_files: int) -> Census:
         """A census that walks at most `max_files` waveform files; `rows` is None where each waveform is its row."""
-        files = list(itertools.islice(self.waveforms(), max_files))
-        present = len(set(files))
-        return Census(present if rows is None else rows, present, counted_all=len(files) < max_files)
+        most = max_files // 2  # a recording is two files
+        found = list(itertools.islice(self.waveforms(), most))
+        whole = sum(dict(found).values())
+        n_rows = len(dict(found)) if rows is None else rows
+        return Census(n_rows, whole, counted_all=len(found) < most, halves=len(dict(found)) - whole)
 
     def strays(self) -> list[str]:
         """Waveforms (relative, without extension) that no row of the metadata names."""
         refs = self.refs()
-        return sorted(self._listed.difference(*(refs[column].tolist() for column in self.path_columns)))
+        return sorted(self._listed.keys() - {path for column in self.path_columns for path in refs[column]})
 
-    def waveforms(self) -> Iterator[str]:
-        """Every waveform below the waveform folders, relative and without extension; one twice if in two files."""
-        for folder in self.waveform_folders:
-            yield from (relative for relative, _ in walk_files(self.root, folder, (HEADER, *SIGNALS)))
+    def waveforms(self) -> Iterator[tuple[str, bool]]:
+        """(path, whole) of every recording below the waveform folders, relative and without extension.
 
-    def fingerprint(self) -> str:
-        """A cheap identity of the source: content of the metadata files, dates and sizes of the folders above records.
-
-        Added and removed files change it; a waveform changed in place does not.
+        Whole: header and signals are there, under one name.
         """
-        tables = {name: file_digest(self.root / name) for name in self.table_names if (self.root / name).is_file()}
-        return runs.digest({"cohort": self.name, "tables": tables, "folders": self._folder_states()})
+        for folder in self.waveform_folders:
+            files = walk_files(self.root, folder, (HEADER, *SIGNALS), self.unread)
+            for path, group in itertools.groupby(files, key=lambda file: file[0]):  # sorted: a record's lie together
+                kinds = {extension for _, extension in group}
+                yield path, self._whole(kinds)
+
+    def _whole(self, kinds: set[str]) -> bool:
+        """Whether files of these extensions are a recording."""
+        return HEADER in kinds and len(kinds) > 1
+
+    def fingerprint(self, kept: Path | None = None) -> str:
+        """Digest of the content of the metadata files and of every waveform file, by their names; copied data have the
+        same.
+
+        kept: a file that holds it beside the names, sizes and times of all files; while these are what they were no
+        content is read. Of the processes of one build (MERIT_BUILD) only the first looks at that.
+        """
+        place, build = f"{self.name} {self.root}", os.environ.get("MERIT_BUILD")
+        known = _known(kept).get(place, {})
+        if build and known.get("build") == build:
+            return known["content"]
+        state, n = hashlib.sha256(), 0
+        for name in self._source_files():
+            n, about = n + 1, os.stat(self.root / name)
+            state.update(f"{name} {about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}\n".encode())
+        content, readable = known.get("content"), True
+        if known.get("state") != state.hexdigest():
+            content, readable = self._content(n)
+        found = {"state": state.hexdigest(), "content": content, "build": build}
+        if kept is not None and readable and found != known and os.access(kept.parent, os.W_OK):
+            with runs.claimed(kept):
+                every = _known(kept) | {place: found}
+                runs.write_json(kept, {"sources": every, "digest": runs.digest(every)})
+        return content
+
+    def _source_files(self) -> Iterator[str]:
+        """Metadata and waveform files that are there, relative to the root."""
+        yield from (name for name in self.table_names if (self.root / name).is_file())
+        for folder in self.waveform_folders:
+            for path, extension in walk_files(self.root, folder, (HEADER, *SIGNALS)):
+                if os.path.isfile(self.root / f"{path}{extension}"):
+                    yield path + extension
+
+    def _content(self, n_files: int) -> tuple[str, bool]:
+        """Digest of all files, and whether all of them could be read."""
+        total, readable = hashlib.sha256(self.name.encode()), True
+        workers = 1 if n_files < SOME_FILES else min(16, cores())
+        bar = tqdm(total=n_files, desc=f"reading {self.name}", unit="file", disable=workers == 1 or None)
+        with bar:
+            for chunk in pool.ordered_map(
+                functools.partial(_digests, str(self.root)), _chunks(self._source_files()), workers
+            ):
+                for name, found in chunk:
+                    total.update(f"{name} {found}\n".encode())
+                    readable &= found is not None
+                bar.update(len(chunk))
+        return total.hexdigest()[:16], readable
 
     def _load(self) -> Metadata:
         raise NotImplementedError
@@ -159,8 +227,8 @@ class Cohort:
         return self._load()
 
     @functools.cached_property
-    def _listed(self) -> frozenset[str]:
-        return frozenset(self.waveforms())
+    def _listed(self) -> dict[str, bool]:
+        return dict(self.waveforms())
 
     def _paths(self, ref: Any) -> tuple[str, ...]:
         return tuple(getattr(ref, column) for column in self.path_columns)
@@ -169,21 +237,9 @@ class Cohort:
         """Waveform, age and sex; by default a WFDB record and what the row says."""
         return read_waveform(str(self.root), self.readable_path(ref, fs_hz)), ref.age, ref.sex
 
-    def _present(self, path: str) -> bool:
-        base = f"{self.root}/{path}"
-        return any(os.path.lexists(base + extension) for extension in (HEADER, *SIGNALS))
-
-    def _folder_states(self) -> list[tuple[str, int, int]]:
-        states = []
-        queue = [(folder, 0) for folder in self.waveform_folders]
-        for folder, depth in queue:
-            path = self.root / folder
-            if len(states) >= MAX_FINGERPRINT_FOLDERS or not path.is_dir():
-                continue
-            states.append((folder, path.stat().st_mtime_ns, path.stat().st_size))
-            if depth < 3:
-                queue += [(f"{folder}/{name}", depth + 1) for name in _folders(path)]
-        return states
+    def _files_of(self, path: str) -> set[str]:
+        """Extensions of the files of a recording that are there."""
+        return {e for e in (HEADER, *SIGNALS) if os.path.isfile(f"{self.root}/{path}{e}")}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}  # workers read rows that they are handed: the table stays behind
@@ -192,6 +248,8 @@ class Cohort:
 def make_refs(rows: dict[str, list[Any]] | pd.DataFrame) -> pd.DataFrame:
     """The table of `refs()` from columns; what is missing is empty. Marks unusable paths and repeated record ids."""
     refs = pd.DataFrame(rows)
+    if refs.empty:  # without a row pandas takes every column for numbers
+        refs = refs.astype(object)
     empty: dict[str, Callable[[], Any]] = {"report": str, "problem": str, "labels": list}
     for column in REF_COLUMNS:
         if column not in refs:
@@ -204,22 +262,41 @@ def make_refs(rows: dict[str, list[Any]] | pd.DataFrame) -> pd.DataFrame:
 
 
 def walk_files(
-    root: Path, folder: str, extensions: tuple[str, ...], follow_links: bool = True
+    root: Path, folder: str, extensions: tuple[str, ...], unread: dict[str, str], follow_links: bool = True
 ) -> Iterator[tuple[str, str]]:
     """(path without extension, extension) of the files below `root/folder`, relative to root, in sorted order.
 
-    A link to a folder is followed, links below it are not, so that links in a circle end.
+    Links to files are followed, and count where they lead to one. A link to a folder is followed, those to folders
+    below it are not, so that links in a circle end. What a Mac leaves beside each file on a foreign disk (`._NAME`) is
+    passed over. unread: gets the folders that the system would not list.
     """
     try:
         entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
-    except OSError:
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            unread[folder] = error.strerror or type(error).__name__
         return
     for entry in entries:
         relative = entry.name if folder == "." else f"{folder}/{entry.name}"
-        if entry.is_dir(follow_symlinks=follow_links):
-            yield from walk_files(root, relative, extensions, follow_links and not entry.is_symlink())
-        elif relative.endswith(extensions):
+        linked = entry.is_symlink()
+        if os.path.isdir(entry.path) if linked and follow_links else entry.is_dir(follow_symlinks=False):
+            yield from walk_files(root, relative, extensions, unread, follow_links and not linked)
+        elif (
+            relative.endswith(extensions)
+            and not entry.name.startswith("._")
+            and (os.path.isfile(entry.path) if linked else entry.is_file())
+        ):
             yield os.path.splitext(relative)
+
+
+def header_comments(root: str, path: str) -> tuple[dict[str, str], str]:
+    """The comments of a record's header, and why it could not be read now; what else is wrong reading will say."""
+    try:
+        return read_comments(root, path), ""
+    except UnreadableFile as problem:
+        return {}, str(problem)
+    except RejectedRecording:
+        return {}, ""
 
 
 def bounded(names: list[str]) -> dict[str, Any]:
@@ -227,11 +304,27 @@ def bounded(names: list[str]) -> dict[str, Any]:
     return {"count": len(names), "names": names[:MAX_LISTED]}
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _known(kept: Path | None) -> dict[str, Any]:
+    """What `fingerprint` has kept; nothing where that is not there, or not as it was written."""
+    try:
+        found = json.loads(kept.read_text(encoding="utf-8")) if kept is not None else {}
+        return found["sources"] if found["digest"] == runs.digest(found["sources"]) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
-def _folders(path: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
+def _chunks(names: Iterator[str]) -> Iterator[list[str]]:
+    while chunk := list(itertools.islice(names, 256)):
+        yield chunk
+
+
+def _digests(root: str, names: list[str]) -> list[tuple[str, str | None]]:
+    """Name and SHA-256 of files, None where one cannot be read."""
+    found: list[tuple[str, str | None]] = []
+    for name in names:
+        try:
+            with open(os.path.join(root, name), "rb") as file:
+                found.append((name, hashlib.file_digest(file, "sha256").hexdigest()))
+        except OSError:
+            found.append((name, None))
+    return found
