@@ -402,32 +402,10 @@ def read_json(path: Path, owner: Path | None = None) -> dict[str, Any]:
     return found
 
 
+class Unavailable(LookupError):
+    """What a run needs and does not have, a data set or weights; in one line what was looked for, and where."""
+
+
 def home() -> Path:
     """Where `artifacts/` and `book/` lie: MERIT_HOME, or the checkout that this package is in."""
     return Path(os.environ.get("MERIT_HOME") or PACKAGE_ROOT.parent)
-
-
-def limits() -> dict[str, int]:
-    """What MERIT_LIMIT (recordings a data set) and MERIT_EPOCHS (passes of pretraining and probing) ask for, to try a
-    profile quickly; a ValueError for what is not a whole number of at least 1 (8 recordings).
-    """
-    found = {}
-    for name, least in (("limit", 8), ("epochs", 1)):
-        number = whole_number(f"MERIT_{name.upper()}", least)
-        if number is not None:
-            found[name] = number
-    return found
-
-
-def whole_number(variable: str, least: int) -> int | None:
-    """What a variable of the environment says; None: it is not set. ValueError for no whole number from `least`."""
-    text = os.environ.get(variable, "")
-    if text and not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise ValueError(f"{variable}: expected a whole number from {least}; got {text!r}")
-    return int(text) if text else None
-
-
-def workspace_name(profile: str, data: str | Path | None) -> str:
-    """Folder of a run's products: the profile, for real data a key of where they lie, and limits: runs never mix."""
-    where = [] if data is None else [f"data-{digest(str(Path(data).resolve()))[:6]}"]
-    return "-".join([profile, *where, *(f"{name}{number}" for name, number in limits().items())])

@@ -15,7 +15,7 @@ from merit import runs
 BELOW = {
     "alternatives": set(),
     "config": {"alternatives"},
-    "profiles": {"config"},
+    "profiles": {"config", "runs"},
     "methods": {"config"},
     "runs": {"config"},
     "objectives": set(),
@@ -29,7 +29,7 @@ BELOW = {
     "baselines": {"config", "runs", "data", "model", "pretrain"},
     "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "baselines"},
     "report": {"config", "runs", "intervals"},
-    "publish": {"config", "runs", "threads", "pool", "data", "baselines", "report"},
+    "publish": {"config", "profiles", "runs", "threads", "pool", "data", "baselines", "report"},
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "baselines", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "baselines", "evaluate"},

@@ -5,6 +5,8 @@ Only this module imports transformers for embedding. Shapes: R texts, W text wid
 
 from __future__ import annotations
 
+import logging
+import re
 import string
 from collections import Counter
 from collections.abc import Sequence
@@ -105,6 +107,25 @@ def _masked_language_modelling(model, tokens, tokenizer, config: TextConfig, pro
         loss.backward()
         optimiser.step()
         schedule.step()
+
+
+def require_reachable(name: str, source: str) -> None:
+    """ValueError that begins with `name` where a model is neither a folder with its config.json nor one that the hub,
+    or the copies of it on this machine, have.
+    """
+    from transformers import AutoConfig
+
+    said = f"{name}: expected a folder with a model and its config.json, or a hub name within reach; got {source!r}"
+    if not Path(source).is_dir() and not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source):
+        raise ValueError(f"{said}; there is no such folder")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its attempts
+    for here in (True, False):
+        try:
+            AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=here)
+            return
+        except (OSError, ValueError) as error:
+            if not here or Path(source).is_dir():
+                raise ValueError(f"{said}; {str(error).splitlines()[0]}") from error
 
 
 class TextEncoder:

@@ -13,7 +13,6 @@ import numpy as np
 
 from merit import runs
 from merit.baselines import others
-from merit.baselines.outside import NoWeights
 from merit.config import GenerationConfig, replace
 from merit.evaluate.splits import NotEnoughData
 from merit.model.weights import downloaded, pinned, weights_identity
@@ -124,7 +123,7 @@ def _one(ws: Workspace, encoder: str, config: GenerationConfig, seed: int, allow
     try:
         asked = _tested(questions(ws, config.seed), config)
         inputs = {**_inputs(ws, asked, config), "embedding": ws.embedding_identity(encoder, asked.cohort, seed)}
-    except (NoCohort, NotEnoughData, NoWeights) as reason:
+    except (runs.Unavailable, NotEnoughData) as reason:
         return _without(encoder, str(reason))
     parameters = {
         "encoder": encoder, "encoder_seed": seed, "generation": config, "allow_seen": allow_seen,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from merit.intervals import ends
-from merit.report import paper
+from merit.report import others, paper
 from merit.report.alignment_tables import direction_label, in_order, singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
 from merit.report.numerals import fixed
@@ -290,13 +290,9 @@ def _rare(one: Mapping[str, Any]) -> str:
 
 
 def unscored(results: Sequence[Result]) -> str:
-    """The directions without scores, each with its reason, once; or that there is none."""
-    reasons: dict[str, str] = {}
-    for one in (result["values"] for result in results):
-        if "reason" in one:
-            reasons.setdefault(direction_label(one["source"], one["target"]), one["reason"])
-    lines = [f"- {label}: not scored, {reason}" for label, reason in reasons.items()]
-    return "\n".join(lines) or "Every direction was scored."
+    """The directions, and encoders, without scores and why (`others.unscored`)."""
+    found = others.unscored(results, lambda values: direction_label(values["source"], values["target"]))
+    return found or "Every direction was scored."
 
 
 def _encoders(scored: Sequence[Mapping[str, Any]]) -> list[str]:

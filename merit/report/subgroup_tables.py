@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from merit.intervals import told_apart
+from merit.report import others
 from merit.report.alignment_tables import singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
 from merit.report.prose import Html, listing
@@ -133,10 +134,8 @@ def left_out(results: Sequence[Result], variant: str) -> str:
 
 
 def unscored(results: Sequence[Result]) -> str:
-    """The tasks without scores, each with its reason, once; or that there is none."""
-    reasons = {one["values"]["task"]: one["values"]["reason"] for one in results if "reason" in one["values"]}
-    lines = [f"- {task_label(t)}: not scored, {why.removeprefix(f'{t}: ')}" for t, why in reasons.items()]
-    return "\n".join(lines) or "Every task was scored."
+    """The tasks, and encoders, without scores and why (`others.unscored`)."""
+    return others.unscored(results) or "Every task was scored."
 
 
 def dots(results: Sequence[Result], variant: str) -> Drawing:

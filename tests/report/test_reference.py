@@ -102,6 +102,23 @@ def test_strengths_are_ordered_and_hold_nothing_else(tmp_path):
     assert "75.0" in html
 
 
+def test_alignment_with_and_without_the_mask(tmp_path):
+    cell = {"task": "form", **SETTING, "metric": "auroc", "sd": 0.01, "n": 3}
+    levels = {"merit": 0.9, "cma": 0.8, "ib": 0.7, "cma-whole": 0.8512}
+    path = write(tmp_path, "demo", over_seeds=[{**cell, "encoder": k, "mean": v} for k, v in levels.items()])
+    html = reference.masks("linear_probe", "demo", True, folder=tmp_path, **SETTING).text
+    places = [html.index(name) for name in ("MERIT", "CMA, masked as MERIT is", "CMA, whole recordings")]
+    assert places == sorted(places)
+    assert "IB" not in html
+    assert "CMA gains +5.1 points, the median of 1 columns (+5.1 to +5.1); MERIT minus CMA without it: +4.9" in html
+    path.unlink()
+    write(tmp_path, "demo")
+    assert (
+        "has no row without the mask" in reference.masks("linear_probe", "demo", True, folder=tmp_path, **SETTING).text
+    )
+    assert "on real recordings" in reference.masks("linear_probe", "demo", False, folder=tmp_path).text
+
+
 def test_the_spread_over_seeds_in_words(tmp_path):
     write(tmp_path, "demo")
     said = reference.spread("linear_probe", "demo", True, tmp_path, **SETTING)
