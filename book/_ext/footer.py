@@ -14,10 +14,11 @@ def footer(record: dict, data: list[str] = (), notebook: str = "") -> str:
     data: addresses of the figures' tables, in the order of the page. notebook: address of the executed notebook.
     """
     given = {name: value for name, value in record["given"].items() if value is not None}
-    settings = {"profile": "PROFILE", "data": "DATA", "device": "DEVICE"}
+    variables = {"profile": "PROFILE", "data": "DATA", "device": "DEVICE", "settings": "SET"}
+    given["settings"] = settings = record.get("settings", "")
     command = ["make notebook", f"NB={record['notebook']}"]
-    command += [f"{settings[name]}={shlex.quote(str(given[name]))}" for name in settings if name in given]
-    rest = " ".join(f"-p {name} {shlex.quote(str(value))}" for name, value in given.items() if name not in settings)
+    command += [f"{variables[name]}={shlex.quote(str(given[name]))}" for name in variables if given.get(name)]
+    rest = " ".join(f"-p {name} {shlex.quote(str(value))}" for name, value in given.items() if name not in variables)
     command += [f"P={shlex.quote(rest)}"] if rest else []
     parameters = ", ".join(f"{name}={value!r}" for name, value in record["parameters"].items())
     facts = [
@@ -25,6 +26,7 @@ def footer(record: dict, data: list[str] = (), notebook: str = "") -> str:
         ("Code", f"commit {record['commit']}, notebook {record['source']}, Python {record['python']}"),
     ]
     rows = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts)
+    rows += f"<dt>Settings</dt><dd><code>{html.escape(settings)}</code></dd>" if settings else ""
     rows += f"<dt>Parameters</dt><dd><code>{html.escape(parameters)}</code></dd>"
     rows += f"<dt>Again</dt><dd><code>{html.escape(' '.join(command))}</code></dd>"
     if data:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from merit.evaluate.kept.factors import LEAST_MS
 from merit.evaluate.bootstrap import weights_of
+from merit.evaluate.kept.factors import LEAST_MS
 from merit.evaluate.kept.measure import number
 
 FEWEST = 10
