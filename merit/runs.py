@@ -308,6 +308,13 @@ def identity(stage: str, parameters: Any, inputs: Any, modules: Iterable[str]) -
     return digest({"stage": stage, "parameters": parameters, "inputs": inputs, "source": source_closure(modules)})
 
 
+def loading(source: str | Path) -> dict[str, Any]:
+    """What `from_pretrained` of transformers takes for a folder, a hub name or name@revision; no code is run."""
+    text, given = str(source), {"trust_remote_code": False}
+    name, _, revision = (text, "", "") if Path(text).is_dir() else text.partition("@")
+    return {"pretrained_model_name_or_path": name, **given, **({"revision": revision} if revision else {})}
+
+
 @functools.cache
 def commit() -> str:
     """The commit of the checkout that this package lies in, "-dirty" added where it has changes; "" outside one."""
@@ -384,14 +391,14 @@ def read_result(path: Path) -> dict[str, Any] | None:
     return result
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file of ours that holds an object; Damaged where it does not."""
+def read_json(path: Path, owner: Path | None = None) -> dict[str, Any]:
+    """A JSON file of ours that holds an object; else Damaged. owner: the folder that is then to be made again."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
-        raise Damaged(path, "it is no JSON") from error
+        raise Damaged(owner or path, f"{path.name} is no JSON") from error
     if not isinstance(found, dict):
-        raise Damaged(path, "it is no JSON object")
+        raise Damaged(owner or path, f"{path.name} is no JSON object")
     return found
 
 

@@ -47,10 +47,9 @@ ONLY_IN = {
     "nltk": {"merit.evaluate.generation"},
     "neurokit2": {"merit.evaluate.kept.delineation"},
     "umap": {"merit.evaluate.clusters"},
-    "statsmodels": {"merit.intervals"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},
-    "huggingface_hub": {"merit.use", "merit.bench.readiness"},
+    "huggingface_hub": {"merit.use", "merit.bench.readiness", "merit.model.weights"},
 }
 
 

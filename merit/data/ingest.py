@@ -27,7 +27,7 @@ from merit.data.cohorts.registry import open_cohort
 from merit.data.journal import JOURNAL, Journal
 from merit.data.preprocess import MAX_GAP_FRACTION
 from merit.data.recording import UNREADABLE, RejectedRecording, UnreadableFile
-from merit.data.store import FORMAT_VERSION, MANIFEST, NoStore, Store
+from merit.data.store import FORMAT_VERSION, MANIFEST, SOURCES, NoStore, Store
 from merit.threads import cores
 
 CHUNK = 64
@@ -52,8 +52,8 @@ def ingest(
 
     signal: rate and length of the stored recordings. workers: processes (default: one a core, one for few
     recordings). limit: at most so many recordings, the first that have a waveform. only: record ids of those to read.
-    max_gap_fraction: see `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the manifest; what the
-    system would not read (permission, input or output) is tried again the next time.
+    max_gap_fraction: see `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the
+    manifest; what the system would not read (permission, input or output) is tried again the next time.
     """
     out, signal = Path(out), signal or SignalConfig()
     if name != "ptb-xl":
@@ -64,7 +64,7 @@ def ingest(
         "signal": runs.plain(signal),
         "limit": limit,
         "max_gap_fraction": max_gap_fraction,
-        "source": cohort.fingerprint(),
+        "source": cohort.fingerprint(out.parent / SOURCES),
         "synthetic": cohort.synthetic,
         "code": runs.digest(runs.source_closure(["merit.data.ingest"])),
         "format_version": FORMAT_VERSION,

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from merit.config import TextConfig
 from merit.model.weights import GLOSSARY
-from merit.runs import new_folder, sealed
+from merit.runs import loading, new_folder, sealed
 from merit.threads import one_thread_an_operation
 
 
@@ -138,8 +138,8 @@ class TextEncoder:
         logging.set_verbosity_error()  # a pooler that is missing is none that we use
         logging.disable_progress_bar()
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(source)
-            self.model = AutoModel.from_pretrained(source).eval().to(device)
+            self.tokenizer = AutoTokenizer.from_pretrained(**loading(source))
+            self.model = AutoModel.from_pretrained(**loading(source)).eval().to(device)
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"text encoder {source}: expected a local folder with model and tokenizer, or a hub name and a network "

@@ -15,7 +15,7 @@ from merit import runs
 from merit.baselines import others
 from merit.config import GenerationConfig, replace
 from merit.evaluate.splits import NotEnoughData
-from merit.model.weights import weights_identity
+from merit.model.weights import downloaded, pinned, weights_identity
 from merit.pipeline.questions import Questions, questions
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import ENCODER_NAMES
@@ -81,8 +81,8 @@ def paper_example(ws: Workspace) -> dict[str, Any]:
 
         pair = json.loads(path.read_text(encoding="utf-8"))
         found = summarise(
-            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
-            n_resamples=0, seed=0,
+            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers,
+            device=ws.torch_device(), n_resamples=0, seed=0,
         )  # fmt: skip
         text = {"question": "not printed", "reference": pair["reference"], "text": pair["response"]}
         text |= {"reference_mentions": mentions(pair["reference"]), "mentions": mentions(pair["response"])}
@@ -172,7 +172,7 @@ def _language_identity(asked: Questions, config: GenerationConfig) -> str:
 def _language_model(ws: Workspace, asked: Questions, config: GenerationConfig) -> Path | str:
     """Folder or hub name; the tiny one is trained on the training answers where it is missing."""
     if config.language_model != TRAINED:
-        return config.language_model
+        return pinned(config.language_model)
     from merit.evaluate.generation.language_model import train_language_model
 
     folder = ws.folder / "language_models" / _language_identity(asked, config)
@@ -307,7 +307,7 @@ def _bert(ws: Workspace, config: GenerationConfig) -> Path | str | None:
     from merit.evaluate.generation.scores import available
 
     if config.bert != TRAINED:
-        return config.bert if available(config.bert) else None
+        return downloaded(config.bert) if available(pinned(config.bert)) else None
     try:
         return ws.text_encoder()
     except NoCohort:

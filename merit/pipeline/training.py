@@ -15,7 +15,7 @@ import pandas as pd
 from merit import runs
 from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, Profile, replace, require_hidden
 from merit.methods import PEERS, WITHOUT_TEXT, method
-from merit.model.weights import GLOSSARY, TEXT_RECIPE, weights_identity
+from merit.model.weights import GLOSSARY, TEXT_RECIPE, pinned, weights_identity
 from merit.pipeline.questions import asked_patients
 from merit.pipeline.recordings import NoCohort, Recordings
 from merit.pipeline.text_states import with_tokens
@@ -98,7 +98,7 @@ class Training(Recordings):
     def _text_source(self) -> Path | str:
         """Folder, there or not, or hub name of the frozen text encoder."""
         config = self.profile.text
-        return self.folder / "text" / self.text_identity if config.source == "trained" else config.source
+        return self.folder / "text" / self.text_identity if config.source == "trained" else pinned(config.source)
 
     def text_encoder(self) -> Path | str:
         """Folder (trained where it is missing) or hub name of the frozen text encoder."""

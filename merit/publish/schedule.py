@@ -15,6 +15,7 @@ from typing import Any
 
 from merit import pool, runs
 from merit.baselines import others
+from merit.data.store import SOURCES
 from merit.publish import parameters as declarations
 from merit.publish import record
 from merit.publish.stage import pages
@@ -61,7 +62,9 @@ def run_notebooks(
     them need is made by one while the other waits (`runs.claimed`). Raises NotebookFailed; what runs beside it ends.
     """
     names = [Path(page).name for page in pages(root / "_toc.yml") if (root / f"{page}.ipynb").exists()]
-    surroundings, allowed = _surroundings(root, common["data"]), record.budget(common["profile"], root)
+    os.environ["MERIT_BUILD"] = f"{os.getpid()} {time.time_ns()}"  # notebooks find what was looked at by one of them
+    kept = executed.parent / "stores" / SOURCES
+    surroundings, allowed = _surroundings(root, common["data"], kept), record.budget(common["profile"], root)
     every = [_run(name, root, executed, common, surroundings) for name in names if name != LAST]
     due = [run for run in every if run.is_due()]
     others = [run for run in due if run.name not in ALONE]
@@ -138,7 +141,7 @@ def _source(code: list[str]) -> dict[str, str]:
     return found
 
 
-def _surroundings(root: Path, data: str | None) -> str:
+def _surroundings(root: Path, data: str | None, kept: Path) -> str:
     """What all notebooks depend on besides code and the settings that name their folder: versions, encoders from
     outside, tables, data.
     """
@@ -150,12 +153,13 @@ def _surroundings(root: Path, data: str | None) -> str:
     ]
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     pinned = (root / "requirements.txt").read_text()
-    return runs.digest([tables, others.surroundings(), pinned, sys.version, _data_fingerprint(data)])
+    return runs.digest([tables, others.surroundings(), pinned, sys.version, _data_fingerprint(data, kept)])
 
 
-def _data_fingerprint(data: str | None) -> dict[str, str]:
+def _data_fingerprint(data: str | None, kept: Path) -> dict[str, str]:
     if data is None:
         return {}
     from merit.data.cohorts.registry import find_cohorts, open_cohort
 
-    return {name: open_cohort(name, folder).fingerprint() for name, folder in sorted(find_cohorts(data).items())}
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    return {name: open_cohort(name, folder).fingerprint(kept) for name, folder in sorted(find_cohorts(data).items())}

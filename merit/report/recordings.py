@@ -5,6 +5,7 @@ A store here is anything with `.records`, `.rejected`, `.manifest` and `.signal_
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -85,8 +86,9 @@ def two_rates(own: Mapping[str, Any] | None = None, root: Path | None = None) ->
     path = (root or runs.home()) / "book" / "reference" / "ptb_xl_rates.json"
     found = own or json.loads(path.read_text(encoding="utf-8"))
     correlation, rms = found["correlation"], found["rms_uv"]
+    whose = "yours" if own else "committed numbers"
     text = (
-        f"PTB-XL's {found['n_recordings']} recordings {found['records']}, {'yours' if own else 'committed numbers'}: "
+        f"{found['n_recordings']} recordings of PTB-XL ({found['records']}; {whose}): "
         f"lead by lead the two correlate by {correlation['median']:.4f} in the median and {correlation['worst']:.3f} "
         f"at worst; they differ by {rms['median']:.1f} µV (root mean square) in the median and {rms['worst']:.0f} µV "
         f"at worst. Most of that is time: the published files are {found['earlier_ms']:.2f} ms earlier. Once they are "
@@ -100,7 +102,7 @@ def two_rates(own: Mapping[str, Any] | None = None, root: Path | None = None) ->
         }
         for band in found["bands"]
     }
-    return Html(f"<p>{text}</p>") + tables.mapping(rows, "two-rates")
+    return Html(f"<p>{html.escape(text)}</p>") + tables.mapping(rows, "two-rates")
 
 
 def amplitude_title(name: str) -> str:

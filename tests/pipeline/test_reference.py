@@ -252,7 +252,7 @@ def test_published_encoders_with_weights_are_a_group_with_one_seed_of_their_own(
     assert workspace.asked == []
     for name, file in (("merl", "res18_best_ckpt.pth"), ("st-mem", "encoder.pth")):
         (tmp_path / "weights" / name).mkdir(parents=True)
-        (tmp_path / "weights" / name / file).write_bytes(b"")
+        (tmp_path / "weights" / name / file).write_bytes(b"\x80")  # as a pickle begins
     monkeypatch.setattr(reference_stages, "generation", lambda ws, encoders, *, encoder_seed: [])
     for name in ("merl", "st-mem"):
         monkeypatch.setitem(LEVELS, name, 0.7)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from merit import runs
 from merit.pipeline.reference import EQUAL_BUDGET, run_name
 from merit.report import evidence, reference
 
@@ -138,3 +141,28 @@ def test_nothing_there_and_something_else_there(tmp_path):
     path.write_text("{")
     with pytest.raises(ValueError, match="expected the JSON of a reference run"):
         reference.load("linear_probe", "demo", True, tmp_path)
+
+
+def intervals_in(value: Any, where: str = "") -> Iterator[tuple[str, float, float, float]]:
+    """(place, value or mean, low, high) of every interval in a JSON value."""
+    if isinstance(value, dict):
+        three = value.get("value", value.get("mean")), value.get("low"), value.get("high")
+        if None not in three:
+            yield where, *three
+    if isinstance(value, dict | list):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from intervals_in(one, f"{where}/{key}")
+
+
+def test_intervals_are_found_wherever_they_stand():
+    nested = {"a": [{"value": 1, "low": 2, "high": 3}], "mean": 0, "low": None, "high": 1, "b": {"mean": 1, "low": 0}}
+    assert list(intervals_in(nested)) == [("/a/0", 1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((runs.home() / "book" / "reference").glob("*.json")), ids=lambda path: path.stem
+)
+def test_every_committed_interval_holds_its_value(path):
+    found = list(intervals_in(json.loads(path.read_text(encoding="utf-8"))))
+    outside = [where for where, value, low, high in found if not low <= value <= high]
+    assert not outside, f"{len(outside)} of {len(found)} intervals: make the file again (`make reference`)"
