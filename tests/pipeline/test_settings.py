@@ -79,3 +79,14 @@ def test_a_workspace_says_what_is_set_and_where_it_lies(tmp_path, monkeypatch):
     assert Workspace.open("smoke", settings="hospitals.seed=3").folder != opened.folder
     assert opened.profile == resolve("smoke", "model.mask_ratio=0.5")
     assert not list(tmp_path.iterdir())
+
+
+def test_numbers_stand_beside_the_papers_where_nothing_but_the_place_of_models_is_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(Workspace, "synthetic", False)
+    monkeypatch.setenv("MERIT_HOME", str(tmp_path))
+    for settings, expected in {
+        "": True, "text.source=/folder generation.bert=/x": True, "model.mask_ratio=0.5": False, "limit=64": False,
+        "text.pooling=cls": False,
+    }.items():  # fmt: skip
+        assert Workspace.open("paper", settings=settings).as_paper == expected, settings
+    assert not Workspace.open("demo").as_paper
