@@ -24,7 +24,7 @@ BELOW = {
     "intervals": set(),
     "data": {"config", "runs", "pool"},
     "synthetic": {"config", "runs", "pool", "data"},
-    "model": {"config", "threads"},
+    "model": {"config", "runs", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
     "baselines": {"config", "runs", "data", "model", "pretrain"},
     "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "baselines"},
@@ -125,6 +125,18 @@ def test_reports_and_the_workspace_need_no_torch():
     code = "import merit, merit.pipeline, merit.report.tables, merit.publish.build, sys; print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert shown.stdout.strip() == "False"
+
+
+IN_PLACE = {"merit.runs": {"os.replace"}, "merit.data.ingest": {"os.replace"}, "merit.publish.build": {"os.replace"}}
+"""Who renames things by hand: the helper; the ingest, which can go on; what the renderer wrote."""
+
+
+def test_one_helper_puts_files_in_place_and_there_is_one_kind_of_lock():
+    by_hand = {"os.replace", "os.rename", "tempfile.mkstemp", "tempfile.mkdtemp", "fcntl.flock", "fcntl.lockf"}
+    for name, tree in modules():
+        calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        assert calls & by_hand <= IN_PLACE.get(name, set()), name
+        assert "fcntl" not in {target.split(".")[0] for target in imported(tree)}, name
 
 
 def test_the_package_stays_within_its_total():

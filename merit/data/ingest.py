@@ -66,7 +66,11 @@ def ingest(
     candidates = find_candidates(cohort, limit)
     partial = out.parent / f".{out.name}.partial"
     selection = runs.digest(candidates.refs["path"].iloc[candidates.rows].tolist())
-    with Journal.open(partial, request | {"selection": selection}, signal.n_samples) as journal:
+    with (
+        runs.claimed(out, wait=False),
+        runs.naming_a_full_disk(out),
+        Journal.open(partial, request | {"selection": selection}, signal.n_samples) as journal,
+    ):
         _read_all(cohort, candidates, journal, signal, max_gap_fraction, workers, progress)
         finish.write(partial, cohort, candidates, journal, request, signal)
         _put_in_place(partial, out)

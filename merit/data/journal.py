@@ -5,7 +5,6 @@ Signals are written before the line that vouches for them; what a kill leaves be
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -37,15 +36,10 @@ class Journal:
     def open(cls, folder: Path, request: dict[str, Any], n_samples: int) -> Journal:
         """Continue in `folder` what was begun there for the same request; anything else there is begun anew.
 
-        Raises RuntimeError while another process writes there.
+        Whoever opens one has claimed the store.
         """
         folder.mkdir(parents=True, exist_ok=True)
         lines = (folder / JOURNAL).open("a+b")
-        try:
-            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lines.close()
-            raise RuntimeError(f"{folder}: another process is writing this store; wait for it or end it") from None
         journal = cls(folder, lines, n_samples)
         if not journal._resume(runs.plain(request)):
             journal._begin(request)

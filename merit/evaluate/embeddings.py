@@ -5,7 +5,6 @@ Shapes: N records, n tokens of a recording, D width.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from merit import runs
 from merit.baselines.base import Encoder
 from merit.data.store import Store
 from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
@@ -87,7 +87,5 @@ def cached_embedding(
 
 def save_array(path: Path, array: np.ndarray) -> None:
     """An .npy file, renamed into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-    np.save(temporary, array, allow_pickle=False)
-    os.replace(temporary, path)
+    with runs.written(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)

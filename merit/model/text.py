@@ -5,8 +5,6 @@ Only this module imports transformers for embedding. Shapes: R texts, W text wid
 
 from __future__ import annotations
 
-import os
-import shutil
 import string
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from merit.config import TextConfig
+from merit.runs import written
 from merit.threads import one_thread_an_operation
 
 GLOSSARY = Path(__file__).with_name("glossary.txt")
@@ -39,7 +38,6 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
     if (folder / "model.safetensors").exists():
         return folder
     texts = sorted(set(reports) | set(glossary()))
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     tokenizer = make_tokenizer(texts, config)
     with torch.random.fork_rng(devices=[]), one_thread_an_operation():
         torch.manual_seed(config.seed)
@@ -56,10 +54,9 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
         )
         _masked_language_modelling(model, tokens, tokenizer, config, progress)
     logging.disable_progress_bar()
-    model.bert.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    with written(folder) as temporary:
+        model.bert.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
     return folder
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +18,7 @@ from tqdm import tqdm
 from merit.config import TextTowerConfig
 from merit.model.text import TextEncoder
 from merit.model.text_tower import TextTower
+from merit.runs import written
 
 
 def tower_config(frozen: TextEncoder, layers: int) -> TextTowerConfig:
@@ -62,25 +61,26 @@ def write_states(frozen: TextEncoder, texts: Sequence[str], layers: int, folder:
     """
     from safetensors.torch import save_file
 
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     tower = tower_of(frozen, layers)
     ids = frozen.tokenizer(list(texts), truncation=True, max_length=frozen.config.max_tokens)["input_ids"]
     start = np.cumsum([0, *map(len, ids)])
-    np.save(temporary / "start.npy", start.astype(np.int64))
-    file = temporary / "states.npy"
-    states = np.lib.format.open_memmap(file, "w+", np.float32, (int(start[-1]), frozen.width))
     order = np.argsort(np.diff(start), kind="stable")
-    for first in tqdm(range(0, len(order), batch), desc="reading reports", mininterval=1.0, disable=len(order) < batch):
-        rows = order[first : first + batch]
-        for row, found in zip(rows, _below(frozen, [ids[row] for row in rows], layers)):
-            states[start[row] : start[row + 1]] = found
-    states.flush()
-    del states
-    (temporary / "tower.json").write_text(json.dumps(asdict(tower_config(frozen, layers))), encoding="utf-8")
-    save_file(tower.state_dict(), temporary / "tower.safetensors")
-    os.replace(temporary, folder)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (int(start[-1]), frozen.width)}
+    with written(folder) as temporary:
+        temporary.mkdir()
+        np.save(temporary / "start.npy", start.astype(np.int64))
+        with (temporary / "states.npy").open("wb") as file:  # not a memory map: a full disk would end the process
+            np.lib.format.write_array_header_1_0(file, header)
+            origin = file.tell()
+            for first in tqdm(
+                range(0, len(order), batch), desc="reading reports", mininterval=1.0, disable=len(order) < batch
+            ):
+                rows = order[first : first + batch]
+                for row, found in zip(rows, _below(frozen, [ids[row] for row in rows], layers)):
+                    file.seek(origin + int(start[row]) * frozen.width * 4)
+                    file.write(np.ascontiguousarray(found, "<f4"))
+        (temporary / "tower.json").write_text(json.dumps(asdict(tower_config(frozen, layers))), encoding="utf-8")
+        save_file(tower.state_dict(), temporary / "tower.safetensors")
     return folder
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +47,8 @@ def _write(path: Path, store: Store, progress: bool) -> None:
 
     table = measure_all(store.signal_uv, store.fs_hz, usable_cores(), progress)
     table.insert(0, "record_id", store.records["record_id"].astype(str).to_numpy())
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    table.to_parquet(temporary, index=False)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    with runs.written(path) as temporary:
+        table.to_parquet(temporary, index=False)
 
 
 def ceiling(ws: Workspace, n_resamples: int = 2000, seed: int = 0, progress: bool = True) -> list[dict[str, Any]]:

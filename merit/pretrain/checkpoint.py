@@ -5,40 +5,21 @@ model.safetensors, config.json, history.jsonl, seen.parquet, README.md; training
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig
 from merit.model.merit import Merit
 from merit.pretrain.network import network
-from merit.runs import commit, plain, versions, write_json, write_text
+from merit.runs import commit, plain, versions, write_json, write_text, written
 
 STATE = "training_state.pt"
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a checkpoint folder, and clear away what a killed one left half written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"{folder}: another process is training there; wait for it or stop it") from None
-        for left in folder.glob(".*"):
-            left.unlink()
-        yield
 
 
 class History:
@@ -82,28 +63,8 @@ def save_state(
         "optimiser": optimiser.state_dict(),
         "since": since,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    with _renamed_into(folder / STATE) as temporary:
+    with written(folder / STATE) as temporary:
         torch.save(state, temporary)
-
-
-@contextmanager
-def _renamed_into(path: Path) -> Iterator[Path]:
-    """A temporary name that becomes `path` once it is written; OSError where it could not be, a disk that is full among
-    the reasons, and then `path` is what it was.
-    """
-    temporary = path.parent / f".{path.name}.{os.getpid()}"
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise OSError(
-            f"{path}: expected to write it; got: {reason}; what was saved before is whole; make room on that disk, and "
-            "the same command goes on from there"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def resume(
@@ -136,14 +97,13 @@ def differences(there: Any, here: Any, name: str = "") -> list[str]:
 
 def finish(folder: Path, model: Merit, settings: dict[str, Any], seen: pd.DataFrame, seconds: float) -> None:
     """Write what stays, with the seconds of training; `model.safetensors` last: it says that the run is finished."""
-    temporary = folder / ".seen.parquet"
-    seen.to_parquet(temporary, index=False)
-    os.replace(temporary, folder / "seen.parquet")
+    with written(folder / "seen.parquet") as temporary:
+        seen.to_parquet(temporary, index=False)
     write_json(
         folder / "config.json", {**settings, "seconds": round(seconds, 1), "commit": commit(), "versions": versions()}
     )
     write_text(folder / "README.md", model_card(settings, seen))
-    with _renamed_into(folder / "model.safetensors") as temporary:
+    with written(folder / "model.safetensors") as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, temporary)
     (folder / STATE).unlink(missing_ok=True)
 

@@ -7,9 +7,6 @@ not matter), writes the trees under a temporary name and renames them when they 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -68,20 +65,13 @@ def _is_complete(root: Path, identity: dict[str, Any]) -> bool:
 
 
 def _write_site(root: Path, site: str, config: HospitalConfig, identity: dict[str, Any], progress: bool) -> None:
-    temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{site}."))
-    try:
-        os.chmod(temporary, 0o755)
+    with runs.written(root) as temporary:
+        temporary.mkdir()
         made = _make(site, config, temporary, progress)
         LAYOUTS[site].tables(temporary, made)
         _write_truth(temporary / "truth.parquet", made)
         (temporary / "SYNTHETIC.md").write_text(about_page(site, identity), encoding="utf-8")
         runs.write_json(temporary / RECORD_FILE, identity)
-        if root.exists():
-            shutil.rmtree(root)
-        os.replace(temporary, root)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def plan_site(site: str, config: HospitalConfig) -> list[Order]:

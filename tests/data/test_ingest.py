@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from merit import runs
 from merit.config import SignalConfig
 from merit.data import ingest as module
 from merit.data.ingest import ingest
@@ -261,14 +263,10 @@ def test_two_workers_write_the_same_bytes_as_one_and_die_with_a_killed_parent(
 
 
 def test_two_writers_of_one_store_are_told_apart(tree: Any, tmp_path: Path) -> None:
-    from merit.data.journal import Journal
-
-    request = {"any": 1}
-    with (
-        Journal.open(tmp_path / ".store.partial", request, 1000),
-        pytest.raises(RuntimeError, match="another process is writing this store"),
-    ):
-        ingest("ptb-xl", tree.root, tmp_path / "store", progress=False)
+    with ThreadPoolExecutor(1) as other, runs.claimed(tmp_path / "store"):
+        second = other.submit(ingest, "ptb-xl", tree.root, tmp_path / "store", progress=False)
+        with pytest.raises(RuntimeError, match="store: another process is writing there; wait for it or end it"):
+            second.result()
 
 
 def test_nothing_but_a_store_is_replaced(tree: Any, tmp_path: Path) -> None:

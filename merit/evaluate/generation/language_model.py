@@ -5,8 +5,6 @@ S positions of a sequence. Transformers and tokenizers are imported inside funct
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from merit.config import GenerationConfig
+from merit.runs import written
 from merit.threads import one_thread_an_operation
 
 if TYPE_CHECKING:
@@ -64,12 +63,10 @@ def train_language_model(
         torch.manual_seed(config.seed)
         model = _tiny_llama(tokenizer, config)
         _next_token_training(model, tokenizer, texts, config, progress)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     _quiet()
-    model.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    with written(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
     return folder
 
 

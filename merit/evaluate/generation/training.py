@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from merit.config import GenerationConfig
 from merit.evaluate.generation.conditioned import Conditioned, Encoded, collate, encode_pair
 from merit.evaluate.generation.language_model import load_language_model
-from merit.runs import commit, digest, plain, versions, write_json, write_text
+from merit.runs import commit, digest, plain, versions, write_json, write_text, written
 from merit.threads import one_thread_an_operation
 
 STATE = "training_state.pt"
@@ -198,12 +197,8 @@ def _save(
         "kept": {name: p.detach() for name, p in model.kept().items()},
         "optimiser": optimiser.state_dict(),
     }
-    temporary = folder / f".{STATE}.{os.getpid()}"
-    try:
+    with written(folder / STATE) as temporary:
         torch.save(state, temporary)
-        os.replace(temporary, folder / STATE)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _resume(
@@ -241,11 +236,9 @@ def _as_dict(value: Any) -> dict[str, Any]:
 def _finish(folder: Path, model: Conditioned, settings: dict[str, Any]) -> None:
     """Write what stays; the adapter last: it says that the run is finished."""
     write_json(folder / "config.json", {**settings, "commit": commit(), "versions": versions()})
-    temporary = folder / f".{ADAPTER}.{os.getpid()}"
-    save_file({name: p.detach().cpu().contiguous() for name, p in model.kept().items()}, temporary)
-    os.replace(temporary, folder / ADAPTER)
-    for left in [folder / STATE, *folder.glob(f".{STATE}.*")]:
-        left.unlink(missing_ok=True)
+    with written(folder / ADAPTER) as temporary:
+        save_file({name: p.detach().cpu().contiguous() for name, p in model.kept().items()}, temporary)
+    (folder / STATE).unlink(missing_ok=True)
 
 
 def truncated(folder: Path) -> int:
