@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from merit import pool
 from merit.config import COHORTS, OBJECTIVE_NAMES, PROFILE_NAMES, SignalConfig
 from merit.methods import TRAINED_NAMES
 
@@ -315,5 +317,7 @@ def main() -> None:
         print(f"merit: {error}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one line, however often it comes
+        pool.end_workers()
         print("merit: stopped; the same command goes on from what is on disk", file=sys.stderr)
         sys.exit(130)

@@ -153,7 +153,7 @@ def test_the_same_again_is_a_read_and_a_change_is_not(tree: Any, tmp_path: Path,
     tree.add(50)
     assert len(ingest("ptb-xl", tree.root, out, progress=False)) == 34
     assert len(ingest("ptb-xl", tree.root, out, limit=5, progress=False)) == 5
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["ptb-xl", "store"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".locks", "ptb-xl", "store"]
 
 
 def test_the_identity_depends_on_content_alone(tree: Any, tmp_path: Path) -> None:

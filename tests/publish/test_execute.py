@@ -54,7 +54,7 @@ def test_success_is_recorded_and_failure_leaves_the_last_success(source, tmp_pat
     with pytest.raises(runner.NotebookFailed, match="KeyError: 'nothing here'; as far as it came: "):
         runner.execute(source, out, {"end": "raise"})
     assert out.read_bytes() == before
-    assert sorted(path.name for path in out.parent.iterdir()) == ["tiny.failed.ipynb", "tiny.ipynb"]
+    assert sorted(path.name for path in out.parent.iterdir()) == [".locks", "tiny.failed.ipynb", "tiny.ipynb"]
 
 
 def test_killed_kernel_is_a_failure(source, tmp_path):
