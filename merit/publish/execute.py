@@ -143,9 +143,9 @@ def _kernel_environment(root: Path) -> Iterator[None]:
         }
         quiet = Path(scratch, "profile_default", "ipython_kernel_config.py")
         quiet.parent.mkdir()
-        quiet.write_text(
-            "c.IPKernelApp.log_level = 50\n"
-        )  # else each kernel warns that it speaks TCP, and again when it goes
+        quiet.write_text(  # else each kernel warns that it speaks TCP, and, when it is ended, of tasks that were not
+            "import logging\nlogging.getLogger('asyncio').setLevel(99)\nc.IPKernelApp.log_level = 50\n"
+        )
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         try:

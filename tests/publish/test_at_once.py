@@ -60,6 +60,7 @@ def make(root: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_builds_in_one_folder_make_everything_once(book):
     root = book(SAYS_THAT_IT_RAN)
     builds = [make(root), make(root)]
@@ -74,6 +75,7 @@ def test_two_builds_in_one_folder_make_everything_once(book):
     assert make(root).communicate(timeout=300)[0].startswith("nothing to do")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to_all", [True, False])
 def test_ctrl_c_is_one_line_within_seconds_and_leaves_no_process(book, to_all):
     root = book(NEVER_ENDS)
