@@ -6,7 +6,6 @@ are fractions and are printed in percent. Names and reasons come from outside: w
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -127,7 +126,7 @@ def table(results: Sequence[Result], commonest: Result) -> Html:
     shown = pd.concat([ours, below]).map(lambda value: "–" if np.isnan(value) else fixed(value, 1)).astype(object)
     out = tables.render(shown, "generation", marks=tables.ranked(ours).reindex(shown.index), apart=below.index)
     notes = [f"{mark} Not generated: {reason}." for reason, mark in marks.items()] + _compared_with(generated(results))
-    return sum((paragraph(note, "merit-note") for note in notes), out)
+    return out + Html("").join(paragraph(note, "merit-note") for note in notes)
 
 
 def _percents(rows: Mapping[str, tuple[Values, str]]) -> pd.DataFrame:
@@ -270,8 +269,9 @@ def differences(results: Sequence[Result]) -> Html:
     gaps = pd.DataFrame(rows).T
     texts = gaps.map(lambda gap: _two_lines(gap, sign=True))
     marks = gaps.map(lambda gap: "font-weight: bold" if excludes_zero(gap) else "")
-    head = f'<p class="merit-caption"><b>{html.escape(row_label(foremost(results)))} minus …</b>, in points</p>'
-    return Html(head) + tables.render(texts, "generation-differences", marks=marks)
+    first = row_label(foremost(results))
+    head = Html('<p class="merit-caption"><b>{} minus …</b>, in points</p>').format(first)
+    return head + tables.render(texts, "generation-differences", marks=marks)
 
 
 def differences_reading(results: Sequence[Result]) -> str:
@@ -345,4 +345,4 @@ def _gap(one: Values, other: str) -> Mapping[str, float | None]:
 
 def paragraph(text: str, kind: str = "") -> Html:
     """Any text as a paragraph: escaped, and TeX left as it stands."""
-    return Html(f'<p class="{f"{kind} {AS_TEXT}".strip()}">{html.escape(text)}</p>')
+    return Html('<p class="{}">{}</p>').format(f"{kind} {AS_TEXT}".strip(), text)
