@@ -119,14 +119,14 @@ class TextEncoder:
         logging.set_verbosity_error()  # a pooler that is missing is none that we use
         logging.disable_progress_bar()
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(source)
-            self.model = AutoModel.from_pretrained(source).eval().to(device)
+            self.tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            model = AutoModel.from_pretrained(source, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"text encoder {source}: expected a local folder with model and tokenizer, or a hub name and a network "
                 f"to reach it; {str(error).splitlines()[0]}"
             ) from error
-        self.config, self.device = config, device
+        self.model, self.config, self.device = model.eval().to(device), config, device
         self.width: int = self.model.config.hidden_size
 
     @torch.inference_mode()

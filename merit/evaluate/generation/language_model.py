@@ -169,8 +169,8 @@ def load_language_model(
     _require_files(source)
     dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise NoLanguageModel(
             f"language model {source}: expected a local folder with model and tokenizer, or a hub name and a network "

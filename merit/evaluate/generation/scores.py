@@ -85,9 +85,17 @@ def bert_scores(
     A text or reference without a word scores 0; bert-score 0.3.13 says so too, but fails on them with transformers 5.
     """
     from bert_score import BERTScorer
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoTokenizer
 
-    layers = layers or AutoConfig.from_pretrained(folder).num_hidden_layers
+    # bert-score loads both without a word on code that comes with a model, about which transformers then asks.
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"model of BERTScore {folder}: expected a model and its tokenizer; {str(error).splitlines()[0]}"
+        ) from error
+    layers = layers or config.num_hidden_layers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scorer = BERTScorer(model_type=str(folder), num_layers=layers, idf=False, device="cpu")
@@ -104,7 +112,7 @@ def available(model: str) -> bool:
     from transformers import AutoConfig
 
     try:
-        AutoConfig.from_pretrained(model)
+        AutoConfig.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError):
         return False
     return True
