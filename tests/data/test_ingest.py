@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -259,6 +260,19 @@ def test_two_workers_write_the_same_bytes_as_one_and_die_with_a_killed_parent(
         assert time.monotonic() < deadline, "workers outlive their parent"
         time.sleep(0.05)
     ingest("ptb-xl", tree.root, out, workers=2, progress=False)
+    assert contents(out) == contents(one.folder)
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tree: Any, tmp_path: Path) -> None:
+    one = ingest("ptb-xl", tree.root, tmp_path / "one", progress=False)
+    out, before = tmp_path / "two", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((one.folder / "signal_uv.npy").stat().st_size // 2, before[1]))
+    try:
+        with pytest.raises(runs.DiskFull, match=r"two: no room to write it \(File too large\); make room on that disk"):
+            ingest("ptb-xl", tree.root, out, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    ingest("ptb-xl", tree.root, out, progress=False)
     assert contents(out) == contents(one.folder)
 
 

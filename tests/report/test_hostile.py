@@ -153,7 +153,7 @@ def test_reasons_of_a_direction_and_of_a_group_are_text(renamed):
     reason["values"] |= {"in_domain": {"reason": ALL}}
     assert live(shift_tables.in_domain([reason], "as_published")._repr_html_()) == []
     groups = {"values": {"task": "form", "variant": "as_published", "encoder": "merit"}}
-    groups["values"] |= {"attributes": dict.fromkeys(("sex", "age"), {"reason": ALL, "classes": [ALL]})}
+    groups["values"] |= {"attributes": {name: {"reason": ALL, "classes": [ALL]} for name in ("sex", "age")}}
     assert live(subgroup_tables.groups([groups], "as_published")._repr_html_()) == []
     unscored = {"values": {"task": "form", "encoder": "merit", "rule": "sign", "reason": ALL}}
     shown = prose.Sentence(rule_tables.unmeasured([unscored]))._repr_markdown_()
