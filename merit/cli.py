@@ -45,6 +45,8 @@ def ingest(
     from merit.data.ingest import ingest as run
 
     store = run(cohort, root, out, signal=SignalConfig(fs_hz=fs), workers=workers, limit=limit)
+    if not len(store):
+        raise ValueError(store.why_empty)
     counts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in store.manifest["counts"].items())
     print(f"{out}: {len(store.records)} recordings; {counts}")
 
@@ -155,7 +157,7 @@ def reference(
     data: Path | None = None,
     device: str = "auto",
     seeds: int = 5,
-    group: Literal["all", "objectives", "equal-budget", "dials"] = "all",
+    group: Literal["all", "objectives", "equal-budget", "dials", "published"] = "all",
     stages: str = "",
     encoders: str = "",
 ) -> None:
@@ -167,7 +169,7 @@ def reference(
         device: auto, cpu, cuda or cuda:1.
         seeds: Pretraining seeds.
         group: The paper's objectives and strengths, these beside peers' methods on the same data, objectives pretrained
-            on other recordings (what is kept), or all.
+            on other recordings (what is kept), MERIT beside published encoders with weights at hand, or all.
         stages: Which of the group's, separated by commas; default: all of them.
         encoders: Which of the group's, separated by commas; default: all of them.
     """

@@ -1,4 +1,14 @@
-"""The interval of a value that was drawn again and again: the middle 95 % of the draws."""
+"""The 95 % interval around a value, from values of the same statistic on random halves of the patients.
+
+The variance of a statistic over halves drawn without replacement is that over whole samples (σ²/m (1 − m/n) with
+m = n/2 is σ²/n), so the root mean square distance r of the halves' values from the value itself is its standard error,
+and value ± 1.96 r its interval: it holds its value by construction. A share (AUROC, average precision, F1) has its
+interval on the scale of log-odds, where it is symmetric and ends within 0 and 1 (for AUROC: Pepe 2003, section 5.2; for
+average precision: Boyd, Eng and Page 2013). Halves of the whole sample: McCarthy 1969; Shao and Wu 1989.
+
+Percentiles of bootstrap resamples are not used around a value: a patient drawn twice gives the same positive twice,
+which raises average precision in every resample, so that its interval lay above its own value.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +16,45 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 LEVELS = (2.5, 97.5)
-"""Percentiles of the ends."""
+"""Percentiles of the ends of the middle 95 %."""
+Z = 1.959964
+"""Half width of a 95 % interval in standard errors."""
+EDGE = 1e-4
+"""Shares nearer to 0 or 1 than this are moved to it where log-odds are taken of them."""
+
+
+def standard_error(value: float, drawn: Sequence[float] | np.ndarray) -> float:
+    """Root mean square distance of numbers [R] from the value, without those that are NaN; NaN where none is left."""
+    away = np.asarray(drawn, dtype=np.float64) - value
+    kept = away[~np.isnan(away)]
+    return float(np.sqrt(np.mean(kept**2))) if len(kept) else np.nan
+
+
+def ends(value: float, drawn: Sequence[float] | np.ndarray, share: bool = False) -> tuple[float, float]:
+    """Low and high end of the 95 % interval of a value, from its halves' values [R]; NaN where either is missing.
+
+    share: the value lies from 0 to 1. Of a difference on the same halves, `drawn` is the difference half by half: its
+    interval is paired.
+    """
+    value = float(value)
+    if not share:
+        reach = Z * standard_error(value, drawn)
+        return value - reach, value + reach
+    odds = logit(np.clip(value, EDGE, 1 - EDGE))
+    reach = Z * standard_error(odds, logit(np.clip(np.asarray(drawn, dtype=np.float64), EDGE, 1 - EDGE)))
+    if np.isnan(reach):
+        return np.nan, np.nan
+    low, high = (float(end) for end in expit([odds - reach, odds + reach]))
+    return min(low, value), max(high, value)
 
 
 def middle(drawn: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Ends of the middle 95 % of numbers [R], without those that are NaN; NaN and NaN where none is left.
 
-    Of a difference on the same draws, `drawn` is the difference draw by draw: its interval is paired.
+    How far independent runs or batches spread; not the interval of a value (`ends`).
     """
     drawn = np.asarray(drawn)
     kept = drawn[~np.isnan(drawn)]
@@ -24,17 +64,17 @@ def middle(drawn: Sequence[float] | np.ndarray) -> tuple[float, float]:
 
 def named(value: float, low: float, high: float) -> dict[str, float | None]:
     """value, low and high by these names, as JSON can hold them: None for NaN."""
-    ends = (("value", value), ("low", low), ("high", high))
-    return {name: None if np.isnan(one) else float(one) for name, one in ends}
+    given = (("value", value), ("low", low), ("high", high))
+    return {name: None if np.isnan(one) else float(one) for name, one in given}
 
 
-def around(value: float, drawn: Sequence[float] | np.ndarray) -> dict[str, float | None]:
-    """A value with the middle 95 % of what was drawn for it [R]: value, low and high; None for NaN."""
-    return named(value, *middle(drawn))
+def around(value: float, drawn: Sequence[float] | np.ndarray, share: bool = False) -> dict[str, float | None]:
+    """A value with its `ends`: value, low and high; None for NaN."""
+    return named(value, *ends(value, drawn, share))
 
 
 def paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    """First minus second with its ends, draw by draw; both hold `value` and `draws` [R], None for what is no number.
+    """First minus second with its ends, half by half; both hold `value` and `draws` [R], None for what is no number.
 
     None where either has no value, where they were drawn another number of times, or where fewer than two draws of both
     are numbers.
@@ -42,7 +82,7 @@ def paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float, 
     drawn = [np.array(one.get("draws") or [], np.float64) for one in (first, second)]
     if first["value"] is None or second["value"] is None or len(drawn[0]) != len(drawn[1]):
         return None
-    difference = drawn[0] - drawn[1]
+    difference, value = drawn[0] - drawn[1], first["value"] - second["value"]
     if np.isfinite(difference).sum() < 2:
         return None
-    return (first["value"] - second["value"], *middle(difference))
+    return (value, *ends(value, difference))

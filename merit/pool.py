@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
-import resource
 import signal
 import sys
 import threading
@@ -57,8 +56,11 @@ def as_done(function: Callable[[A], B], tasks: Iterable[A], workers: int) -> Ite
 
 @contextmanager
 def _executor(function: Callable[[A], B], workers: int) -> Iterator[ProcessPoolExecutor]:
-    context = multiprocessing.get_context("forkserver")  # a fork of this process could inherit locks held by threads
-    context.set_forkserver_preload([function.__module__])
+    # a fork of this process could inherit locks held by threads; Windows has no forks at all
+    served = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if served else "spawn")
+    if served:
+        context.set_forkserver_preload([function.__module__])
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
     try:
         yield executor
@@ -122,7 +124,7 @@ def _begin_worker() -> None:
 
 
 def peak_memory() -> int:
-    """Bytes of memory that this process held at most.
+    """Bytes of memory that this process held at most; 0 where the system does not say.
 
     Linux' own file where there is one: what getrusage gives can be the parent's, which a child takes over.
     """
@@ -130,5 +132,9 @@ def peak_memory() -> int:
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024

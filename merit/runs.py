@@ -2,6 +2,9 @@
 
 The identity hashes the stage, its resolved parameters, the identities of its inputs and the parsed source of the
 modules that compute it, with all that those import from this package (settings apart: they enter as parameters).
+
+Everything that is kept has a SHA-256 that is written with it and checked before anything is computed from it: inside a
+result, beside a file (`x.npy.sha256`), and in a folder's SHA256SUMS; `sha256sum -c` reads the last two.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from typing import Any
 PACKAGE_ROOT = Path(__file__).parent
 NOT_SOURCE = frozenset({"merit", "merit.config", "merit.pool", "merit.profiles", "merit.runs", "merit.threads"})
 DATA_ENDINGS = (".csv", ".json", ".txt")
+SUMS = "SHA256SUMS"
+"""In a folder that is whole: a line a file, as `sha256sum` writes them."""
 VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "wfdb", "neurokit2")
 
 
@@ -40,10 +45,130 @@ def digest(value: Any) -> str:
 
 def file_digest(path: Path | None) -> str:
     """Sixteen hexadecimal digits of a file's bytes; "" for None."""
-    if path is None:
-        return ""
+    return "" if path is None else sha256(path)[:16]
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal; read once a process as long as its size and times stay what they are."""
+    about = path.stat()
+    return _sha256(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+
+
+@functools.cache
+def _sha256(path: Path, *_: int) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def changed(config: Any) -> dict[str, Any]:
+    """The settings of a dataclass that are not at their defaults, those inside it likewise: a setting that is added
+    later does not change it. Another default does change what it stands for (see RECIPE in `merit.pretrain`).
+    """
+    found = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if type(value) is type(default) and dataclasses.is_dataclass(value):
+            if inner := changed(value):
+                found[field.name] = inner
+        elif value != default:
+            found[field.name] = plain(value)
+    return found
+
+
+class Damaged(ValueError):
+    """Something of ours that is not as it was written; one line says what to do."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path}: damaged; delete it, and the same command makes it again ({what})")
+
+
+def seal(path: Path, names: Iterable[str] | None = None) -> None:
+    """Write the digest of a file beside it, or those of a folder's files (these, or all) into its SHA256SUMS."""
+    root = path if path.is_dir() else path.parent
+    if names is None:
+        files = (file for file in path.rglob("*") if file.is_file() and file != _sums(path)) if root == path else [path]
+        names = sorted(file.relative_to(root).as_posix() for file in files)
+    text = "".join(f"{sha256(root / name)}  {name}\n" for name in names)
+    write_text(_sums(path), f"{text}# {hashlib.sha256(text.encode()).hexdigest()}\n")
+
+
+def sealed(path: Path) -> bool:
+    """Whether a file or folder is there with its digest: without one it is unfinished, or of an earlier edition."""
+    return path.exists() and _sums(path).is_file()
+
+
+def check(path: Path, *names: str) -> Path:
+    """`path` itself, once its file, or all files of its folder (or these), are known to be as they were written; else
+    Damaged. It is read once a process as long as sizes and times stay what they are.
+    """
+    try:
+        text, _, own = _sums(path).read_text(encoding="utf-8").rpartition("# ")
+    except (OSError, UnicodeDecodeError):
+        text, own = "", ""
+    if hashlib.sha256(text.encode()).hexdigest() != own.strip():
+        raise Damaged(path, f"{_sums(path).name} is not as it was written")
+    digests = {name: value for value, _, name in (line.partition("  ") for line in text.splitlines())}
+    for name in names or digests:
+        try:
+            whole = sha256((path if path.is_dir() else path.parent) / name) == digests.get(name)
+        except (FileNotFoundError, IsADirectoryError):
+            whole = False
+        if not whole:
+            raise Damaged(path, f"{name} is not as it was written")
+    return path
+
+
+def _sums(path: Path) -> Path:
+    return path / SUMS if path.is_dir() else path.with_name(f"{path.name}.sha256")
+
+
+def once(path: Path, make: Callable[[], object]) -> Path:
+    """`path`, checked; where it is not there `make` writes and seals it, under its lock. What is whole takes none."""
+    if not sealed(path):
+        with claimed(path):
+            if not sealed(path):
+                make()
+    return check(path)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """An empty folder that is sealed and becomes `path` at the end, as `written` has it."""
+    with written(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        seal(temporary)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A name of the same ending that becomes `path`, sealed, at the end, as `written` has it."""
+    with written(path) as temporary:
+        yield temporary
+        _sums(path).unlink(missing_ok=True)
+    seal(path)
+
+
+TAIL = len("\nsha256:") + 64 + 1
+"""Bytes of a digest at the end of a file."""
+
+
+def append_digest(path: Path) -> None:
+    """Put a file's digest at its own end: for what is written again and again, where two files could fall apart.
+    `torch.load` reads past it.
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("ab") as file:
+        file.write(f"\nsha256:{found}\n".encode())
+
+
+def check_appended(path: Path) -> None:
+    """Damaged unless a file ends in the digest of what stands before it."""
+    content = path.read_bytes()
+    if content[-TAIL:] != f"\nsha256:{hashlib.sha256(content[:-TAIL]).hexdigest()}\n".encode():
+        raise Damaged(path, "its digest is another")
 
 
 def plain(value: Any) -> Any:
@@ -139,16 +264,19 @@ def claimed(path: Path, *, wait: bool = True) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    locks = path.parent / ".locks"
+    lock = FileLock(path.parent / ".locks" / path.name, is_singleton=True)  # one a process: claims may be made again
     with naming_a_full_disk(path):
-        locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / path.name, is_singleton=True)  # one a process, so that a claim may be made again inside
         try:
+            path.parent.joinpath(".locks").mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=-1 if wait else 0, poll_interval=0.2)
         except Timeout:
             raise RuntimeError(f"{path}: another process is writing there; wait for it or end it") from None
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
     try:
-        _clear_leftovers(path)
+        if lock.is_locked:  # else nobody can write there: what is there may be read, and making it fails by itself
+            _clear_leftovers(path)
         yield
     finally:
         lock.release()
@@ -272,15 +400,16 @@ def read_or_compute(
     """The result `folder/<stage>-<id>.json`: read where it is, else computed and written.
 
     compute: gives the values, JSON-like and finite. facts: gives, after the computation, what is recorded and does
-    not change the numbers (profile, device, seed, synthetic). A file whose stage or id is another is refused by name.
+    not change the numbers (profile, device, seed, synthetic). A file that is not as it was written is refused by name;
+    one without a digest is of an earlier edition, and made again.
     """
     key = identity(stage, parameters, inputs, modules)
     path = folder / f"{stage}-{key}.json"
-    if path.exists():
-        return _read(path, stage, key)
+    if (found := read_result(path)) is not None:
+        return found
     with claimed(path):
-        if path.exists():
-            return _read(path, stage, key)
+        if (found := read_result(path)) is not None:
+            return found
         began = time.perf_counter()
         values = compute()
         result = {
@@ -295,15 +424,33 @@ def read_or_compute(
             "versions": versions(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        write_json(path, result)
-    return plain(result)
-
-
-def _read(path: Path, stage: str, key: str) -> dict[str, Any]:
-    result = json.loads(path.read_text(encoding="utf-8"))
-    if (result.get("stage"), result.get("id")) != (stage, key):
-        raise ValueError(f"{path}: expected the result {stage}-{key}; the file says otherwise; delete it to recompute")
+        result = plain(result)
+        write_json(path, {**result, "digest": digest(result)})
     return result
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """A kept result; None where there is none with a digest, Damaged for one that is not as it was written."""
+    if not path.exists():
+        return None
+    result = read_json(path)
+    there = result.pop("digest", None)
+    if there is None:
+        return None
+    if f"{result.get('stage')}-{result.get('id')}.json" != path.name or there != digest(result):
+        raise Damaged(path, "its digest is another")
+    return result
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of ours that holds an object; Damaged where it does not."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
+        raise Damaged(path, "it is no JSON") from error
+    if not isinstance(found, dict):
+        raise Damaged(path, "it is no JSON object")
+    return found
 
 
 def home() -> Path:

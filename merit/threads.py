@@ -16,9 +16,14 @@ MAX_THREADS = 4
 """Beyond this, Python threads wait for Python's lock rather than for arithmetic."""
 
 
+def cores() -> int:
+    """Cores that this process may use; all of the machine's where the system has no such limit (macOS, Windows)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def usable_cores() -> int:
-    """Cores that this process may use; OMP_NUM_THREADS lowers the number."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """As `cores`; OMP_NUM_THREADS lowers the number."""
+    there = cores()
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return min(there, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else there
 

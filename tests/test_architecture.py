@@ -22,7 +22,7 @@ BELOW = {
     "threads": set(),
     "pool": set(),
     "intervals": set(),
-    "data": {"config", "runs", "pool"},
+    "data": {"config", "runs", "threads", "pool"},
     "synthetic": {"config", "runs", "pool", "data"},
     "model": {"config", "runs", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},

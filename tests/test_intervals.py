@@ -1,4 +1,4 @@
-"""The middle 95 % of draws against its definition, and what is left where there are none."""
+"""The interval of a value and the middle 95 % of draws against their definitions, and what is left without draws."""
 
 from __future__ import annotations
 
@@ -31,11 +31,37 @@ def test_40_draws_lose_one_at_each_end():
     assert intervals.middle(np.arange(41)) == (1, 39)
 
 
+def test_ends_by_their_definition():
+    drawn = [0.2, 0.5, math.nan, 0.6]
+    error = math.sqrt((0.1**2 + 0.2**2 + 0.3**2) / 3)
+    assert intervals.standard_error(0.3, drawn) == pytest.approx(error)
+    assert intervals.ends(0.3, drawn) == pytest.approx((0.3 - 1.959964 * error, 0.3 + 1.959964 * error))
+
+
+def test_ends_of_a_share_on_the_scale_of_log_odds():
+    odds = [math.log(one / (1 - one)) for one in (0.9, 0.8, 0.95)]
+    reach = 1.959964 * math.sqrt(((odds[1] - odds[0]) ** 2 + (odds[2] - odds[0]) ** 2) / 2)
+    low, high = (1 / (1 + math.exp(-(odds[0] + side * reach))) for side in (-1, 1))
+    assert intervals.ends(0.9, [0.8, 0.95], share=True) == pytest.approx((low, high))
+    assert high < 1 < intervals.ends(0.9, [0.8, 0.95])[1]
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-9, 0.3, 1 - 1e-9, 1.0])
+@pytest.mark.parametrize("drawn", [[0.2, 0.4], [0.0, 0.0], [1.0, 1.0], [0.9]])
+def test_an_interval_holds_its_value_wherever_the_draws_lie(value, drawn):
+    for share in (False, True):
+        low, high = intervals.ends(value, drawn, share)
+        assert low <= value <= high
+    low, high = intervals.ends(value, drawn, share=True)
+    assert low >= 0 and high <= 1
+
+
 @pytest.mark.parametrize("drawn", [[], [math.nan] * 3])
 def test_without_draws_there_is_no_interval(drawn):
     assert intervals.around(0.5, np.array(drawn)) == {"value": 0.5, "low": None, "high": None}
 
 
 def test_what_is_not_a_number_is_none():
-    assert intervals.around(math.nan, [1.0, 1.0]) == {"value": None, "low": 1.0, "high": 1.0}
+    assert intervals.around(math.nan, [1.0, 1.0]) == {"value": None, "low": None, "high": None}
+    assert intervals.around(math.nan, [1.0, 1.0], share=True) == {"value": None, "low": None, "high": None}
     assert intervals.named(np.float32(1), 0, math.nan) == {"value": 1.0, "low": 0.0, "high": None}

@@ -134,7 +134,7 @@ def test_a_file_that_says_something_else_is_refused(tmp_path):
     compute_once(tmp_path, [])
     path = next(tmp_path.glob("*.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "id": "other"}))
-    with pytest.raises(ValueError, match="the file says otherwise; delete it to recompute"):
+    with pytest.raises(ValueError, match="damaged; delete it, and the same command makes it again"):
         compute_once(tmp_path, [])
 
 
@@ -259,3 +259,15 @@ def test_a_claim_may_be_made_again_inside_and_not_by_others(tmp_path):
         assert "x: another process is writing there" in str(second.exception())
     with runs.claimed(tmp_path / "x", wait=False):
         pass
+
+
+def test_where_nothing_can_be_written_a_claim_is_no_obstacle(tmp_path):
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro", "merit", tmp_path], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("a file system can be mounted by root alone")
+    try:
+        with runs.claimed(tmp_path / "x"), pytest.raises(OSError, match="Read-only file system"):
+            (tmp_path / "x").write_text("")
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)

@@ -38,8 +38,8 @@ def choose(which: str) -> tuple[list[str], list[Absent]]:
         try:
             outside.weights_file(name)
             there.append(name)
-        except outside.NoWeights:
-            note = f"no weights in weights/{name}; published: {entry.published}"
+        except outside.NoWeights as reason:
+            note = str(reason).removeprefix(f"{name}: ")
             absent.append(Absent(name, entry.label, note, entry.text is not None))
     return [*there, *own.registered()], absent
 

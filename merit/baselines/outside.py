@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import tarfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from merit import runs
 from merit.baselines.base import Encoder
+from merit.data.paths import shown, something_else
 
 
 class NoWeights(LookupError):
@@ -193,6 +196,7 @@ OUTSIDE = {
     ),
 }
 """Name in a table -> encoder, in the order of tables."""
+NOT_WHOLE = "was not downloaded whole, or is no file of weights"
 ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
@@ -202,14 +206,46 @@ def weights_folder(name: str) -> Path:
 
 
 def weights_file(name: str) -> Path:
-    """The one weights file in `weights_folder`; NoWeights where there is none, ValueError where there are several."""
+    """The one weights file in `weights_folder`; NoWeights where there is none, or a damaged one; ValueError where there
+    are several.
+    """
     folder = weights_folder(name)
-    found = sorted(path for path in folder.glob("*") if path.suffix in ENDINGS) if folder.is_dir() else []
+    names = folder.iterdir() if folder.is_dir() else ()
+    found = sorted(path for path in names if path.suffix in ENDINGS and not path.name.startswith("._"))
     if not found:
         raise NoWeights(f"{name}: no weights in weights/{name}; published: {OUTSIDE[name].published}")
     if len(found) > 1:
         raise ValueError(f"{folder}: expected one weights file; got {', '.join(path.name for path in found)}")
+    if why := not_whole(found[0]):
+        raise NoWeights(f"{name}: weights/{name}/{found[0].name} {why}")
     return found[0]
+
+
+def not_whole(path: Path) -> str:
+    """Why a file is no weights: what a failed download leaves in their place; "" where nothing speaks against it.
+
+    Looks at the file's beginning and end alone, whatever its size.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return "is no ordinary file"
+    with path.open("rb") as file:
+        head = file.read(512)
+    got = something_else(head) or ("" if head else "it is empty")
+    if not got and path.suffix == ".safetensors":
+        try:
+            safe_open(path, framework="np").__exit__(None, None, None)
+        except SafetensorError as error:
+            got = shown(str(error))
+    elif not got and head.startswith(b"PK"):
+        try:
+            got = "" if zipfile.is_zipfile(path) else "the end of its archive is missing"
+        except zipfile.BadZipFile as error:
+            got = str(error)
+    elif not got and not head.startswith(b"\x80") and not tarfile.is_tarfile(path):
+        got = "it holds something else"
+    return got and f"{NOT_WHOLE} ({got}); delete it and download it again"
 
 
 def text_folder(name: str, weights: Path) -> Path:

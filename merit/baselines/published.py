@@ -10,26 +10,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from merit.baselines.outside import NOT_WHOLE, not_whole
+from merit.data.paths import shown
+
 State = dict[str, Tensor]
 
 
 def read(path: Path, inside: Sequence[str] = ()) -> State:
     """The state in a file of weights: safetensors, or PyTorch's format, read as tensors and plain values alone.
 
-    inside: keys to descend, such as ("model",). Raises ValueError for a file that holds other objects, that lacks these
-    keys, or where something in the state is no tensor.
+    inside: keys to descend, such as ("model",). Raises ValueError for what was not downloaded whole, for a file that
+    holds other objects, that lacks these keys, or where something in the state is no tensor.
     """
+    if why := not_whole(path):
+        raise ValueError(f"{path} {why}")
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(path)
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path}: expected tensors and plain values; the file holds other objects, which would be executed; where "
-            "you trust it, open it with its authors' code and save the state alone as safetensors"
-        ) from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file makes torch.load raise whatever its parsing runs into
+        if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+            raise ValueError(
+                f"{path}: expected tensors and plain values; the file holds other objects, which would be executed, "
+                "or is damaged; what is needed is the state alone, as safetensors"
+            ) from error
+        detail = shown(f"{type(error).__name__}: {error}", 120)
+        raise ValueError(f"{path} {NOT_WHOLE} ({detail})") from error
     for key in inside:
         if not isinstance(found, Mapping) or key not in found:
             raise ValueError(f"{path}: expected the weights under {'.'.join(inside)}; got {_form(found)}")

@@ -14,7 +14,7 @@ import numpy as np
 from merit.config import SignalConfig
 from merit.data.cohorts.base import Cohort
 from merit.data.preprocess import fix_length, is_flat, repair_gaps, resample, to_microvolts
-from merit.data.recording import LEADS, Recording, RejectedRecording
+from merit.data.recording import LEADS, UNREADABLE, Recording, RejectedRecording
 
 MARGIN_S = 1.0
 """Read beyond the stored length before resampling, so that the cut end is filtered with what really follows it."""
@@ -46,6 +46,8 @@ class Outcome(NamedTuple):
     """Stored samples that were clipped."""
     age: float | None = None
     sex: str | None = None
+    checksums_differ: bool = False
+    """The samples do not add up to what the file's header states: damaged, or of another record."""
 
 
 def process_chunk(chunk: Chunk) -> tuple[np.ndarray, list[Outcome]]:
@@ -60,7 +62,7 @@ def process_chunk(chunk: Chunk) -> tuple[np.ndarray, list[Outcome]]:
         except RejectedRecording as refusal:
             outcomes.append(Outcome(reason=str(refusal)))
         except OSError as error:
-            outcomes.append(Outcome(reason=f"unreadable file: {error.strerror or type(error).__name__}"))
+            outcomes.append(Outcome(reason=f"{UNREADABLE}: {error.strerror or type(error).__name__}"))
         except Exception as error:
             raise RuntimeError(f"{chunk.cohort.name} record {ref.record_id!r} ({ref.path!r}): {error!r}") from error
         else:
@@ -87,14 +89,20 @@ def process(recording: Recording, signal: SignalConfig, max_gap_fraction: float)
         raise RejectedRecording("flat in every lead")
     signal_uv = np.ascontiguousarray(fix_length(signal_uv, signal.n_samples))
     return signal_uv, Outcome(
-        digest=hashlib.blake2b(signal_uv, digest_size=16).hexdigest(),
+        digest=signal_digest(signal_uv),
         source_fs_hz=fs_hz,
         source_duration_s=round(signal_mv.shape[1] / fs_hz, 6),
         n_repaired=n_repaired,
         n_saturated=n_saturated,
         age=recording.age,
         sex=recording.sex,
+        checksums_differ=recording.checksums_agree is False,
     )
+
+
+def signal_digest(signal_uv: np.ndarray | bytes) -> str:
+    """Of a signal as it is stored, 32 hexadecimal digits."""
+    return hashlib.blake2b(signal_uv, digest_size=16).hexdigest()
 
 
 @functools.cache

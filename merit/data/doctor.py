@@ -27,6 +27,8 @@ class CohortStatus:
     """Recordings that its metadata list."""
     waveforms: int = 0
     """Recordings of which a waveform file is there."""
+    halves: int = 0
+    """Recordings of which only the header or only the signals are there."""
     counted_all: bool = True
     """False where `waveforms` is a lower bound, because counting stopped."""
     published: int = 0
@@ -42,8 +44,8 @@ class CohortStatus:
 
     @property
     def usable(self) -> bool:
-        """Whether there is anything to read."""
-        return self.waveforms > 0 and not self.problem
+        """Whether there is anything to try to read."""
+        return self.waveforms + self.halves > 0 and not self.problem
 
 
 def examine(root: str | Path) -> list[CohortStatus]:
@@ -72,7 +74,7 @@ def _status(name: str, folder: Path) -> CohortStatus:
         census = cohort.census(MAX_COUNTED_FILES)
     except (BadTable, OSError) as error:
         return CohortStatus(problem=str(error), **known)
-    return CohortStatus(rows=census.rows, waveforms=census.waveforms, counted_all=census.counted_all, **known)
+    return CohortStatus(**census._asdict(), **known)
 
 
 def _best(copies: list[CohortStatus], name: str) -> CohortStatus:
@@ -90,6 +92,8 @@ def _state(status: CohortStatus) -> str:
         return f"unreadable: {status.problem}"
     at_least = "" if status.counted_all else "at least "
     counts = f"{at_least}{status.waveforms:,} waveforms for {status.rows:,} rows, {status.published:,} published"
+    if status.halves:
+        counts += f", {at_least}{status.halves:,} more of which header or signals are missing (or links to nothing)"
     word = "complete" if status.complete else "in part" if status.waveforms else "no waveforms"
     return f"{word}: {counts}; {where}"
 

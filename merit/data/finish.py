@@ -19,7 +19,7 @@ from merit.data.candidates import Candidates
 from merit.data.cohorts.base import MAX_LISTED, Cohort, bounded
 from merit.data.journal import Journal
 from merit.data.recording import LEADS
-from merit.data.store import FORMAT_VERSION, MANIFEST, RECORDS, REJECTED
+from merit.data.store import FORMAT_VERSION, MANIFEST, RECORDS, REJECTED, SIGNALS
 
 SCHEMA = pa.schema(
     [
@@ -37,6 +37,8 @@ SCHEMA = pa.schema(
         ("source_duration_s", pa.float64()),
         ("n_repaired", pa.int64()),
         ("n_saturated", pa.int64()),
+        ("digest", pa.string()),
+        ("checksums_differ", pa.bool_()),
     ]
 )
 ABSENT = "no waveform"
@@ -58,7 +60,7 @@ def write(
     request: dict[str, Any],
     signal: SignalConfig,
 ) -> None:
-    """Complete the store in `folder`, the manifest last: what has one is whole."""
+    """Complete the store in `folder`, the manifest and the files' digests last: what has them is whole."""
     stored = [not outcome.reason for outcome in journal.outcomes]
     digests = [outcome.digest for outcome in journal.outcomes if not outcome.reason]
     records = _records(cohort, candidates, journal, stored, signal.min_report_words)
@@ -81,12 +83,14 @@ def write(
         "counts": _counts(candidates, records, rejected, strays),
         "rejected": dict(sorted(Counter(reason.partition(":")[0] for reason in rejected["reason"]).items())),
         "strays": bounded(strays),
+        "checksums_differ": bounded(records["record_id"][records["checksums_differ"].astype(bool)].tolist()),
         "duplicates": _duplicates(cohort, records, digests),
         "folds": _fold_facts(cohort, records),
         "patient_ids": "published" if cohort.patient_ids_published else "none published: one recording, one patient",
         "notes": cohort.notes(),
     }
     runs.write_json(folder / MANIFEST, manifest)
+    runs.seal(folder, (SIGNALS, RECORDS, REJECTED, MANIFEST))
 
 
 def _records(
@@ -98,7 +102,9 @@ def _records(
     records = candidates.refs.iloc[rows].reset_index(drop=True)
     records["report"] = [reports.clean(report) for report in records["report"]]
     records["has_text"] = [reports.has_text(report, min_report_words) for report in records["report"]]
-    for name in ("age", "sex", "source_fs_hz", "source_duration_s", "n_repaired", "n_saturated"):
+    for name in (
+        "age", "sex", "source_fs_hz", "source_duration_s", "n_repaired", "n_saturated", "digest", "checksums_differ",
+    ):  # fmt: skip
         records[name] = [getattr(outcome, name) for outcome in outcomes]
     return records
 
@@ -129,6 +135,7 @@ def _counts(candidates: Candidates, records: pd.DataFrame, rejected: pd.DataFram
         "without_text": int((~records["has_text"].astype(bool)).sum()),
         "repaired": int((records["n_repaired"] > 0).sum()),
         "saturated": int((records["n_saturated"] > 0).sum()),
+        "checksums_differ": int(records["checksums_differ"].astype(bool).sum()),
     }
 
 

@@ -25,7 +25,9 @@ from merit.data.cohorts.base import Cohort
 from merit.data.cohorts.registry import open_cohort
 from merit.data.journal import JOURNAL, Journal
 from merit.data.preprocess import MAX_GAP_FRACTION
+from merit.data.recording import UNREADABLE, RejectedRecording, UnreadableFile
 from merit.data.store import FORMAT_VERSION, MANIFEST, NoStore, Store
+from merit.threads import cores
 
 CHUNK = 64
 """Recordings that a worker gets at a time: 1.5 MB of signals, and a quarter of a second of work."""
@@ -44,9 +46,12 @@ def ingest(
 ) -> Store:
     """Write the store of the data set `name` under `root` to the folder `out`; a finished one of the same is kept.
 
+    Whoever else is writing it is waited for.
+
     signal: rate and length of the stored recordings. workers: processes (default: one a core, one for few
     recordings). limit: at most so many recordings, the first that have a waveform. max_gap_fraction: see
-    `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the manifest.
+    `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the manifest; what the
+    system would not read (permission, input or output) is tried again the next time.
     """
     out, signal = Path(out), signal or SignalConfig()
     cohort = open_cohort(name, root)
@@ -60,20 +65,25 @@ def ingest(
         "code": runs.digest(runs.source_closure(["merit.data.ingest"])),
         "format_version": FORMAT_VERSION,
     }
-    if finished := _finished(out, request):
+    finished = _finished(out, request)
+    if finished and not _readable_now(finished, cohort):
         return finished
     _check_free(out)
-    candidates = find_candidates(cohort, limit)
-    partial = out.parent / f".{out.name}.partial"
-    selection = runs.digest(candidates.refs["path"].iloc[candidates.rows].tolist())
-    with (
-        runs.claimed(out, wait=False),
-        runs.naming_a_full_disk(out),
-        Journal.open(partial, request | {"selection": selection}, signal.n_samples) as journal,
-    ):
-        _read_all(cohort, candidates, journal, signal, max_gap_fraction, workers, progress)
-        finish.write(partial, cohort, candidates, journal, request, signal)
-        _put_in_place(partial, out)
+    with runs.claimed(out), runs.naming_a_full_disk(out):
+        finished = _finished(out, request)
+        if finished and not _readable_now(finished, cohort):
+            return finished
+        if cohort.synthetic and runs.sealed(cohort.root):
+            runs.check(cohort.root)
+        candidates = find_candidates(cohort, limit)
+        partial = out.parent / f".{out.name}.partial"
+        selection = runs.digest(candidates.refs["path"].iloc[candidates.rows].tolist())
+        with Journal.open(partial, request | {"selection": selection}, signal.n_samples) as journal:
+            _read_all(cohort, candidates, journal, signal, max_gap_fraction, workers, progress)
+            finish.write(partial, cohort, candidates, journal, request, signal)
+            if os.name == "nt":
+                journal.close()  # Windows renames no folder with open files
+            _put_in_place(partial, out)
     return Store.open(out)
 
 
@@ -114,19 +124,39 @@ def _read_all(
 
 def default_workers(n_recordings: int) -> int:
     """One process a core that this one may use, at most 16; one alone where starting more would take longer."""
-    return 1 if n_recordings < 500 else min(16, len(os.sched_getaffinity(0)))
+    return 1 if n_recordings < 500 else min(16, cores())
 
 
 def _finished(out: Path, request: dict[str, Any]) -> Store | None:
     """The store in `out` if it answers the request."""
     try:
         store = Store.open(out)
+    except runs.Damaged:
+        raise
     except (NoStore, ValueError):
         return None
     if store.manifest.get("request") != runs.plain(request):
         return None
-    (out / JOURNAL).unlink(missing_ok=True)  # left by a kill between the last two steps of `_put_in_place`
+    if (out / JOURNAL).exists():  # left by a kill between the last two steps of `_put_in_place`
+        (out / JOURNAL).unlink()
     return store
+
+
+def _readable_now(store: Store, cohort: Cohort) -> bool:
+    """Whether a recording can be read that the system would not read when the store was written."""
+    unread = store.rejected["record_id"][store.rejected["reason"].str.startswith(UNREADABLE)]
+    if unread.empty:
+        return False
+    refs = cohort.refs()
+    for ref in refs[refs["record_id"].isin(unread)].itertuples(index=False):
+        try:
+            cohort.read(ref, store.fs_hz)
+        except (UnreadableFile, OSError):
+            continue
+        except RejectedRecording:
+            pass  # read, and refused for what it holds
+        return True
+    return False
 
 
 def _check_free(out: Path) -> None:

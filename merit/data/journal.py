@@ -1,10 +1,12 @@
 """The unfinished store: signals so far, and a line per chunk that says how far they are valid.
 
-Signals are written before the line that vouches for them; what a kill leaves beyond the last whole line is cut off.
+Signals are written before the line that vouches for them; what a kill leaves beyond the last whole line is cut off. A
+line ends in its own digest and holds that of each signal: from the first that does not match on, all is done again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,8 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from merit import runs
-from merit.data.chunks import Outcome
-from merit.data.recording import LEADS
+from merit.data.chunks import Outcome, signal_digest
+from merit.data.recording import LEADS, UNREADABLE
 from merit.data.store import SIGNALS
 
 JOURNAL = "journal.jsonl"
@@ -52,7 +54,7 @@ class Journal:
         """Add a chunk: int16 [stored, 12, T] and the outcome of each of its recordings."""
         self._signals.write(np.ascontiguousarray(signals, dtype="<i2"))
         self._signals.flush()
-        self._lines.write(json.dumps({"outcomes": outcomes}).encode() + b"\n")
+        self._lines.write(_line({"outcomes": outcomes}))
         self._lines.flush()
         self.outcomes += outcomes
         self.n_stored += len(signals)
@@ -68,6 +70,10 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; the lock goes with them."""
         self._signals.close()
         self._lines.close()
 
@@ -80,19 +86,25 @@ class Journal:
         """Take over what whole lines there are; False if they are of another request or the signals are missing."""
         self._lines.seek(0)
         begun, valid = False, 0
-        for line in self._lines:
-            entry = _entry(line)
-            if entry is None or (not begun and entry.get("request") != request):
-                break
-            begun, valid = True, valid + len(line)
-            chunk = [Outcome(*outcome) for outcome in entry.get("outcomes", [])]
-            self.outcomes += chunk
-            self.n_stored += sum(not outcome.reason for outcome in chunk)
-        signals = self.folder / SIGNALS
-        if not begun or not signals.is_file() or signals.stat().st_size < self._position:
+        if not (self.folder / SIGNALS).is_file():
             return False
+        with (self.folder / SIGNALS).open("rb") as signals:
+            signals.seek(self._position)  # past the header, which `finish` writes
+            for line in self._lines:
+                entry = _entry(line)
+                if entry is None or (not begun and entry.get("request") != request):
+                    break
+                chunk = [Outcome(*outcome) for outcome in entry.get("outcomes", [])]
+                kept = [outcome.digest for outcome in chunk if not outcome.reason]
+                if any(outcome.reason.startswith(UNREADABLE) for outcome in chunk):
+                    break  # what could not be read is tried again
+                if any(signal_digest(signals.read(len(LEADS) * self._n_samples * 2)) != digest for digest in kept):
+                    break
+                begun, valid = True, valid + len(line)
+                self.outcomes += chunk
+                self.n_stored += len(kept)
         self._lines.truncate(valid)
-        return True
+        return begun
 
     def _begin(self, request: dict[str, Any]) -> None:
         self.outcomes, self.n_stored = [], 0
@@ -101,18 +113,19 @@ class Journal:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         self._lines.truncate(0)
         (self.folder / SIGNALS).write_bytes(_npy_header(0, self._n_samples))
-        self._lines.write(json.dumps({"request": runs.plain(request)}).encode() + b"\n")
+        self._lines.write(_line({"request": runs.plain(request)}))
         self._lines.flush()
 
 
+def _line(entry: dict[str, Any]) -> bytes:
+    text = json.dumps(entry)
+    return f"{text} {hashlib.sha256(text.encode()).hexdigest()}\n".encode()
+
+
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """A line of the journal; None for one that a kill left half written."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+    """A line of the journal; None for one that a kill left half written, or that is not as it was written."""
+    text, _, found = line.rstrip(b"\n").rpartition(b" ")
+    return json.loads(text) if hashlib.sha256(text).hexdigest().encode() == found else None
 
 
 def _npy_header(n: int, n_samples: int) -> bytes:

@@ -19,6 +19,14 @@ class RejectedRecording(ValueError):
     """A recording that cannot be used; its text is the reason, one line, that `rejected.csv` prints."""
 
 
+UNREADABLE = "unreadable file"
+"""How the reason begins where the system would not read a file."""
+
+
+class UnreadableFile(RejectedRecording):
+    """A file that the system would not read (permission, input or output): another time it may."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
     """One recording as published, with the leads in the order of `LEADS`."""
@@ -41,6 +49,8 @@ class Recording:
     """Years."""
     sex: str | None = None
     """"female", "male" or None."""
+    checksums_agree: bool | None = None
+    """Whether the samples add up to what the file's header states; None where it states nothing."""
 
     def __post_init__(self) -> None:
         if self.signal_mv.ndim != 2 or self.signal_mv.shape[0] != len(LEADS):

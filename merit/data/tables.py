@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,11 @@ import pandas as pd
 from merit.data.paths import shown
 
 csv.field_size_limit(1 << 24)
+
+AS_LATIN_1 = "merit-latin-1"
+codecs.register_error(
+    AS_LATIN_1, lambda found: (found.object[found.start : found.end].decode("cp1252", "replace"), found.end)
+)
 
 
 class BadTable(ValueError):
@@ -30,12 +36,15 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
 def iter_rows(path: Path, columns: Sequence[str], optional: Sequence[str], bad: list[str]) -> Iterator[list[str]]:
     """The cells of `columns` and `optional` of each row, in that order; `bad` collects what is left out.
 
-    Bytes that are not UTF-8 become U+FFFD. A row with another number of fields than the header is left out and
-    named ("ptbxl_database.csv line 7: 3 fields, expected 28").
+    Bytes that are not UTF-8 are read as Windows-1252 (Latin-1), in which tables are often saved again. A row with
+    another number of fields than the header is left out and named ("ptbxl_database.csv line 7: 3 fields, expected 28").
     """
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors=AS_LATIN_1, newline="") as file:
         reader = csv.reader(file)
-        header = next(reader, [])
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise BadTable(f"{path}: expected the columns {', '.join(columns)}; line 1: {error}") from None
         missing = [name for name in columns if name not in header]
         if missing:
             raise BadTable(f"{path}: expected the columns {', '.join(missing)}; got {shown(', '.join(header), 200)}")
@@ -57,6 +66,12 @@ def _whole_rows(reader: Iterator[list[str]], path: Path, n_fields: int, bad: lis
             yield row
         elif row:
             bad.append(f"{path.name} line {reader.line_num}: {len(row)} fields, expected {n_fields}")
+
+
+def whole_id(text: str) -> str:
+    """A number without the ".0" that pandas writes where a column had gaps; other text as it is."""
+    digits = text.strip().removesuffix(".0")
+    return digits if digits.isdecimal() else text
 
 
 def number(text: str) -> float | None:

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from merit.runs import check
+
 GROUPS = 4
 """Groups of a batch's texts; more would pad less and launch more."""
 
@@ -86,7 +88,7 @@ def load(folder: Path) -> TokenStates:
     """What `merit.model.text_states.write_states` wrote; the states stay on disk until they are read."""
     from safetensors.torch import load_file
 
-    states = np.load(folder / "states.npy", mmap_mode="c", allow_pickle=False)
+    states = np.load(check(folder) / "states.npy", mmap_mode="c", allow_pickle=False)
     start = np.load(folder / "start.npy", allow_pickle=False)
     tower = json.loads((folder / "tower.json").read_text(encoding="utf-8"))
     return TokenStates(torch.from_numpy(states), start, tower, load_file(folder / "tower.safetensors"))

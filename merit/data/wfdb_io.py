@@ -1,29 +1,43 @@
 """Reading WFDB records; the only module that knows wfdb. What it cannot read becomes a `RejectedRecording`.
 
-A header is text of unknown origin that names the files to open: those names are checked before wfdb sees them.
+The header's text is parsed by `merit.data.header`, and sizes are checked against the files before any memory is asked
+for; wfdb turns the bytes of a signal file into samples. Legend: L leads, T samples.
 """
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
+import re
+import stat
 import warnings
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from merit.data.leads import arrange, to_millivolts
-from merit.data.paths import inside, shown
-from merit.data.recording import RejectedRecording
+from merit.data.header import COMPRESSED, Header, SignalLine, held_samples, needed_bytes, parse
+from merit.data.leads import arrange, place, to_millivolts
+from merit.data.paths import inside, shown, something_else
+from merit.data.preprocess import resample
+from merit.data.recording import UNREADABLE, RejectedRecording, UnreadableFile
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # wfdb 4.3 under pandas 3 warns at import about what it does not use
     import wfdb
+    from wfdb.io import _signal as decoding
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_SIGNAL_BYTES = 1 << 30
-"""Longer files are no 12-lead ECG of these data sets, and would take the machine's memory."""
-INVALID = -32768
-"""What a sample of 16 bits holds that is not valid."""
+"""More is no 12-lead ECG of these data sets, and would take the machine's memory."""
+
+HEADER_ENDINGS = (".hea", ".HEA")
+STORED_AS = {"8": "<i1", "16": "<i2", "32": "<i4", "61": ">i2", "160": "<u2"}
+"""What a file of a format holds, where that is not single bytes."""
+
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 class Waveform(NamedTuple):
@@ -31,53 +45,38 @@ class Waveform(NamedTuple):
 
     signal_mv: np.ndarray
     fs_hz: float
+    checksums_agree: bool | None = None
+    """Whether the samples add up to the header's checksums; None where it states none."""
 
 
 def read_waveform(root: str, name: str) -> Waveform:
-    """The record `name` (relative to `root`, no extension): leads in the order of LEADS, whatever their order there."""
-    header_path = inside(root, root, name + ".hea")
-    lines, _ = _lines(header_path)
-    files = _signal_files(root, os.path.dirname(header_path), lines)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of casts of invalid samples; they become NaN
-            record = wfdb.rdrecord(header_path.removesuffix(".hea"))
-        signal, names, fs_hz = record.p_signal.T, record.sig_name, float(record.fs)
-        units = _units(lines, record.units)
-    except Exception as error:  # wfdb raises whatever its parsing runs into
-        raise RejectedRecording(_diagnosis(header_path, files, error)) from error
-    if not (np.isfinite(fs_hz) and fs_hz > 0):
-        raise RejectedRecording(f"invalid rate: {fs_hz:g} Hz")
-    return Waveform(arrange(to_millivolts(signal, units), [n or "" for n in names]), fs_hz)
+    """The record `name` (relative to `root`, no extension): leads in the order of LEADS, whatever their order there.
+
+    Leads that are none of the twelve are left out. Several samples a frame are read at their own rate; where rates
+    differ, the slower leads are resampled to the fastest.
+    """
+    leads = _read(root, name, physical=True)
+    return Waveform(arrange(to_millivolts(leads.signal, leads.units), leads.names), leads.fs_hz, leads.checksums_agree)
 
 
 def read_raw(root: str, name: str) -> np.ndarray:
     """float32 [12, T]: the record `name` in the file's own units, without its header's gains, leads in the order of
     LEADS; NaN where a sample is marked invalid. For files whose gains cannot be trusted (LUDB).
     """
-    header_path = inside(root, root, name + ".hea")
-    lines, _ = _lines(header_path)
-    files = _signal_files(root, os.path.dirname(header_path), lines)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as above
-            record = wfdb.rdrecord(header_path.removesuffix(".hea"), physical=False)
-        signal = np.where(record.d_signal == INVALID, np.nan, record.d_signal).T.astype(np.float32)
-    except Exception as error:  # as above
-        raise RejectedRecording(_diagnosis(header_path, files, error)) from error
-    return arrange(signal, [n or "" for n in record.sig_name])
+    leads = _read(root, name, physical=False)
+    return arrange(leads.signal.astype(np.float32), leads.names)
 
 
 def read_comments(root: str, name: str) -> dict[str, str]:
     """What the header's comment lines say, `# Key: value`, keys case-folded. Cheap: no signal is read."""
-    _, comments = _lines(inside(root, root, name + ".hea"))
+    _, comments = _lines(header_path(root, name))
     pairs = (line.strip(" \t#").partition(":") for line in comments)
     return {key.strip().casefold(): value.strip() for key, _, value in pairs}
 
 
 def read_annotation(root: str, name: str, extension: str) -> tuple[np.ndarray, list[str]]:
     """Samples and symbols of an annotation file, such as LUDB's delineation of one lead (extension "v1")."""
-    path = inside(root, root, f"{name}.{extension}")
+    path = inside(root, f"{name}.{extension}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # wfdb 4.3 under pandas 3
         annotation = wfdb.rdann(path.removesuffix(f".{extension}"), extension)
@@ -91,60 +90,174 @@ def read_plainly(root: str, names: list[str]) -> int:
     return len(names)
 
 
-def _lines(header_path: str) -> tuple[list[str], list[str]]:
-    """Header lines and comment lines of a header file, split as wfdb splits them but with every byte kept."""
+def header_path(root: str, name: str) -> str:
+    """The header of a record, in small or capital letters; the usual name where there is neither."""
+    paths = [inside(root, name + ending) for ending in HEADER_ENDINGS]
+    return next((path for path in paths if os.path.lexists(path)), paths[0])
+
+
+@contextmanager
+def opened(path: str, what: str) -> Iterator[BinaryIO]:
+    """An ordinary file to read, unbuffered. what: the kind of file, for messages.
+
+    RejectedRecording for what is not there or cannot be a file; UnreadableFile for what the system would not read now.
+    """
+    name = shown(os.path.basename(path))
     try:
-        with open(header_path, "rb") as file:
-            content = file.read(MAX_HEADER_BYTES + 1)
-    except FileNotFoundError:
-        raise RejectedRecording(f"no header: {shown(os.path.basename(header_path))} is not there") from None
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
+            raise RejectedRecording(f"unreadable {what}: {name} is no ordinary file")
+        with open(path, "rb", buffering=0) as file:
+            yield file
     except OSError as error:
-        raise RejectedRecording(f"unreadable header: {error.strerror}") from error
+        if error.errno in NOT_THERE:
+            gone = "is a link to nothing" if os.path.islink(path) else "is not there"
+            raise RejectedRecording(f"no {what}: {name} {gone}") from None
+        raise UnreadableFile(f"{UNREADABLE}: {name}: {error.strerror or type(error).__name__}") from error
+
+
+def _lines(path: str) -> tuple[list[str], list[str]]:
+    """Header lines and comment lines of a header file."""
+    with opened(path, "header") as file:
+        content = file.read(MAX_HEADER_BYTES + 1)
     if not content.strip():
         raise RejectedRecording("empty header")
+    if other := something_else(content):
+        raise RejectedRecording(f"unreadable header: not downloaded whole ({other})")
     if len(content) > MAX_HEADER_BYTES:
         raise RejectedRecording(f"unreadable header: more than {MAX_HEADER_BYTES} bytes")
-    lines = [line.strip() for line in content.decode("utf-8", errors="replace").splitlines()]
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise RejectedRecording("unreadable header: expected UTF-8 or ASCII; got UTF-16")
+    text = content.decode("utf-8-sig", errors="replace")
+    lines = [line.strip() for line in re.split("[\r\n]", text)]
     return [n for n in lines if n and not n.startswith("#")], [n for n in lines if n.startswith("#")]
 
 
-def _signal_files(root: str, folder: str, lines: list[str]) -> list[str]:
-    """Paths of the signal files that a header names, each inside the root and present."""
-    fields = lines[0].split() if lines else []
-    if len(fields) < 2 or not fields[1].isdecimal() or "/" in fields[0]:
-        raise RejectedRecording("unreadable header: expected the record line of a single-segment record")
-    paths = [inside(root, folder, name) for name in dict.fromkeys(line.split()[0] for line in lines[1:])]
-    for path in paths:
-        size = os.path.getsize(path) if os.path.isfile(path) else None
-        if size is None:
-            raise RejectedRecording(f"no signal file: {shown(os.path.basename(path))} is not there")
-        if size == 0:
-            raise RejectedRecording(f"empty signal file: {shown(os.path.basename(path))}")
-        if size > MAX_SIGNAL_BYTES:
-            raise RejectedRecording(f"unreadable signal: {shown(os.path.basename(path))} has {size} bytes")
-    return paths
+class _Leads(NamedTuple):
+    """The signals that give the twelve leads, as their file has them: float64 [L, T]."""
+
+    signal: np.ndarray
+    names: list[str]
+    units: list[str]
+    fs_hz: float
+    checksums_agree: bool | None
 
 
-def _units(lines: list[str], parsed: list[str]) -> list[str]:
-    """The units of the signals. wfdb drops bytes that are not ASCII, which turns µV into V: those are read here."""
-    if all(line.isascii() for line in lines):
-        return parsed
-    fields = [line.split() for line in lines[1:]]
-    return [f[2].partition("/")[2] if len(f) > 2 and "/" in f[2] else p for f, p in zip(fields, parsed)]
+def _read(root: str, name: str, physical: bool) -> _Leads:
+    """The leads that are used, in units of the header (physical) or of the converter, at one rate."""
+    path = header_path(root, name)
+    header = parse(_lines(path)[0])
+    names = [signal.description for signal in header.signals]
+    rows = sorted(row for row in place(names) if row is not None)
+    used = [header.signals[row] for row in rows]
+    units = [signal.units for signal in used]
+    if physical:
+        to_millivolts(np.empty((len(units), 0)), units)  # a foreign unit is refused before a signal is read
+    n_frames, samples = _samples(os.path.dirname(path), header, rows)
+    per_frame = max(signal.per_frame for signal in used)
+    out = np.empty((len(used), n_frames * per_frame))
+    agree = []
+    for lead, signal, digital in zip(out, used, samples):
+        n_samples = n_frames * signal.per_frame
+        if signal.checksum is not None:
+            agree.append((int(digital[:n_samples].sum(dtype=np.int64)) - signal.checksum) & 0xFFFF == 0)
+        digital = digital[signal.skew * signal.per_frame :][:n_samples]
+        values = lead if signal.per_frame == per_frame else np.empty(n_samples)
+        there = values[: len(digital)]
+        there[:] = digital
+        if physical:
+            there -= signal.baseline
+            there /= signal.gain
+        mark = decoding.INVALID_SAMPLE_VALUE[signal.fmt]
+        if mark is not None:
+            there[digital == mark] = np.nan
+        values[len(digital) :] = np.nan  # late, and beyond the file
+        if values is not lead:
+            lead[:] = _faster(values, per_frame / signal.per_frame)
+    return _Leads(out, [names[row] for row in rows], units, header.fs_hz * per_frame, all(agree) if agree else None)
 
 
-def _diagnosis(header_path: str, files: list[str], error: Exception) -> str:
-    """One line on why wfdb could not read a record, from the kind of failure."""
-    detail = shown(f"{type(error).__name__}: {error}", 120)
-    try:
-        header = wfdb.rdheader(header_path.removesuffix(".hea"))
-        expected = header.sig_len * header.n_sig * 2
-        garbled = not (header.n_sig == len(header.file_name) and header.sig_name)
-    except Exception:
-        return f"unreadable header: {detail}"
-    if garbled:
-        return f"unreadable header: {detail}"
-    found = sum(os.path.getsize(path) for path in files)
-    if set(header.fmt) == {"16"} and found < expected:
-        return f"truncated signal file: {found} bytes, the header promises {expected}"
-    return f"unreadable signal: {detail}"
+def _samples(folder: str, header: Header, rows: list[int]) -> tuple[int, list[np.ndarray]]:
+    """The number of frames, and of each signal in `rows` its samples as stored, a few more where it is late (skew).
+
+    Files that hold none of them are not opened.
+    """
+    groups = [list(group) for _, group in itertools.groupby(enumerate(header.signals), key=lambda item: item[1].file)]
+    names = [group[0][1].file for group in groups]
+    for name, group in zip(names, groups):
+        if names.count(name) > 1:
+            raise RejectedRecording(f"unreadable header: the lines of {shown(name)} do not follow each other")
+        if len({(signal.fmt, signal.offset) for _, signal in group}) > 1:
+            raise RejectedRecording(f"unreadable header: several formats or offsets for {shown(name)}")
+    groups = [group for group in groups if not set(rows).isdisjoint(row for row, _ in group)]
+    held = [_held_frames(folder, [signal for _, signal in group], header.n_frames) for group in groups]
+    n_frames = min(held) if header.n_frames is None else header.n_frames
+    if header.n_frames is None and max(held) > n_frames + 2:  # three packed samples may hold two that are none
+        found = f"no number of samples, and files of {n_frames} and {max(held)}"
+        raise RejectedRecording(f"unreadable header: {found}")
+    samples: dict[int, np.ndarray] = {}
+    for group, there in zip(groups, held):
+        late = max(signal.skew for row, signal in group)
+        decoded = _decoded(folder, [signal for _, signal in group], min(there, n_frames + late))
+        samples |= {row: one for (row, _), one in zip(group, decoded)}
+    return n_frames, [samples[row] for row in rows]
+
+
+def _held_frames(folder: str, group: list[SignalLine], n_frames: int | None) -> int:
+    """Frames that a signal file holds; RejectedRecording where that is not a signal file or fewer than promised."""
+    first, a_frame = group[0], sum(signal.per_frame for signal in group)
+    name = shown(os.path.basename(first.file))
+    with opened(inside(folder, first.file), "signal file") as file:
+        size, head = os.fstat(file.fileno()).st_size, file.read(64)
+    if size == 0:
+        raise RejectedRecording(f"empty signal file: {name}")
+    if other := something_else(head):
+        raise RejectedRecording(f"truncated signal file: {name}, {size} bytes, was not downloaded whole ({other})")
+    if first.fmt in COMPRESSED:
+        # STREAMINFO comes first in FLAC (RFC 9639): 36 bits of samples a channel, 0 where the encoder did not know
+        held = int.from_bytes(head[21:26]) & (1 << 36) - 1 if head[:4] == b"fLaC" else 0
+        frames, promised = max(held - first.offset, 0) // first.per_frame, f"{n_frames} frames"
+        found, needed = f"{frames} frames", (n_frames or 0) * a_frame * 4
+    else:
+        frames = held_samples(first.fmt, size - first.offset) // a_frame
+        needed = needed_bytes(first.fmt, (n_frames or frames) * a_frame)
+        found, promised = f"{size} bytes", f"{first.offset + needed}"
+    if frames < (n_frames or 1):
+        promised = promised if n_frames else f"frames of {a_frame} samples"
+        raise RejectedRecording(f"truncated signal file: {found}, the header promises {promised}")
+    if needed > MAX_SIGNAL_BYTES:
+        raise RejectedRecording(f"unreadable signal: {name} has {needed} bytes of samples, at most {MAX_SIGNAL_BYTES}")
+    return frames
+
+
+def _decoded(folder: str, group: list[SignalLine], n_frames: int) -> list[np.ndarray]:
+    """The first frames of a signal file, an array a signal, skew left as it is."""
+    first, per_frame = group[0], [signal.per_frame for signal in group]
+    path, raw = inside(folder, first.file), None
+    with opened(path, "signal file") as file:
+        if first.fmt not in COMPRESSED:
+            file.seek(first.offset)
+            needed = needed_bytes(first.fmt, n_frames * sum(per_frame))
+            raw = np.fromfile(file, np.uint8, needed).view(STORED_AS.get(first.fmt, "<u1"))
+        try:
+            return decoding._rd_dat_signals(
+                os.path.basename(path), os.path.dirname(path), None, first.fmt, len(group), n_frames,
+                first.offset if raw is None else 0, per_frame, [0] * len(group), [signal.initial for signal in group],
+                0, n_frames, no_file=raw is not None, sig_data=raw,
+            )  # fmt: skip
+        except OSError:
+            raise
+        except Exception as error:  # wfdb raises whatever its decoding runs into
+            detail = shown(f"{type(error).__name__}: {error}", 120)
+            raise RejectedRecording(f"unreadable signal: {detail}") from error
+
+
+def _faster(values: np.ndarray, ratio: float) -> np.ndarray:
+    """[T * ratio] from [T]; samples whose nearest one is not a number are none either."""
+    good = np.isfinite(values)
+    n_samples = round(len(values) * ratio)
+    if not good.any():
+        return np.full(n_samples, np.nan)
+    time = np.arange(len(values))
+    faster = resample(np.interp(time, time[good], values[good])[None], 1.0, ratio)[0]
+    faster[~good[np.minimum(np.rint(np.arange(n_samples) / ratio).astype(int), len(values) - 1)]] = np.nan
+    return faster

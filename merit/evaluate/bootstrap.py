@@ -1,8 +1,9 @@
-"""Pooled out-of-fold values with a 95 % interval from resampling patients, all resamples at once.
+"""Pooled out-of-fold values with a 95 % interval from random halves of the patients, all resamples at once.
 
-Resampling gives each patient a weight: how often it was drawn. A metric under a resample is the weighted metric, and
-records need sorting by score only once a class. Between two scores that a positive holds, only the sum of weights
-matters, so each class shrinks to as many rows as it has distinct positive scores before it meets the resamples.
+A resample is a random half of the patients, drawn without replacement (`merit.intervals` says why): each patient has
+the weight 0 or 1. A metric under a resample is the weighted metric, and records need sorting by score only once a class.
+Between two scores that a positive holds, only the sum of weights matters, so each class shrinks to as many rows as it
+has distinct positive scores before it meets the resamples.
 
 Pooled are logits of different heads, one a fold, as they stand: a shift between heads costs, and should. A class enters
 with the records of the folds that score it. N records, C classes, P groups of patients, R resamples.
@@ -33,8 +34,8 @@ class Pooled:
     macro: dict[str, tuple[float, float, float]]
     """Metric -> (value, low, high) of the mean over classes."""
     resamples: dict[str, np.ndarray]
-    """Metric -> float64 [R], the mean over classes under each resample. Two calls with the same groups, number and seed
-    draw the same patients, so the difference of their resamples is paired."""
+    """Metric -> float64 [R], the mean over classes under each resample, as `pool` says. Two calls with the same groups,
+    number and seed draw the same patients, so the difference of their resamples is paired."""
 
     def triple(self, metric: str = "auroc") -> dict[str, float | None]:
         """value, low and high of the mean over classes; None for NaN."""
@@ -57,11 +58,12 @@ def pool(
     n_resamples: int,
     seed: int,
 ) -> Pooled:
-    """Pooled values and patient-clustered percentile intervals.
+    """Pooled values and patient-clustered intervals.
 
     labels, predicted, scored: bool [N, C], the last True where the record's fold scores the class; logits [N, C];
-    groups [N]: what is drawn together. A resample that leaves a class without positives or negatives leaves that class
-    out of its mean.
+    groups [N]: what is drawn together. The mean over classes under a resample is the mean of all classes' values plus
+    the mean of how far the classes move: one that the resample leaves without positives or negatives has no part in the
+    second, and would change what the mean is about if it were left out of the first.
     """
     _, group = np.unique(groups, return_inverse=True)
     n_groups = int(group.max()) + 1
@@ -72,8 +74,8 @@ def pool(
         for weights in _weights(n_groups, n_resamples, seed)
     ]
     values = np.concatenate(blocks, axis=2)  # [metric, C, 1 + R]; the first column has every patient once
-    means = _mean_over_classes(values)
-    macro = {name: (float(row[0]), *intervals.middle(row[1:])) for name, row in zip(METRICS, means)}
+    means = mean_over_classes(values)
+    macro = {name: (float(row[0]), *intervals.ends(row[0], row[1:], share=True)) for name, row in zip(METRICS, means)}
     return Pooled(dict(zip(METRICS, values[:, :, 0])), macro, dict(zip(METRICS, means[:, 1:])))
 
 
@@ -88,29 +90,39 @@ def pool_ranks(
 
 
 def weights_of(groups: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
-    """float32 [N, 1 + R]: how often each record is drawn in each resample of the groups [N], the first column all ones.
+    """float32 [N, 1 + R]: 1 for the records in each random half of the groups [N], else 0; the first column all ones.
     The same draws as `pool` makes; for what needs no sorting, since it takes N (1 + R) numbers.
     """
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     return np.concatenate(list(_weights(int(group.max()) + 1, n_resamples, seed)), axis=1)[group]
 
 
-def _mean_over_classes(values: np.ndarray) -> np.ndarray:
-    """[metric, C, R] to [metric, R], over the classes with a value; NaN where none has one."""
+def mean_over_classes(values: np.ndarray) -> np.ndarray:
+    """[..., C, 1 + R] to [..., 1 + R]: first the mean of the classes with a value, then that plus the mean of how far
+    the classes move from their own first value, over those that a resample defines; NaN where there is none.
+    """
+    first = values[..., :1]
+    return _mean_of_defined(first) + _mean_of_defined(values - first)
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
     defined = ~np.isnan(values)
-    total, n = np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1)
+    total, n = np.where(defined, values, 0.0).sum(axis=-2), defined.sum(axis=-2)
     return np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
 
 
 def _weights(n_groups: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks float32 [P, <= BLOCK] of how often each group is drawn; the very first column is all ones."""
+    """Blocks float32 [P, <= BLOCK]: 1 for the groups in a random half, else 0; the very first column is all ones.
+
+    Of an odd number the smaller half is drawn, which makes intervals wider by 1 / (2 P); a single group is always drawn.
+    """
     generator = np.random.default_rng(seed)
+    half = max(1, n_groups // 2)
     for start in range(0, n_resamples + 1, BLOCK):
         columns = range(start, min(start + BLOCK, n_resamples + 1))
-        block = np.ones((n_groups, len(columns)), dtype=np.float32)
+        block = np.zeros((n_groups, len(columns)), dtype=np.float32)
         for j, column in enumerate(columns):
-            if column:
-                block[:, j] = np.bincount(generator.integers(n_groups, size=n_groups), minlength=n_groups)
+            block[generator.permutation(n_groups)[:half] if column else slice(None), j] = 1
         yield block
 
 

@@ -19,6 +19,7 @@ from scipy.spatial.distance import cdist
 
 from merit import intervals
 from merit.config import one_of
+from merit.evaluate import bootstrap
 from merit.evaluate.splits import NotEnoughData
 
 METRICS = ("euclidean", "cosine")
@@ -113,11 +114,12 @@ def silhouette(x: np.ndarray, classes: np.ndarray, groups: np.ndarray, metric: s
 
 
 def by_class(
-    values: np.ndarray, classes: np.ndarray, groups: np.ndarray, n_classes: int, n_resamples: int, seed: int
-) -> dict[str, Any]:
-    """Mean of per-record values for each class and over classes, with 95 % intervals from resampling groups.
+    values: np.ndarray, classes: np.ndarray, groups: np.ndarray, n_classes: int, n_resamples: int, seed: int,
+    share: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Mean of per-record values for each class and over classes, with 95 % intervals from random halves of the groups.
 
-    values [N]. Neighbours stay what they were: only who is counted is resampled. Two calls with the same classes,
+    values [N]; share: they lie from 0 to 1. Neighbours stay what they were: only who is counted is resampled. Two calls with the same classes,
     groups, number and seed draw the same groups. Gives per_class: a list [C] of value, low, high, and macro with its
     resamples. A class without records has None.
     """
@@ -127,22 +129,20 @@ def by_class(
     total, count = np.zeros((2, n_groups, n_classes))
     np.add.at(total, (place[known], classes[known]), values[known])
     np.add.at(count, (place[known], classes[known]), 1.0)
-    generator = np.random.default_rng(seed)
-    drawn = [np.bincount(generator.integers(n_groups, size=n_groups), minlength=n_groups) for _ in range(n_resamples)]
-    weights = np.vstack([np.ones(n_groups), drawn])
+    weights = bootstrap.weights_of(np.arange(n_groups), n_resamples, seed).astype(np.float64).T
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (weights @ total) / (weights @ count)  # [1 + R, C]
     scored = ~np.isnan(means[0])
-    macro = np.nanmean(means[:, scored], axis=1)
+    macro = bootstrap.mean_over_classes(means[:, scored].T)
     return {
-        "per_class": [_interval(column) for column in means.T],
-        "macro": _interval(macro) | {"resamples": np.round(macro[1:], 5).tolist()},
+        "per_class": [_interval(column, share) for column in means.T],
+        "macro": _interval(macro, share) | {"resamples": np.round(macro[1:], 5).tolist()},
     }
 
 
-def _interval(column: np.ndarray) -> dict[str, float | None]:
+def _interval(column: np.ndarray, share: bool) -> dict[str, float | None]:
     """Value (the first entry) and interval (from the others); None where there is nothing."""
-    ends = (float(column[0]), *intervals.middle(column[1:]))
+    ends = (float(column[0]), *intervals.ends(column[0], column[1:], share))
     if np.isnan(ends).any():
         return dict.fromkeys(("value", "low", "high"))
     return intervals.named(*(round(end, DIGITS) for end in ends))
@@ -221,7 +221,7 @@ def _numbers(
         "silhouette": silhouette(x, classes, groups, metric),
     }
     return {
-        name: by_class(values, classes, groups, n_classes, config.n_resamples, config.seed)
+        name: by_class(values, classes, groups, n_classes, config.n_resamples, config.seed, share=name == "purity")
         for name, values in per_record.items()
     }
 

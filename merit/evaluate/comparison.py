@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, stdtr, stdtrit
 
+from merit import intervals
+
 LEVEL = 0.95
 EQUAL = 1e-12
 """Differences whose standard deviation is below this are equal: what is left is rounding."""
@@ -77,18 +79,13 @@ def paired_resamples(
     resamples_a: Sequence[float | None] | np.ndarray,
     value_b: float | None,
     resamples_b: Sequence[float | None] | np.ndarray,
-    p_from: str = "count",
 ) -> Comparison:
-    """a - b of two scores without training, under the same resamples of the patients.
+    """a - b of two scores without training, on the same random halves of the patients (`merit.intervals`).
 
-    resamples_a, resamples_b: [R], the r-th of both from the same patients. The interval is that of the percentiles.
-    p_from "count": twice the share of resamples on the other side of zero (or on it), each side counted with one added
-    (Davison and Hinkley 1997, Eq. 4.11), so that R resamples never claim less than 2 / (R + 1); too coarse to correct
-    for many comparisons. "spread": normal, a - b over the standard deviation of its resamples; counted where those do
-    not vary. ValueError where R differs.
+    resamples_a, resamples_b: [R], the r-th of both from the same patients. Interval and p are normal and from one
+    standard error, so that p is below 0.05 exactly where the interval leaves out 0; differences that do not vary give
+    no interval. ValueError where R differs.
     """
-    if p_from not in ("count", "spread"):
-        raise ValueError(f"p_from: expected count or spread; got {p_from!r}")
     a, b = (np.asarray(resamples, dtype=np.float64).reshape(-1) for resamples in (resamples_a, resamples_b))
     if len(a) != len(b):
         raise ValueError(f"resamples: expected as many of both scores, drawn alike; got {len(a)} and {len(b)}")
@@ -99,16 +96,11 @@ def paired_resamples(
     mean = float(value_a - value_b)
     if not len(drawn):
         return Comparison(mean=mean, **counts)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    sd = float(drawn.std(ddof=1)) if p_from == "spread" and len(drawn) > 1 else 0.0
-    p = _counted(drawn) if sd < EQUAL else 2 * float(ndtr(-abs(mean) / sd))
-    return Comparison(mean=mean, low=float(low), high=float(high), p=p, **counts)
-
-
-def _counted(drawn: np.ndarray) -> float:
-    """Two-sided share of resamples beyond zero, the observation counted among them: never 0."""
-    beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    return min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))
+    error = intervals.standard_error(mean, drawn)
+    if error < EQUAL:
+        return Comparison(mean=mean, p=1.0 if abs(mean) < EQUAL else None, **counts)
+    low, high = intervals.ends(mean, drawn)
+    return Comparison(mean=mean, low=low, high=high, p=2 * float(ndtr(-abs(mean) / error)), **counts)
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:

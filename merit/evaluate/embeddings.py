@@ -5,16 +5,15 @@ Shapes: N records, n tokens of a recording, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from merit import runs
 from merit.baselines.base import Encoder
 from merit.data.store import Store
+from merit.runs import new_file
 from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
 
 
@@ -65,27 +64,7 @@ def check(z: np.ndarray, rows: np.ndarray, name: str, store: Store, ndim: int = 
     return z
 
 
-def cached_embedding(
-    path: Path,
-    make_encoder: Callable[[], Encoder],
-    store: Store,
-    batch: int,
-    progress: bool = True,
-    *,
-    rows: np.ndarray | None = None,
-    call: str = "embed",
-) -> np.ndarray:
-    """The array at `path`, or `embed_store` written there; one with another number of rows is refused."""
-    if not path.exists():
-        save_array(path, embed_store(make_encoder(), store, batch, progress, rows=rows, call=call))
-    z = np.load(path, allow_pickle=False)
-    expected = len(store.records) if rows is None else len(rows)
-    if len(z) != expected:
-        raise ValueError(f"{path}: expected {expected} rows, one a record of the store; got {len(z)}")
-    return z
-
-
 def save_array(path: Path, array: np.ndarray) -> None:
-    """An .npy file, renamed into place."""
-    with runs.written(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)
+    """An .npy file, sealed."""
+    with new_file(path) as made:
+        np.save(made, array, allow_pickle=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 
@@ -28,3 +30,12 @@ def refuse_seen(patients_scored: Iterable[tuple[str, str]], seen: pd.DataFrame, 
             "pass allow_seen=True, which marks the number"
         )
     return len(common)
+
+
+def remarks(overlap: bool, rates_hz: np.ndarray, wanted_hz: float) -> dict[str, Any]:
+    """What a number of an encoder of others must be read with. overlap: the data set was in its pretraining, of which
+    the patients are not known, so that n_seen is None; n_band_limited: recordings whose files (rates_hz) have a lower
+    rate than it reads.
+    """
+    found = {"overlap": overlap, "n_band_limited": int((rates_hz < wanted_hz).sum())}
+    return {**found, "n_seen": None} if overlap else found

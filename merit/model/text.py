@@ -16,11 +16,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from merit.config import TextConfig
-from merit.runs import written
+from merit.model.weights import GLOSSARY
+from merit.runs import new_folder, sealed
 from merit.threads import one_thread_an_operation
-
-GLOSSARY = Path(__file__).with_name("glossary.txt")
-"""Statements of electrocardiography, a line each, ours; they carry no labels of any recording."""
 
 
 def glossary() -> list[str]:
@@ -35,7 +33,7 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
     from transformers import BertConfig, BertForMaskedLM
     from transformers.utils import logging
 
-    if (folder / "model.safetensors").exists():
+    if sealed(folder):
         return folder
     texts = sorted(set(reports) | set(glossary()))
     tokenizer = make_tokenizer(texts, config)
@@ -54,9 +52,9 @@ def train_text_encoder(reports: Sequence[str], config: TextConfig, folder: Path,
         )
         _masked_language_modelling(model, tokens, tokenizer, config, progress)
     logging.disable_progress_bar()
-    with written(folder) as temporary:
-        model.bert.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
+    with new_folder(folder) as made:
+        model.bert.save_pretrained(made)
+        tokenizer.save_pretrained(made)
     return folder
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from merit.config import TextTowerConfig
 from merit.model.text import TextEncoder
 from merit.model.text_tower import TextTower
-from merit.runs import written
+from merit.runs import new_folder
 
 
 def tower_config(frozen: TextEncoder, layers: int) -> TextTowerConfig:
@@ -56,8 +56,8 @@ def with_tower(frozen: TextEncoder, tower: TextTower) -> TextEncoder:
 
 
 def write_states(frozen: TextEncoder, texts: Sequence[str], layers: int, folder: Path, batch: int = 128) -> Path:
-    """Write the states of all texts' tokens below the last `layers` layers, float32 [M, W], with those layers' weights;
-    to a temporary name, then renamed. Only one batch is in memory.
+    """Write the states of all texts' tokens below the last `layers` layers, float32 [M, W], with those layers' weights.
+    Only one batch is in memory.
     """
     from safetensors.torch import save_file
 
@@ -66,21 +66,19 @@ def write_states(frozen: TextEncoder, texts: Sequence[str], layers: int, folder:
     start = np.cumsum([0, *map(len, ids)])
     order = np.argsort(np.diff(start), kind="stable")
     header = {"descr": "<f4", "fortran_order": False, "shape": (int(start[-1]), frozen.width)}
-    with written(folder) as temporary:
-        temporary.mkdir()
-        np.save(temporary / "start.npy", start.astype(np.int64))
-        with (temporary / "states.npy").open("wb") as file:  # not a memory map: a full disk would end the process
+    with new_folder(folder) as made:
+        np.save(made / "start.npy", start.astype(np.int64))
+        with (made / "states.npy").open("wb") as file:  # not a memory map: a full disk would end the process
             np.lib.format.write_array_header_1_0(file, header)
             origin = file.tell()
-            for first in tqdm(
-                range(0, len(order), batch), desc="reading reports", mininterval=1.0, disable=len(order) < batch
-            ):
+            steps = range(0, len(order), batch)
+            for first in tqdm(steps, desc="reading reports", mininterval=1.0, disable=len(order) < batch):
                 rows = order[first : first + batch]
                 for row, found in zip(rows, _below(frozen, [ids[row] for row in rows], layers)):
                     file.seek(origin + int(start[row]) * frozen.width * 4)
                     file.write(np.ascontiguousarray(found, "<f4"))
-        (temporary / "tower.json").write_text(json.dumps(asdict(tower_config(frozen, layers))), encoding="utf-8")
-        save_file(tower.state_dict(), temporary / "tower.safetensors")
+        (made / "tower.json").write_text(json.dumps(asdict(tower_config(frozen, layers))), encoding="utf-8")
+        save_file(tower.state_dict(), made / "tower.safetensors")
     return folder
 
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+TEXT_RECIPE = 1
+"""Of the small text encoder that is trained here and of how any embeds a text (`model.text`): raised by hand when that
+changes the numbers, a default among its settings included; `tests/pretrain/test_golden.py` tells when."""
+GLOSSARY = Path(__file__).with_name("glossary.txt")
+"""Statements of electrocardiography, a line each, ours, that it is trained on besides the reports; they carry no labels
+of any recording."""
 DECIDING = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
 """Files of a model folder that decide what it computes: weights, settings, tokenizer."""
 

@@ -88,7 +88,6 @@ def decoder_bound(ws: Workspace) -> dict[str, Any]:
 def processing_bound(ws: Workspace) -> dict[str, Any]:
     """The data-processing inequality on random chains, and information at a resolution."""
     parameters = {"n_chains": 200, "n_samples": 200, "noises": np.geomspace(10, 1e-4, 41).round(7).tolist()}
-    parameters["code"] = runs.own_source(__name__)
 
     def compute() -> dict[str, Any]:
         """The values of the stage."""
@@ -123,7 +122,7 @@ def report_ceiling(ws: Workspace) -> dict[str, Any]:
         return {"rows": rows, **about, "cohort": ws.pretraining_cohort, "paper_batch": PAPER_BATCH}
 
     inputs = {"reports": runs.digest(reports)}
-    about = {**parameters, "batch": ws.profile.pretrain.batch, "code": runs.own_source(__name__)}
+    about = {**parameters, "batch": ws.profile.pretrain.batch}
     return ws.result("report_ceiling", compute, about, inputs, ["merit.evaluate.bounds.contrastive"], seed=0)
 
 
@@ -144,7 +143,7 @@ def target_scale(ws: Workspace, **settings: Any) -> dict[str, Any]:
         inputs["probed"] = ws.store("ptb-xl").identity
     parameters = {
         "config": asdict(config), "model": ws.profile.model, "pretrain": ws.profile.pretrain, "probe": ws.profile.probe,
-        "task": TASK, "protocol": ws.protocol("ptb-xl"), "code": runs.own_source(__name__),
+        "task": TASK, "protocol": ws.protocol("ptb-xl"),
     }  # fmt: skip
     modules = ["merit.pretrain.target_scale", "merit.evaluate.probe_tables", "merit.evaluate.seen"]
     modules += ["merit.evaluate.embeddings", "merit.baselines.ours"]

@@ -45,7 +45,6 @@ def _one(ws: Workspace, encoder: str, config: ClusterConfig, seed: int, allow_se
         return {"stage": "clusters", "id": None, "values": values, "parameters": {}}
     parameters = {
         "encoder": encoder, "encoder_seed": seed, "task": TASK, "allow_seen": allow_seen, "clusters": config,
-        "code": runs.own_source(__name__),
     }  # fmt: skip
 
     def compute() -> dict[str, Any]:

@@ -42,9 +42,7 @@ def zero_shot_differences(
 ) -> list[Row]:
     """`first` minus each other encoder, paired by resample of the patients; Holm over all rows.
 
-    p comes from the spread of the resampled differences: counted, 500 resamples could not show 0.05 after Holm's
-    correction for more than a dozen comparisons, however far apart two encoders are. metrics: those whose resamples the
-    results hold, by default. Raises ValueError where two results do not score the same records and classes, or hold
+    metrics: those whose resamples the results hold, by default. Raises ValueError where two results do not score the same records and classes, or hold
     different numbers of resamples.
     """
     if metrics is None:
@@ -153,7 +151,7 @@ def _by_fold(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> Compari
 
 def _by_resample(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> Comparison:
     sides = [(one["macro"].get(metric, {}).get("value"), one.get("resamples", {}).get(metric, [])) for one in (a, b)]
-    return paired_resamples(*sides[0], *sides[1], p_from="spread")
+    return paired_resamples(*sides[0], *sides[1])
 
 
 def fold_test_share(values: Mapping[str, Any]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import pandas as pd
 from merit import runs
 from merit.baselines import others
 from merit.config import replace
+from merit.evaluate.seen import remarks
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import Training
 
@@ -96,19 +96,23 @@ class Encoders(Training):
         self, encoder: str, cohort: str, seed: int, call: str, rows: np.ndarray | None = None
     ) -> np.ndarray:  # fmt: skip
         """What `call` of an encoder gives of a cohort's records, or of these rows; made once, kept, then read."""
-        from merit.evaluate.embeddings import cached_embedding
-
         key, suffix = self.embedding_identity(encoder, cohort, seed), "" if call == "embed" else f"-{call}"
         if rows is not None:
             key = runs.digest([key, rows.tolist()])
         path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}{suffix}-{key}.npy"
-        make = functools.partial(self.encoder, encoder, seed)
         store, chosen = self.store(cohort), rows
         if others.known(encoder):
             every = np.arange(len(store)) if rows is None else rows
             store, chosen = self.signals(encoder, cohort), self._rows_of_signals(encoder, cohort)[every]
-        with runs.claimed(path):
-            return cached_embedding(path, make, store, self.profile.embed_batch, rows=chosen, call=call)
+
+        def make() -> None:
+            """Embed them."""
+            from merit.evaluate.embeddings import embed_store, save_array
+
+            found = embed_store(self.encoder(encoder, seed), store, self.profile.embed_batch, rows=chosen, call=call)
+            save_array(path, found)
+
+        return np.load(runs.once(path, make), allow_pickle=False)
 
     def rows(self, encoders: str, peers: str = "all", *, text: bool = False) -> tuple[list[str], list[others.Absent]]:
         """Encoders that a table has rows for, and published ones whose weights are not at hand.
@@ -142,16 +146,11 @@ class Encoders(Training):
         return rows
 
     def remarks(self, encoder: str, cohort: str) -> dict[str, Any]:
-        """What a number of an encoder of others must be read with; {} for ours. overlap: the data set was in its
-        pretraining, of which the patients are not known; n_band_limited: recordings whose files have a lower rate than
-        it wants; n_seen None in that first case.
-        """
+        """What a number of an encoder of others must be read with (`evaluate.seen.remarks`); {} for ours."""
         if not others.known(encoder):
             return {}
-        overlap = cohort in others.pretrained_on(encoder)
-        rates = self.signals(encoder, cohort).records["source_fs_hz"]
-        found = {"overlap": overlap, "n_band_limited": int((rates < others.fs_hz(encoder)).sum())}
-        return {**found, "n_seen": None} if overlap else found
+        overlap, wanted_hz = cohort in others.pretrained_on(encoder), others.fs_hz(encoder)
+        return remarks(overlap, self.signals(encoder, cohort).records["source_fs_hz"].to_numpy(), wanted_hz)
 
     def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
         """Cohort, patient and record ids that an encoder was pretrained on; empty for the random one and for those of

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +66,39 @@ def most_common(ws: Workspace, **settings: Any) -> dict[str, Any]:
         return about | {"conditions": {"most_common": found.values}}
 
     parameters = {"n_resamples": ws.profile.probe.n_resamples, "seed": config.seed, "test_pairs": config.test_pairs}
-    parameters |= {"encoder": "none", "bert": config.bert, "code": runs.own_source(__name__)}
+    parameters |= {"encoder": "none", "bert": config.bert}
     return ws.result("generation", compute, parameters, _inputs(ws, asked, config), MODULES, seed=config.seed)
+
+
+def paper_example(ws: Workspace) -> dict[str, Any]:
+    """The result of the one answer that the paper prints, scored against its reference as all texts are."""
+    path = runs.PACKAGE_ROOT / "evaluate" / "generation" / "paper_example.json"
+    config = ws.profile.generation
+
+    def compute() -> dict[str, Any]:
+        """Its scores, and both texts with their statements."""
+        from merit.evaluate.generation.findings import contradictions, lexicon, mentions
+        from merit.evaluate.generation.summary import summarise
+
+        pair = json.loads(path.read_text(encoding="utf-8"))
+        found = summarise(
+            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers,
+            n_resamples=0, seed=0,
+        )  # fmt: skip
+        text = {"question": "not printed", "reference": pair["reference"], "text": pair["response"]}
+        text |= {"reference_mentions": mentions(pair["reference"]), "mentions": mentions(pair["response"])}
+        return {
+            "source": pair["source"], "bert": _bert_name(ws, config), "conditions": {"model": found.values},
+            "text": text, "contradictions": contradictions(pair["response"]),
+            "names": {code: entry.phrases[0] for code, entry in lexicon().items()},
+        }  # fmt: skip
+
+    inputs = {"example": runs.file_digest(path)}
+    with contextlib.suppress(NoCohort):
+        inputs["bert"] = ws.text_identity if config.bert == TRAINED else weights_identity(config.bert)
+    parameters = {"encoder": "paper's example", "bert": config.bert, "code": runs.own_source(__name__)}
+    modules = ["merit.evaluate.generation.summary"]
+    return ws.result("generation", compute, parameters, inputs, modules)
 
 
 def generator_folder(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> Path:
@@ -95,7 +128,7 @@ def _one(ws: Workspace, encoder: str, config: GenerationConfig, seed: int, allow
         return _without(encoder, str(reason))
     parameters = {
         "encoder": encoder, "encoder_seed": seed, "generation": config, "allow_seen": allow_seen,
-        "n_resamples": ws.profile.probe.n_resamples, "code": runs.own_source(__name__),
+        "n_resamples": ws.profile.probe.n_resamples,
     }  # fmt: skip
     compute = functools.partial(_values, ws, encoder, asked, config, seed, allow_seen)
     try:
@@ -144,11 +177,8 @@ def _language_model(ws: Workspace, asked: Questions, config: GenerationConfig) -
     from merit.evaluate.generation.language_model import train_language_model
 
     folder = ws.folder / "language_models" / _language_identity(asked, config)
-    with runs.claimed(folder):
-        return train_language_model(
-            [pair.answer for pair in asked.train.pairs], config, folder,
-            questions=[pair.question for pair in asked.train.pairs],
-        )  # fmt: skip
+    answers, prompts = zip(*((pair.answer, pair.question) for pair in asked.train.pairs))
+    return runs.once(folder, lambda: train_language_model(answers, config, folder, questions=prompts))
 
 
 # -- one encoder -------------------------------------------------------------------------------------------------------
@@ -215,7 +245,7 @@ def _adapted(ws: Workspace, encoder: str, asked: Questions, config: GenerationCo
     model = Conditioned(*loaded, ecg.shape[-1], config)
     folder = generator_folder(ws, encoder, asked, config, seed)
     pairs = asked.train.pairs
-    with runs.claimed(folder):
+    with contextlib.nullcontext() if runs.sealed(folder) else runs.claimed(folder):
         train(
             model, [pair.question for pair in pairs], [pair.answer for pair in pairs], ecg[:n_train], config, folder,
             records=[pair.record for pair in pairs], source=source,

@@ -47,7 +47,6 @@ def information(
 
 def _one(ws: Workspace, encoder: str, scope: str, config: InformationConfig, seed: int) -> dict[str, Any]:
     parameters = {"encoder": encoder, "encoder_seed": seed, "variant": scope, "information": config}
-    parameters["code"] = runs.own_source(__name__)
     try:
         cohort = EVALUATED if scope == "unseen" else ws.pretraining_cohort
         inputs = {"embedding": ws.embedding_identity(encoder, cohort, seed), "text": ws.text_identity}
@@ -117,22 +116,29 @@ def known_information(ws: Workspace) -> dict[str, Any]:
 
     A trial (`ws.trial`) draws fewer pairs.
     """
-    small = ws.trial
-    few, many = (200, 500) if small else (1000, 5000)
+    few, many, most = (200, 500, 500) if ws.trial else (1000, 5000, 2000)
     plan = [
         ("gaussian", 2, few, True), ("gaussian", 4, few, True), ("gaussian", 8, few, True), ("cubed", 2, few, True),
         ("gaussian", 2, many, False), ("gaussian", 4, many, False),
     ]  # fmt: skip
-    parameters = {"plan": plan, "truths": [0.0, 1.0, 2.0, 4.0], "critic": InformationConfig().critic}
+    own = ((4, 0), (20, 0), (65, 0), (65, 65))
+    parameters = {
+        "plan": plan, "truths": [0.0, 1.0, 2.0, 4.0], "critic": InformationConfig().critic,
+        "private": {"own": own, "n": most, "truths": [0.0, 2.0], "width": 4},
+    }  # fmt: skip
 
     def compute() -> dict[str, Any]:
         """The values of the stage."""
         from merit.evaluate.information.known import against_truth
 
-        rows = []
+        rows, private = [], parameters["private"]
         for shape, width, n, with_critic in plan:
             critic = parameters["critic"] if with_critic else None
             rows += against_truth(shape, width, parameters["truths"], n, critic)
+        for of_each in private["own"]:
+            rows += against_truth(
+                "gaussian", private["width"], private["truths"], private["n"], parameters["critic"], private=of_each
+            )
         return {"rows": rows}
 
     return ws.result("known_information", compute, parameters, {}, ["merit.evaluate.information.known"], seed=0)

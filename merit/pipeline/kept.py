@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from merit import runs
 from merit.config import replace
 from merit.evaluate.kept.measure import Asked, Block, KeptConfig
 from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
@@ -27,7 +26,6 @@ MODULES = (
     "merit.evaluate.kept.measure", "merit.evaluate.kept.factors", "merit.evaluate.seen",
     "merit.evaluate.information.gaussian", *kept_factors.MODULES,
 )  # fmt: skip
-CODE = (__name__, kept_factors.__name__)
 """Modules of this package whose own functions shape the values."""
 FEWEST_STATED = 5
 """Reports that make a statement, under which it is no feature."""
@@ -90,7 +88,7 @@ class _Session:
             return {"stage": "kept", "id": None, "values": values, "parameters": {}}
         parameters = {
             "encoder": encoder, "encoder_seed": self.seed, "kept": self.config,
-            "code": [runs.own_source(name) for name in CODE], "protocol": ws.protocol(EVALUATED),
+            "protocol": ws.protocol(EVALUATED),
         }  # fmt: skip
         return ws.result("kept", lambda: self._values(encoder), parameters, inputs, MODULES, seed=self.config.seed)
 

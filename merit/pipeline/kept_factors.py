@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -42,7 +41,7 @@ class Known:
     @property
     def identity(self) -> str:
         """Of the measurements."""
-        return runs.file_digest(known_path(self.ws, self.cohort))
+        return runs.file_digest(self.ws.truth(self.cohort))
 
     @cached_property
     def records(self) -> pd.DataFrame:
@@ -52,7 +51,7 @@ class Known:
     @cached_property
     def table(self) -> pd.DataFrame:
         """A row a record, columns as `synthetic.truth` names them."""
-        return self._in_order(pd.read_parquet(known_path(self.ws, self.cohort)))
+        return self._in_order(pd.read_parquet(self.ws.truth(self.cohort)))
 
     @cached_property
     def present(self) -> list[frozenset[str]]:
@@ -135,11 +134,6 @@ class Measured(Known):
         return super().left_out(scored) | {"n_scaled": int((~self.on_one_scale & scored).sum())}
 
 
-def known_path(ws: Workspace, cohort: str) -> Path:
-    """Where the truth of synthetic recordings lies; real ones have no such file."""
-    return ws.sources[cohort] / "truth.parquet"
-
-
 def factors_of(ws: Workspace, cohort: str) -> Known:
     """The factors of a cohort's recordings: known where their truth was written down, measured where not."""
-    return (Known if known_path(ws, cohort).exists() else Measured)(ws, cohort)
+    return (Measured if ws.truth(cohort) is None else Known)(ws, cohort)

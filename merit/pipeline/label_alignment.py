@@ -32,7 +32,7 @@ def label_alignment(ws: Workspace, alignment: str | Path | None = None) -> list[
     for source, target in DIRECTIONS:
         one = align(source, target, table)
         inputs = {space: found[space][0] if space in found else "" for space in (source, target)}
-        parameters = {"task": f"{source}>{target}", "alignment": one.as_parameters(), "code": runs.own_source(__name__)}
+        parameters = {"task": f"{source}>{target}", "alignment": one.as_parameters()}
         compute = functools.partial(_alignment_values, one, {k: v[1] for k, v in found.items()}, missing)
         results.append(ws.result("label_alignment", compute, parameters, inputs, ["merit.evaluate.label_alignment"]))
     return results
@@ -57,7 +57,6 @@ def label_notes(ws: Workspace, alignment: str | Path | None = None) -> dict[str,
     parameters = {
         "task": "of Table 5",
         "table": runs.digest(table.to_dict("records")),
-        "code": runs.own_source(__name__),
     }
     return ws.result("label_notes", compute, parameters, inputs, ["merit.evaluate.label_alignment"])["values"]
 

@@ -35,9 +35,7 @@ def measured(ws: Workspace, cohort: str, progress: bool = True) -> pd.DataFrame:
     store = ws.store(cohort)
     key = identity(store)
     path = ws.folder / "measured" / f"{cohort}-{key}.parquet"
-    with runs.claimed(path):
-        if not path.exists():
-            _write(path, store, progress)
+    runs.once(path, lambda: _write(path, store, progress))
     ws.used[f"delineation {cohort}"] = {"id": key, "device": "cpu"}
     return pd.read_parquet(path)
 
@@ -47,8 +45,8 @@ def _write(path: Path, store: Store, progress: bool) -> None:
 
     table = measure_all(store.signal_uv, store.fs_hz, usable_cores(), progress)
     table.insert(0, "record_id", store.records["record_id"].astype(str).to_numpy())
-    with runs.written(path) as temporary:
-        table.to_parquet(temporary, index=False)
+    with runs.new_file(path) as made:
+        table.to_parquet(made, index=False)
 
 
 def ceiling(ws: Workspace, n_resamples: int = 2000, seed: int = 0, progress: bool = True) -> list[dict[str, Any]]:
@@ -65,7 +63,6 @@ def ceiling(ws: Workspace, n_resamples: int = 2000, seed: int = 0, progress: boo
         "ways": ludb.WAYS,
         "n_resamples": n_resamples,
         "neurokit2": version(),
-        "code": runs.own_source(__name__),
     }
     inputs = {"ludb": runs.digest([runs.file_digest(path) for path in ludb.files(root)])}
 

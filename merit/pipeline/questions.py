@@ -61,9 +61,7 @@ def questions(ws: Recordings, seed: int = 0) -> Questions:
         pairs = pairs_of(records[records["fold"].isin(folds)], seed)
         if not pairs:
             raise NotEnoughData(f"{part} pairs: no recording of ptb-xl's folds {list(folds)} has a known statement")
-        with runs.claimed(files[part]):
-            if not files[part].exists():
-                write_pairs(files[part], pairs)
+        runs.once(files[part], lambda path=files[part], pairs=pairs: write_pairs(path, pairs))
     return _joined(ws, COMPOSED, "ptb-xl", files)
 
 

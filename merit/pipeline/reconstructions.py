@@ -14,6 +14,7 @@ from merit import intervals, runs
 from merit.config import COHORTS
 from merit.data.lead_geometry import RIDGE, lead_covariances
 from merit.data.recording import LEADS
+from merit.evaluate.bootstrap import weights_of
 from merit.evaluate.seen import refuse_seen
 from merit.pipeline.recordings import NoCohort
 
@@ -153,9 +154,9 @@ def middle(errors: np.ndarray) -> int:
 
 
 def summary(errors: np.ndarray, seed: int) -> dict[str, float]:
-    """Mean of [R] errors or differences, its 95 % interval from resampling recordings (one a patient), quartiles."""
-    drawn = np.random.default_rng(seed).integers(len(errors), size=(RESAMPLES, len(errors)))
-    low, high = intervals.middle(errors[drawn].mean(1))
+    """Mean of [R] errors or differences, its 95 % interval from halves of the recordings (one a patient), quartiles."""
+    weights = weights_of(np.arange(len(errors)), RESAMPLES, seed)[:, 1:].astype(np.float64)
+    low, high = intervals.ends(errors.mean(), errors @ weights / weights.sum(axis=0))
     first, median, third = np.percentile(errors, (25, 50, 75))
     found = {"mean": errors.mean(), "low": low, "high": high, "first": first, "median": median, "third": third}
     return {name: float(value) for name, value in found.items()}

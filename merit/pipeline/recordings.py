@@ -86,8 +86,14 @@ class Recordings:
             return found
         from merit.synthetic.hospitals import write_hospitals
 
-        with runs.claimed(self.folder / "raw"):
-            return write_hospitals(self.folder / "raw", self.profile.hospitals)
+        return write_hospitals(self.folder / "raw", self.profile.hospitals)
+
+    def truth(self, cohort: str) -> Path | None:
+        """The table of what is known of a synthetic hospital's recordings, checked; None: real ones have no such."""
+        root = self.sources[cohort]
+        if not (root / "truth.parquet").exists():
+            return None
+        return (runs.check(root, "truth.parquet") if runs.sealed(root) else root) / "truth.parquet"
 
     def store(self, cohort: str) -> Store:
         """The store of a cohort, ingested when it is missing; NoCohort where there are no recordings."""
@@ -113,10 +119,9 @@ class Recordings:
         source = self.sources[cohort]
         if fs_hz is not None:
             signal = replace(signal, fs_hz=fs_hz)
-        with runs.claimed(out):
-            store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit)
+        store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit)
         if len(store.records) == 0:
-            raise NoCohort(f"{cohort}: {self.sources[cohort]} lists {store.manifest['counts']} but no usable recording")
+            raise NoCohort(f"{source}: {store.why_empty}")
         self.used[f"store {name}"] = {"id": store.identity, "device": "cpu"}
         return store
 

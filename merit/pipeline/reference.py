@@ -5,7 +5,7 @@ One file a stage, `book/reference/<stage>-<run>.json`: where the numbers come fr
 task and seed), `over_seeds` (mean and sd over seeds), `differences` (MERIT minus each other, paired by seed) and, of
 what is kept, `paired` (any two, by resample) and `ceiling` (how far measured factors can be trusted). A run is named by
 profile and kind of recordings, never by where they lie, and by the group of encoders where a stage is in several:
-`demo`, `demo-real`, `demo-equal-budget`.
+`demo`, `demo-real`, `demo-equal-budget`, `paper-real-published`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merit import runs
+from merit.baselines import others
 from merit.pipeline.comparisons import over_seeds, seed_differences
 from merit.pipeline.costs import costs
 from merit.pipeline.kept_pairs import pairs
 from merit.pipeline.measured import ceiling
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, STAGES, Group, Stage
+from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, PUBLISHED, STAGES, Group, Stage
 from merit.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -61,14 +62,19 @@ def _make(
     workspace: Workspace, group: str, chosen: Group, seeds: int, folder: Path, say: Callable[[str], None]
 ) -> list[Path]:
     """The files of one group, of the encoders and stages that are wanted of it."""
-    encoders, stages, _ = chosen
+    published = others.choose(",".join(name for name in chosen.encoders if others.known(name)) or "none")[0]
+    if group == PUBLISHED and not set(published) & set(chosen.encoders):
+        return []
+    ours = [name for name in chosen.encoders if not others.known(name)]
+    encoders, stages = [*ours, *(name for name in chosen.encoders if name in published)], chosen.stages
     with contextlib.suppress(NoCohort):
-        workspace.checkpoints([name for name in encoders if name != "random"], range(seeds))
+        workspace.checkpoints([name for name in ours if name != "random"], range(seeds))
     paths = {name: folder / f"{name}-{run_name(workspace, group)}.json" for name in stages}
     found: dict[str, list[tuple[int, dict[str, Any]]]] = {name: [] for name in stages}
     for seed in range(seeds):
         for name in stages:
-            found[name] += [(seed, result) for result in STAGES[name].run(workspace, encoders, seed)]
+            wanted = ours if seed else encoders  # published weights have no other seed
+            found[name] += [(seed, result) for result in STAGES[name].run(workspace, wanted, seed)]
             if not found[name]:
                 continue
             _write(paths[name], _file(workspace, name, group, encoders, seed + 1, found[name]))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from merit.baselines.outside import OUTSIDE
 from merit.data.taxonomy import TASKS
 from merit.methods import PEERS, without_text
 from merit.pipeline.clusters import rhythm_clusters
 from merit.pipeline.dials import carried_over, left_out
+from merit.pipeline.generation import generation
 from merit.pipeline.information import information
 from merit.pipeline.kept import kept
 from merit.pipeline.shift import shift
@@ -23,6 +25,20 @@ PAPER_TASKS = tuple(task for task in TASKS if task != "csn_as_released")
 def _with_text(encoders: Sequence[str]) -> list[str]:
     """Those that share a space with texts."""
     return [name for name in encoders if not without_text(name)]
+
+
+WRITERS = ("merit", "merl-ours", "random", "medtvt-r1", "qoq", "ecg-chat")
+"""Encoders that text is generated from here: adapting a language model costs as much as a pretraining."""
+
+
+def _generated(ws: Workspace, encoders: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    """Results of `generation` with the scores of each condition, without its texts and statements."""
+    found = []
+    for one in generation(ws, [name for name in encoders if name in WRITERS], encoder_seed=seed):
+        conditions = one["values"].get("conditions", {})
+        scores = {name: {"scores": condition["scores"]} for name, condition in conditions.items()}
+        found.append({**one, "values": {**one["values"], "conditions": scores}})
+    return found
 
 
 def _kept_scores(values: Mapping[str, Any]) -> dict[str, float | None]:
@@ -73,14 +89,14 @@ STAGES = {
         columns=("task",),
         settings=("variant",),
         scores=lambda values: values["mean"],
-        keep=("protocol", "n_records", "n_patients", "n_seen", "mean", "sd", "pooled"),
+        keep=("protocol", "n_records", "n_patients", "n_seen", "overlap", "mean", "sd", "pooled"),
     ),
     "zero_shot": Stage(
         run=lambda ws, encoders, seed: zero_shot(ws, _with_text(encoders), PAPER_TASKS, encoder_seed=seed),
         columns=("task",),
         settings=("prompts", "ensemble", "scope"),
         scores=lambda values: {metric: one["value"] for metric, one in values["macro"].items()},
-        keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "macro"),
+        keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "overlap", "macro"),
     ),
     "shift": Stage(
         run=lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
@@ -106,6 +122,8 @@ STAGES = {
             "entropy",
             "log_n",
             "estimates",
+            "planted",
+            "no_vote",
             "geometry",
         ),
     ),
@@ -119,6 +137,13 @@ STAGES = {
             for name, one in numbers.items()
         },
         keep=("n_records", "n_patients", "n_seen", "classes", "spaces"),
+    ),
+    "generation": Stage(
+        run=_generated,
+        columns=("source",),
+        settings=(),
+        scores=lambda values: {name: one["value"] for name, one in values["conditions"]["model"]["scores"].items()},
+        keep=("cohort", "n_train", "n_test", "n_test_patients", "n_seen", "updates", "bert", "conditions"),
     ),
     "kept": _of_kept("cohort", lambda ws, encoders, seed: kept(ws, encoders, encoder_seed=seed)),
     "left_out": _of_kept("share", lambda ws, encoders, seed: left_out(ws, encoders, encoder_seed=seed)),
@@ -136,17 +161,20 @@ class Group(NamedTuple):
     """What its files' names end in, where a stage is in several groups."""
 
 
-OBJECTIVES, EQUAL_BUDGET, DIALS = "objectives", "equal-budget", "dials"
+OBJECTIVES, EQUAL_BUDGET, DIALS, PUBLISHED = "objectives", "equal-budget", "dials", "published"
 GROUPS = {
     OBJECTIVES: Group(
         ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", "random"),
         ("linear_probe", "zero_shot", "shift", "information", "clusters", "kept"),
     ),
     EQUAL_BUDGET: Group(
-        ("merit", "cma", "mse", *PEERS, "random"), ("linear_probe", "zero_shot", "shift", "kept"), suffix=EQUAL_BUDGET
+        ("merit", "cma", "mse", *PEERS, "random"),
+        ("linear_probe", "zero_shot", "shift", "kept", "generation"),
+        suffix=EQUAL_BUDGET,
     ),
     DIALS: Group(("merit", "cma", "mse", "random"), ("left_out", "carried_over")),
+    PUBLISHED: Group(("merit", *OUTSIDE), ("linear_probe", "zero_shot", "shift", "generation"), suffix=PUBLISHED),
 }
-"""The paper's objectives; these beside peers' methods: the same recordings, updates and evaluation; and some of them
-pretrained on other recordings.
+"""The paper's objectives; these beside peers' methods: the same recordings, updates and evaluation; some of them
+pretrained on other recordings; MERIT beside those published encoders whose weights are at hand, which have one seed.
 """

@@ -79,7 +79,7 @@ def examples(
         inputs = session.inputs()
     except NoCohort as reason:
         return {"reason": str(reason)}
-    parameters = {"task": task, "strongest": list(strongest.items()), "seed": seed, "code": runs.own_source(__name__)}
+    parameters = {"task": task, "strongest": list(strongest.items()), "seed": seed}
     compute = functools.partial(session.examples, strongest)
     return ws.result("corrupted_example", compute, parameters, inputs, MODULES, seed=seed)["values"]
 
@@ -130,7 +130,7 @@ class _Session:
             return {"stage": "corruption", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
         parameters = {
             **about, "seed": self.seed, "encoder_seed": self.encoder_seed, "allow_seen": self.allow_seen,
-            "probe": asdict(self.config), "code": runs.own_source(__name__),
+            "probe": asdict(self.config),
         }  # fmt: skip
         compute = functools.partial(self._values, encoder, kind, level, about)
         return self.ws.result("corruption", compute, parameters, inputs, MODULES, seed=self.seed)
@@ -216,6 +216,8 @@ class _Session:
         from merit.data.cohorts.registry import open_cohort
 
         cohort = open_cohort(self.cohort, self.ws.sources[self.cohort])
+        if cohort.synthetic and runs.sealed(cohort.root):
+            runs.check(cohort.root)
         refs = cohort.refs()
         usable = refs[refs["problem"] == ""].set_index("record_id", drop=False)
         wanted = usable.loc[self.test_ids]

@@ -71,7 +71,6 @@ def _task(ws: Workspace, encoder: str, task: str, variant: str, config: ProbeCon
     protocol = ws.protocol(cohort)
     inputs = {"store": ws.store(cohort).identity, "embedding": ws.embedding_identity(encoder, cohort, seed)}
     parameters = {
-        "code": runs.own_source(__name__),
         "encoder": encoder, "encoder_seed": seed, "task": task, "variant": variant, "protocol": protocol,
         "probe": asdict(config),
     }  # fmt: skip
@@ -112,14 +111,13 @@ def _task_values(
 def _pretraining(ws: Workspace, encoder: str, variant: str, config: ProbeConfig, seed: int) -> dict[str, Any]:
     """The result of one encoder on patients that it was pretrained on, and on those held out."""
     cohort, share = ws.pretraining_cohort, ws.profile.pretrain.validation_share
-    rows, truth = ws.pretraining_rows, ws.sources[cohort] / "truth.parquet"
+    rows = ws.pretraining_rows
     inputs = {
         "store": ws.store(cohort).identity, "rows": runs.digest(rows.tolist()), "text": ws.text_identity,
         "embedding": ws.embedding_identity(encoder, cohort, seed), "encoder": ws.encoder_identity(encoder, seed),
-        "truth": runs.file_digest(truth if truth.exists() else None),
+        "truth": runs.file_digest(ws.truth(cohort)),
     }  # fmt: skip
     parameters = {
-        "code": runs.own_source(__name__),
         "encoder": encoder, "encoder_seed": seed, "task": "pretraining", "cohort": cohort, "variant": variant,
         "validation_share": share, "probe": asdict(config), "labels": SEEN_TASK,
     }  # fmt: skip
@@ -174,8 +172,8 @@ def _labels(ws: Workspace, store: Store) -> np.ndarray:
     from merit.data.taxonomy import label_matrix
 
     names = store.records["labels"].tolist()
-    truth = ws.sources[store.cohort] / "truth.parquet"
-    if not any(names) and truth.exists():
+    truth = ws.truth(store.cohort)
+    if not any(names) and truth is not None:
         table = pd.read_parquet(truth, columns=["record_id", "findings"]).astype({"record_id": str})
         findings = dict(zip(table["record_id"], table["findings"]))
         names = [list(findings.get(record, ())) for record in store.records["record_id"].astype(str)]

@@ -81,7 +81,7 @@ class _Session:
             return {"stage": "shift", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
         parameters = {
             **about, "task": f"{source}>{target}", "encoder_seed": self.seed, "allow_seen": self.allow_seen,
-            "code": runs.own_source(__name__), "probe": asdict(self.config), "alignment": alignment.as_parameters(),
+            "probe": asdict(self.config), "alignment": alignment.as_parameters(),
             "scope": {side: self.scope(side) for side in (source, target)},
         }  # fmt: skip
         modules = ["merit.evaluate.shift", "merit.evaluate.merl_splits", "merit.evaluate.seen"]

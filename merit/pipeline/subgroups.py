@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from merit import runs
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import NotEnoughData
@@ -66,7 +65,6 @@ def _one(
     except NoCohort as reason:
         return {"stage": "subgroups", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
     parameters = {
-        "code": runs.own_source(__name__),
         **about, **least, "encoder_seed": seed, "protocol": ws.protocol(cohort), "allow_seen": allow_seen,
         "probe": asdict(config),
     }  # fmt: skip

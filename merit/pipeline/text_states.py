@@ -30,9 +30,6 @@ def with_tokens(
 
     key = runs.identity("token_states", {"layers": layers}, inputs, ["merit.model.text_states"])
     states = folder / f"states-{key}"
-    with runs.claimed(states):
-        if not states.exists():
-            write_states(frozen(), reports(), layers, states)
-    tokens = load(states)
+    tokens = load(runs.once(states, lambda: write_states(frozen(), reports(), layers, states)))
     tower = TextTowerConfig(**tokens.tower)
     return dataclasses.replace(data, tokens=tokens), replace(model, text_tower=tower)

@@ -15,12 +15,12 @@ import pandas as pd
 from merit import runs
 from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, Profile, replace
 from merit.methods import PEERS, WITHOUT_TEXT, method
-from merit.model.weights import weights_identity
+from merit.model.weights import GLOSSARY, TEXT_RECIPE, weights_identity
 from merit.pipeline.questions import asked_patients
 from merit.pipeline.recordings import NoCohort, Recordings
 from merit.pipeline.text_states import with_tokens
 from merit.pool import ordered_map
-from merit.pretrain import origin
+from merit.pretrain import NOT_OF_TRAINING, RECIPE, origin
 from merit.threads import together, usable_cores
 
 if TYPE_CHECKING:
@@ -77,17 +77,22 @@ class Training(Recordings):
         return rows
 
     @functools.cached_property
-    def _rows_identity(self) -> str:
-        store = self.store(self.pretraining_cohort)
-        return f"{store.identity}:{runs.digest(self.pretraining_rows.tolist())}"
+    def _recordings_identity(self) -> str:
+        return self.store(self.pretraining_cohort).content(self.pretraining_rows)
+
+    @functools.cached_property
+    def _reports_identity(self) -> str:
+        return runs.digest(self.distinct_reports())
 
     @functools.cached_property
     def text_identity(self) -> str:
-        """Identity of the frozen text encoder: one for all objectives."""
-        config = self.profile.text
+        """Identity of the frozen text encoder, one for all objectives: its weights, or what they are trained from."""
+        config, known = self.profile.text, {"stage": "text", "recipe": TEXT_RECIPE}
         if config.source != "trained":
-            return runs.identity("text", config, {"weights": weights_identity(config.source)}, ["merit.model.text"])
-        return runs.identity("text", config, {"reports": self._rows_identity}, ["merit.model.text"])
+            used = {name: getattr(config, name) for name in origin.USED}
+            return runs.digest({**known, "weights": weights_identity(config.source), **used})
+        texts = [self._reports_identity, runs.file_digest(GLOSSARY)]
+        return runs.digest({**known, "settings": runs.changed(config), "texts": texts})
 
     @property
     def _text_source(self) -> Path | str:
@@ -102,9 +107,7 @@ class Training(Recordings):
         config, folder = self.profile.text, self._text_source
         if config.source != "trained":
             return folder
-        reports = self.distinct_reports()
-        with runs.claimed(folder):
-            return train_text_encoder(reports, config, folder)
+        return runs.once(folder, lambda: train_text_encoder(self.distinct_reports(), config, folder))
 
     def distinct_reports(self) -> list[str]:
         """The reports of the pretraining rows that are long enough for alignment, each once, sorted."""
@@ -116,13 +119,13 @@ class Training(Recordings):
         """float32 [R, W], one row a distinct report of the pretraining rows; embedded once, then read."""
         from merit.evaluate.embeddings import save_array
 
-        path = self.folder / "text" / f"reports-{self.text_identity}-{runs.digest(self._rows_identity)}.npy"
-        if not path.exists():
-            reports = self.distinct_reports()
-            with runs.claimed(path):
-                if not path.exists():
-                    save_array(path, self._text_encoder.embed(reports, progress=True))
-        return np.load(path, allow_pickle=False)
+        path = self.folder / "text" / f"reports-{self.text_identity}-{self._reports_identity}.npy"
+
+        def make() -> None:
+            """Embed them."""
+            save_array(path, self._text_encoder.embed(self.distinct_reports(), progress=True))
+
+        return np.load(runs.once(path, make), allow_pickle=False)
 
     def text_embeddings(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [R, W] of the frozen text encoder, for prompts and reports."""
@@ -140,11 +143,16 @@ class Training(Recordings):
         return self._text_encoder.tokenizer
 
     def checkpoint_identity(self, objective: str, seed: int = 0) -> str:
-        """Identity of a pretraining run: settings, recordings, text encoder, source of the loop and the network."""
-        model, pretrain = self.configs(objective, seed)
-        parameters = {"model": model, "pretrain": pretrain}
-        inputs = {"recordings": self._rows_identity, "text": self.text_identity}
-        return runs.identity("pretrain", parameters, inputs, ["merit.pretrain.loop"])
+        """Identity of a pretraining run: what it is trained on (recordings and reports by their content, the text
+        encoder) and with (settings that are not at their defaults, the recipe's number). Not the source: an edit throws
+        no pretraining away.
+        """
+        model, pretrain = (runs.changed(config) for config in self.configs(objective, seed))
+        for name in NOT_OF_TRAINING:
+            pretrain.pop(name, None)
+        text = None if method(objective).objective in WITHOUT_TEXT else self.text_identity
+        known = {"stage": "pretrain", "recipe": RECIPE, "model": model, "pretrain": pretrain}
+        return runs.digest({**known, "recordings": self._recordings_identity, "text": text})
 
     def configs(self, encoder: str, seed: int) -> tuple[ModelConfig, PretrainConfig]:
         """Network and optimisation of a name that is pretrained here (`methods`)."""
@@ -160,7 +168,7 @@ class Training(Recordings):
         paper's, or a peer's method (`methods.TRAINED_NAMES`).
         """
         folder = self._checkpoint_folder(objective, seed)
-        if not (folder / "model.safetensors").exists():
+        if not runs.sealed(folder):
             from merit.data.batches import pair
             from merit.pretrain.loop import pretrain
 
@@ -170,7 +178,7 @@ class Training(Recordings):
             model = replace(model, text_width=text.shape[1])
             data = pair(self.store(cohort), self.pretraining_rows, text)
             if config.text_layers:
-                inputs = {"text": self.text_identity, "reports": self._rows_identity}
+                inputs = {"text": self.text_identity, "reports": self._reports_identity}
                 data, model = with_tokens(
                     data, model, config.text_layers, self.folder / "text", inputs, lambda: self._text_encoder,
                     self.distinct_reports,
@@ -179,9 +187,9 @@ class Training(Recordings):
                 pretrain(
                     data, model, config, folder, cohort=cohort, device=self.torch_device(), compiled=self.compiled,
                     graphs=self.graphs, attention=self.attention,
+                    about=origin.about(folder, self._text_source, self.profile.text, self.synthetic),
                 )  # fmt: skip
-        origin.describe(folder, self._text_source, self.profile.text, self.synthetic)
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        settings = json.loads((runs.check(folder) / "config.json").read_text(encoding="utf-8"))
         about = {name: settings.get(name) for name in ("seconds", "device", "commit")}
         self.used[f"checkpoint {objective} seed {seed}"] = {"id": self.checkpoint_identity(objective, seed), **about}
         return folder
@@ -194,7 +202,7 @@ class Training(Recordings):
     def checkpoints(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> list[Path]:
         """Folders of several checkpoints; on a CPU those that are missing are trained side by side, one a core."""
         wanted = [(objective, seed) for seed in seeds for objective in objectives]
-        missing = [(o, s) for o, s in wanted if not (self._checkpoint_folder(o, s) / "model.safetensors").exists()]
+        missing = [(o, s) for o, s in wanted if not runs.sealed(self._checkpoint_folder(o, s))]
         if len(missing) > 1 and self.torch_device() == "cpu" and not together():
             self.report_embeddings()
             longest = ("simclr", "clocs", "merit", "mse")

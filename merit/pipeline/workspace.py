@@ -26,6 +26,26 @@ BOUND_RECORDINGS = 5000
 """Recordings that the linear bounds are fitted on; more change the third digit."""
 
 
+INPUTS = frozenset(
+    f"merit.pipeline.{name}" for name in ("workspace", "encoders", "training", "recordings", "text_states")
+)
+"""Modules that bring what a stage reads; that has identities of its own."""
+
+
+def stage_source(compute: Callable[..., Any]) -> dict[str, str]:
+    """Module -> digest of the source of a stage: where `compute` was written, and what that imports from here."""
+    while isinstance(compute, functools.partial) or hasattr(compute, "__wrapped__"):
+        compute = compute.func if isinstance(compute, functools.partial) else compute.__wrapped__
+    found: dict[str, str] = {}
+    queue = [compute.__module__] if compute.__module__.startswith("merit.pipeline") else []
+    while queue:
+        name = queue.pop()
+        found[name] = runs.own_source(name)
+        imported = runs.parsed(runs.module_file(name))[1]
+        queue += [m for m in imported if m.startswith("merit.pipeline.") and m not in INPUTS | found.keys()]
+    return found
+
+
 class Workspace(Encoders):
     """From files to results in one direction (DESIGN section 3)."""
 
@@ -38,8 +58,7 @@ class Workspace(Encoders):
         except NoCohort:
             return {}
         store, ratio = self.store(self.pretraining_cohort), self.profile.model.mask_ratio
-        there = self.sources[self.pretraining_cohort] / "truth.parquet"
-        truth = there if there.exists() else None
+        truth = self.truth(self.pretraining_cohort)
 
         def compute() -> dict[str, Any]:
             from merit.evaluate.reconstruction import bounds
@@ -138,14 +157,19 @@ class Workspace(Encoders):
         self, stage: str, compute: Callable[[], dict[str, Any]], parameters: Any, inputs: dict[str, str],
         modules: Sequence[str], seed: int | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """A stage's result, read where it is and computed else (`runs.read_or_compute`); noted for `provenance`."""
+        """A stage's result, read where it is and computed else (`runs.read_or_compute`); noted for `provenance`.
+
+        Its identity holds the source of `modules` with all that they import, and that of the stage's own module, which
+        `compute` comes from, with those of this package that it takes from and that bring no inputs (`INPUTS`).
+        """
 
         def facts() -> dict[str, Any]:
             about = {"profile": self.profile.name, "seed": seed, "synthetic": self.synthetic}
             return {**about, "device": self.torch_device()}
 
+        identified = {**parameters, "code": stage_source(compute)}
         result = runs.read_or_compute(
-            self.folder / "results", stage, compute, parameters=parameters, inputs=inputs, modules=modules, facts=facts
+            self.folder / "results", stage, compute, parameters=identified, inputs=inputs, modules=modules, facts=facts
         )
         label = " ".join(str(parameters.get(k, "")) for k in ("encoder", "task", "variant")).strip()
         self.used[f"{stage} {label}".strip()] = result

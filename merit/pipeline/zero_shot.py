@@ -131,7 +131,7 @@ def _one(space: _Space, encoder: str, prompts: Prompts, settings: dict[str, Any]
     parameters = {**about, "encoder_seed": space.seed, "protocol": ws.protocol(cohort), **settings}
     apart = [prompts.name, together, settings["scope"]]  # tells rows of the provenance apart
     apart += ["seen ones too"] * settings["allow_seen"] + ["no intervals"] * (settings["n_resamples"] == 0)
-    parameters |= {"variant": ", ".join(apart), "code": runs.own_source(__name__)}
+    parameters |= {"variant": ", ".join(apart)}
     compute = functools.partial(_values, space, encoder, prompts, settings, task, about)
     try:
         return ws.result("zero_shot", compute, parameters, inputs, MODULES, seed=settings["seed"])
@@ -188,7 +188,7 @@ def prompt_facts(
         except NoCohort as reason:
             facts[task] = {"task": task, "reason": str(reason)}
             continue
-        parameters = {"task": task, "prompts": loaded.name, "code": runs.own_source(__name__)}
+        parameters = {"task": task, "prompts": loaded.name}
         inputs = {**reports_of, "prompts": loaded.digest}
         compute = functools.partial(_facts, ws, loaded)
         facts[task] = ws.result("prompt_fact", compute, parameters, inputs, ["merit.evaluate.prompts"])["values"]

@@ -1,7 +1,4 @@
-"""The model card of a checkpoint: what it is, what it has seen, how it is used, and what it is not for.
-
-Nothing that trains imports this, so that another wording trains nothing again.
-"""
+"""The model card of a checkpoint: what it is, what it has seen, how it is used, and what it is not for."""
 
 from __future__ import annotations
 

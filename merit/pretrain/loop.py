@@ -9,10 +9,12 @@ bit for bit. With several processes (torchrun) an update is the same but for the
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,12 +60,14 @@ def pretrain(
     compiled: bool = False,
     graphs: bool = False,
     attention: str = "sdpa",
+    about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Pretrain one objective into `folder`, continuing what is there, and return `folder` (Eq. 7; App. A.1).
 
     data: what may be trained and validated on. cohort: name that `seen.parquet` gives its patients. stop_after: leave
     after that many updates, with a checkpoint (for time slices). compiled: by torch.compile, the same numbers but for
-    rounding; graphs and attention: as `step.ready` takes them. Started by torchrun, all its processes train together.
+    rounding; graphs and attention: as `step.ready` takes them. about: what `origin.about` gives. Started by torchrun,
+    all its processes train together.
     NonFiniteLoss keeps the last good checkpoint; a SIGTERM saves one and raises Warned.
     """
     with joined(device) as world, claimed(folder, wait=False) if world.leads else contextlib.nullcontext():
@@ -72,7 +76,7 @@ def pretrain(
             with warning() as warned:
                 run = _Run(data, model_config, config, folder, cohort, world, progress and world.leads)
                 run.called = ready(run.model, world, compiled, graphs=graphs, attention=attention)
-                run.go(stop_after, warned)
+                run.go(stop_after, warned, dict(about or {"text": {}, "synthetic": None}))
         world.wait()
     return folder
 
@@ -103,16 +107,16 @@ class _Run:
             "model": asdict(model_config), "pretrain": asdict(config), "total_updates": self.total,
             "device": world.device.type,
         }  # fmt: skip
-        self.update, self.before, self.since = checkpoint.resume(
+        self.update, self.before, self.since, lines = checkpoint.resume(
             folder, self.model, self.optimiser, self.settings, world.device
-        )  # fmt: skip
+        )
         self.called: Callable[..., Outputs] = self.model
         self.feed = feed(self.training, world.device)
-        self.history = checkpoint.History(folder / "history.jsonl", keep_until=self.update)
+        self.history = checkpoint.History(folder / "history.jsonl", lines)
         self.finite = Finite(world.device)
         self.seen = seen_records(data, cohort)
 
-    def go(self, stop_after: int | None, warned) -> None:
+    def go(self, stop_after: int | None, warned: threading.Event, about: dict[str, Any]) -> None:
         """Updates until the end, until `stop_after` of them are done, or until a warning comes."""
         config, world = self.config, self.world
         self.began, self.done = time.perf_counter(), 0
@@ -137,7 +141,7 @@ class _Run:
                     raise Warned(f"{self.folder}: saved at update {self.update}; the same command goes on from there")
         bar.close()
         if self.update == self.total and world.leads:
-            checkpoint.finish(self.folder, self.model, self.settings, self.seen, self._seconds())
+            checkpoint.finish(self.folder, self.model, self.settings, self.seen, self._seconds(), about)
 
     def _positions(self, update: int) -> np.ndarray:
         """This process's recordings of an update."""
@@ -180,7 +184,8 @@ class _Run:
         if self.world.leads:
             self.history.flush()
             checkpoint.save_state(
-                self.folder, self.model, self.optimiser, self.update, self._seconds(), self.settings, since
+                self.folder, self.model, self.optimiser, self.update, self._seconds(), self.settings, since,
+                self.history.lines,
             )  # fmt: skip
 
     def _seconds(self) -> float:

@@ -5,40 +5,31 @@ Which text encoder it was aligned with, and whether its recordings were of real 
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from merit.config import TextConfig, replace
-from merit.pretrain.card import card
-from merit.runs import write_json, write_text
+from merit.runs import read_json
 
 FILE = "origin.json"
 USED = ("pooling", "max_tokens")
 """Settings of a text encoder that matter once it is there."""
 
 
-def describe(folder: Path, text: str | Path, config: TextConfig, synthetic: bool | None) -> None:
-    """Write it, and a model card that says so, into a finished checkpoint; kept where it is there.
+def about(folder: Path, text: str | Path, config: TextConfig, synthetic: bool | None) -> dict[str, Any]:
+    """What it holds for a checkpoint in `folder`.
 
     text: the text encoder's folder, noted as seen from `folder`, or hub name. synthetic: None where it is not known.
     """
-    if (folder / FILE).exists():
-        return
     source = os.path.relpath(text, folder) if isinstance(text, Path) or Path(text).is_dir() else text
-    about = {"text": {"source": source, **{name: getattr(config, name) for name in USED}}, "synthetic": synthetic}
-    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    write_text(folder / "README.md", card(settings, about, pd.read_parquet(folder / "seen.parquet")))
-    write_json(folder / FILE, about)
+    return {"text": {"source": source, **{name: getattr(config, name) for name in USED}}, "synthetic": synthetic}
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What `describe` wrote; an empty dict where nothing was written."""
+    """What is written there; an empty dict where nothing is."""
     path = folder / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def text_config(folder: Path) -> TextConfig:

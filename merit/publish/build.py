@@ -35,20 +35,28 @@ def build_book(
     say = (lambda *_: None) if quiet else lambda text: print(text, flush=True)
     started = time.monotonic()
     schedule.run_notebooks(root, executed, {"profile": profile, "data": data, "device": device}, say)
-    page, rendered = built / "html" / "book" / "intro.html", built / "rendered.txt"
+    page = built / "html" / "book" / "intro.html"
     with runs.claimed(built):
         changed = staging.stage(root, executed, built / "src")
         if changed:
-            rendered.unlink(missing_ok=True)
-        if not changed and page.exists() and rendered.exists():
+            (built / "html" / runs.SUMS).unlink(missing_ok=True)
+        elif _rendered(built / "html"):
             say(f"nothing to do; the book is at {page}")
             return page
         seconds = render(built)
-        runs.write_text(rendered, "all pages, without a warning\n")
+        runs.seal(built / "html")  # all pages, without a warning
     schedule.report(say, "rendering", seconds, record.budget(profile, root))
     say(f"{'together':<28}{time.monotonic() - started:8.1f} s")
     say(f"the book is at {page}")
     return page
+
+
+def _rendered(html: Path) -> bool:
+    """Whether all pages, and what they need, are there as they were rendered."""
+    try:
+        return runs.sealed(html) and bool(runs.check(html))
+    except runs.Damaged:
+        return False
 
 
 def render(built: Path) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from merit import runs
 from merit.publish import record
 
 
@@ -49,8 +49,8 @@ def _scores(path: Path) -> dict[str, float]:
     ids = {str(item.get("id")) for item in _record(path).get("inputs", [])}
     scores = {}
     for file in sorted((folder.parent / "results").glob("*.json")):
-        result = json.loads(file.read_text(encoding="utf-8"))
-        if result["id"] in ids:
+        result = runs.read_result(file)
+        if result is not None and result["id"] in ids:
             values = result["values"]
             where = " ".join(str(values.get(k, "")) for k in ("encoder", "task", "variant")).strip() or result["stage"]
             for metric, value in values.get("mean", {}).items():

@@ -203,10 +203,11 @@ def _handed_over(notebook: Mapping[str, Any]) -> dict[str, Any]:
 def _finish(notebook: dict[str, Any], record: dict[str, Any], out: Path) -> None:
     for name in ("input_path", "output_path"):  # machine paths, and different at every run
         notebook["metadata"].get("papermill", {}).pop(name, None)
-    notebook["metadata"]["merit"] = record
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             cell["outputs"] = [output for output in cell["outputs"] if not _is_progress(output)]
+    notebook["metadata"]["merit"] = record
+    record["digest"] = runs.digest(notebook)
     out.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -12,10 +12,16 @@ from merit.publish.stage import pages
 
 
 def of_notebook(executed: Path) -> dict[str, Any]:
-    """The record that the runner wrote into a notebook's metadata; empty where there is none."""
-    if not executed.exists():
+    """The record that the runner wrote into a notebook's metadata; empty where there is none, and for a notebook that
+    is not as the runner wrote it, which is then run again.
+    """
+    try:
+        notebook = json.loads(executed.read_text(encoding="utf-8"))
+        record = notebook["metadata"]["merit"]
+        there = record.pop("digest")
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return json.loads(executed.read_text(encoding="utf-8"))["metadata"].get("merit", {})
+    return {**record, "digest": there} if runs.digest(notebook) == there else {}
 
 
 def notebooks(profile: str, data: str | None, root: Path | None = None) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def run_notebooks(
             ran += _finish([run], 1, allowed, say)
     ran += _finish(others, side_by_side or min(usable_cores(), SIDE_BY_SIDE), allowed, say)
     if LAST in names:
-        left = [[run.name, run.key, run.out.stat().st_mtime_ns] for run in every]
+        left = [[run.name, run.key, record.of_notebook(run.out).get("digest")] for run in every]
         last = _run(LAST, root, executed, common, [surroundings, left])
         ran += _finish([last] if last.is_due() else [], 1, allowed, say)
     return ran

@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from merit.report import paper
+from merit.report import budget, paper
 from merit.report.evidence import PAIRS, Evidence
 from merit.report.paper_checks import cell_label, row_label
-
-OURS = ("cma", "ib", "mse", "random")
-"""What MERIT is held against while no peer is there: our own ablations, and an encoder that learnt nothing."""
 
 PROBED = tuple((task, metric) for task in paper.TASKS for metric in paper.METRICS)
 
@@ -48,14 +45,21 @@ class Claim:
     stage: str
     """The stage whose results it is read from."""
     printed: Callable[[], Printed]
-    measure: Callable[[Evidence], Measured] = lambda evidence: Measured({})
+    measure: Callable[[Evidence], Measured]
+    trained: tuple[str, ...] = ("merit",)
+    """Encoders of ours that have to be pretrained for it."""
+    peers: tuple[str, ...] = ()
+    """Published encoders that it speaks of: it is read from runs that hold them, or their methods at equal budget."""
     threshold: float = 0.0
     reach: float | None = None
+    """An amount that the paper states: the interval has to reach it, not to exceed it."""
+    more: bool = False
+    """Whether the paper says "more than" that amount."""
     unit: str = "points"
     each: str = "a column and a rival that must be beaten"
     """What one comparison is, where the claim is read from several."""
-    waits_for: str = ""
-    """A chapter that does not exist yet and without which nothing can be measured."""
+    every: bool = True
+    """Whether one comparison that fails makes the claim fail, whatever else is missing; not so for a share of all."""
 
 
 def margins(
@@ -73,7 +77,7 @@ def margins(
         for other in others:
             if differences := paired(evidence, first, other, task, metric):
                 there[other] = differences
-            elif not any(key[0] == other for key in evidence.scores):
+            elif not evidence.has(other):
                 missing[row_label(other)] = None
             else:
                 missing[name] = None
@@ -85,7 +89,7 @@ def margins(
 def paired(evidence: Evidence, first: str, other: str, task: str, metric: str) -> list[float]:
     """first − other for each pretraining seed that both have; an encoder with a single number stands for all seeds."""
     a, b = (evidence.scores.get((name, task, metric), {}) for name in (first, other))
-    if len(b) == 1 and other in (*paper.PEERS, "medtvt-r1"):
+    if len(b) == 1 and other in (*paper.PEERS, "medtvt-r1"):  # its weights are published: there is no other seed
         b = dict.fromkeys(a, next(iter(b.values())))
     return [a[seed] - b[seed] for seed in sorted(a) if seed in b]
 
@@ -102,18 +106,38 @@ def share_ahead(evidence: Evidence, cells: Sequence[tuple[str, str]], first: str
 
 
 def over_peers(
-    cells: Sequence[tuple[str, str]], peers: Sequence[str], place: int = 1, ours: Sequence[str] = OURS
+    cells: Sequence[tuple[str, str]], peers: Sequence[str], place: int = 1
 ) -> Callable[[Evidence], Measured]:
-    """MERIT against the peers; where none is there, against our own encoders, and the peers are missing."""
+    """MERIT against the published encoders, or in a run at equal budget against those peers' methods that it has.
+
+    Never against our own ablations: they are no earlier method.
+    """
 
     def measure(evidence: Evidence) -> Measured:
-        found = margins(evidence, cells, peers, place=place)
-        if found.cells:
-            return found
-        instead = margins(evidence, cells, ours, place=place)
-        return Measured(instead.cells, ("the peers", *instead.missing))
+        rivals = [name for name in budget.OURS if evidence.has(name)] if evidence.budgeted else peers
+        return margins(evidence, cells, rivals, place=place)
 
     return measure
+
+
+def averaged(
+    cells: Sequence[tuple[str, str]], measure: Callable[[Evidence], Measured]
+) -> Callable[[Evidence], Measured]:
+    """The mean over all cells for each rival of a measure by columns; a rival that lacks one is missing."""
+
+    def mean(evidence: Evidence) -> Measured:
+        found, by_rival = measure(evidence), {}
+        for label, values in found.cells.items():
+            by_rival.setdefault(label.rpartition(", over ")[2], []).append(values)
+        whole = {name: columns for name, columns in by_rival.items() if len(columns) == len(cells)}
+        means = {
+            f"mean of {len(cells)} columns, over {name}": [sum(of_seed) / len(cells) for of_seed in zip(*columns)]
+            for name, columns in whole.items()
+        }
+        lacking = [name for name in by_rival if name not in whole]
+        return Measured(means, tuple(dict.fromkeys([*found.missing, *lacking])))
+
+    return mean
 
 
 def differences(

@@ -8,31 +8,41 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from merit.report.differences import LEVEL, Row, p_text
 from merit.report.prose import listing
 from merit.report.style import look, task_label
 
 Result = Mapping[str, Any]
 
 
-def gap(results: Sequence[Result], task: str, first: str, second: str, variant: str, metric: str = "auroc") -> str:
-    """How far `first` is above `second` on a task, in points, paired by fold, against the spread over folds."""
-    pair = [_find(results, task, encoder, variant) for encoder in (first, second)]
+def gap(
+    results: Sequence[Result], rows: Sequence[Row], task: str, other: str, variant: str, metric: str = "auroc"
+) -> str:
+    """How far MERIT is above `other` on a task, in points, and whether Table 4's test tells the two apart.
+
+    rows: differences as `pipeline.comparisons` gives them, corrected over all that they compare.
+    """
+    pair = [_find(results, task, encoder, variant) for encoder in ("merit", other)]
     if None in pair or None in (one["mean"][metric] for one in pair):
-        return f"{task_label(task)}: not both of {look(first).label} and {look(second).label} were scored."
+        return f"{task_label(task)}: not both of {look('merit').label} and {look(other).label} were scored."
     a, b = (np.array([fold[metric] for fold in one["folds"]], dtype=float) for one in pair)  # None: NaN
     means = [100 * one["mean"][metric] for one in pair]
     points = means[0] - means[1]
     side = "above" if points > 0 else "below"
     text = (
-        f"{task_label(task)}: {look(first).label} at {means[0]:.1f} is {abs(points):.1f} points {side} "
-        f"{look(second).label} at {means[1]:.1f}"
+        f"{task_label(task)}: {look('merit').label} at {means[0]:.1f} is {abs(points):.1f} points {side} "
+        f"{look(other).label} at {means[1]:.1f}"
     )
-    spreads = [one["sd"][metric] for one in pair]
-    if len(a) == len(b) > 1 and None not in spreads:  # None: a single fold could score a class
-        spread = 100 * max(spreads)
-        text += f", {'more' if abs(points) > spread else 'less'} than the larger spread over folds ({spread:.1f})"
-        text += f"; in {int(np.sum((a - b) * np.sign(points) > 0))} of {len(a)} folds the sign is the same"
-    return text + "."
+    keys = {"task": task, "other": other, "variant": variant, "metric": metric}
+    tested = [row for row in rows if row["p_holm"] is not None and all(row[key] == keys[key] for key in keys)]
+    if not tested:
+        return f"{text}; a single split, or a single scored fold, has no test."
+    same = int(np.sum((a - b) * np.sign(points) > 0))
+    apart = "a difference" if tested[0]["p_holm"] < LEVEL else "no difference shown"
+    return (
+        f"{text}, in {same} of {len(a)} folds with the same sign; by the test of Table 4 {apart} (Holm's p "
+        f"{p_text(tested[0]['p_holm'])} over {tested[0]['n_comparisons']} comparisons)."
+    )
 
 
 def order(results: Sequence[Result], variant: str, metric: str = "auroc") -> str:

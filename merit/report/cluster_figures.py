@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from merit.intervals import middle
+from merit.intervals import ends
 from merit.report import tables
 from merit.report.figures import PANEL_WIDTH, Drawing, distinct, nothing
 from merit.report.numerals import fixed
@@ -172,9 +172,9 @@ def _gap(by_name: Mapping[str, Any], other: str, space: str, number: str, first:
     if first not in by_name or other not in by_name:
         return ""
     a, b = (by_name[e]["spaces"][space][number]["macro"] for e in (first, other))
-    low, high = middle(np.array(a["resamples"]) - np.array(b["resamples"]))
-    word = "higher" if low > 0 else "lower" if high < 0 else "not told apart"
     value = a["value"] - b["value"]
+    low, high = ends(value, np.array(a["resamples"]) - np.array(b["resamples"]))
+    word = "higher" if low > 0 else "lower" if high < 0 else "not told apart"
     shown, low, high = (fixed(number, 2, sign=True) for number in (value, low, high))
     return f"{look(first).label} minus {look(other).label}: {shown} [{low}, {high}], {word}."
 

@@ -19,12 +19,6 @@ from merit.report.tables import METRICS, render
 LEVEL = 0.05
 """A corrected p value below this is bold, and counted as a difference."""
 
-NOTE = Html(
-    '<p class="merit-note">Interval by percentiles of the resamples, p from their spread: near zero the two can '
-    "disagree.</p>"
-)
-"""What stands under differences that are paired by resample."""
-
 Row = Mapping[str, Any]
 
 
@@ -106,8 +100,9 @@ def _difference(row: Row) -> str | None:
     text = fixed(100 * row["mean"], 1, sign=True)
     if row["low"] is not None:
         text += f" [{fixed(100 * row['low'], 1, sign=True)}, {fixed(100 * row['high'], 1, sign=True)}]"
-    return text if row["p"] is None else f"{text}\np {_p(row['p'])}, Holm {_p(row['p_holm'])}"
+    return text if row["p"] is None else f"{text}\np {p_text(row['p'])}, Holm {p_text(row['p_holm'])}"
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """`< 0.001`, `0.012` or `0.35`."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"

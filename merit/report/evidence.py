@@ -24,6 +24,9 @@ THRESHOLD_RULES = {"oracle": "_oracle", "honest": ""}
 PTB_XL_TOO = "pretrained on PTB-XL, not on MIMIC-IV-ECG"
 """Seen from the probes: PTB-XL then has one split in place of ten folds."""
 
+NOT_PUBLISHED = "peers' methods in our implementation, not the published encoders"
+"""Of a run at equal budget."""
+
 PAIRS = "pairs"
 """The task's place for what is measured on pairs of ECG and report."""
 
@@ -48,11 +51,23 @@ class Evidence:
     """What else keeps it from the paper's protocol."""
     reasons: tuple[str, ...] = ()
     """Why rows have no numbers, each once."""
+    group: str | None = None
+    """The group of encoders that committed reference results are of; None: the paper's own."""
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether peers' methods are trained here, on the same recordings with the same updates."""
+        return self.group == reference.EQUAL_BUDGET
+
+    def has(self, encoder: str) -> bool:
+        """Whether an encoder has any number."""
+        return any(key[0] == encoder for key in self.scores)
 
     def label(self) -> str:
         """`this run: demo, synthetic`."""
         kind = "synthetic" if self.synthetic else "real recordings"
-        return f"{'reference' if self.run else 'this run'}: {self.profile}, {kind}"
+        where = f"reference{', equal budget' * self.budgeted}" if self.run else "this run"
+        return f"{where}: {self.profile}, {kind}"
 
 
 def references(root: Path | None = None, rule: str = "oracle") -> list[Evidence]:
@@ -61,10 +76,12 @@ def references(root: Path | None = None, rule: str = "oracle") -> list[Evidence]
     rule: which threshold F1 and accuracy have, `oracle` or `honest`. Raises ValueError for a file of another form.
     """
     folder = (root or runs.home()) / "book" / "reference"
-    paths = [path for stage in READERS for path in reference.files(folder, stage) if not reference.in_group(path)]
+    paths = [path for stage in READERS for path in reference.files(folder, stage)]
     found = [_from_file(path, rule) for path in paths]
-    others = {one.run for one in found if PTB_XL_TOO in one.caveats}
-    found = [replace(one, caveats=(PTB_XL_TOO,)) if one.run in others else one for one in found]
+    split = {one.run for one in found if PTB_XL_TOO in one.caveats}
+    found = [
+        replace(one, caveats=(PTB_XL_TOO,) * (one.run in split) + (NOT_PUBLISHED,) * one.budgeted) for one in found
+    ]
     return sorted(found, key=lambda one: one.synthetic)
 
 
@@ -92,7 +109,7 @@ def _from_file(path: Path, rule: str) -> Evidence:
         about = {"profile": str(file["profile"]), "synthetic": bool(file["synthetic"])}
         made = {name: file.get(name) for name in ("commit", "device", "finished")}
         run = path.stem.removeprefix(f"{stage}-")
-        return _evidence(stage, file["results"], rule, run=run, made=made, **about)
+        return _evidence(stage, file["results"], rule, run=run, made=made, group=reference.in_group(path), **about)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as reason:
         raise ValueError(
             f"{path}: expected reference results with profile, synthetic and results; got {reason!r}; "
@@ -139,10 +156,14 @@ def _shift(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
 
 
 def _information(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Estimates in nats and the geometry as it is, on the pairs that the paper draws: held-out pairs of pretraining."""
+    """Estimates in nats and the geometry as it is, on the pairs that the paper draws: held-out pairs of pretraining.
+
+    An estimator without a vote on a row is left out; so are nearest neighbours where nothing checked them.
+    """
     if row["scope"] == "validation":
         for name, one in (row["estimates"] | row["geometry"]).items():
-            yield PAIRS, name, one["value"]
+            if name not in row.get("no_vote", ("ksg",)):
+                yield PAIRS, name, one["value"]
 
 
 def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
@@ -152,6 +173,16 @@ def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
         for name, one in numbers.items():
             for what, found in (("", one["macro"]), (" PACE", one["per_class"][pacing])):
                 yield "rhythm", f"{space} {name}{what}", None if found["value"] is None else 100 * found["value"]
+
+
+def _kept(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
+    """What an embedding adds to the report about factors of the signal, by a linear and a nonlinear decoder; percent.
+
+    The share of a factor's variance, of what the report leaves open, averaged over factors.
+    """
+    for decoder, measures in row["summary"].items():
+        value = measures["beyond"]["value"]
+        yield "signal", f"beyond_{decoder}", None if value is None else 100 * value
 
 
 def _generation(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
@@ -167,5 +198,6 @@ READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
     "information": _information,
     "clusters": _clusters,
     "generation": _generation,
+    "kept": _kept,
 }
 """Stage -> what reads a row of its results."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from merit.report.claim_rules import Claim
 from merit.report.prose import Html, badge, listing
-from merit.report.verdicts import NOT_SUPPORTED, NOT_TESTABLE, SEEDS_NEEDED, SUPPORTED, Reading, Verdict, interval
+from merit.report.verdicts import OUTCOMES, SEEDS_NEEDED, Reading, Verdict, interval
 
 ABLATIONS = "f"
 """The claim whose comparisons say what each part of the objective is worth."""
@@ -34,8 +34,7 @@ def front(judged: Sequence[Verdict]) -> Html:
 
 def _claimed(claims: Sequence[Claim]) -> str:
     """The stated amounts, in the words of the claims."""
-    amounts = {one.title: f"{one.reach:g}" for one in claims if one.reach}
-    amounts |= {one.title: f"more than {one.threshold:g}" for one in claims if one.threshold and one.unit == "points"}
+    amounts = {one.title: f"{'more than ' * one.more}{one.reach:g}" for one in claims if one.reach}
     stated = listing(f"{amount} points ({title})" for title, amount in amounts.items())
     return (
         "An encoder of ECGs pretrained on reconstruction and alignment together (MERIT) keeps more than one pretrained "
@@ -54,10 +53,10 @@ def _printed(claims: Iterable[Claim]) -> str:
 def _found(judged: Sequence[Verdict]) -> Html:
     """Verdicts, and by how much MERIT is above each ablation in linear probing, in each run."""
     counts = Counter(one.verdict for one in judged)
-    verdicts = listing(f"{counts[name]} {name}" for name in (SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE))
+    outcomes = listing(f"{counts[name]} {name}" for name in OUTCOMES)
     readings = next((one.readings for one in judged if one.claim.id == ABLATIONS), ())
     lines = [line for reading in readings if (line := _margins(reading))]
-    return Html("<br>").join([f"Verdicts: {verdicts}.", *lines])
+    return Html("<br>").join([f"Claims: {outcomes}.", *lines])
 
 
 def _margins(reading: Reading) -> str:

@@ -65,6 +65,27 @@ def examples(results: Sequence[Result], commonest: Result, number: int) -> Html:
     return out
 
 
+def paper_example(result: Result) -> Html:
+    """The answer that the paper prints: its scores in percent, and both texts with their findings marked."""
+    one = {**result["values"], "encoder": "paper's response"}
+    said, there = (_present(one["text"][key]) for key in ("mentions", "reference_mentions"))
+    listed = [
+        (f"stated by both ({len(said & there)})", said & there),
+        (f"added by the response ({len(said - there)})", said - there),
+        (f"left out by it ({len(there - said)})", there - said),
+    ]
+    text = "; ".join(f"{head}: {_named(codes, one['names'])}" for head, codes in listed)
+    against = "; ".join(one["contradictions"]) or "none found"
+    label, names = one["encoder"], one["names"]
+    table = tables.render(scored.percents({label: (one, "model")}), "generation-paper-example")
+    told = paragraph(f"Statements that the finder finds, {text}. Against itself: {against}. Source: {one['source']}.")
+    return table + told + _legend(label) + _example({label: one["text"]}, label, names)
+
+
+def _named(codes: Collection[str], names: Mapping[str, str]) -> str:
+    return ", ".join(sorted(names.get(code, code) for code in codes)) or "none"
+
+
 def chosen(keys: Iterable[Key], number: int) -> list[Key]:
     """`number` of the keys in their order, evenly spaced from the first; all where there are no more."""
     keys = sorted(set(keys))

@@ -123,10 +123,19 @@ def table(results: Sequence[Result], commonest: Result) -> Html:
     if one is not None:
         baselines[f"nearest training ECG ({row_label(one)})"] = one, "nearest"
     below = _percents(baselines)
-    shown = pd.concat([ours, below]).map(lambda value: "–" if np.isnan(value) else fixed(value, 1)).astype(object)
+    shown = pd.concat([ours, below]).map(_percent).astype(object)
     out = tables.render(shown, "generation", marks=tables.ranked(ours).reindex(shown.index), apart=below.index)
     notes = [f"{mark} Not generated: {reason}." for reason, mark in marks.items()] + _compared_with(generated(results))
     return out + Html("").join(paragraph(note, "merit-note") for note in notes)
+
+
+def percents(rows: Mapping[str, tuple[Values, str]]) -> pd.DataFrame:
+    """Row label -> (values, condition) as texts: a column a metric of the table, in percent, a dash for none."""
+    return _percents(rows).map(_percent).astype(object)
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else fixed(value, 1)
 
 
 def _percents(rows: Mapping[str, tuple[Values, str]]) -> pd.DataFrame:

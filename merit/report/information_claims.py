@@ -105,9 +105,13 @@ def _value(number: Mapping[str, Any], digits: int) -> str:
 
 
 def more_information(results: Sequence[Result], scope: str, first: str = "merit") -> str:
-    """The paper: higher mutual information between ECG and text embeddings."""
+    """The paper: higher mutual information between ECG and text embeddings. Estimators without a vote are named."""
     lines = _compared(results, scope, "estimates", ESTIMATORS, first, unit=" nats")
-    return f"“Higher mutual information between ECG and text”, {SCOPES[scope]}:\n\n{lines}"
+    silent = [
+        f"- {ESTIMATORS[name]} has no vote on {look(one['encoder']).label}: {reason}."
+        for one in found(results, scope) for name, reason in one["no_vote"].items()
+    ]  # fmt: skip
+    return f"“Higher mutual information between ECG and text”, {SCOPES[scope]}:\n\n" + "\n".join([lines, *silent])
 
 
 def _compared(
@@ -120,6 +124,8 @@ def _compared(
             continue
         texts, signs = [], []
         for name, label in names.items():
+            if part == "estimates" and any(name in by_name[one]["no_vote"] for one in (first, other)):
+                continue
             found_here = difference(by_name[first][part][name], by_name[other][part][name])
             if found_here is not None:
                 digits = 3 if part == "geometry" and "rank" not in name else 2
@@ -180,7 +186,7 @@ def _one_step(label: str, rows: Sequence[Sequence[Mapping[str, Any]]]) -> str:
 
 def accuracy(rows: Sequence[Mapping[str, Any]]) -> str:
     """How far the estimators are from the truth where it is known, and whether InfoNCE kept under its ceiling."""
-    gaussians = [row for row in rows if row["shape"] == "gaussian"]
+    gaussians = [row for row in rows if row["shape"] == "gaussian" and not any(row["private"])]
     most, weak = max(row["n"] for row in gaussians), min(row["truth"] for row in rows if row["truth"] > 0)
     large = [row for row in gaussians if row["n"] == most and row["truth"] <= 2]
     bounds = [row for row in rows if row["ceiling"] is not None]
@@ -193,8 +199,22 @@ def accuracy(rows: Sequence[Mapping[str, Any]]) -> str:
         f"{_errors(gaussians)} nats.",
         f"InfoNCE {'never exceeds' if kept else 'EXCEEDS'} log K in {len(bounds)} checks.",
         _too_low([row for row in rows if row["shape"] == "cubed" and row["truth"] > 0]),
+        _private([row for row in rows if any(row["private"]) and row["estimator"] != "ksg_plain"]),
     ]
     return " ".join(part for part in parts if part)
+
+
+def _private(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The largest error of each estimator beside louder private directions, and how often one had no vote."""
+    if not rows:
+        return ""
+    silent = [row for row in rows if row["no_vote"]]
+    voting = [row for row in rows if not row["no_vote"]]
+    text = f"With private directions of either side that are louder than what is shared: {_errors(voting)} nats"
+    if silent:
+        names = {LABELS[row["estimator"]]: None for row in silent}
+        text += f", without {listing(names)} where no vote is given ({len(silent)} of {len(rows)} estimates)"
+    return f"{text}."
 
 
 def _errors(rows: Sequence[Mapping[str, Any]]) -> str:

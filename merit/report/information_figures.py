@@ -140,8 +140,10 @@ def _ceilings(axis: Axes, one: Mapping[str, Any], name: str) -> None:
 
 
 def known(rows: Sequence[Mapping[str, Any]]) -> Drawing:
-    """A panel a kind of pairs: estimates against the known truth; the diagonal is right. rows: `against_truth`'s."""
-    frame = pd.DataFrame(rows)
+    """A panel a kind of pairs: estimates against the known truth; the diagonal is right. rows: `against_truth`'s,
+    of which those with private directions stand in a table (`private`).
+    """
+    frame = pd.DataFrame([row for row in rows if not any(row["private"])])
     kinds = list(dict.fromkeys(zip(frame["shape"], frame["width"])))
     few = int(frame["n"].min())
     figure = Drawing(figsize=(2.2 * PANEL_WIDTH, 2 * PANEL_HEIGHT + 1.0), layout="constrained")
@@ -172,6 +174,18 @@ def known(rows: Sequence[Mapping[str, Any]]) -> Drawing:
     handles, labels = distinct(list(figure.axes))
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
+
+
+def private(rows: Sequence[Mapping[str, Any]]) -> Html:
+    """A row a kind of pairs with louder private directions, a column an estimator; in brackets what has no vote."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if any(row["private"]) and row["estimator"] in ESTIMATORS:
+            ecg, text = row["private"]
+            label = f"{ecg} of the ECG's own, {text} of the text's; N = {row['n']:,}; truth {row['truth']:.2f}"
+            found = fixed(row["estimate"], 2)
+            cells.setdefault(label, {})[ESTIMATORS[row["estimator"]]] = f"({found})" if row["no_vote"] else found
+    return tables.mapping(cells, "known-private") if cells else Html("")
 
 
 def planes(results: Sequence[Result], scope: str = "unseen") -> Drawing:
@@ -212,14 +226,17 @@ def geometry(results: Sequence[Result], scope: str = "unseen") -> Html:
 
 
 def information_table(results: Sequence[Result]) -> Html:
-    """Estimates with intervals, as the estimator gives them without correction, and with texts dealt out at random."""
+    """Estimates with intervals, without correction, with texts dealt out at random, and of what was planted."""
     rows: dict[str, dict[str, str]] = {}
     for one in found(results):
         for name, title in ESTIMATORS.items():
             label = f"{look(one['encoder']).label}, {SCOPES[one['scope']]}"
             plain, wrong = one["plain"].get(name), one["shuffled"].get(name)
             others = [f"{word} {fixed(v, 2)}" for word, v in (("plain", plain), ("shuffled", wrong)) if v is not None]
+            if name in one["planted"]:
+                others.append(f"of {fixed(one['planted']['truth'], 2)} planted {fixed(one['planted'][name], 2)}")
             more = f"\n({', '.join(others)})" if others else ""
+            more += "\nno vote" if name in one["no_vote"] else ""
             rows.setdefault(label, {})[title] = _cell("nats", one["estimates"][name]) + more
     return tables.mapping(rows, "information") if rows else Html("")
 

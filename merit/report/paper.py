@@ -153,12 +153,17 @@ SETTINGS = (
     Setting("pretraining", "epochs", 200, "A.1"),
     Setting("pretraining", "schedule", "cosine", "A.1"),
     Setting("pretraining", "batch", 128, "A.1"),
-    Setting("pretraining", "bottleneck strength", None, "Eq. 9, no value"),
+    Setting("pretraining", "bottleneck strength", None, "Eq. 9, never given"),
+    Setting("pretraining", "mask ratio", None, "Section 3.3, never given"),
+    Setting("pretraining", "temperature", None, "Eq. 3, never given"),
+    Setting("pretraining", "scale of the target", None, "Eq. 5, never given"),
+    Setting("pretraining", "device", "one NVIDIA H100-80GB", "A.1"),
     Setting("linear probing", "optimiser", "AdamW", "A.2.2"),
     Setting("linear probing", "step size", 0.001, "A.2.2"),
     Setting("linear probing", "batch", 64, "A.2.2"),
     Setting("linear probing", "epochs", 100, "A.2.2"),
     Setting("linear probing", "folds", 10, "A.2.2"),
+    Setting("linear probing", "threshold of F1", None, "A.2.2, never given"),
     Setting("generation", "optimiser", "AdamW", "A.2.2"),
     Setting("generation", "first step size", None, "A.2.2, lost"),
     Setting("generation", "last step size", None, "A.2.2, lost"),
@@ -166,6 +171,7 @@ SETTINGS = (
     Setting("generation", "epochs", 20, "A.2.2"),
     Setting("generation", "batch", 16, "A.2.2"),
     Setting("generation", "longest sequence, tokens", 600, "A.2.2"),
+    Setting("generation", "rank of LoRA", None, "A.2.2, never given"),
 )
 
 

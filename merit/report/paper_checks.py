@@ -82,6 +82,17 @@ def misplaced_shading() -> list[Column]:
     return [one for one in complete if {row for row in one.numbers if one.rank(row) == 2} != set(one.shaded)]
 
 
+def lone_survivors(table: int) -> tuple[int, int]:
+    """In how many columns of a table exactly one number survives, and how many columns have any survivor."""
+    grid = paper.TABLES[table]
+    counts = [
+        sum(paper.number(table, row, task, metric).value is not None for row in grid.rows)
+        for task in grid.tasks
+        for metric in grid.metrics
+    ]
+    return counts.count(1), sum(map(bool, counts))
+
+
 def oddities() -> dict[str, str]:
     """What is odd -> the evidence, computed; only those that the numbers bear out."""
     found = {what: evidence() for what, evidence in ODDITIES.items()}
@@ -144,6 +155,58 @@ def _up_to() -> str:
     return f"Table 2, over the best peer: {'; '.join(lines)}."
 
 
+def _form_probing() -> str:
+    gaps = {
+        metric: paper.number(1, "st-mem", "form", metric).value - paper.number(4, "merit", "form", metric).value
+        for metric in paper.METRICS
+    }
+    if min(gaps.values()) <= 0:
+        return ""
+    text = listing(f"{gap:+.2f} {METRIC_LABELS[metric]}" for metric, gap in gaps.items())
+    return (
+        f"ST-MEM, pretrained on signals alone, minus MERIT (Tables 1 and 4, ST-MEM's columns inferred): {text}. "
+        "Section 1 counts form among the finer labels, and Section 4.2.1 credits alignment with reconstruction for "
+        "those."
+    )
+
+
+def _below_unimodal() -> str:
+    one = column(7, "cpsc2018>superclass", "auroc")
+    own, unimodal = one.numbers["merit"], {row: one.numbers[row] for row in ("ecg-fm", "st-mem")}
+    if own >= min(unimodal.values()):
+        return ""
+    others = listing(f"{row_label(row)} {value:.2f}" for row, value in unimodal.items())
+    return f"{one.label}: MERIT {own:.2f}, {others}; the text calls it more transferable than unimodal baselines."
+
+
+def _mean_of_transfers() -> str:
+    means = {
+        row: math.fsum(one.numbers[row] for one in columns(7)) / len(paper.TRANSFERS) for row in ("merit", "d-beta")
+    }
+    if means["d-beta"] <= means["merit"]:
+        return ""
+    return f"Table 7, mean of the six: D-BETA {means['d-beta']:.2f}, MERIT {means['merit']:.2f}."
+
+
+def _questions_seen() -> str:
+    pretrained = {one.what: one.number for one in paper.COUNTS["mimic-iv-ecg"]}
+    tested = {one.what: one.number for one in paper.COUNTS["medtvt-qa"]}["questions for testing"]
+    share = pretrained["of these for training"] / pretrained["recordings after cleaning"]
+    return (
+        f"It “follows the same split as the ECG dataset” (A.2.1), whose recordings are MIMIC-IV-ECG's. The paper "
+        f"pretrains on {100 * share:.0f} % of these and names no part that it leaves out: were the {tested} tested "
+        f"recordings drawn like the rest, about {share * tested:.0f} of them would be among those pretrained on, and "
+        "more of their patients."
+    )
+
+
+def _other_paper() -> str:
+    return (
+        "Reference [16] is Med-R1 (arXiv 2503.13939, reinforcement learning for vision-language models); it is cited "
+        "for the text generation, the data set and the encoder of MedTVT-R1."
+    )
+
+
 def _split_by_recording() -> str:
     counts = {one.what: one.number for one in paper.COUNTS["mimic-iv-ecg"]}
     total, held_out = counts["recordings after cleaning"], counts["of these for validation"]
@@ -164,5 +227,10 @@ ODDITIES: dict[str, Callable[[], str]] = {
     "“best or second-best” in zero-shot (Section 4.3)": _third_in_zero_shot,
     "“up to” in the abstract's zero-shot gains": _up_to,
     "validation set of pretraining": _split_by_recording,
+    "linear probing on form: a signal-only method leads": _form_probing,
+    "transfer below both unimodal methods": _below_unimodal,
+    "mean over the transfers: D-BETA leads": _mean_of_transfers,
+    "ECG-QA: test recordings likely pretrained on": _questions_seen,
+    "MedTVT-R1 is cited as Med-R1": _other_paper,
 }
 """What is odd in the paper's numbers -> a function that gives the evidence, or "" where there is none."""

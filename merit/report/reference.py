@@ -29,6 +29,7 @@ WORDS = {
     "linear_probe": "linear probing",
     "zero_shot": "zero-shot classification",
     "shift": "distribution shift",
+    "generation": "text generation",
     "kept": "what is kept",
     "left_out": "what is kept as reports leave out more",
     "carried_over": "what carries over from synthetic hearts to real ones",
@@ -37,6 +38,8 @@ WORDS = {
 
 EQUAL_BUDGET = "equal-budget"
 """The group in which peers' methods are trained on the same recordings with the same updates."""
+PUBLISHED = "published"
+"""The group of published encoders, beside MERIT."""
 
 NEEDED = (
     "stage",
@@ -71,7 +74,7 @@ def files(folder: Path, stage: str) -> list[Path]:
 
 def in_group(path: Path) -> str | None:
     """The group of encoders in a committed file, by its name; None: the paper's own."""
-    return EQUAL_BUDGET if path.stem.endswith(f"-{EQUAL_BUDGET}") else None
+    return next((group for group in (EQUAL_BUDGET, PUBLISHED) if path.stem.endswith(f"-{group}")), None)
 
 
 def _read(path: Path) -> File:
@@ -104,7 +107,8 @@ def _method(file: File) -> Html:
         "Here the pair is the seed: MERIT minus the other encoder, both pretrained with the same seed and scored "
         "alike. Seeds are independent, so the ordinary paired t-test holds; "
         f"{_number(file['seeds'], 'seed')} give {_number(file['seeds'] - 1, 'degree')} of freedom, and the fewer, the "
-        "wider the interval. Holm's correction runs over the comparisons of one table."
+        "wider the interval. Patients, and encoders that are not pretrained here, are held fixed: the interval says "
+        "what another pretraining would change. Holm's correction runs over the comparisons of one table."
     )
     return Html("<p>{}</p>").format(text) if file["seeds"] > 1 else Html("")
 

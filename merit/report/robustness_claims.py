@@ -31,12 +31,13 @@ def overall(results: Sequence[Result]) -> dict[str, dict[str, dict[str, float | 
     rows = {}
     for encoder in encoders(values):
         base, after = _drawn(clean(values, encoder)), _mean_of_kinds(values, encoder)
-        above = base - CHANCE
-        if (_triple(above)["low"] or 0) <= 0:  # no share of what cannot be told from nothing
+        level, above = around(base[0], base[1:], share=True), base - CHANCE
+        if (level["low"] or 0) <= CHANCE:  # no share of what cannot be told from nothing
             above = np.full_like(base, np.nan)
         share = np.divide(base - after, above, out=np.full_like(base, np.nan), where=above > 0)
         rows[encoder] = {
-            "clean": _triple(base), "change": _triple(after - base), "left": _triple(after), "share": _triple(share),
+            "clean": level, "change": _triple(after - base), "left": around(after[0], after[1:], share=True),
+            "share": _triple(share),
         }  # fmt: skip
     return rows
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from merit.intervals import middle
+from merit.intervals import ends
 from merit.report import paper
 from merit.report.alignment_tables import direction_label, in_order, singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
@@ -192,10 +192,8 @@ def _line(axis: Any, one: Mapping[str, Any], offset: float) -> None:
     style, home = look(one["encoder"]), one["in_domain"]
     ends = [home["target"], home["transfer_on_target_test"]]
     value, low, high = (np.array([100 * end[key] for end in ends], dtype=float) for key in ("value", "low", "high"))
-    # A percentile interval of few patients can leave the value out by a hair; a bar has no negative length.
-    bars = np.maximum([value - low, high - value], 0)
     axis.errorbar(
-        np.arange(2) + offset, value, yerr=bars, color=style.colour, marker=style.marker, linestyle=style.line,
+        np.arange(2) + offset, value, yerr=[value - low, high - value], color=style.colour, marker=style.marker, linestyle=style.line,
         markersize=4.5, elinewidth=0.8, linewidth=1.2, label=style.label,
     )  # fmt: skip
 
@@ -228,7 +226,7 @@ def _direction_line(of_direction: Sequence[Mapping[str, Any]]) -> str:
 def _paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     """`1.2 points [0.3, 2.0]`: the difference on the same patients, resampled alike."""
     points = 100 * (first["auroc"]["value"] - second["auroc"]["value"])
-    low, high = middle(100 * (_drawn(first) - _drawn(second)))
+    low, high = ends(points, 100 * (_drawn(first) - _drawn(second)))
     if np.isnan(low):
         return f"{fixed(points, 1)} points"
     return f"{fixed(points, 1)} points [{fixed(low, 1)}, {fixed(high, 1)}]"

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from merit.report import paper, paper_checks, tables
-from merit.report.claim_rules import Claim
+from merit import runs
+from merit.config import GenerationConfig, PretrainConfig, Profile
+from merit.report import budget, cost_lines, cost_tables, paper, paper_checks, reference, tables
+from merit.report.claim_rules import Claim, paired
+from merit.report.evidence import Evidence
 from merit.report.prose import Html, listing
-from merit.report.verdicts import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, Interval, Reading, Verdict
+from merit.report.verdicts import OUTCOMES, SEEDS_NEEDED, Interval, Reading, Verdict
 
 HOLDS = {True: "holds", False: "does not hold", None: "cannot be checked"}
+PAGES = {
+    "linear_probe": "table1_linear_probe", "zero_shot": "table2_zero_shot", "shift": "table7_shift",
+    "information": "fig3_embedding_mi", "clusters": "fig4_umap", "generation": "table3_generation",
+    "kept": "what_is_kept",
+}  # fmt: skip
+"""Stage -> the page that runs it, whose budget is known."""
 
 
 def claimed(claims: Iterable[Claim]) -> Html:
@@ -25,18 +36,32 @@ def claimed(claims: Iterable[Claim]) -> Html:
     return tables.mapping(rows, "claimed")
 
 
-def verdicts(judged: Iterable[Verdict]) -> Html:
-    """A row a claim: the verdict, our value in each run with its interval over seeds, and why."""
+def verdicts(judged: Iterable[Verdict], absent: Sequence[str] = ()) -> Html:
+    """A row a claim: the outcome, our value in each run with its interval over seeds, why, and what would settle it.
+
+    absent: published encoders whose weights are not at hand, by our names.
+    """
     rows = {
         one.claim.id: {
             "claim": one.claim.title,
-            "verdict": one.verdict,
+            "outcome": one.verdict + _of_what(one),
             "our value": "\n".join(reading_text(one.claim, reading) for reading in one.readings) or "–",
             "why": one.why,
+            "settled by": settling(one.claim, absent),
         }
         for one in judged
     }
     return tables.mapping(rows, "verdicts")
+
+
+def _of_what(judged: Verdict) -> str:
+    """On which recordings and how many seeds an outcome below a verdict rests."""
+    if not judged.readings or not judged.readings[0].why.count("no verdict"):
+        return ""
+    decisive = judged.readings[0]
+    seeds = min(one.n for one in decisive.cells.values())
+    kind = "synthetic" if decisive.evidence.synthetic else "real recordings"
+    return f" ({kind}, {'one run' if seeds == 1 else f'{seeds} seeds'})"
 
 
 def reading_text(claim: Claim, reading: Reading) -> str:
@@ -45,12 +70,48 @@ def reading_text(claim: Claim, reading: Reading) -> str:
     if least is None:
         return f"{reading.evidence.label()}: –"
     label, value = least
-    seeds = f"{value.n} seed{'s' * (value.n > 1)}"
+    seeds = _seeds(value.n)
     above = sum(one.mean > claim.threshold for one in reading.cells.values())
     bar = f"above {claim.threshold:g} {claim.unit}" if claim.threshold else "above zero"
     n = len(reading.cells)
     many = f"point value {bar} in {above} of {n} comparisons ({claim.each}); least " if n > 1 else ""
-    return f"{reading.evidence.label()}, {seeds}: {many}{number_text(value, claim.unit)} ({label})"
+    return f"{reading.evidence.label()}, {seeds}: {many}{number_text(value, claim.unit)} ({label}): {reading.outcome}"
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed{'s' * (n > 1)}"
+
+
+def settling(claim: Claim, absent: Sequence[str] = (), root: Path | None = None) -> str:
+    """The command that would give a verdict, its hours by the budgets of one GPU, and what has to be brought.
+
+    absent: published encoders without weights. Hours: `SEEDS_NEEDED` pretrainings of each encoder that it speaks of,
+    and as often the stage's page, whose budget is for more encoders than these, so it is an upper bound.
+    """
+    with ((root or runs.home()) / "book" / "budget.csv").open(newline="", encoding="utf-8") as file:
+        seconds = {row["step"]: float(row["seconds"]) for row in csv.DictReader(file) if row["profile"] == "paper"}
+    hours = (len(claim.trained) * seconds["pretraining"] / N_PRETRAINED + seconds[PAGES[claim.stage]]) / 3600
+    group = "published" if claim.peers else "objectives"
+    named = "" if claim.peers else f" --encoders {','.join(claim.trained)}"
+    command = (
+        f"merit reference --profile paper --data FOLDER --seeds {SEEDS_NEEDED} --group {group} "
+        f"--stages {claim.stage}{named}"
+    )
+    needs = ["MIMIC-IV-ECG", *(["MedTVT-QA", "Llama-3.2-1B-Instruct"] * (claim.stage == "generation"))]
+    if weights := [paper_checks.row_label(name) for name in claim.peers if name in absent]:
+        needs.append(f"the weights of {listing(weights)}")
+    return f"{command}\nbudget: {SEEDS_NEEDED * hours:,.0f} h on one GPU; not without {listing(needs)}"
+
+
+N_PRETRAINED = 4
+"""Objectives whose pretraining the page `pretraining` has a budget for."""
+
+
+def measured_rate() -> str:
+    """Hours of one pretraining at the paper's size at the committed rates, beside the budget of a GPU."""
+    columns = [(one.head, one.found["updates"]["projection"]["hours"]) for one in cost_tables.load() if one.found]
+    found = listing(f"{cost_lines.hours(hours)} on {head}" for head, hours in columns)
+    return f"At the [measured rates](cost.ipynb) one pretraining of MERIT takes {found}." if columns else ""
 
 
 def number_text(value: Interval, unit: str) -> str:
@@ -64,15 +125,88 @@ def number_text(value: Interval, unit: str) -> str:
 
 
 def summary(judged: Sequence[Verdict]) -> str:
-    """How many claims have which verdict, and how many the paper's own numbers settle."""
+    """How many claims have which outcome, and how many the paper's own numbers settle."""
     counts = Counter(one.verdict for one in judged)
-    ours = listing(f"{counts[name]} {name}" for name in (SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE))
+    ours = listing(f"{counts[name]} {name}" for name in OUTCOMES)
     holds = Counter(one.claim.printed().holds for one in judged)
     return (
         f"Of {len(judged)} claims: {ours}. In the paper's own surviving numbers {holds[True]} hold, {holds[False]} "
         f"do{'es' * (holds[False] == 1)} not, and {holds[None]} cannot be checked, since their numbers are lost "
         "or were never given."
     )
+
+
+def at_equal_budget(evidence: Iterable[Evidence]) -> str:
+    """Which peer's method leads MERIT in AUROC at equal budget: stage by stage, on how many columns, by how much."""
+    parts = []
+    for run in evidence:
+        tasks = {task for encoder, task, metric in run.scores if (encoder, metric) == ("merit", "auroc")}
+        for rival in budget.OURS if run.budgeted and tasks else ():
+            gaps = [paired(run, rival, "merit", task, "auroc") for task in sorted(tasks)]
+            means = [sum(gap) / len(gap) for gap in gaps if gap]
+            if ahead := [mean for mean in means if mean > 0]:
+                parts.append(
+                    f"{paper_checks.row_label(rival)} leads MERIT in AUROC of {reference.WORDS[run.stage]} in "
+                    f"{len(ahead)} of {len(means)} columns, by {min(ahead):.1f} to {max(ahead):.1f} points "
+                    f"({run.label()}, {_seeds(max(map(len, gaps)))})"
+                )
+    if not parts:
+        return "No peer's method leads MERIT at equal budget in the results at hand, or none was trained."
+    return f"At equal budget {'; '.join(parts)}."
+
+
+def settings(profile: Profile) -> Html:
+    """A row a setting: what the paper states, or that it is lost or was never given, and ours in this profile."""
+    ours = _ours(profile)
+    rows = {
+        f"{one.stage}: {one.what}": {
+            "paper": one.source.partition(", ")[2] if one.value is None else f"{one.value}",
+            "ours": ours[one.stage, one.what],
+            "place": one.source.partition(", ")[0],
+        }
+        for one in paper.SETTINGS
+    }
+    return tables.mapping(rows, "settings")
+
+
+def _ours(profile: Profile) -> dict[tuple[str, str], str]:
+    signal, pretrain, probe, text = profile.signal, profile.pretrain, profile.probe, profile.generation
+    rows = {
+        ("recordings", "leads"): profile.model.encoder.n_leads,
+        ("recordings", "length, s"): f"{signal.duration_s:g}",
+        ("recordings", "rate of the files, Hz"): "as the files have it",
+        ("recordings", "rate used, Hz"): signal.fs_hz,
+        ("pretraining", "optimiser"): "AdamW",
+        ("pretraining", "step size"): f"{pretrain.learning_rate:g}",
+        ("pretraining", "weight decay"): f"{pretrain.weight_decay:g}",
+        ("pretraining", "epochs"): _length(pretrain),
+        ("pretraining", "schedule"): f"cosine, after {100 * pretrain.warmup_share:g} % of linear warm-up",
+        ("pretraining", "batch"): pretrain.batch,
+        ("pretraining", "bottleneck strength"): f"{pretrain.bottleneck_strength:g}",
+        ("pretraining", "mask ratio"): f"{profile.model.mask_ratio:g}",
+        ("pretraining", "temperature"): f"{profile.model.temperature:g}",
+        ("pretraining", "scale of the target"): profile.model.scaling,
+        ("pretraining", "device"): "any; see the page's foot",
+        ("linear probing", "optimiser"): "AdamW",
+        ("linear probing", "step size"): f"{probe.learning_rate:g}",
+        ("linear probing", "batch"): probe.batch_size,
+        ("linear probing", "epochs"): probe.epochs,
+        ("linear probing", "folds"): probe.folds,
+        ("linear probing", "threshold of F1"): "both: the oracle's and the validation fold's",
+        ("generation", "optimiser"): "AdamW",
+        ("generation", "first step size"): f"{text.learning_rate:g}",
+        ("generation", "last step size"): f"{text.min_learning_rate:g}",
+        ("generation", "weight decay"): f"{text.weight_decay:g}",
+        ("generation", "epochs"): _length(text),
+        ("generation", "batch"): text.batch,
+        ("generation", "longest sequence, tokens"): text.max_tokens,
+        ("generation", "rank of LoRA"): text.lora_rank,
+    }
+    return {key: str(value) for key, value in rows.items()}
+
+
+def _length(config: PretrainConfig | GenerationConfig) -> str:
+    return f"{config.updates:,} updates" if config.epochs is None else f"{config.epochs:g}"
 
 
 def survival() -> Html:

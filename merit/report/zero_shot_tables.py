@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from merit.intervals import middle
+from merit.intervals import ends
 from merit.report import paper, tables
 from merit.report.ablation_tables import task_order
 from merit.report.numerals import fixed
@@ -233,7 +233,7 @@ def gap(results: Sequence[Result], task: str, first: str, second: str, metric: s
     drawn = [np.array(one["resamples"].get(metric, []), dtype=float) for one in pair]
     if len(drawn[0]) != len(drawn[1]) or not len(drawn[0]):
         return text + "."
-    low, high = middle(100 * (drawn[0] - drawn[1]))
+    low, high = ends(values[0] - values[1], 100 * (drawn[0] - drawn[1]))
     zero = "excludes" if low > 0 or high < 0 else "includes"
     return f"{text} [{fixed(low, 1, sign=True)}, {fixed(high, 1, sign=True)}], which {zero} 0."
 

@@ -31,25 +31,26 @@ from merit.synthetic.site_trees import LAYOUTS
 from merit.synthetic.truth import measure
 
 RECORD_FILE = "synthetic.json"
-"""Beside SYNTHETIC.md: what a tree was made from; it is written last, so that a tree with it is complete."""
+"""Beside SYNTHETIC.md: what a tree was made from."""
+
 CHUNK = 25
 
 
 def write_hospitals(folder: Path, config: HospitalConfig, progress: bool = True) -> dict[str, Path]:
     """Write every site of `config.recordings` as `folder/<data set>`; returns cohort name -> root.
 
-    A site that is there from the same settings (of that site) and the same generator is kept as it is.
+    A site that is there from the same settings (of that site) and the same generator is kept as it is; whoever else is
+    writing it is waited for.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    roots = {}
     for site in config.recordings:
         if site not in SITES:
             raise ValueError(f"unknown site {site!r} in HospitalConfig.recordings; known: {sorted(SITES)}")
-        roots[site] = folder / site
-        identity = site_identity(site, config)
-        if not _is_complete(roots[site], identity):
-            _write_site(roots[site], site, config, identity, progress)
-    return roots
+    for site in config.recordings:
+        if not is_complete(folder / site, site, config):
+            with runs.claimed(folder / site):
+                if not is_complete(folder / site, site, config):
+                    _write_site(folder / site, site, config, progress)
+    return {site: folder / site for site in config.recordings}
 
 
 def site_identity(site: str, config: HospitalConfig) -> dict[str, Any]:
@@ -59,19 +60,22 @@ def site_identity(site: str, config: HospitalConfig) -> dict[str, Any]:
     return {"site": site, "recordings": config.recordings[site], **settings, "generator": runs.digest(source)}
 
 
-def _is_complete(root: Path, identity: dict[str, Any]) -> bool:
-    record = root / RECORD_FILE
-    return record.is_file() and json.loads(record.read_text(encoding="utf-8")) == identity
+def is_complete(root: Path, site: str, config: HospitalConfig) -> bool:
+    """Whether a site is there from these settings and this generator. Whoever reads its recordings checks them."""
+    if not runs.sealed(root):
+        return False
+    runs.check(root, RECORD_FILE)
+    return json.loads((root / RECORD_FILE).read_text(encoding="utf-8")) == site_identity(site, config)
 
 
-def _write_site(root: Path, site: str, config: HospitalConfig, identity: dict[str, Any], progress: bool) -> None:
-    with runs.written(root) as temporary:
-        temporary.mkdir()
-        made = _make(site, config, temporary, progress)
-        LAYOUTS[site].tables(temporary, made)
-        _write_truth(temporary / "truth.parquet", made)
-        (temporary / "SYNTHETIC.md").write_text(about_page(site, identity), encoding="utf-8")
-        runs.write_json(temporary / RECORD_FILE, identity)
+def _write_site(root: Path, site: str, config: HospitalConfig, progress: bool) -> None:
+    identity = site_identity(site, config)
+    with runs.new_folder(root) as made_in:
+        made = _make(site, config, made_in, progress)
+        LAYOUTS[site].tables(made_in, made)
+        _write_truth(made_in / "truth.parquet", made)
+        (made_in / "SYNTHETIC.md").write_text(about_page(site, identity), encoding="utf-8")
+        runs.write_json(made_in / RECORD_FILE, identity)
 
 
 def plan_site(site: str, config: HospitalConfig) -> list[Order]:

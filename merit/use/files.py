@@ -19,15 +19,17 @@ from merit.data.recording import RejectedRecording
 from merit.pretrain.checkpoint import finished
 from merit.use.batches import batched, in_threads
 from merit.use.embedder import Embedder, load
-from merit.use.reading import Prepared, prepared
+from merit.use.reading import CHECKSUMS_DIFFER, Prepared, prepared
 
 NOTICE = (
     "merit: scores are cosines of recording and text, no probabilities, and not comparable between classes; research "
     "only: not a medical device, and not for decisions about patients"
 )
 ENDINGS = (".csv", ".parquet")
-ABOUT = ("record", "path", "fs_hz", "duration_s", "repaired")
-"""Columns before the numbers: name and path of the file, its own rate and length, samples of it that were repaired."""
+ABOUT = ("record", "path", "fs_hz", "duration_s", "repaired", "checksums")
+"""Columns before the numbers: name and path of the file, its own rate and length, samples of it that were repaired,
+and whether its samples agree with its header's checksums (`CHECKSUMS`)."""
+CHECKSUMS = {True: "agree", False: "differ", None: "none stated"}
 
 
 class SomeUnread(RuntimeError):
@@ -116,8 +118,11 @@ def _readable(
             print(f"merit: {path}: {reason}", file=sys.stderr)
             unread.append((str(path), reason))
             continue
-        done = item.outcome
-        yield dict(zip(ABOUT, (item.name, str(path), recording.fs_hz, done.source_duration_s, done.n_repaired))), item
+        done, checksums = item.outcome, CHECKSUMS[recording.checksums_agree]
+        if done.checksums_differ:
+            print(f"merit: {path}: {CHECKSUMS_DIFFER}", file=sys.stderr)
+        about = (item.name, str(path), recording.fs_hz, done.source_duration_s, done.n_repaired, checksums)
+        yield dict(zip(ABOUT, about)), item
 
 
 @contextmanager

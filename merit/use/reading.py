@@ -22,6 +22,8 @@ from merit.data.recording import LEADS, Recording, RejectedRecording
 DOUBTFUL_SHARE = 0.01
 """Share of samples out of a store's range from which on the unit is doubted."""
 
+CHECKSUMS_DIFFER = "the samples do not add up to the checksums in the header; is the signal file damaged?"
+
 
 class Prepared(NamedTuple):
     """A recording as a store holds it."""
@@ -87,7 +89,12 @@ def _recording(one: object, name: str, fs_hz: float | None, leads: Sequence[str]
     if isinstance(one, str | os.PathLike | Recording):
         if fs_hz is not None or leads is not None:
             raise ValueError("fs_hz, leads: expected with arrays alone; files and Recordings know their own")
-        return one if isinstance(one, Recording) else read_record(one)
+        if isinstance(one, Recording):
+            return one
+        recording = read_record(one)
+        if recording.checksums_agree is False:
+            warnings.warn(f"recording {os.fspath(one)}: {CHECKSUMS_DIFFER}", stacklevel=3)
+        return recording
     signal = np.asarray(one)
     names = LEADS if leads is None else tuple(leads)
     if signal.ndim != 2 or len(signal) != len(names):

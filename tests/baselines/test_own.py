@@ -142,7 +142,7 @@ def test_published_ones_without_weights_are_absent(monkeypatch, tmp_path):
     assert "medtvt-r1" in [one.name for one in absent]
     assert all(one.label and "published: " in one.note for one in absent)
     Path(tmp_path, "medtvt-r1").mkdir()
-    Path(tmp_path, "medtvt-r1", "w.pt").write_bytes(b"x")
+    Path(tmp_path, "medtvt-r1", "w.pt").write_bytes(b"\x80x")
     assert others.choose("medtvt-r1") == (["medtvt-r1"], [])
     with pytest.raises(ValueError, match="peers: expected all, none or any of"):
         others.choose("nobody")

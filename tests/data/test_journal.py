@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from merit.data.chunks import Outcome
+from merit.data.chunks import Outcome, signal_digest
 from merit.data.journal import JOURNAL, Journal
 
 REQUEST = {"cohort": "any", "limit": None}
@@ -12,8 +13,9 @@ REQUEST = {"cohort": "any", "limit": None}
 
 def chunk(value: int, n: int) -> tuple[np.ndarray, list[Outcome]]:
     """A chunk with `n` stored recordings and one refused."""
-    outcomes = [Outcome(digest=f"{value}", age=float(value)) for _ in range(n)] + [Outcome(reason="no samples")]
-    return np.full((n, 12, 50), value, np.int16), outcomes
+    signals = np.full((n, 12, 50), value, np.int16)
+    outcomes = [Outcome(digest=signal_digest(signal), age=float(value)) for signal in signals]
+    return signals, [*outcomes, Outcome(reason="no samples")]
 
 
 def test_what_was_begun_is_taken_up_again_and_again(tmp_path: Path) -> None:
@@ -48,3 +50,16 @@ def test_another_request_begins_anew_and_clears_the_folder(tmp_path: Path) -> No
     with Journal.open(tmp_path, REQUEST | {"limit": 3}, 50) as journal:
         assert journal.outcomes == []
         assert not (tmp_path / "records.parquet").exists()
+
+
+@pytest.mark.parametrize("damaged", [JOURNAL, "signal_uv.npy"])
+def test_from_what_is_not_as_it_was_written_on_all_is_done_again(tmp_path: Path, damaged: str) -> None:
+    with Journal.open(tmp_path, REQUEST, 50) as journal:
+        for value in (1, 2, 3):
+            journal.append(*chunk(value, 2))
+        end = {JOURNAL: (tmp_path / JOURNAL).read_bytes().rindex(b"[[") + 4, "signal_uv.npy": -7}[damaged]
+    content = bytearray((tmp_path / damaged).read_bytes())
+    content[end] ^= 1
+    (tmp_path / damaged).write_bytes(content)
+    with Journal.open(tmp_path, REQUEST, 50) as journal:
+        assert [outcome.age for outcome in journal.outcomes] == [1, 1, None, 2, 2, None]

@@ -30,6 +30,13 @@ def test_a_derived_lead_does_not_replace_a_recorded_one() -> None:
     assert np.array_equal(arrange(signal, LEADS), signal)
 
 
+def test_other_leads_are_left_out() -> None:
+    """PTB Diagnostic has Frank's vx, vy, vz beside the twelve."""
+    signal = np.arange(30, dtype=np.float32).reshape(15, 2)
+    names = ["vx", *(name.lower() for name in LEADS[::-1]), "vy", "MCL1"]
+    assert np.array_equal(arrange(signal, names), signal[12:0:-1])
+
+
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
@@ -37,7 +44,8 @@ def test_a_derived_lead_does_not_replace_a_recorded_one() -> None:
         (("I", "I", *LEADS[2:]), "repeated lead: I"),
         (LEADS[:-1], "missing lead: V6"),
         (LEADS[1:], "missing lead: I"),
-        ((*LEADS, "Vx"), "unknown lead: 'Vx'"),
+        (("", *LEADS[1:-1], "Vx"), "unknown lead: '', 'Vx'"),
+        (("",) * 12, "missing lead: none of 12 signals has a name"),
     ],
 )
 def test_other_leads_are_refused(names: tuple[str, ...], reason: str) -> None:

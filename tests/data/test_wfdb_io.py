@@ -17,7 +17,7 @@ def test_gain_baseline_and_invalid_samples(tmp_path: Path, record_writer: Writer
     digital = make_ecg(1, 300)
     digital[2, 5] = -32768
     record_writer(tmp_path, "a", digital, fs=250, gain="400.0(100)/mV")
-    signal_mv, fs_hz = read_waveform(str(tmp_path), "a")
+    signal_mv, fs_hz, _ = read_waveform(str(tmp_path), "a")
     expected = ((digital.astype(float) - 100) / 400).astype(np.float32)
     assert fs_hz == 250
     assert np.isnan(signal_mv[2, 5])
@@ -31,7 +31,7 @@ def test_what_wfdb_writes_is_read_as_wfdb_reads_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     names = [n.upper() for n in LEADS[::-1]]
     wfdb.wrsamp("a", 500, ["uV"] * 12, names, rng.normal(0, 500, (700, 12)), fmt=["16"] * 12, write_dir=str(tmp_path))
-    signal_mv, fs_hz = read_waveform(str(tmp_path), "a")
+    signal_mv, fs_hz, _ = read_waveform(str(tmp_path), "a")
     theirs = wfdb.rdrecord(str(tmp_path / "a")).p_signal.T[::-1] / 1000
     assert (fs_hz, signal_mv.shape) == (500, (12, 700))
     assert signal_mv == pytest.approx(theirs, rel=1e-6)
@@ -153,12 +153,18 @@ def test_a_header_cannot_name_a_file_outside(tmp_path: Path, record_writer: Writ
         read_waveform(str(root), "a")
 
 
-def test_a_signal_file_that_is_a_link_out_of_the_root_is_refused(
+def test_links_that_the_user_laid_are_followed_under_the_visible_name(
     tmp_path: Path, record_writer: Writer, make_ecg: Ecg
 ) -> None:
+    """As git-annex and Hugging Face's cache lay them: the header lies among blobs, where no `a.dat` is."""
     root = tmp_path / "root"
     record_writer(root, "a", make_ecg(6, 100))
-    (root / "a.dat").rename(tmp_path / "a.dat")
-    (root / "a.dat").symlink_to(tmp_path / "a.dat")
-    with pytest.raises(RejectedRecording, match=r"^outside the data set"):
+    before = read_waveform(str(root), "a").signal_mv
+    for name, blob in (("a.hea", "0a1b"), ("a.dat", "0c1d")):
+        (tmp_path / "blobs").mkdir(exist_ok=True)
+        (root / name).rename(tmp_path / "blobs" / blob)
+        (root / name).symlink_to(f"../blobs/{blob}")
+    assert np.array_equal(read_waveform(str(root), "a").signal_mv, before)
+    (tmp_path / "blobs" / "0c1d").unlink()
+    with pytest.raises(RejectedRecording, match=r"^no signal file: 'a\.dat' is a link to nothing"):
         read_waveform(str(root), "a")

@@ -95,41 +95,29 @@ def _error(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) ->
     return ((y[:, test] - slope[:, None] * x[:, test] - offset[:, None]) ** 2).mean(axis=1)
 
 
-def test_resamples_against_counting():
+def test_resamples_against_their_definition():
     rng = np.random.default_rng(1)
-    a, b = rng.normal(0.6, 0.1, 199), rng.normal(0.5, 0.1, 199)
+    a, b = rng.normal(0.6, 0.1, 199), rng.normal(0.55, 0.1, 199)
     ours = paired_resamples(0.6, a, 0.5, b)
-    differences = sorted(x - y for x, y in zip(a, b))
-    below = sum(d <= 0 for d in differences)
-    assert below > 0
-    assert ours.p == pytest.approx(2 * (below + 1) / 200)
-    # position of a quantile q among R values: q (R - 1), linear between neighbours
-    place = 0.025 * 198
-    low = differences[4] + (place - 4) * (differences[5] - differences[4])
-    assert (ours.mean, ours.low) == pytest.approx((0.1, low))
+    error = (sum((x - y - 0.1) ** 2 for x, y in zip(a, b)) / 199) ** 0.5
+    assert (ours.mean, ours.low, ours.high) == pytest.approx((0.1, 0.1 - 1.959964 * error, 0.1 + 1.959964 * error))
+    assert ours.p == pytest.approx(2 * stats.norm.cdf(-0.1 / error))
     turned = paired_resamples(0.5, b, 0.6, a)
     assert (turned.low, turned.high, turned.p) == pytest.approx((-ours.high, -ours.low, ours.p))
 
 
-def test_resamples_that_all_agree_leave_a_p_above_zero_and_ties_count_on_both_sides():
+@pytest.mark.parametrize("away", [1.9, 1.959, 1.961, 2.1])
+def test_p_is_below_5_percent_exactly_where_the_interval_leaves_out_0(away):
+    drawn = away + np.array([-1.0, 1.0] * 50)
+    ours = paired_resamples(away, drawn, 0.0, np.zeros(100))
+    assert (ours.p < 0.05) == (ours.low > 0) == (away > 1.96)
+
+
+def test_differences_that_do_not_vary_have_no_interval():
     apart = paired_resamples(0.9, [0.9] * 99, 0.1, [0.1] * 99)
-    assert apart.p == pytest.approx(2 / 100)
+    assert (apart.mean, apart.low, apart.p) == (pytest.approx(0.8), None, None)
     same = paired_resamples(0.5, [0.4, 0.6], 0.5, [0.4, 0.6])
-    assert (same.mean, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
-
-
-def test_p_from_the_spread_of_resamples():
-    rng = np.random.default_rng(2)
-    a, b = rng.normal(0.6, 0.1, 4999), rng.normal(0.4, 0.1, 4999)
-    counted, spread = (paired_resamples(0.6, a, 0.4, b, p_from) for p_from in ("count", "spread"))
-    error = sum((x - y - (a - b).mean()) ** 2 for x, y in zip(a, b)) / 4998
-    assert spread.p == pytest.approx(2 * stats.norm.cdf(-0.2 / error**0.5))
-    assert counted.p == pytest.approx(spread.p, rel=0.1)  # the resamples are normal here: both say the same
-    far = paired_resamples(0.9, a, 0.1, b, "spread")
-    assert 0 < far.p < 2 / 5000
-    assert paired_resamples(0.9, [0.9] * 99, 0.1, [0.1] * 99, "spread").p == pytest.approx(2 / 100)
-    with pytest.raises(ValueError, match="p_from: expected count or spread; got 'z'"):
-        paired_resamples(0.6, a, 0.4, b, "z")
+    assert (same.mean, same.low, same.high, same.p) == (0.0, None, None, 1.0)
 
 
 def test_resamples_with_gaps_and_without_values():

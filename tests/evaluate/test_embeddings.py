@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.evaluate.embeddings import cached_embedding, embed_store
+from merit.evaluate.embeddings import embed_store
 
 
 class Means:
@@ -53,16 +53,3 @@ def test_a_wrong_shape_is_refused(store):
 
     with pytest.raises(ValueError, match=r"expected embeddings \[4, width\]; got \[4\]"):
         embed_store(Flat(), store, 4, progress=False)
-
-
-def test_it_is_kept_and_an_array_of_another_store_is_refused(store, tmp_path):
-    path = tmp_path / "z.npy"
-    first = cached_embedding(path, Means, store, 4, progress=False)
-
-    def fail():
-        raise AssertionError("it was there")
-
-    np.testing.assert_array_equal(cached_embedding(path, fail, store, 4), first)
-    store.records = store.records.head(5)
-    with pytest.raises(ValueError, match="expected 5 rows, one a record of the store; got 11"):
-        cached_embedding(path, fail, store, 4)

@@ -14,12 +14,12 @@ from merit.baselines import xresnet
 from merit.config import replace
 from merit.data.one_record import read_record
 from merit.data.recording import RejectedRecording
-from merit.evaluate.generation import findings, generator
+from merit.evaluate.generation import findings, generator, scores
 from merit.evaluate.generation.qa import NotTheForm, Pair, write_pairs
 from merit.evaluate.seen import SeenInPretraining
 from merit.evaluate.splits import NotEnoughData
 from merit.pipeline import Workspace
-from merit.pipeline.generation import generation, generator_folder, most_common
+from merit.pipeline.generation import generation, generator_folder, most_common, paper_example
 from merit.pipeline.questions import COMPOSED, asked_patients, published_files, questions
 
 
@@ -102,6 +102,21 @@ def test_the_commonest_answer_needs_no_encoder(workspace):
     values = most_common(workspace)["values"]
     assert values["answer"] in {pair.answer for pair in questions(workspace).train.pairs}
     assert set(values["conditions"]) == {"most_common"}
+
+
+def test_the_papers_example_is_scored_as_every_text_is(workspace):
+    values = paper_example(workspace)["values"]
+    one, found = values["text"], values["conditions"]["model"]["scores"]
+    alone = scores.score_texts([one["reference"]], [one["text"]])
+    for name in ("bleu_published", "bleu", "meteor", "rouge_published", "rouge_l", "repetition"):
+        assert found[name]["value"] == pytest.approx(alone[name])
+        assert (found[name]["low"], found[name]["high"]) == (None, None)
+    assert 0 < found["bertscore"]["value"] <= 1
+    there, said = findings.asserted(one["reference"]), findings.asserted(one["text"])
+    assert found["f1"]["value"] == pytest.approx(2 * len(there & said) / (len(there) + len(said)))
+    assert "AFIB" in there & said
+    assert {"1AVB", "LVH"} <= said - there
+    assert values["contradictions"] == findings.contradictions(one["text"])
 
 
 def test_an_encoder_without_weights_gives_where_they_are_published(workspace, monkeypatch, tmp_path):

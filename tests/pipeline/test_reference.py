@@ -87,6 +87,16 @@ def kept(ws, encoders, *, encoder_seed, **about):
     ]  # fmt: skip
 
 
+def generation(ws, encoders, *, encoder_seed):
+    scores = {"meteor": {"value": 0.2, "low": 0.1, "high": 0.3}}
+    condition = {"scores": scores, "per_statement": {"AFIB": 1}}
+    return [
+        a_result({"source": "composed", "encoder": name, "n_test": 3, "texts": [{"text": "a"}],
+                  "conditions": {"model": condition, "shuffled": condition}}, encoder_seed)
+        for name in encoders
+    ]  # fmt: skip
+
+
 def carried_over(ws, encoders, *, encoder_seed):
     return [one for hearts in ("real hearts", "synthetic hearts")
             for one in kept(ws, encoders, encoder_seed=encoder_seed, hearts=hearts)]  # fmt: skip
@@ -100,6 +110,7 @@ def workspace(monkeypatch, tmp_path):
     monkeypatch.setattr(reference_stages, "information", information)
     monkeypatch.setattr(reference_stages, "rhythm_clusters", rhythm_clusters)
     monkeypatch.setattr(reference_stages, "kept", kept)
+    monkeypatch.setattr(reference_stages, "generation", generation)
     monkeypatch.setattr(reference_stages, "left_out", lambda ws, encoders, *, encoder_seed: [])
     monkeypatch.setattr(reference_stages, "carried_over", carried_over)
     monkeypatch.setattr(reference, "ceiling", lambda ws: [{"factor": "qrs", "r2": {"value": 0.5, "draws": [1.0]}}])
@@ -213,20 +224,43 @@ def test_peers_methods_are_a_group_of_their_own_in_files_of_their_own(workspace,
     paths = reference.make_reference(workspace, 2, tmp_path, groups=("objectives", "equal-budget"))
     own, peers = paths[:6], paths[6:]
     assert [path.name for path in peers] == [
-        f"{name}-demo-real-equal-budget.json" for name in ("linear_probe", "zero_shot", "shift", "kept")
+        f"{name}-demo-real-equal-budget.json" for name in ("linear_probe", "zero_shot", "shift", "kept", "generation")
     ]
     names = ("merit", "cma", "mse", "st-mem-ours", "merl-ours", "simclr", "clocs")
     assert workspace.asked[1] == (names, (0, 1))
-    probed, prompted, moved, known = map(read, peers)
+    probed, prompted, moved, known, written = map(read, peers)
     assert probed["group"] == "equal-budget"
     for file in (probed, moved, known):
         assert {row["encoder"] for row in file["results"]} == {*names, "random"}
         assert [row["encoder"] for row in file["costs"]] == [*names, "random"]
     assert {row["encoder"] for row in prompted["results"]} == {"merit", "cma", "merl-ours", "random"}
+    assert [row["encoder"] for row in written["results"]] == ["merit", "merl-ours", "random"] * 2
+    assert set(written["results"][0]["conditions"]["model"]) == {"scores"}
+    assert "texts" not in written["results"][0]
+    assert {row["metric"] for row in written["over_seeds"]} == {"meteor"}
     (row,) = [one for one in probed["differences"] if (one["other"], one["metric"]) == ("simclr", "auroc")]
     assert row["n_comparisons"] == 7
     assert (read(own[0])["group"], read(own[0])["costs"]) == ("objectives", [])
     assert {row["encoder"] for row in read(own[0])["results"]}.isdisjoint({"simclr", "merl-ours"})
+
+
+def test_published_encoders_with_weights_are_a_group_with_one_seed_of_their_own(workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path / "weights"))
+    assert reference.make_reference(workspace, 2, tmp_path, groups=("published",)) == []
+    assert workspace.asked == []
+    for name, file in (("merl", "res18_best_ckpt.pth"), ("st-mem", "encoder.pth")):
+        (tmp_path / "weights" / name).mkdir(parents=True)
+        (tmp_path / "weights" / name / file).write_bytes(b"")
+    monkeypatch.setattr(reference_stages, "generation", lambda ws, encoders, *, encoder_seed: [])
+    for name in ("merl", "st-mem"):
+        monkeypatch.setitem(LEVELS, name, 0.7)
+    paths = reference.make_reference(workspace, 2, tmp_path, groups=("published",))
+    assert [path.name for path in paths] == [
+        f"{name}-demo-real-published.json" for name in ("linear_probe", "zero_shot", "shift")
+    ]
+    assert workspace.asked == [(("merit",), (0, 1))]
+    rows = [(row["encoder_seed"], row["encoder"]) for row in read(paths[0])["results"]]
+    assert rows == [(0, "merit"), (0, "st-mem"), (0, "merl"), (1, "merit")]
 
 
 def test_what_is_kept_has_a_number_a_decoder_and_keeps_its_intervals(workspace, tmp_path):

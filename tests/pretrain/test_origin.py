@@ -25,26 +25,23 @@ def settings(objective: str = "merit", **encoder: object) -> dict:
 def folder(tmp_path):
     folder = tmp_path / "checkpoints" / "c"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(settings()))
-    SEEN.to_parquet(folder / "seen.parquet")
     return folder
 
 
 def test_a_folder_is_noted_as_seen_from_the_checkpoint(folder, tmp_path):
     (tmp_path / "text" / "t").mkdir(parents=True)
-    origin.describe(folder, tmp_path / "text" / "t", TextConfig(pooling="cls", max_tokens=9), synthetic=True)
-    said = origin.read(folder)
-    assert said == {"text": {"source": "../../text/t", "pooling": "cls", "max_tokens": 9}, "synthetic": True}
+    about = origin.about(folder, tmp_path / "text" / "t", TextConfig(pooling="cls", max_tokens=9), synthetic=True)
+    assert about == {"text": {"source": "../../text/t", "pooling": "cls", "max_tokens": 9}, "synthetic": True}
+    (folder / origin.FILE).write_text(json.dumps(about))
+    assert origin.read(folder) == about
     assert (origin.text_config(folder).pooling, origin.text_config(folder).max_tokens) == ("cls", 9)
-    assert "**synthetic**" in (folder / "README.md").read_text()
-    origin.describe(folder, "owner/name", TextConfig(), synthetic=False)
-    assert origin.read(folder) == said, "kept"
+    assert "**synthetic**" in card(settings(), about, SEEN)
 
 
 def test_a_hub_name_is_noted_as_it_is(folder):
-    origin.describe(folder, "owner/name", TextConfig(), synthetic=False)
-    assert origin.read(folder)["text"]["source"] == "owner/name"
-    assert "real patients" in (folder / "README.md").read_text()
+    about = origin.about(folder, "owner/name", TextConfig(), synthetic=False)
+    assert about["text"]["source"] == "owner/name"
+    assert "real patients" in card(settings(), about, SEEN)
 
 
 def test_an_older_checkpoint_says_nothing(folder):

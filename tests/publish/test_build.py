@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,9 @@ def root(tmp_path, monkeypatch) -> Path:
     def run(source, out, given, *, root, key, quiet):
         out.parent.mkdir(parents=True, exist_ok=True)
         notebook = json.loads(source.read_text())
-        out.write_text(json.dumps(notebook | {"metadata": {"merit": {"key": key, "given": dict(given)}}}))
+        notebook["metadata"] = {"merit": {"key": key, "given": dict(given)}}
+        notebook["metadata"]["merit"]["digest"] = runs.digest(notebook)
+        out.write_text(json.dumps(notebook))
 
     monkeypatch.setattr(execute, "execute", run)
     return tmp_path
@@ -85,6 +89,49 @@ def test_over_budget_is_said(root, capsys):
     schedule.run_notebooks(root, root / "a", {"profile": "demo", "data": None, "device": "auto"})
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("n ") and "budget" in line)
     assert line.endswith("OVER BUDGET")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"metadata": {}}', "the number"])
+def test_a_notebook_that_is_not_as_it_was_executed_runs_again(root, content):
+    ran(root)
+    out = root / "artifacts" / "demo" / "n.ipynb"
+    whole = out.read_text()
+    out.write_text(whole.replace("# T", "# 0.99") if content == "the number" else content)
+    assert ran(root) == ["n"], "and gives what it gave, so that what reads it has not changed"
+    assert out.read_text() == whole
+
+
+def test_copied_artifacts_with_other_times_run_nothing(root):
+    ran(root)
+    for path in (root / "artifacts").rglob("*"):
+        os.utime(path, (1, 1))
+    assert ran(root) == []
+
+
+def test_pages_that_are_not_as_they_were_rendered_are_rendered_again(root, monkeypatch):
+    rendered = []
+
+    def render(built: Path) -> float:
+        rendered.append(built)
+        for name in ("book/intro.html", "book/other.html", "_static/style.css"):
+            path = built / "html" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"of {name}")
+        return 0.0
+
+    monkeypatch.setattr(build, "render", render)
+    html = build.build_book("demo", None, "auto", root, quiet=True).parents[1]
+    for damage in (
+        lambda: (html / "book/other.html").unlink(),
+        lambda: shutil.rmtree(html / "_static"),
+        lambda: (html / "book/other.html").write_text("an edited number"),
+        lambda: (html / runs.SUMS).write_text(""),
+    ):
+        before = len(rendered)
+        damage()
+        build.build_book("demo", None, "auto", root, quiet=True)
+        build.build_book("demo", None, "auto", root, quiet=True)
+        assert len(rendered) == before + 1
 
 
 def test_build_renders_only_what_changed(root, monkeypatch, capsys):

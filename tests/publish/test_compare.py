@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from merit import runs
 from merit.publish.compare import compare
 
 
@@ -15,11 +16,13 @@ def executed(folder: Path, name: str, parameters: dict, result: str | None, scor
     path = folder / "notebooks" / "variants" / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     inputs = [{"what": "linear_probe merit form", "id": result}] if result else []
-    path.write_text(json.dumps({"metadata": {"merit": {"parameters": parameters, "inputs": inputs}}, "cells": []}))
+    notebook = {"metadata": {"merit": {"parameters": parameters, "inputs": inputs}}, "cells": []}
+    notebook["metadata"]["merit"]["digest"] = runs.digest(notebook)
+    path.write_text(json.dumps(notebook))
     values = {"encoder": "merit", "task": "form", "variant": "as_published", "mean": {"auroc": score}}
     (folder / "results").mkdir(exist_ok=True)
-    text = json.dumps({"stage": "linear_probe", "id": result, "values": values})
-    (folder / "results" / f"linear_probe-{result}.json").write_text(text)
+    kept = {"stage": "linear_probe", "id": result, "values": values}
+    runs.write_json(folder / "results" / f"linear_probe-{result}.json", {**kept, "digest": runs.digest(kept)})
     return path
 
 

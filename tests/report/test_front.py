@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from merit.report import front
-from merit.report.claim_rules import Claim, Printed
+from merit.report.claim_rules import Claim, Measured, Printed
 from merit.report.evidence import Evidence
-from merit.report.verdicts import NOT_TESTABLE, Reading, Verdict
+from merit.report.verdicts import NOT_MEASURED, Reading, Verdict
 
 
 def judged(values: dict[str, list[float]], *, synthetic: bool = True) -> list[Verdict]:
     """A claim with a stated amount, and the one on ablations with these values."""
     amount = Claim(
-        id="a", title="F1 <all>", text="t", place="p", stage="s", threshold=3.0, printed=lambda: Printed(True, "")
-    )
-    ablations = Claim(id=front.ABLATIONS, title="f", text="t", place="p", stage="s", printed=lambda: Printed(None, ""))
+        id="a", title="F1 <all>", text="t", place="p", stage="s", reach=3.0, more=True,
+        printed=lambda: Printed(True, ""), measure=lambda run: Measured({}),
+    )  # fmt: skip
+    ablations = Claim(
+        id=front.ABLATIONS, title="f", text="t", place="p", stage="s", printed=lambda: Printed(None, ""),
+        measure=lambda run: Measured({}),
+    )  # fmt: skip
     evidence = Evidence(stage="s", profile="demo", synthetic=synthetic, scores={})
     reading = Reading(evidence, values, ())
-    return [Verdict(amount, NOT_TESTABLE, "why", ()), Verdict(ablations, NOT_TESTABLE, "why", (reading,))]
+    return [Verdict(amount, NOT_MEASURED, "why", ()), Verdict(ablations, NOT_MEASURED, "why", (reading,))]
 
 
 def test_differences_are_averaged_over_tasks_with_an_interval_over_seeds():
@@ -36,7 +40,7 @@ def test_one_seed_has_no_interval_and_nothing_measured_no_line():
 
 def test_counts_amounts_and_what_is_no_evidence():
     text = front.front(judged({"all AUROC, over MSE": [4.0]})).text
-    assert "Verdicts: 0 supported, 0 not supported and 2 not testable" in text
+    assert "Claims: 0 supported, 0 not supported, 0 consistent, 0 inconsistent and 2 not measured" in text
     assert "bear out 1 of these, contradict 0, and leave 1 open" in text
     assert "by more than 3 points (F1 &lt;all&gt;)" in text
     assert "no evidence about real hearts" in text

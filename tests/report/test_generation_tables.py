@@ -304,6 +304,21 @@ def mark(text: str, kind: str, title: str, sign: str) -> str:
     return f'<span class="merit-mark merit-mark-{kind}" title="{title}"><u>{text}</u><sup>{sign}</sup></span>'
 
 
+def test_the_papers_example_has_its_scores_and_what_it_states_beside_its_reference():
+    values = result("merit")["values"]
+    text = values["texts"][0] | {"question": "not <printed>"}
+    shown_as = {"bert": None, "source": "A.2 <x>", "contradictions": ["AFIB & PACE at once"], "text": text}
+    html = examples.paper_example({"values": {**values, **shown_as}}).text
+    said = {code for code, state, *_ in text["mentions"] if state == "present"}
+    there = {code for code, state, *_ in text["reference_mentions"] if state == "present"}
+    assert f"stated by both ({len(said & there)})" in html
+    assert f"added by the response ({len(said - there)})" in html
+    assert f"left out by it ({len(there - said)})" in html
+    assert "Against itself: AFIB &amp; PACE at once. Source: A.2 &lt;x&gt;." in html
+    assert "not &lt;printed&gt;" in html
+    assert "METEOR" in html
+
+
 def test_all_text_is_escaped_and_tex_stays_text():
     html = examples.examples([result("merit"), result("random")], COMMONEST, 2).text
     assert "<script>" not in html

@@ -23,6 +23,7 @@ def result(encoder: str, level: float, scope: str = "unseen", ecg: float = 2.0, 
         "encoder": encoder, "scope": scope, "cohort": "ptb-xl", "n_pairs": 1500, "n_reports": 1100, "n": 1100,
         "n_patients": 900, "entropy": 6.1, "log_n": 7.0, "ceilings": {"info_nce": 5.0, "ksg": 6.0},
         "plain": {"ksg": 0.1, "gaussian": 0.2}, "shuffled": {"ksg": 0.0}, "geometry": geometry,
+        "planted": {"truth": 1.0, "ksg": 0.9, "gaussian": 0.95}, "no_vote": {},
         "estimates": {name: number(level) for name in fig3.ESTIMATORS},
         "picture": {"ecg": [[0.1, 0.2], [0.3, 0.4]], "text": [[0, 0], [0.5, 0.5]], "explained": [0.4, 0.2]},
     }  # fmt: skip
@@ -138,7 +139,8 @@ def test_compression_follows_the_strength():
 
 def test_the_check_of_the_estimators_is_drawn_and_read():
     rows = [
-        {"shape": s, "width": 2, "n": n, "truth": t, "estimator": e, "estimate": t - off, "ceiling": c}
+        {"shape": s, "width": 2, "n": n, "truth": t, "estimator": e, "estimate": t - off, "ceiling": c,
+         "private": [0, 0], "no_vote": None}
         for s, n, e, off, c in (
             ("gaussian", 100, "info_nce", 0.5, 4.0), ("gaussian", 100, "gaussian", 0.3, None),
             ("gaussian", 500, "gaussian", 0.02, None), ("gaussian", 500, "ksg", 0.03, None),
@@ -158,3 +160,33 @@ def test_the_check_of_the_estimators_is_drawn_and_read():
     assert "not always too low: Gaussian (errors from −0.90 to +0.25 nats)." in claims.accuracy(rows)
     rows[0]["estimate"] = 9.0
     assert "EXCEEDS" in claims.accuracy(rows)
+
+
+def test_an_estimator_without_a_vote_is_named_and_not_compared():
+    silent = result("cma", 0.5)
+    silent["values"]["no_vote"] = {"ksg": "of 1.00 nats planted it finds 0.40"}
+    text = claims.more_information([result("merit", 1.0), silent], "unseen")
+    assert "(interval above zero in 2 of 2" in text
+    assert "- nearest neighbours (KSG) has no vote on CMA: of 1.00 nats planted it finds 0.40." in text
+    assert "nearest" not in text.split("- nearest")[0]
+    assert fig3.information_table([silent])._repr_html_().count("no vote") == 1
+    assert "of 1.00 planted 0.95" in fig3.information_table([silent])._repr_html_()
+
+
+def test_private_directions_stand_in_a_table_with_what_has_no_vote_in_brackets():
+    row = {"shape": "gaussian", "width": 4, "private": [65, 0], "n": 2000, "truth": 2.0, "ceiling": None}
+    rows = [
+        row | {"estimator": "gaussian", "estimate": 1.95, "no_vote": None},
+        row | {"estimator": "ksg", "estimate": 1.4, "no_vote": "it finds too little"},
+        row | {"estimator": "gaussian", "estimate": 1.0, "no_vote": None, "private": [0, 0], "truth": 1.0},
+    ]
+    shown = fig3.private(rows)._repr_html_()
+    assert "65 of the ECG" in shown
+    assert "(1.40)" in shown
+    assert "1.95" in shown
+    assert "1.00" not in shown
+    assert claims.accuracy(rows).endswith(
+        "With private directions of either side that are louder than what is shared: Gaussian 0.050 nats, without KSG, "
+        "corrected where no vote is given (1 of 2 estimates)."
+    )
+    assert fig3.private(rows[2:])._repr_html_() == ""

@@ -66,12 +66,13 @@ def test_groups_are_kept_apart(tmp_path, synthetic):
         assert reference.budgeted(file)
     write(tmp_path, run_name(workspace), synthetic=synthetic)
     assert len(reference.load("linear_probe", "smoke", synthetic, tmp_path)) == 1
-    assert not evidence.references(tmp_path)
+    assert evidence.references(tmp_path) == []
     book = tmp_path / "book" / "reference"
     book.mkdir(parents=True)
     for run in (name, run_name(workspace)):
         (tmp_path / f"linear_probe-{run}.json").rename(book / f"linear_probe-{run}.json")
-    assert [one.run for one in evidence.references(tmp_path)] == [run_name(workspace)]
+    runs = {one.run: one.group for one in evidence.references(tmp_path)}
+    assert runs == {run_name(workspace): None, name: EQUAL_BUDGET}
 
 
 def test_a_section_is_labelled_and_holds_means_and_differences(tmp_path):

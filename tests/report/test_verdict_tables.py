@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from merit.report import verdict_tables, verdicts
+from merit.profiles import profile
+from merit.report import evidence, paper, verdict_tables, verdicts
 from merit.report.claim_list import CLAIMS
 from merit.report.claim_rules import Claim, Measured, Printed
 from merit.report.evidence import Evidence
@@ -28,7 +29,8 @@ def test_every_claim_of_the_paper_is_a_row_without_any_result():
     assert "holds: Table 2: MERIT 77.58" in claimed
     assert "does not hold: Table 9" in claimed
     assert "cannot be checked: all of Table 3" in claimed
-    assert judgements.count("nothing was measured here") + judgements.count("there is no chapter") == len(CLAIMS)
+    assert judgements.count("nothing was measured here") == len(CLAIMS)
+    assert judgements.count("merit reference --profile paper") == len(CLAIMS)
 
 
 def test_a_verdict_shows_the_least_cell_with_its_interval_and_escapes():
@@ -39,10 +41,11 @@ def test_a_verdict_shows_the_least_cell_with_its_interval_and_escapes():
     assert "<b>claim" not in text
     shown = (
         "reference: demo, synthetic, 2 seeds: point value above zero in 1 of 2 comparisons (a column and a rival that "
-        "must be beaten); least −1.00 [−1.00, −1.00] points (&lt;second&gt;)"
+        "must be beaten); least −1.00 [−1.00, −1.00] points (&lt;second&gt;): inconsistent"
     )
     assert shown in text
     assert "synthetic recordings; demo profile; 2 of 5 seeds" in text
+    assert "inconsistent (synthetic, 2 seeds)" in text
     assert "does not hold: Table 9: &amp; not" in verdict_tables.claimed([one])._repr_html_()
 
 
@@ -62,7 +65,7 @@ def test_numbers(value, unit, text):
 def test_a_single_cell_and_a_share():
     (judged,) = verdicts.judge_all([claim({"columns": [75.0]}, threshold=50.0, unit="%")], [RUN])
     shown = verdict_tables.reading_text(judged.claim, judged.readings[0])
-    assert shown == "reference: demo, synthetic, 1 seed: 75 % (columns)"
+    assert shown == "reference: demo, synthetic, 1 seed: 75 % (columns): consistent"
 
 
 def test_what_is_compared_is_said_by_the_claim():
@@ -74,10 +77,62 @@ def test_what_is_compared_is_said_by_the_claim():
 
 def test_summary_counts_verdicts_and_the_papers_own_numbers():
     text = verdict_tables.summary(verdicts.judge_all([claim({}), *CLAIMS[2:4]], []))
-    assert text.startswith("Of 3 claims: 0 supported, 0 not supported and 3 not testable.")
+    assert text.startswith(
+        "Of 3 claims: 0 supported, 0 not supported, 0 consistent, 0 inconsistent and 3 not measured."
+    )  # fmt: skip
     assert "2 hold, 1 does not, and 0 cannot be checked" in text
 
 
 def test_survival_and_oddities_are_tables():
     assert verdict_tables.survival()._repr_html_().count("<tr>") == 9
     assert "96.46" in verdict_tables.oddities()._repr_html_()
+
+
+def test_what_would_settle_a_claim_is_a_command_with_hours_and_what_has_to_be_brought(tmp_path):
+    (tmp_path / "book").mkdir()
+    budget = "step,profile,seconds\npretraining,paper,14400\npretraining,demo,9\ntable7_shift,paper,3600\n"
+    (tmp_path / "book" / "budget.csv").write_text(budget)
+    ablations = claim({}, trained=("merit", "cma", "ib"))
+    assert verdict_tables.settling(ablations, root=tmp_path) == (
+        "merit reference --profile paper --data FOLDER --seeds 5 --group objectives --stages shift "
+        "--encoders merit,cma,ib\nbudget: 20 h on one GPU; not without MIMIC-IV-ECG"
+    )  # 5 seeds of three pretrainings of an hour, and of the page's hour
+    peers = claim({}, peers=("merl", "esi"))
+    text = verdict_tables.settling(peers, ["esi", "qoq"], root=tmp_path)
+    assert "--group published --stages shift\nbudget: 10 h on one GPU" in text
+    assert text.endswith("not without MIMIC-IV-ECG and the weights of ESI")
+
+
+def test_the_command_that_settles_a_claim_is_one_that_the_reference_takes():
+    from merit.pipeline.reference_stages import GROUPS
+
+    for one in CLAIMS:
+        group = GROUPS["published" if one.peers else "objectives"]
+        assert one.stage in group.stages
+        assert {*one.trained, *one.peers} <= set(group.encoders)
+
+
+def test_a_peers_method_that_leads_at_equal_budget_is_named():
+    levels = {"merit": 80.0, "merl-ours": 84.0, "simclr": 70.0}
+    scores = {(name, task, "auroc"): {0: level} for name, level in levels.items() for task in ("all", "form")}
+    run = Evidence(
+        stage="linear_probe", profile="demo", synthetic=True, scores=scores, run="demo", group="equal-budget"
+    )
+    assert verdict_tables.at_equal_budget([RUN, run]) == (
+        "At equal budget MERL, ours leads MERIT in AUROC of linear probing in 2 of 2 columns, by 4.0 to 4.0 points "
+        "(reference, equal budget: demo, synthetic, 1 seed)."
+    )
+    assert verdict_tables.at_equal_budget([RUN]).startswith("No peer's method leads")
+
+
+def test_the_committed_equal_budget_runs_say_that_merl_leads_on_all_seven_probing_tasks():
+    text = verdict_tables.at_equal_budget(evidence.references())
+    assert "MERL, ours leads MERIT in AUROC of linear probing in 7 of 7 columns" in text
+
+
+def test_settings_stand_beside_ours_with_what_is_lost():
+    text = verdict_tables.settings(profile("paper"))._repr_html_()
+    assert text.count("<tr>") == len(paper.SETTINGS) + 1
+    assert "one NVIDIA H100-80GB" in text
+    for said in ("lost", "never given", "0.0005", "200", "600"):
+        assert said in text

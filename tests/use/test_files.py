@@ -35,7 +35,7 @@ def test_a_row_a_file_in_batches(run, folder, model, files, tmp_path, ending):
     out = tmp_path / "new" / f"z.{ending}"
     assert run("embed", *files, "--checkpoint", folder, "--out", out, "--batch", 2) == 0
     table = pd.read_csv(out) if ending == "csv" else pd.read_parquet(out)
-    assert list(table.columns[:6]) == [*use_files.ABOUT, "z0"]
+    assert list(table.columns[:7]) == [*use_files.ABOUT, "z0"]
     assert table["record"].tolist() == [f"r{i}" for i in range(5)]
     assert table["path"].tolist() == [str(path) for path in files]
     assert set(table["fs_hz"]) == {100.0}
@@ -95,7 +95,7 @@ def test_scores_come_with_what_they_are_not(run, folder, model, files, tmp_path,
     assert list(table.columns) == [*use_files.ABOUT, "AFIB", "SR"]
     np.testing.assert_allclose(table[["AFIB", "SR"]], model.zero_shot(files, own), atol=1e-5)
     assert run("classify", files[0], "--checkpoint", folder, "--out", out) == 0
-    assert list(pd.read_csv(out).columns[5:]) == ["NORM", "MI", "STTC", "CD", "HYP"]
+    assert list(pd.read_csv(out).columns[6:]) == ["NORM", "MI", "STTC", "CD", "HYP"]
     own.write_text(json.dumps({"path": "a", "SR": "sinus rhythm"}))
     assert run("classify", *files, "--prompts", own, "--checkpoint", folder, "--out", out) == 2
     assert "expected classes called otherwise than the columns path" in capsys.readouterr().err

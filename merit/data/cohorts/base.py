@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from merit import runs
-from merit.data.paths import forget_links, name_problem
-from merit.data.recording import Recording, RejectedRecording
-from merit.data.wfdb_io import Waveform, read_waveform
+from merit.data.paths import name_problem
+from merit.data.recording import UNREADABLE, Recording, RejectedRecording, UnreadableFile
+from merit.data.wfdb_io import Waveform, read_comments, read_waveform
 
 REF_COLUMNS = ("record_id", "patient_id", "path", "report", "labels", "fold", "age", "sex", "problem")
 """`path` is relative to the root and without extension; `problem` is why a row cannot be read, "" where it can."""
@@ -45,7 +45,10 @@ class Census(NamedTuple):
 
     rows: int
     waveforms: int
+    """Recordings with what reading takes: a header and its signals."""
     counted_all: bool
+    halves: int = 0
+    """Recordings of which only the header or only the signals are there."""
 
 
 class Cohort:
@@ -65,7 +68,6 @@ class Cohort:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root))  # workers may have another current folder
-        forget_links()
 
     def __repr__(self) -> str:
         return f"<{self.name} at {self.root}>"
@@ -93,7 +95,7 @@ class Cohort:
         fs_hz: the rate wanted, where the data set publishes several (see the subclass). Raises RejectedRecording.
         """
         if ref.problem:
-            raise RejectedRecording(ref.problem)
+            raise (UnreadableFile if ref.problem.startswith(UNREADABLE) else RejectedRecording)(ref.problem)
         waveform, age, sex = self._waveform(ref, fs_hz)
         return Recording(
             record_id=ref.record_id,
@@ -105,6 +107,7 @@ class Cohort:
             fold=None if pd.isna(ref.fold) else int(ref.fold),
             age=None if pd.isna(age) else float(age),
             sex=None if pd.isna(sex) else sex,
+            checksums_agree=waveform.checksums_agree,
         )
 
     def readable_path(self, ref: Any, fs_hz: float | None = None) -> str:
@@ -124,24 +127,39 @@ class Cohort:
 
     def census(self, max_files: int) -> Census:
         """How many rows and waveforms there are; of a large tree no more than `max_files` files are looked at."""
-        present = self.present()
-        return Census(len(present), sum(present), counted_all=True)
+        refs, listed = self.refs(), self._listed
+        paths = zip(*(refs[column].tolist() for column in self.path_columns))
+        best = [[listed[p] for p in names if p in listed] for bad, names in zip(refs["problem"], paths) if not bad]
+        whole = sum(map(any, best))
+        return Census(len(refs), whole, counted_all=True, halves=sum(map(bool, best)) - whole)
 
     def _bounded_census(self, rows: int | None, max_files: int) -> Census:
         """A census that walks at most `max_files` waveform files; `rows` is None where each waveform is its row."""
-        files = list(itertools.islice(self.waveforms(), max_files))
-        present = len(set(files))
-        return Census(present if rows is None else rows, present, counted_all=len(files) < max_files)
+        most = max_files // 2  # a recording is two files
+        found = list(itertools.islice(self.waveforms(), most))
+        whole = sum(dict(found).values())
+        n_rows = len(dict(found)) if rows is None else rows
+        return Census(n_rows, whole, counted_all=len(found) < most, halves=len(dict(found)) - whole)
 
     def strays(self) -> list[str]:
         """Waveforms (relative, without extension) that no row of the metadata names."""
         refs = self.refs()
-        return sorted(self._listed.difference(*(refs[column].tolist() for column in self.path_columns)))
+        return sorted(self._listed.keys() - {path for column in self.path_columns for path in refs[column]})
 
-    def waveforms(self) -> Iterator[str]:
-        """Every waveform below the waveform folders, relative and without extension; one twice if in two files."""
+    def waveforms(self) -> Iterator[tuple[str, bool]]:
+        """(path, whole) of every recording below the waveform folders, relative and without extension.
+
+        Whole: header and signals are there, under one name.
+        """
         for folder in self.waveform_folders:
-            yield from (relative for relative, _ in walk_files(self.root, folder, (HEADER, *SIGNALS)))
+            files = walk_files(self.root, folder, (HEADER, *SIGNALS))
+            for path, group in itertools.groupby(files, key=lambda file: file[0]):  # sorted: a record's lie together
+                kinds = {extension for _, extension in group}
+                yield path, self._whole(kinds)
+
+    def _whole(self, kinds: set[str]) -> bool:
+        """Whether files of these extensions are a recording."""
+        return HEADER in kinds and len(kinds) > 1
 
     def fingerprint(self) -> str:
         """A cheap identity of the source: content of the metadata files, dates and sizes of the folders above records.
@@ -159,8 +177,8 @@ class Cohort:
         return self._load()
 
     @functools.cached_property
-    def _listed(self) -> frozenset[str]:
-        return frozenset(self.waveforms())
+    def _listed(self) -> dict[str, bool]:
+        return dict(self.waveforms())
 
     def _paths(self, ref: Any) -> tuple[str, ...]:
         return tuple(getattr(ref, column) for column in self.path_columns)
@@ -169,9 +187,9 @@ class Cohort:
         """Waveform, age and sex; by default a WFDB record and what the row says."""
         return read_waveform(str(self.root), self.readable_path(ref, fs_hz)), ref.age, ref.sex
 
-    def _present(self, path: str) -> bool:
-        base = f"{self.root}/{path}"
-        return any(os.path.lexists(base + extension) for extension in (HEADER, *SIGNALS))
+    def _files_of(self, path: str) -> set[str]:
+        """Extensions of the files of a recording that are there."""
+        return {e for e in (HEADER, *SIGNALS) if os.path.isfile(f"{self.root}/{path}{e}")}
 
     def _folder_states(self) -> list[tuple[str, int, int]]:
         states = []
@@ -192,6 +210,8 @@ class Cohort:
 def make_refs(rows: dict[str, list[Any]] | pd.DataFrame) -> pd.DataFrame:
     """The table of `refs()` from columns; what is missing is empty. Marks unusable paths and repeated record ids."""
     refs = pd.DataFrame(rows)
+    if refs.empty:  # without a row pandas takes every column for numbers
+        refs = refs.astype(object)
     empty: dict[str, Callable[[], Any]] = {"report": str, "problem": str, "labels": list}
     for column in REF_COLUMNS:
         if column not in refs:
@@ -208,7 +228,9 @@ def walk_files(
 ) -> Iterator[tuple[str, str]]:
     """(path without extension, extension) of the files below `root/folder`, relative to root, in sorted order.
 
-    A link to a folder is followed, links below it are not, so that links in a circle end.
+    Links to files are followed, and count where they lead to one. A link to a folder is followed, those to folders
+    below it are not, so that links in a circle end. What a Mac leaves beside each file on a foreign disk (`._NAME`) is
+    passed over.
     """
     try:
         entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
@@ -216,10 +238,25 @@ def walk_files(
         return
     for entry in entries:
         relative = entry.name if folder == "." else f"{folder}/{entry.name}"
-        if entry.is_dir(follow_symlinks=follow_links):
-            yield from walk_files(root, relative, extensions, follow_links and not entry.is_symlink())
-        elif relative.endswith(extensions):
+        linked = entry.is_symlink()
+        if os.path.isdir(entry.path) if linked and follow_links else entry.is_dir(follow_symlinks=False):
+            yield from walk_files(root, relative, extensions, follow_links and not linked)
+        elif (
+            relative.endswith(extensions)
+            and not entry.name.startswith("._")
+            and (os.path.isfile(entry.path) if linked else entry.is_file())
+        ):
             yield os.path.splitext(relative)
+
+
+def header_comments(root: str, path: str) -> tuple[dict[str, str], str]:
+    """The comments of a record's header, and why it could not be read now; what else is wrong reading will say."""
+    try:
+        return read_comments(root, path), ""
+    except UnreadableFile as problem:
+        return {}, str(problem)
+    except RejectedRecording:
+        return {}, ""
 
 
 def bounded(names: list[str]) -> dict[str, Any]:

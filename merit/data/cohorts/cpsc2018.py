@@ -9,6 +9,7 @@ import functools
 import os
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ import pandas as pd
 import scipy.io
 
 from merit.data import taxonomy
-from merit.data.cohorts.base import HEADER, Cohort, Metadata, bounded, make_refs
-from merit.data.paths import inside, shown
+from merit.data.cohorts.base import HEADER, Cohort, Metadata, bounded, header_comments, make_refs
+from merit.data.paths import inside, shown, something_else
 from merit.data.recording import LEADS, RejectedRecording
 from merit.data.tables import age_years, iter_rows, sex_name
-from merit.data.wfdb_io import MAX_SIGNAL_BYTES, Waveform, read_comments
+from merit.data.wfdb_io import MAX_SIGNAL_BYTES, Waveform, opened
 
 REFERENCE = "REFERENCE.csv"
 PARTS = ("TrainingSet1", "TrainingSet2", "TrainingSet3")
@@ -47,7 +48,7 @@ class Cpsc2018(Cohort):
     def table_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """REFERENCE.csv where it lies: in the root, or beside the structs of the last part of the training set."""
         places = (REFERENCE, *(f"{part}/{REFERENCE}" for part in PARTS))
-        return tuple(place for place in places if (self.root / place).is_file())[:1]
+        return tuple(place for place in places if has_reference(self.root / place))[:1]
 
     waveform_folders = (".",)
 
@@ -58,15 +59,17 @@ class Cpsc2018(Cohort):
         disagreements, unknown, rows = [], [], []
         for record_id in sorted(reference.keys() | files.keys()):
             path = files.get(record_id, record_id)
-            comments = _comments(str(self.root), path) if record_id in files else {}
+            headed = (self.root / (path + HEADER)).is_file()
+            comments, problem = header_comments(str(self.root), path) if headed else ({}, "")
             header, odd = header_labels(comments.get("dx", ""))
             labels, age, sex = reference.get(record_id, (header, None, None))
             unknown += [f"{record_id}: {shown(word)}" for word in odd]
             if record_id in reference and comments.get("dx") and header != labels:
                 disagreements.append(f"{record_id}: header {'+'.join(header)}, {REFERENCE} {'+'.join(labels)}")
             age = age_years(comments.get("age", "")) if age is None else age
-            rows.append((record_id, record_id, path, labels, age, sex or sex_name(comments.get("sex", ""))))
-        refs = make_refs(pd.DataFrame(rows, columns=["record_id", "patient_id", "path", "labels", "age", "sex"]))
+            rows.append((record_id, record_id, path, labels, age, sex or sex_name(comments.get("sex", "")), problem))
+        columns = ["record_id", "patient_id", "path", "labels", "age", "sex", "problem"]
+        refs = make_refs(pd.DataFrame(rows, columns=columns))
         notes = {
             "reference": self.table_names[0] if reference else "none: labels from headers only",
             "not_in_reference": bounded(sorted(files.keys() - reference.keys()) if reference else []),
@@ -75,14 +78,18 @@ class Cpsc2018(Cohort):
         }
         return Metadata(refs, bad, notes)
 
-    def waveforms(self) -> Iterator[str]:
+    def waveforms(self) -> Iterator[tuple[str, bool]]:
         """As for all; only names such as A0001, since the folder may hold other parts of a challenge."""
-        return (path for path in super().waveforms() if RECORD_NAME.fullmatch(path.rpartition("/")[2]))
+        return (found for found in super().waveforms() if RECORD_NAME.fullmatch(found[0].rpartition("/")[2]))
+
+    def _whole(self, kinds: set[str]) -> bool:
+        """As for all; a struct is whole by itself."""
+        return super()._whole(kinds) or kinds == {".mat"}
 
     def _files(self) -> dict[str, str]:
         """Record id -> path of the recordings that are there; a header counts, and so does a struct without one."""
         found: dict[str, str] = {}
-        for path in self.waveforms():
+        for path, _ in self.waveforms():
             found.setdefault(path.rpartition("/")[2], path)
         return found
 
@@ -107,15 +114,27 @@ class Cpsc2018(Cohort):
         return waveform, ref.age if pd.notna(ref.age) else age, ref.sex or sex
 
 
+def has_reference(path: Path) -> bool:
+    """Whether a file is this challenge's REFERENCE.csv: that of 2017 has the same name, and no line of column names."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return b"Recording" in file.readline(4096)
+    except OSError:
+        return True  # reading it will say what is wrong
+
+
 def read_struct(root: str, name: str) -> tuple[Waveform, float | None, str | None]:
     """The original form, a MATLAB struct `ECG` with `data` [12, T] in mV, `age` and `sex`."""
-    path = inside(root, root, name + ".mat")
-    if not os.path.isfile(path):
-        raise RejectedRecording(f"no signal file: {shown(name)}.mat is not there")
-    if os.path.getsize(path) > MAX_SIGNAL_BYTES:
-        raise RejectedRecording(f"unreadable signal: {os.path.getsize(path)} bytes")
+    with opened(inside(root, name + ".mat"), "signal file") as file:
+        content = file.read(MAX_SIGNAL_BYTES + 1)
+    if other := something_else(content):
+        raise RejectedRecording(f"unreadable signal: not downloaded whole ({other})")
+    if len(content) > MAX_SIGNAL_BYTES:
+        raise RejectedRecording(f"unreadable signal: more than {MAX_SIGNAL_BYTES} bytes")
     try:
-        struct = scipy.io.loadmat(path, variable_names=["ECG"])["ECG"][0, 0]
+        struct = scipy.io.loadmat(BytesIO(content), variable_names=["ECG"])["ECG"][0, 0]
         data, age, sex = (np.asarray(struct[key]) for key in ("data", "age", "sex"))
         signal_mv = data.astype(np.float32)
     except Exception as error:  # loadmat raises whatever its parsing runs into
@@ -144,13 +163,3 @@ def _sorted(labels: set[str]) -> list[str]:
 
 def _first(value: np.ndarray) -> str:
     return str(value.flat[0]) if value.size else ""
-
-
-def _comments(root: str, path: str) -> dict[str, str]:
-    """The comments of a header; none where there is no header or it fails (reading then names it)."""
-    if not (Path(root) / (path + HEADER)).is_file():
-        return {}
-    try:
-        return read_comments(root, path)
-    except RejectedRecording:
-        return {}

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from merit.data import taxonomy
-from merit.data.cohorts.base import HEADER, Census, Cohort, Metadata, make_refs, walk_files
-from merit.data.recording import RejectedRecording
+from merit.data.cohorts.base import HEADER, Census, Cohort, Metadata, header_comments, make_refs, walk_files
 from merit.data.tables import age_years, sex_name
-from merit.data.wfdb_io import read_comments
 
 FOLDER = "WFDBRecords"
 
@@ -26,7 +24,8 @@ class Csn(Cohort):
 
     def _load(self) -> Metadata:
         paths = [path for path, _ in walk_files(self.root, FOLDER, (HEADER,))]
-        comments = [_comments(str(self.root), path) for path in paths]
+        found = [header_comments(str(self.root), path) for path in paths]
+        comments = [comments for comments, _ in found]
         codes = [[code.strip() for code in c.get("dx", "").split(",") if code.strip()] for c in comments]
         known = taxonomy.csn_labels()
         names = [path.rpartition("/")[2] for path in paths]
@@ -38,6 +37,7 @@ class Csn(Cohort):
                 "labels": [sorted({known[code] for code in row if code in known}) for row in codes],
                 "age": [age_years(c.get("age", "")) for c in comments],
                 "sex": [sex_name(c.get("sex", "")) for c in comments],
+                "problem": [problem for _, problem in found],
             }
         )
         unknown = Counter(code for row in codes for code in row if code not in known)
@@ -46,11 +46,3 @@ class Csn(Cohort):
     def census(self, max_files: int) -> Census:
         """Every header is a row, so nothing but names is looked at."""
         return self._bounded_census(None, max_files)
-
-
-def _comments(root: str, path: str) -> dict[str, str]:
-    """The comments of a header; none where it cannot be read (reading the record then says so, by name)."""
-    try:
-        return read_comments(root, path)
-    except RejectedRecording:
-        return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from merit.data.cohorts.base import Census, Cohort, Metadata, bounded, make_refs
 from merit.data.reports import STATEMENT_BREAK
-from merit.data.tables import iter_rows
+from merit.data.tables import iter_rows, whole_id
 
 STATEMENTS = "machine_measurements.csv"
 PATHS = "record_list.csv"
@@ -23,6 +23,7 @@ class MimicIvEcg(Cohort):
         bad: list[str] = []
         reports = self._reports(bad)
         rows = list(iter_rows(self.root / PATHS, ("subject_id", "study_id", "path"), (), bad))
+        rows = [(whole_id(subject), whole_id(study), path.replace("\\", "/")) for subject, study, path in rows]
         studies = [study for _, study, _ in rows]
         refs = make_refs(
             {
@@ -49,4 +50,4 @@ class MimicIvEcg(Cohort):
         if not path.is_file():
             return {}
         rows = iter_rows(path, ("study_id", "report_0"), REPORTS[1:], bad)
-        return {study: STATEMENT_BREAK.join(text for text in texts if text) for study, *texts in rows}
+        return {whole_id(study): STATEMENT_BREAK.join(text for text in texts if text) for study, *texts in rows}

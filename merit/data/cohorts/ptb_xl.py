@@ -10,7 +10,7 @@ from typing import Any
 from merit.data import taxonomy
 from merit.data.cohorts.base import Cohort, Metadata, make_refs
 from merit.data.paths import name_problem, shown
-from merit.data.tables import age_years, number, read_table
+from merit.data.tables import age_years, number, read_table, whole_id
 
 TABLE = "ptbxl_database.csv"
 COLUMNS = ("ecg_id", "patient_id", "age", "sex", "report", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
@@ -36,17 +36,19 @@ class PtbXl(Cohort):
         table, bad = read_table(self.root / TABLE, COLUMNS)
         parsed = [_codes(text) for text in table["scp_codes"]]
         folds = [_fold(text) for text in table["strat_fold"]]
+        for column in ("filename_lr", "filename_hr"):  # as Windows writes them
+            table[column] = [text.replace("\\", "/") for text in table[column]]
         refs = make_refs(
             {
-                "record_id": table["ecg_id"].tolist(),
-                "patient_id": [text.removesuffix(".0") for text in table["patient_id"]],
+                "record_id": [whole_id(text) for text in table["ecg_id"]],
+                "patient_id": [whole_id(text) for text in table["patient_id"]],
                 "path": table["filename_lr"].tolist(),
                 "path_500": table["filename_hr"].tolist(),
                 "report": table["report"].tolist(),
                 "labels": [list(codes) for codes, _ in parsed],
                 "fold": folds,
                 "age": [age_years(text) for text in table["age"]],
-                "sex": [SEX.get(text.removesuffix(".0")) for text in table["sex"]],
+                "sex": [SEX.get(whole_id(text)) for text in table["sex"]],
                 "problem": [
                     problem
                     or _problem(row.patient_id, row.strat_fold, fold)
@@ -62,7 +64,9 @@ class PtbXl(Cohort):
     def readable_path(self, ref: Any, fs_hz: float | None = None) -> str:
         """The 100 Hz file if at most that is wanted, else the 500 Hz file; the other where the choice is not there."""
         order = self._paths(ref) if fs_hz is not None and fs_hz <= LOW_RATE_HZ else self._paths(ref)[::-1]
-        return next((path for path in order if path and self._present(path)), order[0])
+        there = {path: self._files_of(path) for path in order if path}
+        whole = (path for path, files in there.items() if self._whole(files))
+        return next(whole, next((path for path, files in there.items() if files), order[0]))
 
 
 @functools.lru_cache(maxsize=1 << 14)  # the same few thousand combinations come again and again

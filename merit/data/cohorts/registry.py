@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from merit.data.cohorts.base import Cohort
-from merit.data.cohorts.cpsc2018 import PARTS, RECORD_NAME, REFERENCE, Cpsc2018
+from merit.data.cohorts.cpsc2018 import PARTS, RECORD_NAME, REFERENCE, Cpsc2018, has_reference
 from merit.data.cohorts.csn import FOLDER, Csn
 from merit.data.cohorts.mimic_iv_ecg import PATHS, STATEMENTS, MimicIvEcg
 from merit.data.cohorts.ptb_xl import TABLE, PtbXl
@@ -110,7 +110,7 @@ def _recognised(folder: Path) -> list[str]:
 
 
 def _is_cpsc2018(folder: Path) -> bool:
-    if (folder / REFERENCE).is_file() or folder.name == "cpsc_2018":
+    if folder.name == "cpsc_2018" or has_reference(folder / REFERENCE):
         return True
     return any((folder / part).is_dir() for part in ("training/cpsc_2018", *PARTS)) or _has_cpsc_files(folder)
 
@@ -119,7 +119,7 @@ def _has_cpsc_files(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
             return any(
-                RECORD_NAME.match(entry.name) and entry.name.endswith((".hea", ".mat"))
+                RECORD_NAME.fullmatch(entry.name[:-4]) and entry.name.endswith((".hea", ".mat"))
                 for _, entry in zip(range(2000), entries)
             )
     except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from merit.evaluate.generation.compose import wording
 from merit.evaluate.generation.conditioned import Conditioned
 from merit.evaluate.generation.decoding import generate
 from merit.evaluate.generation.training import ADAPTER, load_adapter
-from merit.runs import write_json
+from merit.runs import check, read_json, seal, sealed, write_json
 
 ABOUT = "generator.json"
 
@@ -51,11 +50,12 @@ def describe(folder: Path, encoder: str, checkpoint: Path | None, config: Genera
     """Write down beside an adapter which encoder it was trained with, where its checkpoint lies from there, and how
     texts were decoded the first time; kept where it is there.
     """
-    if (folder / ABOUT).exists():
+    if sealed(folder / ABOUT):
         return
     where = None if checkpoint is None else os.path.relpath(checkpoint, folder)
     decoding = {name: getattr(config, name) for name in DECODING}
     write_json(folder / ABOUT, {"encoder": encoder, "checkpoint": where, "decoding": decoding})
+    seal(folder / ABOUT)
 
 
 def load(
@@ -74,7 +74,7 @@ def load(
             f"{folder}: expected a generator ({ABOUT} and {ADAPTER}), as Table 3 leaves them in generators/ of its "
             "artifacts"
         )
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    about = read_json(check(folder / ABOUT))
     if about["checkpoint"] is None:
         raise ValueError(f"{folder}: expected a pretrained encoder of ours; {about['encoder']} has no checkpoint")
     model = load_adapter(folder, language_model, device)

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from merit.config import GenerationConfig
-from merit.runs import written
+from merit.runs import new_folder, sealed
 from merit.threads import one_thread_an_operation
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def train_language_model(
     """
     if not answers:
         raise ValueError(f"answers: expected at least one text to train a language model on; got none (for {folder})")
-    if (folder / "model.safetensors").exists():
+    if sealed(folder):
         return folder
     texts = sorted(answers)
     tokenizer = make_tokenizer([*texts, *sorted(questions)], config.lm_vocabulary)
@@ -64,9 +64,9 @@ def train_language_model(
         model = _tiny_llama(tokenizer, config)
         _next_token_training(model, tokenizer, texts, config, progress)
     _quiet()
-    with written(folder) as temporary:
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
+    with new_folder(folder) as made:
+        model.save_pretrained(made)
+        tokenizer.save_pretrained(made)
     return folder
 
 

@@ -58,7 +58,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
-    """The same form, renamed into place."""
+    """The same form, with its digest beside it."""
     entries = [
         {
             "messages": [{"role": "user", "content": p.question}, {"role": "assistant", "content": p.answer}],
@@ -67,6 +67,7 @@ def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
         for p in pairs
     ]
     runs.write_json(path, entries)
+    runs.seal(path)
 
 
 def check_placeholder(question: str, where: str) -> None:

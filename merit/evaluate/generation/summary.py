@@ -51,7 +51,7 @@ def summarise(
     drawn = {name: _means(found["per_text"][name], weights) for name in MEANS if found[name] is not None}
     drawn["bleu"] = _bleu(scores.bleu_statistics(references, texts), weights)
     drawn |= _rates(findings.tallies(there, texts), weights)
-    values = {name: intervals.around(column[0], column[1:]) for name, column in drawn.items()}
+    values = {name: intervals.around(column[0], column[1:], share=True) for name, column in drawn.items()}
     for name in MEANS:
         values.setdefault(name, {"value": None, "low": None, "high": None})
     for name in ("macro_f1", "exact", "denied", "contradictory"):

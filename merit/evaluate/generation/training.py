@@ -23,7 +23,21 @@ from tqdm import tqdm
 from merit.config import GenerationConfig
 from merit.evaluate.generation.conditioned import Conditioned, Encoded, collate, encode_pair
 from merit.evaluate.generation.language_model import load_language_model
-from merit.runs import commit, digest, plain, versions, write_json, write_text, written
+from merit.runs import (
+    append_digest,
+    check,
+    check_appended,
+    commit,
+    digest,
+    plain,
+    read_json,
+    seal,
+    sealed,
+    versions,
+    write_json,
+    write_text,
+    written,
+)
 from merit.threads import one_thread_an_operation
 
 STATE = "training_state.pt"
@@ -87,8 +101,8 @@ def train(
     }
     if config.standardise:
         model.standardise(ecg)
-    if (folder / ADAPTER).exists():
-        _refuse_others(folder / "config.json", json.loads((folder / "config.json").read_text()), settings)
+    if sealed(folder):
+        _refuse_others(folder / "config.json", read_json(check(folder) / "config.json"), settings)
         model.load_kept(load_file(folder / ADAPTER))
     else:
         _run(model, pairs, ecg, config, folder, settings, progress, stop_after)
@@ -136,7 +150,8 @@ def _run(
             seconds = before + time.perf_counter() - began
             write_text(folder / "history.jsonl", "".join(f"{line}\n" for line in lines))
             if update < total:
-                _save(folder, model, optimiser, {"update": update, "since": since, "seconds": seconds}, settings)
+                state = {"update": update, "since": since, "seconds": seconds, "history": lines}
+                _save(folder, model, optimiser, state, settings)
             else:
                 _finish(folder, model, {**settings, "seconds": round(seconds, 1)})
     bar.close()
@@ -190,7 +205,7 @@ def require_finite(values: dict[str, float], update: int) -> None:
 def _save(
     folder: Path, model: Conditioned, optimiser: torch.optim.Optimizer, state: dict[str, Any], settings: dict[str, Any]
 ) -> None:
-    """All that the loop changes, in one file, renamed into place: a kill leaves the old one or the new one."""
+    """All that the loop changes, in one file with its digest, renamed into place: a kill leaves the old or the new."""
     state = {
         **state,
         "settings": json.dumps(settings, sort_keys=True),
@@ -199,6 +214,7 @@ def _save(
     }
     with written(folder / STATE) as temporary:
         torch.save(state, temporary)
+        append_digest(temporary)
 
 
 def _resume(
@@ -208,13 +224,12 @@ def _resume(
     path = folder / STATE
     if not path.exists():
         return 0, [], [], 0.0
+    check_appended(path)
     state = torch.load(path, map_location=model.device, weights_only=True)
     _refuse_others(path, json.loads(state["settings"]), settings)
     model.load_kept(state["kept"])
     optimiser.load_state_dict(state["optimiser"])
-    lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if json.loads(line)["update"] <= state["update"]]
-    return state["update"], state["since"], kept, state["seconds"]
+    return state["update"], state["since"], state["history"], state["seconds"]
 
 
 def _refuse_others(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
@@ -234,16 +249,17 @@ def _as_dict(value: Any) -> dict[str, Any]:
 
 
 def _finish(folder: Path, model: Conditioned, settings: dict[str, Any]) -> None:
-    """Write what stays; the adapter last: it says that the run is finished."""
+    """Write what stays; the digests last: they say that the run is finished."""
     write_json(folder / "config.json", {**settings, "commit": commit(), "versions": versions()})
     with written(folder / ADAPTER) as temporary:
         save_file({name: p.detach().cpu().contiguous() for name, p in model.kept().items()}, temporary)
+    seal(folder, ("config.json", "history.jsonl", ADAPTER))
     (folder / STATE).unlink(missing_ok=True)
 
 
 def truncated(folder: Path) -> int:
     """Training answers of a finished run that were cut at `max_tokens`."""
-    return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["pairs"]["truncated"])
+    return int(read_json(check(folder) / "config.json")["pairs"]["truncated"])
 
 
 def load_adapter(folder: Path, source: str | Path | None = None, device: str = "cpu") -> Conditioned:
@@ -252,9 +268,9 @@ def load_adapter(folder: Path, source: str | Path | None = None, device: str = "
     FileNotFoundError where the run is not finished or the language model is gone; ValueError for another one than the
     adapter was trained with.
     """
-    if not (folder / ADAPTER).exists() or not (folder / "config.json").exists():
-        raise FileNotFoundError(f"{folder}: expected a finished adapter ({ADAPTER} and config.json)")
-    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not sealed(folder):
+        raise FileNotFoundError(f"{folder}: expected a finished adapter ({ADAPTER}, config.json and SHA256SUMS)")
+    settings = read_json(check(folder) / "config.json")
     known = settings["generation"]
     config = GenerationConfig(**{**known, "betas": tuple(known["betas"])})
     where = source or settings["language_model"]["source"]

@@ -9,14 +9,14 @@ batches of K pairs. Batches hold each report once: a second copy would be a wron
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from merit.evaluate.information.gaussian import CanonicalFrame, choose_components, fold_of
+from merit.evaluate.information.gaussian import CanonicalFrame, Choice, Part, fold_of
 from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class CriticConfig:
 
     width: int = 64
     """Hidden units of each network."""
-    folds: int = 4
-    """Parts by patient: each is scored by the critic that was trained on the others."""
+    fewest_pairs: int = 4
+    """Canonical pairs that it sees though fewer are correlated: what is shared may show in no correlation."""
     batch: int = 128
     epochs: int = 40
     """Most passes; the pass with the best bound on a sixth of the training patients is kept."""
@@ -58,26 +58,25 @@ class CriticInformation:
 
 
 def critic_information(
-    x: np.ndarray, y: np.ndarray, groups: np.ndarray, config: CriticConfig | None = None
+    x: np.ndarray, y: np.ndarray, groups: np.ndarray, parts: Sequence[Part], config: CriticConfig | None = None
 ) -> CriticInformation:
     """InfoNCE bound on the mutual information of rows x [N, d] and y [N, e]; every pair is scored once.
 
-    groups [N]: patients, kept on one side of each division. The numbers depend on the arguments alone, not on the
-    number of threads. ValueError where there are fewer than 2 pairs a part.
+    groups [N]: patients. parts: of `cross_fit` on the same rows; the pairs of a part are scored by a critic that was
+    trained on the others, in directions found on the others. The numbers depend on the arguments alone, not on the
+    number of threads.
     """
     config = config or CriticConfig()
-    fold = fold_of(groups, config.folds, config.seed)
-    if np.bincount(fold, minlength=config.folds).min() < 2:
-        raise ValueError(f"pairs: expected at least 2 in each of {config.folds} parts by patient; got {len(x)} pairs")
     contributions, ceilings = np.zeros(len(x)), np.zeros(len(x))
 
     def one(f: int) -> None:
-        train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
-        score = _train(x[train], y[train], groups[train], config, f)
+        test = parts[f].rows
+        train = np.setdiff1d(np.arange(len(x)), test)
+        score = _train(x[train], y[train], groups[train], parts[f].choice, config, f)
         contributions[test], ceilings[test] = bound_contributions(score(x[test], y[test])), np.log(len(test))
 
-    with one_thread_an_operation(), ThreadPoolExecutor(min(config.folds, MAX_THREADS, usable_cores())) as threads:
-        list(threads.map(one, range(config.folds)))
+    with one_thread_an_operation(), ThreadPoolExecutor(min(len(parts), MAX_THREADS, usable_cores())) as threads:
+        list(threads.map(one, range(len(parts))))
     return CriticInformation(float(contributions.mean()), float(ceilings.mean()), contributions)
 
 
@@ -89,20 +88,25 @@ def bound_contributions(scores: np.ndarray) -> np.ndarray:
 
 
 def _train(
-    x: np.ndarray, y: np.ndarray, groups: np.ndarray, config: CriticConfig, fold: int
+    x: np.ndarray, y: np.ndarray, groups: np.ndarray, choice: Choice, config: CriticConfig, fold: int
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Train one critic and return its scores [K, K] of rows x and y."""
     import torch
 
     inner = fold_of(groups, 6, config.seed + 1) == 0
-    frame = CanonicalFrame.fitted(x[~inner], y[~inner], choose_components(x, y, groups, seed=config.seed))
+    frame = CanonicalFrame.fitted(
+        x[~inner], y[~inner], choice.penalty, max(len(choice.correlations), config.fewest_pairs)
+    )
+    correlations = np.zeros(frame.directions[0].shape[1])
+    known = choice.correlations[: len(correlations)]
+    correlations[: len(known)] = known
 
     def framed(left: np.ndarray, right: np.ndarray) -> tuple[Tensor, Tensor]:
         both = (np.clip(side, -CLIP, CLIP).astype(np.float32) for side in frame.variables(left, right))
         return tuple(map(torch.from_numpy, both))
 
     parts = [framed(x[which], y[which]) for which in (~inner, inner)]
-    towers = _fit(parts[0], parts[1], frame.correlations, config, fold)
+    towers = _fit(parts[0], parts[1], correlations, config, fold)
     with torch.inference_mode():
         return lambda left, right: _scores(towers, *framed(left, right)).double().numpy()
 

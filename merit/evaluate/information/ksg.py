@@ -2,7 +2,8 @@
 
 It assumes that the density is even within the box that holds a point's k neighbours; with strong dependence in more
 than two or three dimensions and a few thousand pairs the boxes are too big for that, and the value is too low. How much
-too low is measured on Gaussians of the same covariance and number, and taken off. Legend: N pairs, p and q components.
+too low is measured on Gaussians of the same covariance and number, and taken off; where that is much, the value is
+theirs more than the estimator's. Legend: N pairs, p and q dimensions.
 """
 
 from __future__ import annotations

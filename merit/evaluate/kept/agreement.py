@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from merit.evaluate.bootstrap import weights_of
 from merit.evaluate.kept.factors import LEAST_MS
 from merit.evaluate.kept.measure import number
 
@@ -37,8 +38,7 @@ def agreement(measured: pd.DataFrame, manual: pd.DataFrame, n_resamples: int, se
     Both frames have a row a recording, in one order. n_manual: with a manual value; n_without: without; n_invented: of
     these, with a measured one.
     """
-    rng = np.random.default_rng(seed)
-    picks = [np.arange(len(manual)), *rng.integers(0, len(manual), (n_resamples, len(manual)))]
+    picks = [np.flatnonzero(column) for column in weights_of(np.arange(len(manual)), n_resamples, seed).T]
     return [_row(name, *(_values(frame, name) for frame in (measured, manual)), picks) for name in COLUMNS]
 
 

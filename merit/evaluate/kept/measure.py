@@ -150,13 +150,13 @@ def beyond_another(embedding: np.ndarray, asked: Asked, said: list[Block], confi
     return number(np.mean(found, axis=0), keep=True)
 
 
-def number(drawn: np.ndarray, keep: bool = False) -> dict[str, Any]:
+def number(drawn: np.ndarray, keep: bool = False, share: bool = False) -> dict[str, Any]:
     """Value and 95 % interval of [1 + R] numbers, the first of them the value; None where there is none.
 
-    keep: the draws too, by which two encoders are compared resample by resample.
+    share: it lies from 0 to 1, as AUROC does and R², which may be negative, does not. keep: the draws too, by which two encoders are compared resample by resample.
     """
     rest = drawn[1:][np.isfinite(drawn[1:])]
-    low, high = intervals.middle(rest) if np.isfinite(drawn[0]) else (np.nan, np.nan)
+    low, high = intervals.ends(drawn[0], rest, share)
     found = {name: _plain(value) for name, value in (("value", drawn[0]), ("low", low), ("high", high))}
     return found | {"draws": [_plain(value) for value in drawn[1:]]} if keep else found
 
@@ -222,7 +222,7 @@ def _auroc(
     truth: np.ndarray, score: np.ndarray, scored: np.ndarray, asked: Asked, config: KeptConfig
 ) -> dict[str, Any]:
     pooled = _pool(truth[:, None], score[:, None], scored[:, None], asked, config)
-    return number(np.concatenate([[pooled.macro["auroc"][0]], pooled.resamples["auroc"]]))
+    return number(np.concatenate([[pooled.macro["auroc"][0]], pooled.resamples["auroc"]]), share=True)
 
 
 def _pool(labels: np.ndarray, scores: np.ndarray, scored: np.ndarray, asked: Asked, config: KeptConfig) -> Any:
@@ -248,7 +248,7 @@ def _statements(asked: Asked, block: Block, raw: np.ndarray, config: KeptConfig)
     labels = np.column_stack(list(asked.stated.values()))[:, chosen]
     scores = raw[:, block.report.targets.shape[1] :][:, chosen]
     pooled = _pool(labels, scores, np.broadcast_to(asked.scored[:, None], labels.shape), asked, config)
-    return number(np.concatenate([[pooled.macro["auroc"][0]], pooled.resamples["auroc"]]), keep=True)
+    return number(np.concatenate([[pooled.macro["auroc"][0]], pooled.resamples["auroc"]]), keep=True, share=True)
 
 
 def _each_statement(asked: Asked, block: Block, raw: np.ndarray, config: KeptConfig) -> dict[str, float | None]:

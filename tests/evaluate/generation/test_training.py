@@ -66,7 +66,12 @@ def test_six_updates_equal_parts_of_them(lm, whole, tmp_path, stops):
 
 
 def test_what_is_left_behind(lm, whole):
-    assert {path.name for path in whole.iterdir()} == {"adapter.safetensors", "config.json", "history.jsonl"}
+    assert {path.name for path in whole.iterdir()} == {
+        "adapter.safetensors",
+        "config.json",
+        "history.jsonl",
+        "SHA256SUMS",
+    }
     assert load_file(whole / "adapter.safetensors").keys() == model_of(lm).kept().keys()
     settings = json.loads((whole / "config.json").read_text())
     assert settings["total_updates"] == 6

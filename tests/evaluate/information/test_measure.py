@@ -9,7 +9,16 @@ import pytest
 
 from merit.evaluate.information.critic import CriticConfig
 from merit.evaluate.information.known import against_truth, known_pairs
-from merit.evaluate.information.measure import InformationConfig, entropy, halves_of, measure, one_a_report
+from merit.evaluate.information.measure import (
+    TOLERANCE,
+    InformationConfig,
+    entropy,
+    estimate,
+    halves_of,
+    measure,
+    one_a_report,
+    planted,
+)
 from merit.evaluate.splits import NotEnoughData
 
 QUICK = InformationConfig(halves=4, critic=CriticConfig(epochs=2), most_points=30)
@@ -84,6 +93,58 @@ def test_known_pairs_and_the_rows_of_the_check():
     np.testing.assert_allclose(known_pairs("cubed", 2, 1.0, 20000, 0)[0], x**3)
     rows = against_truth("gaussian", 1, [1.0], 100, QUICK.critic)
     assert {row["estimator"] for row in rows} == {"gaussian", "ksg", "ksg_plain", "info_nce"}
-    assert [row["ceiling"] is None for row in rows] == [True, True, True, False]
+    assert [row["ceiling"] is None for row in rows] == [False, True, True, True]
     with pytest.raises(ValueError, match="shape: expected one of"):
         known_pairs("square", 1, 1.0, 10, 0)
+
+
+@pytest.mark.parametrize(("private", "scale"), [((4, 0), 3.0), ((4, 0), 10.0), ((20, 0), 5.0), ((65, 65), 5.0)])
+def test_nearest_neighbours_are_right_beside_private_directions_or_have_no_vote(private, scale):
+    """Two nats in four pairs are too much for 500 pairs a part; one nat in two pairs is found."""
+    for width, nats in ((4, 2.0), (2, 1.0)):
+        x, y = known_pairs("gaussian", width, nats, 2000, 0, private=private, scale=scale)
+        found = estimate(x, y, np.arange(2000), None)
+        assert found.values["gaussian"] == pytest.approx(nats, abs=0.2)
+        if "ksg" not in found.about["no_vote"]:
+            assert found.values["ksg"] == pytest.approx(nats, abs=0.2)
+        assert ("ksg" in found.about["no_vote"]) == (width == 4)
+
+
+def test_a_vote_hangs_on_what_is_planted_and_on_what_is_dealt_out():
+    x, y = known_pairs("gaussian", 1, 1.0, 1000, 0)
+    found = estimate(x, y, np.arange(1000), None)
+    assert found.about["no_vote"] == {}
+    assert abs(found.about["planted"]["ksg"] - found.about["planted"]["truth"]) <= TOLERANCE
+    assert abs(found.about["shuffled"]["ksg"]) <= TOLERANCE
+    x, y = known_pairs("gaussian", 4, 2.0, 150, 0)
+    silent = estimate(x, y, np.arange(150), None).about
+    assert f"of {silent['planted']['truth']:.2f} nats planted" in silent["no_vote"]["ksg"]
+
+
+def test_planted_pairs_have_the_data_s_covariances_and_the_information_that_is_said():
+    x, y = known_pairs("gaussian", 3, 2.0, 40000, 0, private=(3, 1), scale=4)
+    rho = np.array([0.95, 0.5])
+    truth, a, b = planted(x, y, rho)
+    assert truth == pytest.approx(-0.5 * np.log1p(-(rho**2)).sum())
+    np.testing.assert_allclose(np.cov(a.T), np.cov(x.T), atol=0.3)
+    np.testing.assert_allclose(np.cov(b.T), np.cov(y.T), atol=0.3)
+    log_det = [np.linalg.slogdet(np.cov(z.T))[1] for z in (a, b, np.hstack([a, b]))]
+    assert 0.5 * (log_det[0] + log_det[1] - log_det[2]) == pytest.approx(truth, abs=0.02)
+    assert planted(x, y, np.zeros(4))[0] == pytest.approx(1.0)
+    assert planted(x, y, np.array([0.1]))[0] == pytest.approx(1.0)
+
+
+@pytest.mark.slow
+def test_halves_spread_as_whole_samples_do():
+    """The standard deviation over 40 samples of 600 pairs, two a patient, against that over halves of one."""
+    values, spreads = [], []
+    for sample in range(40):
+        x, y = known_pairs("gaussian", 2, 1.0, 600, sample, private=(10, 10))
+        groups = np.arange(600) // 2
+        found = estimate(x, y, groups, None)
+        values.append([found.values[name] for name in ("gaussian", "ksg")])
+        draws = [found.on(rows) for rows in halves_of(groups, 30, sample)]
+        spreads.append([np.std([draw[name] for draw in draws], ddof=1) for name in ("gaussian", "ksg")])
+    ratio = np.mean(spreads, axis=0) / np.std(values, axis=0, ddof=1)
+    assert (ratio > 0.75).all()
+    assert (ratio < 1.5).all()

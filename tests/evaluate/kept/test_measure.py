@@ -75,8 +75,9 @@ def test_an_interval_is_that_of_a_loop_over_resamples(case, values):
             truth = report.targets[row, :2]
             lost += weights[row, r] * np.array([((truth - p[row]) ** 2).sum() for p in (both, alone)])
         drawn.append(1 - lost[0] / lost[1])
-    low, high = np.percentile(drawn, (2.5, 97.5))
     partial = values["factors"]["axis"]["linear"]["partial"]
+    reach = 1.959964 * np.sqrt(np.mean((np.array(drawn) - partial["value"]) ** 2))
+    low, high = partial["value"] - reach, partial["value"] + reach
     assert (partial["low"], partial["high"]) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
 
 
