@@ -16,12 +16,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit, logit, ndtr
 
+LEVEL = 0.05
+"""A corrected p value below this is a difference."""
 LEVELS = (2.5, 97.5)
 """Percentiles of the ends of the middle 95 %."""
 Z = 1.959964
 """Half width of a 95 % interval in standard errors."""
+EQUAL = 1e-12
+"""Values nearer than this are equal: what is left is rounding."""
 EDGE = 1e-4
 """Shares nearer to 0 or 1 than this are moved to it where log-odds are taken of them."""
 
@@ -49,6 +53,13 @@ def ends(value: float, drawn: Sequence[float] | np.ndarray, share: bool = False)
         return np.nan, np.nan
     low, high = (float(end) for end in expit([odds - reach, odds + reach]))
     return min(low, value), max(high, value)
+
+
+def normal_p(value: float, error: float) -> float:
+    """Two-sided p of a value with a standard error: below 0.05 where `ends` leave out 0; of no error, 1 for 0 alone."""
+    if error < EQUAL:
+        return float(abs(value) < EQUAL)
+    return 2 * float(ndtr(-abs(value) / error))
 
 
 def middle(drawn: Sequence[float] | np.ndarray) -> tuple[float, float]:
@@ -86,3 +97,44 @@ def paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float, 
     if np.isfinite(difference).sum() < 2:
         return None
     return (value, *ends(value, difference))
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """p values corrected for their number (Holm 1979), in the same order; None stays and does not count."""
+    order = sorted((k for k, value in enumerate(p) if value is not None), key=lambda k: p[k])
+    corrected, highest = list(p), 0.0
+    for rank, k in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p[k]))
+        corrected[k] = highest
+    return corrected
+
+
+def told_apart(differences: Sequence[Mapping[str, Any]], digits: int = 1, unit: float = 100) -> list[int]:
+    """The one rule for "this difference is more than chance": for each of a page's differences 1 or −1, the side of 0
+    on which it lies, or 0 where chance may be all.
+
+    A difference counts whose p, corrected for all of them (Holm), is below 0.05 as it is printed, with three decimals,
+    and whose interval leaves out 0 as it is printed, in so many units with so many decimals. Each holds low and high,
+    None where it has no interval, and its `p_holm` where a family was corrected before, or its `p`; where it has
+    neither, p follows from its interval, which is normal (`ends`).
+    """
+    corrected = [one.get("p_holm") for one in differences]
+    if corrected.count(None) == len(corrected):
+        corrected = holm([_p(one) for one in differences])
+    clear = [p is not None and round(p, 3) < LEVEL for p in corrected]
+    return [side_of_zero(one, digits, unit) if yes else 0 for one, yes in zip(differences, clear)]
+
+
+def side_of_zero(interval: Mapping[str, Any], digits: int = 1, unit: float = 100) -> int:
+    """1 or −1 where both ends, as they are printed, lie above or below 0; else, or without an interval, 0."""
+    if interval["low"] is None or interval["high"] is None:
+        return 0
+    low, high = (float(f"{unit * interval[end]:.{digits}f}") for end in ("low", "high"))
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def _p(difference: Mapping[str, Any]) -> float | None:
+    if "p" in difference or difference["low"] is None or difference["high"] is None:
+        return difference.get("p")
+    low, high = difference["low"], difference["high"]
+    return normal_p((low + high) / 2, (high - low) / (2 * Z))

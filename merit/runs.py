@@ -366,6 +366,13 @@ def identity(stage: str, parameters: Any, inputs: Any, modules: Iterable[str]) -
     return digest({"stage": stage, "parameters": parameters, "inputs": inputs, "source": source_closure(modules)})
 
 
+def loading(source: str | Path) -> dict[str, Any]:
+    """What `from_pretrained` of transformers takes for a folder, a hub name or name@revision; no code is run."""
+    text, given = str(source), {"trust_remote_code": False}
+    name, _, revision = (text, "", "") if Path(text).is_dir() else text.partition("@")
+    return {"pretrained_model_name_or_path": name, **given, **({"revision": revision} if revision else {})}
+
+
 @functools.cache
 def commit() -> str:
     """The commit of the checkout that this package lies in, "-dirty" added where it has changes; "" outside one."""
@@ -442,43 +449,21 @@ def read_result(path: Path) -> dict[str, Any] | None:
     return result
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file of ours that holds an object; Damaged where it does not."""
+def read_json(path: Path, owner: Path | None = None) -> dict[str, Any]:
+    """A JSON file of ours that holds an object; else Damaged. owner: the folder that is then to be made again."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
-        raise Damaged(path, "it is no JSON") from error
+        raise Damaged(owner or path, f"{path.name} is no JSON") from error
     if not isinstance(found, dict):
-        raise Damaged(path, "it is no JSON object")
+        raise Damaged(owner or path, f"{path.name} is no JSON object")
     return found
+
+
+class Unavailable(LookupError):
+    """What a run needs and does not have, a data set or weights; in one line what was looked for, and where."""
 
 
 def home() -> Path:
     """Where `artifacts/` and `book/` lie: MERIT_HOME, or the checkout that this package is in."""
     return Path(os.environ.get("MERIT_HOME") or PACKAGE_ROOT.parent)
-
-
-def limits() -> dict[str, int]:
-    """What MERIT_LIMIT (recordings a data set) and MERIT_EPOCHS (passes of pretraining and probing) ask for, to try a
-    profile quickly; a ValueError for what is not a whole number of at least 1 (8 recordings).
-    """
-    found = {}
-    for name, least in (("limit", 8), ("epochs", 1)):
-        number = whole_number(f"MERIT_{name.upper()}", least)
-        if number is not None:
-            found[name] = number
-    return found
-
-
-def whole_number(variable: str, least: int) -> int | None:
-    """What a variable of the environment says; None: it is not set. ValueError for no whole number from `least`."""
-    text = os.environ.get(variable, "")
-    if text and not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise ValueError(f"{variable}: expected a whole number from {least}; got {text!r}")
-    return int(text) if text else None
-
-
-def workspace_name(profile: str, data: str | Path | None) -> str:
-    """Folder of a run's products: the profile, for real data a key of where they lie, and limits: runs never mix."""
-    where = [] if data is None else [f"data-{digest(str(Path(data).resolve()))[:6]}"]
-    return "-".join([profile, *where, *(f"{name}{number}" for name, number in limits().items())])

@@ -15,7 +15,7 @@ from merit import runs
 BELOW = {
     "alternatives": set(),
     "config": {"alternatives"},
-    "profiles": {"config"},
+    "profiles": {"config", "runs"},
     "methods": {"config"},
     "runs": {"config"},
     "objectives": set(),
@@ -29,11 +29,12 @@ BELOW = {
     "baselines": {"config", "runs", "data", "model", "pretrain"},
     "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "baselines"},
     "report": {"config", "runs", "intervals"},
-    "publish": {"config", "runs", "threads", "pool", "data", "baselines", "report"},
+    "publish": {"config", "profiles", "runs", "threads", "pool", "data", "baselines", "report"},
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "baselines", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "baselines", "evaluate"},
-    "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"},
+    "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
+    | {"publish", "baselines"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 
@@ -46,10 +47,9 @@ ONLY_IN = {
     "nltk": {"merit.evaluate.generation"},
     "neurokit2": {"merit.evaluate.kept.delineation"},
     "umap": {"merit.evaluate.clusters"},
-    "statsmodels": {"merit.evaluate.comparison"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},
-    "huggingface_hub": {"merit.use"},
+    "huggingface_hub": {"merit.use", "merit.bench.readiness", "merit.model.weights"},
 }
 
 

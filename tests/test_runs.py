@@ -138,21 +138,6 @@ def test_a_file_that_says_something_else_is_refused(tmp_path):
         compute_once(tmp_path, [])
 
 
-def test_runs_on_other_data_have_other_folders(tmp_path):
-    assert runs.workspace_name("demo", None) == "demo"
-    assert runs.workspace_name("demo", tmp_path) != runs.workspace_name("demo", tmp_path / "x")
-
-
-def test_a_limited_run_has_its_own_folder_and_bad_limits_are_one_line(monkeypatch):
-    monkeypatch.setenv("MERIT_LIMIT", "64")
-    monkeypatch.setenv("MERIT_EPOCHS", "1")
-    assert runs.workspace_name("paper", None) == "paper-limit64-epochs1"
-    for bad in ("0", "7", "-8", "many", "1e3", "٣٢"):
-        monkeypatch.setenv("MERIT_LIMIT", bad)
-        with pytest.raises(ValueError, match="MERIT_LIMIT: expected a whole number from 8; got"):
-            runs.limits()
-
-
 def test_imports_for_types_alone_are_no_source(tmp_path):
     lines = ["from typing import TYPE_CHECKING", "if TYPE_CHECKING:", "    import merit.config", "import merit.runs"]
     (tmp_path / "m.py").write_text("\n".join(lines))

@@ -15,16 +15,18 @@ def footer(record: dict, data: list[str] = (), notebook: str = "") -> str:
     data: addresses of the figures' tables, in the order of the page. notebook: address of the executed notebook.
     """
     given = {name: value for name, value in record["given"].items() if value is not None}
-    settings = {"profile": "PROFILE", "data": "DATA", "device": "DEVICE"}
+    variables = {"profile": "PROFILE", "data": "DATA", "device": "DEVICE", "settings": "SET"}
+    given["settings"] = settings = record.get("settings", "")
     command = ["make notebook", f"NB={record['notebook']}"]
-    command += [f"{settings[name]}={shlex.quote(str(given[name]))}" for name in settings if name in given]
-    rest = " ".join(f"-p {name} {shlex.quote(str(value))}" for name, value in given.items() if name not in settings)
+    command += [f"{variables[name]}={shlex.quote(str(given[name]))}" for name in variables if given.get(name)]
+    rest = " ".join(f"-p {name} {shlex.quote(str(value))}" for name, value in given.items() if name not in variables)
     command += [f"P={shlex.quote(rest)}"] if rest else []
     parameters = ", ".join(f"{name}={value!r}" for name, value in record["parameters"].items())
     facts = [
         ("Run", f"{record['finished']}, {record['seconds']:.0f} s, on {record.get('device', 'unknown device')}"),
         ("Code", f"commit {record['commit']}, notebook {record['source']}, Python {record['python']}"),
     ]
+    facts += [("Settings", CODE.format(settings))] if settings else []
     facts += [("Parameters", CODE.format(parameters)), ("Again", CODE.format(" ".join(command)))]
     if data:
         numbered = Markup(", ").join(DOWNLOAD.format(address, n) for n, address in enumerate(data, start=1))

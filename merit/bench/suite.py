@@ -1,4 +1,4 @@
-"""All of `make bench`: pretraining updates, ingest, linear probing; printed as they come, and written as one JSON."""
+"""All of `make bench`: pretraining updates, ingest, linear probing, what is kept; printed, and written as one JSON."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from merit.bench.full import FullSize, measure_full
 from merit.bench.growth import growth, networks, projection
 from merit.bench.updates import Plan, for_gpu, measure
 from merit.config import one_of, replace
+from merit.evaluate.kept.bench import in_fresh_process
 from merit.pipeline import Workspace
 from merit.profiles import profile
 from merit.report import cost_lines
 from merit.runs import commit, versions, write_json
 from merit.threads import one_thread_an_operation, usable_cores
 
-STAGES = ("updates", "ingest", "linear_probe")
+STAGES = ("updates", "ingest", "linear_probe", "kept")
 MIMIC, RATED = "mimic-iv-ecg", 1000
 """What is ingested to be pretrained on, and how many recordings its rate is taken on."""
 ALL = (*STAGES, "full")
@@ -62,6 +63,7 @@ def run(
         "updates": lambda: measure_updates(kind, plan, price_per_hour),
         "ingest": lambda: measure_ingest(workspace),
         "linear_probe": lambda: measure_probe(workspace),
+        "kept": in_fresh_process,
         "full": lambda: measure_full(torch.device(kind), size or FullSize(), say),
     }
     for stage in ALL:

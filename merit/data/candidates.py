@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -19,15 +20,16 @@ class Candidates(NamedTuple):
     absent: list[int]
     """Positions of rows without a waveform file."""
     left_out: int
-    """Rows with a waveform that a limit left out."""
+    """Rows with a waveform that a limit or a selection left out."""
 
 
-def find_candidates(cohort: Cohort, limit: int | None) -> Candidates:
-    """At most `limit` rows with a waveform, the first ones. Looks at file names only."""
+def find_candidates(cohort: Cohort, limit: int | None, only: Sequence[str] | None = None) -> Candidates:
+    """At most `limit` rows with a waveform, the first ones; only: of these record ids. Looks at file names alone."""
     refs = cohort.refs()
+    asked = None if only is None else refs["record_id"].isin(set(only)).tolist()
     ruled_out, present, absent = [], [], []
     for position, (problem, found) in enumerate(zip(refs["problem"].tolist(), cohort.present())):
         where = ruled_out if problem else present if found else absent
         where.append(position)
-    kept = present if limit is None else present[:limit]
+    kept = [position for position in present if asked is None or asked[position]][:limit]
     return Candidates(refs, sorted(ruled_out + kept), absent, len(present) - len(kept))

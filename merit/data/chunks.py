@@ -57,7 +57,7 @@ def process_chunk(chunk: Chunk) -> tuple[np.ndarray, list[Outcome]]:
     for row in chunk.rows:
         ref = ref_type(*row)
         try:
-            recording = chunk.cohort.read(ref, fs_hz=chunk.signal.fs_hz)
+            recording = chunk.cohort.read(ref, fs_hz=max(chunk.signal.fs_hz, chunk.signal.ptb_xl_from_hz))
             signal_uv, outcome = process(recording, chunk.signal, chunk.max_gap_fraction)
         except RejectedRecording as refusal:
             outcomes.append(Outcome(reason=str(refusal)))

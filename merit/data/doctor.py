@@ -34,6 +34,8 @@ class CohortStatus:
     published: int = 0
     """Recordings of the complete data set."""
     synthetic: bool = False
+    unread: int = 0
+    """Folders that the system would not list."""
     problem: str = ""
     """Why its metadata cannot be read; "" if they can."""
 
@@ -74,7 +76,7 @@ def _status(name: str, folder: Path) -> CohortStatus:
         census = cohort.census(MAX_COUNTED_FILES)
     except (BadTable, OSError) as error:
         return CohortStatus(problem=str(error), **known)
-    return CohortStatus(**census._asdict(), **known)
+    return CohortStatus(**census._asdict(), unread=len(cohort.unread), **known)
 
 
 def _best(copies: list[CohortStatus], name: str) -> CohortStatus:
@@ -94,6 +96,8 @@ def _state(status: CohortStatus) -> str:
     counts = f"{at_least}{status.waveforms:,} waveforms for {status.rows:,} rows, {status.published:,} published"
     if status.halves:
         counts += f", {at_least}{status.halves:,} more of which header or signals are missing (or links to nothing)"
+    if status.unread:
+        counts += f", {status.unread:,} folders that cannot be read"
     word = "complete" if status.complete else "in part" if status.waveforms else "no waveforms"
     return f"{word}: {counts}; {where}"
 

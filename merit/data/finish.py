@@ -18,7 +18,7 @@ from merit.data import folds, reports
 from merit.data.candidates import Candidates
 from merit.data.cohorts.base import MAX_LISTED, Cohort, bounded
 from merit.data.journal import Journal
-from merit.data.recording import LEADS
+from merit.data.recording import LEADS, UNREADABLE
 from merit.data.store import FORMAT_VERSION, MANIFEST, RECORDS, REJECTED, SIGNALS
 
 SCHEMA = pa.schema(
@@ -110,12 +110,13 @@ def _records(
 
 
 def _rejected(cohort: Cohort, candidates: Candidates, journal: Journal) -> tuple[pd.DataFrame, list[str]]:
-    """What is not stored and why: rows in the order of the source, then waveforms without a row, then broken rows."""
+    """What is not stored and why: rows in the order of the source, folders, waveforms without a row, broken rows."""
     refused = {row: o.reason for row, o in zip(candidates.rows, journal.outcomes) if o.reason}
     refused |= dict.fromkeys(candidates.absent, ABSENT)
     names = candidates.refs["record_id"].tolist()
     strays = cohort.strays()
     rows = [(names[row], refused[row]) for row in sorted(refused)]
+    rows += [(folder, f"{UNREADABLE}: folder: {reason}") for folder, reason in sorted(cohort.unread.items())]
     rows += [(path, STRAY) for path in strays]
     rows += [tuple(text.split(": ", 1)) for text in cohort.broken_rows()]
     return pd.DataFrame(rows, columns=["record_id", "reason"], dtype=object), strays

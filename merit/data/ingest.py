@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from merit import pool, runs
-from merit.config import SignalConfig
+from merit.config import SignalConfig, replace
 from merit.data import finish
 from merit.data.candidates import Candidates, find_candidates
 from merit.data.chunks import Chunk, process_chunk
@@ -26,7 +27,7 @@ from merit.data.cohorts.registry import open_cohort
 from merit.data.journal import JOURNAL, Journal
 from merit.data.preprocess import MAX_GAP_FRACTION
 from merit.data.recording import UNREADABLE, RejectedRecording, UnreadableFile
-from merit.data.store import FORMAT_VERSION, MANIFEST, NoStore, Store
+from merit.data.store import FORMAT_VERSION, MANIFEST, SOURCES, NoStore, Store
 from merit.threads import cores
 
 CHUNK = 64
@@ -41,6 +42,7 @@ def ingest(
     signal: SignalConfig | None = None,
     workers: int | None = None,
     limit: int | None = None,
+    only: Sequence[str] | None = None,
     progress: bool = True,
     max_gap_fraction: float = MAX_GAP_FRACTION,
 ) -> Store:
@@ -49,22 +51,26 @@ def ingest(
     Whoever else is writing it is waited for.
 
     signal: rate and length of the stored recordings. workers: processes (default: one a core, one for few
-    recordings). limit: at most so many recordings, the first that have a waveform. max_gap_fraction: see
-    `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the manifest; what the
-    system would not read (permission, input or output) is tried again the next time.
+    recordings). limit: at most so many recordings, the first that have a waveform. only: record ids of those to read.
+    max_gap_fraction: see `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the
+    manifest; what the system would not read (permission, input or output) is tried again the next time.
     """
     out, signal = Path(out), signal or SignalConfig()
+    if name != "ptb-xl":
+        signal = replace(signal, ptb_xl_from_hz=SignalConfig.ptb_xl_from_hz)  # no matter to the others
     cohort = open_cohort(name, root)
     request = {
         "cohort": name,
         "signal": runs.plain(signal),
         "limit": limit,
         "max_gap_fraction": max_gap_fraction,
-        "source": cohort.fingerprint(),
+        "source": cohort.fingerprint(out.parent / SOURCES),
         "synthetic": cohort.synthetic,
         "code": runs.digest(runs.source_closure(["merit.data.ingest"])),
         "format_version": FORMAT_VERSION,
     }
+    if only is not None:
+        request["only"] = runs.digest(sorted(only))
     finished = _finished(out, request)
     if finished and not _readable_now(finished, cohort):
         return finished
@@ -75,7 +81,7 @@ def ingest(
             return finished
         if cohort.synthetic and runs.sealed(cohort.root):
             runs.check(cohort.root)
-        candidates = find_candidates(cohort, limit)
+        candidates = find_candidates(cohort, limit, only)
         partial = out.parent / f".{out.name}.partial"
         selection = runs.digest(candidates.refs["path"].iloc[candidates.rows].tolist())
         with Journal.open(partial, request | {"selection": selection}, signal.n_samples) as journal:
@@ -143,10 +149,12 @@ def _finished(out: Path, request: dict[str, Any]) -> Store | None:
 
 
 def _readable_now(store: Store, cohort: Cohort) -> bool:
-    """Whether a recording can be read that the system would not read when the store was written."""
+    """Whether a recording or a folder can be read that the system would not read when the store was written."""
     unread = store.rejected["record_id"][store.rejected["reason"].str.startswith(UNREADABLE)]
     if unread.empty:
         return False
+    if any(os.access(cohort.root / name, os.R_OK | os.X_OK) for name in unread if (cohort.root / name).is_dir()):
+        return True
     refs = cohort.refs()
     for ref in refs[refs["record_id"].isin(unread)].itertuples(index=False):
         try:

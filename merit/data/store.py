@@ -17,6 +17,8 @@ import pandas as pd
 from merit import runs
 
 SIGNALS, RECORDS, REJECTED, MANIFEST = "signal_uv.npy", "records.parquet", "rejected.csv", "manifest.json"
+SOURCES = ".sources.json"
+"""Beside stores: fingerprints of the data sets that they come from."""
 FORMAT_VERSION = 2
 
 
@@ -40,7 +42,7 @@ class Store:
         path = folder / MANIFEST
         if not path.is_file():
             raise NoStore(f"no store in {folder}: expected {MANIFEST} there; write one with `python -m merit ingest`")
-        manifest = runs.read_json(path)
+        manifest = runs.read_json(path, folder)
         if manifest.get("format_version") != FORMAT_VERSION:
             raise ValueError(
                 f"{path}: expected a store of version {FORMAT_VERSION}, got {manifest.get('format_version')!r}; "

@@ -1,9 +1,9 @@
 """Pooled out-of-fold values with a 95 % interval from random halves of the patients, all resamples at once.
 
 A resample is a random half of the patients, drawn without replacement (`merit.intervals` says why): each patient has
-the weight 0 or 1. A metric under a resample is the weighted metric, and records need sorting by score only once a class.
-Between two scores that a positive holds, only the sum of weights matters, so each class shrinks to as many rows as it
-has distinct positive scores before it meets the resamples.
+the weight 0 or 1. A metric under a resample is the weighted metric, and records need sorting by score only once per
+class. Between two scores that a positive holds, only the sum of weights matters, so each class shrinks to as many rows
+as it has distinct positive scores before it meets the resamples.
 
 Pooled are logits of different heads, one a fold, as they stand: a shift between heads costs, and should. A class enters
 with the records of the folds that score it. N records, C classes, P groups of patients, R resamples.
@@ -114,7 +114,7 @@ def _mean_of_defined(values: np.ndarray) -> np.ndarray:
 def _weights(n_groups: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Blocks float32 [P, <= BLOCK]: 1 for the groups in a random half, else 0; the very first column is all ones.
 
-    Of an odd number the smaller half is drawn, which makes intervals wider by 1 / (2 P); a single group is always drawn.
+    Of an odd number the smaller half is drawn, which makes intervals wider by 1 / (2 P). One group is always drawn.
     """
     generator = np.random.default_rng(seed)
     half = max(1, n_groups // 2)

@@ -1,4 +1,4 @@
-"""Is one encoder better than another? Paired differences with an interval and a p value, and Holm's correction.
+"""Is one encoder better than another? Paired differences with an interval and a p value.
 
 Three kinds of pairs, three sources of noise: folds (which share training recordings), resamples of the scored patients,
 pretraining seeds. All intervals are for 95 %, all tests two-sided. F folds, R resamples.
@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
 from merit import intervals
 
 LEVEL = 0.95
-EQUAL = 1e-12
-"""Differences whose standard deviation is below this are equal: what is left is rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +64,8 @@ def _t(differences: Sequence[float | None] | np.ndarray, extra: float) -> Compar
     if len(kept) == 1:
         return Comparison(mean=mean, **counts)
     spread = float(kept.std(ddof=1))
-    if spread < EQUAL:
-        return Comparison(mean=mean, p=1.0 if abs(mean) < EQUAL else None, **counts)
+    if spread < intervals.EQUAL:
+        return Comparison(mean=mean, p=1.0 if abs(mean) < intervals.EQUAL else None, **counts)
     error = spread * (1 / len(kept) + extra) ** 0.5
     reach = float(stdtrit(len(kept) - 1, (1 + LEVEL) / 2)) * error
     p = 2 * float(stdtr(len(kept) - 1, -abs(mean) / error))
@@ -83,8 +81,7 @@ def paired_resamples(
     """a - b of two scores without training, on the same random halves of the patients (`merit.intervals`).
 
     resamples_a, resamples_b: [R], the r-th of both from the same patients. Interval and p are normal and from one
-    standard error, so that p is below 0.05 exactly where the interval leaves out 0; differences that do not vary give
-    no interval. ValueError where R differs.
+    standard error, so that p is below 0.05 exactly where the interval leaves out 0. ValueError where R differs.
     """
     a, b = (np.asarray(resamples, dtype=np.float64).reshape(-1) for resamples in (resamples_a, resamples_b))
     if len(a) != len(b):
@@ -96,19 +93,6 @@ def paired_resamples(
     mean = float(value_a - value_b)
     if not len(drawn):
         return Comparison(mean=mean, **counts)
-    error = intervals.standard_error(mean, drawn)
-    if error < EQUAL:
-        return Comparison(mean=mean, p=1.0 if abs(mean) < EQUAL else None, **counts)
     low, high = intervals.ends(mean, drawn)
-    return Comparison(mean=mean, low=low, high=high, p=2 * float(ndtr(-abs(mean) / error)), **counts)
-
-
-def holm(p: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number (Holm 1979), in the same order; None stays and does not count."""
-    known = [value for value in p if value is not None]
-    if not known:
-        return list(p)
-    from statsmodels.stats.multitest import multipletests
-
-    corrected = iter(multipletests(known, method="holm")[1].tolist())
-    return [None if value is None else next(corrected) for value in p]
+    p = intervals.normal_p(mean, intervals.standard_error(mean, drawn))
+    return Comparison(mean=mean, low=low, high=high, p=p, **counts)

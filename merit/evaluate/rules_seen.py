@@ -21,6 +21,7 @@ NEAREST = 10
 """A report is found when it is among this many nearest."""
 N_DRAWS = 100
 """Sets of seen patients, each as large as the held-out set, that the seen value is the mean over."""
+CHUNK = 1024
 MIN_PATIENTS = 8
 """Fewer held-out patients say nothing."""
 
@@ -57,11 +58,8 @@ def retrieval(ecg: np.ndarray, text: np.ndarray, text_row: np.ndarray, sides: Si
     with_report = text_row >= 0
     held_out, seen = (rows[with_report[rows]] for rows in (sides.held_out, sides.seen))
     n_patients = _enough(sides.patients[held_out], "with a report")
-    similarity = ecg[np.concatenate([held_out, seen])].astype(np.float64) @ text.T.astype(np.float64)
-    place = np.full(len(ecg), -1)
-    place[np.concatenate([held_out, seen])] = np.arange(len(similarity))
-    proper = _found(similarity[place[held_out]], text_row[held_out])
-    drawn = [_found(similarity[place[rows]], text_row[rows]) for rows in sides.draws(seen, n_patients, seed)]
+    proper = _found(ecg[held_out], text, text_row[held_out])
+    drawn = [_found(ecg[rows], text, text_row[rows]) for rows in sides.draws(seen, n_patients, seed)]
     known = np.isin(text_row[held_out], text_row[seen])
     about = {
         "n_held_out": len(held_out), "n_held_out_patients": n_patients, "n_seen": len(seen),
@@ -73,17 +71,21 @@ def retrieval(ecg: np.ndarray, text: np.ndarray, text_row: np.ndarray, sides: Si
     ]
 
 
-def _found(similarity: np.ndarray, own_report: np.ndarray) -> dict[str, float]:
+def _found(ecg: np.ndarray, text: np.ndarray, own_report: np.ndarray) -> dict[str, float]:
     """How the own report ranks among the distinct reports of the set; a tie costs half a place.
 
-    similarity [n, R], own_report int [n]: column of each row's own report.
+    ecg [n, d], text [R, d], own_report int [n]: row in text of each ECG's own report. Similarities are computed `CHUNK`
+    ECGs at a time: of all of MIMIC-IV-ECG at once they would take a terabyte.
     """
     gallery, own = np.unique(own_report, return_inverse=True)
     if len(gallery) < 2:
         return {"recall": np.nan, "auroc": np.nan, "n_reports": len(gallery), "chance": np.nan}
-    among = similarity[:, gallery]
-    mine = among[np.arange(len(own)), own][:, None]
-    rank = (among > mine).sum(axis=1) + 0.5 * ((among == mine).sum(axis=1) - 1)
+    texts, rank = text[gallery].T.astype(np.float64), np.zeros(len(own))
+    for start in range(0, len(own), CHUNK):
+        at = slice(start, start + CHUNK)
+        among = ecg[at].astype(np.float64) @ texts
+        mine = np.take_along_axis(among, own[at, None], axis=1)
+        rank[at] = (among > mine).sum(axis=1) + 0.5 * ((among == mine).sum(axis=1) - 1)
     return {
         "recall": float((rank < NEAREST).mean()),
         "auroc": float((1 - rank / (len(gallery) - 1)).mean()),

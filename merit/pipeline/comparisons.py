@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from merit.config import one_of
-from merit.evaluate.comparison import Comparison, corrected_t, holm, paired_resamples, seed_t
+from merit.evaluate.comparison import Comparison, corrected_t, paired_resamples, seed_t
+from merit.intervals import holm
 
 METRICS = ("auroc", "f1", "accuracy")
 PROBE_METRICS = ("auroc", "average_precision", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
@@ -42,8 +43,8 @@ def zero_shot_differences(
 ) -> list[Row]:
     """`first` minus each other encoder, paired by resample of the patients; Holm over all rows.
 
-    metrics: those whose resamples the results hold, by default. Raises ValueError where two results do not score the same records and classes, or hold
-    different numbers of resamples.
+    metrics: those whose resamples the results hold, by default. Raises ValueError where two results do not score the
+    same records and classes, or hold different numbers of resamples.
     """
     if metrics is None:
         held = {metric for one in results for metric in one["values"].get("resamples", {})}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,47 @@ if TYPE_CHECKING:
     from merit.data.store import Store
 
 
+WHOLE = 50_000
+"""Records of a store up to which all are embedded, once for every page; of a larger one, MIMIC-IV-ECG's, those alone
+that are asked for."""
+
+
 class Encoders(Training):
     """What an evaluator asks for: arrays, by an encoder's name and a cohort's."""
+
+    def trains(self, encoder: str) -> bool:
+        """Whether an encoder is pretrained here."""
+        return encoder != "random" and not others.known(encoder)
+
+    def require(self, encoders: Sequence[str]) -> None:
+        """ValueError, before any work, for a name that stands for nothing, or for what these settings cannot train."""
+        for name in filter(self.trains, encoders):
+            self.configs(name, 0)
+
+    def require_models(self, *, pages: bool, text: bool = True) -> None:
+        """ValueError, before any work, where the text encoder (text), or what pages take and a user named in place of
+        the profile's own (the language model, BERTScore's), is not within reach; a hub may be asked.
+        """
+        from merit.profiles import SHORT, profile
+
+        own, wanted = profile(self.profile.name).generation, {}
+        if text:
+            wanted["text.source"] = self.profile.text.source
+        for name in ("language_model", "bert") if pages else ():
+            if getattr(self.profile.generation, name) != getattr(own, name):
+                wanted[f"generation.{name}"] = getattr(self.profile.generation, name)
+        variables = {path: variable for variable, path in SHORT.items() if os.environ.get(variable)}
+        for path, source in wanted.items():
+            if source != "trained":
+                from merit.model.text import require_reachable
+
+                require_reachable(variables.get(path, path), source)
 
     def encoder_identity(self, encoder: str, seed: int = 0) -> str:
         """Identity of an encoder by its name; needs no weights."""
         if encoder == "random":
-            return runs.identity("random", {"model": self.profile.model, "seed": seed}, {}, ["merit.model.merit"])
+            parameters = {"model": self.profile.model, "seed": self.pretraining_seed(seed)}
+            return runs.identity("random", parameters, {}, ["merit.model.merit"])
         if others.known(encoder):
             return others.identity(encoder)
         return self.checkpoint_identity(encoder, seed)
@@ -42,7 +77,7 @@ class Encoders(Training):
             return others.load(encoder, self.torch_device())
         if encoder == "random":
             model = replace(self.profile.model, text_width=self.text_width)
-            return ours.random_encoder(model, seed, self.torch_device())
+            return ours.random_encoder(model, self.pretraining_seed(seed), self.torch_device())
         return ours.load(self.checkpoint(encoder, seed), self.torch_device())
 
     @property
@@ -78,15 +113,18 @@ class Encoders(Training):
         """Identity of an encoder's embedding of a cohort: the encoder, the store, and the code between them."""
         inputs = {cohort: self.store(cohort).identity}
         if others.known(encoder):
-            inputs["signals"] = self.signals(encoder, cohort).identity
+            apart = self._faster(encoder) and self._large(cohort)  # then no store of all at 500 Hz is made
+            inputs["signals"] = "of these records, at 500 Hz" if apart else self.signals(encoder, cohort).identity
         return runs.identity(
             "embed", {"encoder": self.encoder_identity(encoder, seed)}, inputs,
             ["merit.evaluate.embeddings", *([] if others.known(encoder) else ["merit.baselines.ours"])],
         )  # fmt: skip
 
-    def embedding(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
-        """float32 [N, D], a row per record of the cohort's store."""
-        return self._embedded(encoder, cohort, seed, "embed")
+    def embedding(self, encoder: str, cohort: str, seed: int = 0, rows: np.ndarray | None = None) -> np.ndarray:
+        """float32 [N, D], a row per record of the cohort's store, or [len(rows), D] for these records of it."""
+        if rows is None or self._large(cohort):
+            return self._embedded(encoder, cohort, seed, "embed", rows)
+        return self._embedded(encoder, cohort, seed, "embed")[rows]
 
     def tokens(self, encoder: str, cohort: str, rows: np.ndarray, seed: int = 0) -> np.ndarray:
         """float32 [len(rows), n, D]: what an encoder gives of these records before it averages over time."""
@@ -102,8 +140,7 @@ class Encoders(Training):
         path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}{suffix}-{key}.npy"
         store, chosen = self.store(cohort), rows
         if others.known(encoder):
-            every = np.arange(len(store)) if rows is None else rows
-            store, chosen = self.signals(encoder, cohort), self._rows_of_signals(encoder, cohort)[every]
+            store, chosen = self.signals(encoder, cohort, rows), self._rows_of_signals(encoder, cohort, rows)
 
         def make() -> None:
             """Embed them."""
@@ -129,21 +166,36 @@ class Encoders(Training):
 
     # -- encoders of others: their own rate, and what is known of them -----------------------------------------------
 
-    def signals(self, encoder: str, cohort: str) -> Store:
-        """The store that an encoder of others reads: the profile's, or one at 500 Hz where it wants a higher rate."""
-        return self.store(cohort) if others.fs_hz(encoder) <= self.profile.signal.fs_hz else self.store_500(cohort)
+    def signals(self, encoder: str, cohort: str, rows: np.ndarray | None = None) -> Store:
+        """The store that an encoder of others reads: the profile's, or one at 500 Hz where it wants a higher rate; of a
+        large cohort one of these rows alone.
+        """
+        if not self._faster(encoder):
+            return self.store(cohort)
+        return self.store_500(cohort, rows if self._large(cohort) else None)
 
-    def _rows_of_signals(self, encoder: str, cohort: str) -> np.ndarray:
-        """Row of `signals` for each record of the cohort's store; NoCohort where one cannot be read at that rate."""
-        wanted, there = self.store(cohort).records["record_id"], self.signals(encoder, cohort).records["record_id"]
-        rows = pd.Index(there).get_indexer(wanted)
-        if (rows < 0).any():
-            missing = wanted[rows < 0]
+    def _faster(self, encoder: str) -> bool:
+        """Whether an encoder of others wants a higher rate than the profile's."""
+        return others.fs_hz(encoder) > self.profile.signal.fs_hz
+
+    def _large(self, cohort: str) -> bool:
+        """Whether a cohort is embedded by rows."""
+        return len(self.store(cohort)) > WHOLE
+
+    def _rows_of_signals(self, encoder: str, cohort: str, rows: np.ndarray | None = None) -> np.ndarray:
+        """Row of `signals` for each record of the cohort's store, or for these; NoCohort where one cannot be read at
+        that rate.
+        """
+        wanted, there = self.store(cohort).records["record_id"], self.signals(encoder, cohort, rows).records
+        wanted = wanted if rows is None else wanted.iloc[rows]
+        found = pd.Index(there["record_id"]).get_indexer(wanted)
+        if (found < 0).any():
+            missing = wanted[found < 0]
             raise NoCohort(
                 f"{cohort}: {len(missing)} recordings that can be read at {self.profile.signal.fs_hz} Hz cannot at 500 "
                 f"Hz, {missing.iloc[0]} the first; see rejected.csv of its store"
             )
-        return rows
+        return found
 
     def remarks(self, encoder: str, cohort: str) -> dict[str, Any]:
         """What a number of an encoder of others must be read with (`evaluate.seen.remarks`); {} for ours."""

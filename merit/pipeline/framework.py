@@ -177,12 +177,18 @@ class LanguageModel:
         """
         return {name: self.lora_rank * (a + b) for name, (a, b) in self.projections().items()}
 
+    def bias_parameters(self) -> int:
+        """The biases that are added to five of the seven matrices, all layers together; keys and values get none."""
+        outputs = (n for name, (_, n) in self.projections().items() if name not in ("key", "value"))
+        return self.layers * sum(outputs)
+
     def norm_parameters(self) -> int:
         """Scales of two norms a layer and of the last one."""
         return self.width * (2 * self.layers + 1)
 
     def parameters(self) -> int:
-        """All of the frozen model: the shared table of pieces, the layers' matrices, the norms; it has no biases."""
+        """All of the frozen model: the shared table of pieces, the layers' matrices, the norms; it has no
+        biases of its own."""
         matrices = self.layers * sum(a * b for a, b in self.projections().values())
         return self.vocabulary * self.width + matrices + self.norm_parameters()
 
@@ -207,6 +213,7 @@ def generation(ws: Workspace, model: LanguageModel | None = None) -> dict[str, A
                 "projections": model.projections(),
                 "lora": lora,
                 "lora_total": model.layers * sum(lora.values()),
+                "biases": model.bias_parameters(),
                 "norms": model.norm_parameters(),
                 "parameters": model.parameters(),
             },

@@ -13,10 +13,9 @@ import numpy as np
 
 from merit import runs
 from merit.baselines import others
-from merit.baselines.outside import NoWeights
 from merit.config import GenerationConfig, replace
 from merit.evaluate.splits import NotEnoughData
-from merit.model.weights import weights_identity
+from merit.model.weights import downloaded, pinned, weights_identity
 from merit.pipeline.questions import Questions, questions
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import ENCODER_NAMES
@@ -83,7 +82,7 @@ def paper_example(ws: Workspace) -> dict[str, Any]:
         pair = json.loads(path.read_text(encoding="utf-8"))
         found = summarise(
             [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers,
-            n_resamples=0, seed=0,
+            device=ws.torch_device(), n_resamples=0, seed=0,
         )  # fmt: skip
         text = {"question": "not printed", "reference": pair["reference"], "text": pair["response"]}
         text |= {"reference_mentions": mentions(pair["reference"]), "mentions": mentions(pair["response"])}
@@ -124,7 +123,7 @@ def _one(ws: Workspace, encoder: str, config: GenerationConfig, seed: int, allow
     try:
         asked = _tested(questions(ws, config.seed), config)
         inputs = {**_inputs(ws, asked, config), "embedding": ws.embedding_identity(encoder, asked.cohort, seed)}
-    except (NoCohort, NotEnoughData, NoWeights) as reason:
+    except (runs.Unavailable, NotEnoughData) as reason:
         return _without(encoder, str(reason))
     parameters = {
         "encoder": encoder, "encoder_seed": seed, "generation": config, "allow_seen": allow_seen,
@@ -173,7 +172,7 @@ def _language_identity(asked: Questions, config: GenerationConfig) -> str:
 def _language_model(ws: Workspace, asked: Questions, config: GenerationConfig) -> Path | str:
     """Folder or hub name; the tiny one is trained on the training answers where it is missing."""
     if config.language_model != TRAINED:
-        return config.language_model
+        return pinned(config.language_model)
     from merit.evaluate.generation.language_model import train_language_model
 
     folder = ws.folder / "language_models" / _language_identity(asked, config)
@@ -204,8 +203,8 @@ def _values(
         )  # fmt: skip
     except ValueError as reason:
         about["not_shuffled"] = str(reason)
-    embedding = ws.embedding(encoder, asked.cohort, seed)
-    found = controls.nearest(embedding[asked.train.rows], embedding[asked.test.rows])
+    embedding = ws.embedding(encoder, asked.cohort, seed, _rows(asked))
+    found = controls.nearest(*np.split(embedding, [len(asked.train.pairs)]))
     texts["nearest"] = [asked.train.pairs[i].answer for i in found]
     texts["most_common"] = [_common_answer(asked)] * len(prompts)
     summaries = {name: _scored(ws, asked, config, written) for name, written in texts.items()}
@@ -266,10 +265,14 @@ def _adapted(ws: Workspace, encoder: str, asked: Questions, config: GenerationCo
 
 def _ecg(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> np.ndarray:
     """float32 [pairs, tokens, D] or [pairs, D]: the encoder's part of the training pairs, then of the test pairs."""
-    rows = np.concatenate([asked.train.rows, asked.test.rows])
     if config.ecg_input == "tokens":
-        return ws.tokens(encoder, asked.cohort, rows, seed)
-    return ws.embedding(encoder, asked.cohort, seed)[rows]
+        return ws.tokens(encoder, asked.cohort, _rows(asked), seed)
+    return ws.embedding(encoder, asked.cohort, seed, _rows(asked))
+
+
+def _rows(asked: Questions) -> np.ndarray:
+    """Rows of the training pairs, then of the test pairs."""
+    return np.concatenate([asked.train.rows, asked.test.rows])
 
 
 def _refuse_seen(ws: Workspace, encoder: str, asked: Questions, seed: int, allow_seen: bool) -> int | None:
@@ -294,7 +297,7 @@ def _scored(ws: Workspace, asked: Questions, config: GenerationConfig, texts: Se
     groups = ws.store(asked.cohort).records["group"].iloc[asked.test.rows].astype(str).to_numpy()
     references = [pair.answer for pair in asked.test.pairs]
     return summarise(
-        references, texts, groups, bert=_bert(ws, config), bert_layers=config.bert_layers,
+        references, texts, groups, bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
         n_resamples=ws.profile.probe.n_resamples, seed=config.seed,
     )  # fmt: skip
 
@@ -304,7 +307,7 @@ def _bert(ws: Workspace, config: GenerationConfig) -> Path | str | None:
     from merit.evaluate.generation.scores import available
 
     if config.bert != TRAINED:
-        return config.bert if available(config.bert) else None
+        return downloaded(config.bert) if available(pinned(config.bert)) else None
     try:
         return ws.text_encoder()
     except NoCohort:

@@ -66,8 +66,8 @@ class Known:
         return [frozenset(statements(report)) for report in self.records["report"]]
 
     def words(self, fewest: int) -> np.ndarray:
-        """float64 [N, W]: what decoders read of a report beside its statements; here nothing."""
-        return np.zeros((len(self.records), 0))
+        """uint8 [N, W]: what decoders read of a report beside its statements; here nothing."""
+        return np.zeros((len(self.records), 0), dtype=np.uint8)
 
     @cached_property
     def failed(self) -> np.ndarray:
@@ -124,7 +124,7 @@ class Measured(Known):
         return self.present
 
     def words(self, fewest: int) -> np.ndarray:
-        """float64 [N, W]: words and pairs of words that at least `fewest` reports have."""
+        """uint8 [N, W]: words and pairs of words that at least `fewest` reports have."""
         from merit.evaluate.kept.words import words
 
         return words(self.records["report"].tolist(), fewest)

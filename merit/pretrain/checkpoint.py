@@ -24,8 +24,8 @@ from merit.pretrain.network import network
 from merit.runs import commit, plain, versions, write_json, write_text, written
 
 STATE = "training_state.pt"
-KEPT = ("README.md", "config.json", "history.jsonl", "model.safetensors", origin.FILE, "seen.parquet")
-"""What stays after training."""
+KEPT = ("config.json", "history.jsonl", "model.safetensors", origin.FILE, "seen.parquet")
+"""What stays after training, beside a README.md that anybody may change."""
 
 
 class History:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from merit import runs
+from merit.profiles import resolve, run_name
 from merit.publish import record, schedule
 from merit.publish import stage as staging
 
@@ -21,20 +22,24 @@ class BuildFailed(RuntimeError):
 
 
 def build_book(
-    profile: str = "demo", data: str | None = None, device: str = "auto", root: Path | str = ".", *, quiet: bool = False
-) -> Path:
+    profile: str = "demo", data: str | None = None, device: str = "auto", root: Path | str = ".", *,
+    settings: str = "", quiet: bool = False,
+) -> Path:  # fmt: skip
     """Build the book of a profile on `data` (a folder; default: synthetic hospitals) and return its first page.
+
+    settings: what is changed of the profile (`profiles.resolve`); such a book lies beside the profile's own.
 
     Prints a line per notebook that runs, with its seconds against the committed budget. Two builds in one folder make
     each notebook, and the pages, once. Raises NotebookFailed where a notebook fails and BuildFailed where a page gives
     a warning.
     """
     root = Path(root).resolve()
-    workspace = runs.workspace_name(profile, data)
+    workspace = run_name(resolve(profile, settings), data)
     executed, built = root / "artifacts" / workspace / "notebooks", root / "_build" / workspace
     say = (lambda *_: None) if quiet else lambda text: print(text, flush=True)
     started = time.monotonic()
-    schedule.run_notebooks(root, executed, {"profile": profile, "data": data, "device": device}, say)
+    common = {"profile": profile, "data": data, "device": device, "settings": settings}
+    schedule.run_notebooks(root, executed, common, say)
     page = built / "html" / "book" / "intro.html"
     with runs.claimed(built):
         changed = staging.stage(root, executed, built / "src")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from merit import runs
+from merit.profiles import resolve, run_name, settings_of
 from merit.publish import parameters as declarations
 from merit.publish import record as records
 from merit.report.prose import PROVENANCE_MIME
@@ -50,14 +51,16 @@ def execute(
     source, out, root = Path(source), Path(out), Path(root or runs.home())
     known = declarations.declared(source)
     values = {name: value for name, value in declarations.check(given, known).items() if value != known[name].default}
+    every = {**{name: one.default for name, one in known.items()}, **values}
+    settings = settings_of(resolve(every["profile"], every.get("settings", ""))) if "profile" in every else ""
     failed = out.with_suffix(".failed.ipynb")
     with runs.claimed(out), runs.written(out) as partial:
         if key and records.of_notebook(out).get("key") == key:
             return out
         started = time.monotonic()
         notebook = _run(source, partial, failed, values, root, quiet)
-        record = _record(source, {**{name: one.default for name, one in known.items()}, **values})
-        record |= {"given": values, "seconds": round(time.monotonic() - started, 1), "key": key}
+        record = _record(source, every)
+        record |= {"given": values, "settings": settings, "key": key, "seconds": round(time.monotonic() - started, 1)}
         _finish(notebook, record | _handed_over(notebook), partial)
     failed.unlink(missing_ok=True)
     return out
@@ -95,6 +98,7 @@ def run_named(
     profile: str = "demo",
     data: str | None = None,
     device: str = "auto",
+    settings: str = "",
     root: Path = Path("."),
 ) -> Path:
     """Run `book/<name>.ipynb` again with other parameters and return the output, named after what was changed.
@@ -102,16 +106,24 @@ def run_named(
     It lies in `artifacts/<workspace>/notebooks/variants`, beside what the book shows, and leaves that alone.
     Raises ValueError for a notebook that does not exist (with those that do) and for wrong parameters.
     """
-    source = root / "book" / f"{name}.ipynb"
-    if not source.exists():
-        names = sorted(path.stem for path in (root / "book").glob("*.ipynb"))
-        raise ValueError(f"no notebook {name!r} in {root / 'book'}; there are {', '.join(names)}")
+    source = source_of(name, root)
     known = declarations.declared(source)
-    values = {key: value for key, value in _common(profile, data, device).items() if key in known}
-    values |= declarations.check(given, known)
-    workspace = runs.workspace_name(values.get("profile", profile), values.get("data", data))
+    common = {"profile": profile, "data": data, "device": device, "settings": settings}
+    values = {**common, **declarations.check(given, known)}
+    if settings and values["settings"] != settings:
+        raise ValueError(f"settings: expected once; got {settings!r} and, as a parameter, {values['settings']!r}")
+    workspace = run_name(resolve(values["profile"], values["settings"]), values["data"])
+    values = {key: value for key, value in values.items() if key in known}
     out = root / "artifacts" / workspace / "notebooks" / "variants" / f"{variant_name(name, given)}.ipynb"
     return execute(source, out, values, root=root)
+
+
+def source_of(name: str, root: Path) -> Path:
+    """The notebook of that name in `book`; a ValueError lists them."""
+    there = {path.stem: path for path in sorted((root / "book").glob("*.ipynb"))}
+    if name not in there:
+        raise ValueError(f"name: expected a notebook of {root / 'book'}, {', '.join(there)}; got {name!r}")
+    return there[name]
 
 
 def variant_name(name: str, given: Mapping[str, Any]) -> str:
@@ -121,10 +133,6 @@ def variant_name(name: str, given: Mapping[str, Any]) -> str:
     if len(text) > 80 or text != changes:
         text = f"{text[:70]}-{hashlib.sha256(changes.encode()).hexdigest()[:8]}"
     return f"{name}--{text}" if changes else name
-
-
-def _common(profile: str, data: str | None, device: str) -> dict[str, Any]:
-    return {"profile": profile, "data": data, "device": device}
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urldefrag
 
 from merit import runs
+from merit.profiles import resolve, run_name
 from merit.publish.stage import pages
 
 JOINED = "merit-print.html"
@@ -43,14 +44,15 @@ addEventListener("load", () => {
 
 
 def make_pdf(
-    profile: str = "demo", data: str | None = None, root: Path | str = ".", chromium: str = "/usr/bin/chromium"
-) -> Path:
+    profile: str = "demo", data: str | None = None, root: Path | str = ".", chromium: str = "/usr/bin/chromium",
+    settings: str = "",
+) -> Path:  # fmt: skip
     """Print the book that `make book` built to `_build/<workspace>/merit.pdf` and return where it is.
 
     Raises FileNotFoundError where there is no book or no browser, RuntimeError where the browser prints nothing.
     """
     root = Path(root).resolve()
-    built = root / "_build" / runs.workspace_name(profile, data)
+    built = root / "_build" / run_name(resolve(profile, settings), data)
     folder, out = built / "html" / "book", built / "merit.pdf"
     if not (folder / "intro.html").exists():
         raise FileNotFoundError(f"{folder}: expected the built pages; make book first, with the same settings")

@@ -16,6 +16,7 @@ from typing import Any
 
 from merit import pool, runs
 from merit.baselines import others
+from merit.data.store import SOURCES
 from merit.publish import parameters as declarations
 from merit.publish import record
 from merit.publish.stage import pages
@@ -62,7 +63,9 @@ def run_notebooks(
     them need is made by one while the other waits (`runs.claimed`). Raises NotebookFailed; what runs beside it ends.
     """
     names = [Path(page).name for page in pages(root / "_toc.yml") if (root / f"{page}.ipynb").exists()]
-    surroundings, allowed = _surroundings(root, common["data"]), record.budget(common["profile"], root)
+    os.environ["MERIT_BUILD"] = f"{os.getpid()} {time.time_ns()}"  # notebooks find what was looked at by one of them
+    kept = executed.parent / "stores" / SOURCES
+    surroundings, allowed = _surroundings(root, common["data"], kept), record.budget(common["profile"], root)
     every = [_run(name, root, executed, common, surroundings) for name in names if name != LAST]
     due = [run for run in every if run.is_due()]
     others = [run for run in due if run.name not in ALONE]
@@ -139,24 +142,25 @@ def _source(code: list[str]) -> dict[str, str]:
     return found
 
 
-def _surroundings(root: Path, data: str | None) -> str:
-    """What all notebooks depend on besides code: versions, models and encoders from outside, tables, data."""
+def _surroundings(root: Path, data: str | None, kept: Path) -> str:
+    """What all notebooks depend on besides code and the settings that name their folder: versions, encoders from
+    outside, tables, data.
+    """
     files = [
         path
         for folder in (runs.PACKAGE_ROOT, root / "book" / "reference")
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".csv", ".json", ".txt")
     ]
-    set_by = ("MERIT_TEXT", "MERIT_BACKBONE", "MERIT_TEXT_LAYERS", "MERIT_LM", "MERIT_BERT")
-    models = [os.environ.get(name, "") for name in set_by]
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     pinned = (root / "requirements.txt").read_text()
-    return runs.digest([tables, models, others.surroundings(), pinned, sys.version, _data_fingerprint(data)])
+    return runs.digest([tables, others.surroundings(), pinned, sys.version, _data_fingerprint(data, kept)])
 
 
-def _data_fingerprint(data: str | None) -> dict[str, str]:
+def _data_fingerprint(data: str | None, kept: Path) -> dict[str, str]:
     if data is None:
         return {}
     from merit.data.cohorts.registry import find_cohorts, open_cohort
 
-    return {name: open_cohort(name, folder).fingerprint() for name, folder in sorted(find_cohorts(data).items())}
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    return {name: open_cohort(name, folder).fingerprint(kept) for name, folder in sorted(find_cohorts(data).items())}

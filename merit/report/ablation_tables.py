@@ -17,8 +17,12 @@ from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
 from merit.report.tables import HALVES, METRICS, PUBLISHED_METRIC, VARIANTS, ranked, render
 
-ORDER = ("mse", "ib-0.1", "ib", "ib-1", "cma", "merit", "st-mem-ours", "merl-ours", "simclr", "clocs", "random")
-"""The paper's order of rows, other strengths beside IB; then peers' methods trained here, and the random encoder."""
+ORDER = (
+    "mse", "ib-0.1", "ib", "ib-1", "cma", "cma-whole", "merit", "st-mem-ours", "merl-ours", "simclr", "clocs", "random",
+)  # fmt: skip
+"""The paper's order of rows, other strengths beside IB and CMA without a mask beside CMA; then peers' methods trained
+here, and the random encoder.
+"""
 
 NOTES = {
     True: tables.NOTES[True],

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from merit.report.differences import LEVEL, Row, p_text
+from merit.report import others
+from merit.report.differences import Row, in_words
+from merit.report.numerals import fixed
 from merit.report.prose import listing
 from merit.report.style import look, task_label
 
@@ -16,33 +18,27 @@ Result = Mapping[str, Any]
 
 
 def gap(
-    results: Sequence[Result], rows: Sequence[Row], task: str, other: str, variant: str, metric: str = "auroc"
-) -> str:
-    """How far MERIT is above `other` on a task, in points, and whether Table 4's test tells the two apart.
+    results: Sequence[Result], rows: Sequence[Row], task: str, first: str, second: str, variant: str,
+    metric: str = "auroc",
+) -> str:  # fmt: skip
+    """How far `first` is above `second` on a task, in points, paired by fold, and whether that is more than chance.
 
-    rows: differences as `pipeline.comparisons` gives them, corrected over all that they compare.
+    rows: `pipeline.comparisons.linear_probe_differences` of `first` to all others on the page.
     """
-    pair = [_find(results, task, encoder, variant) for encoder in ("merit", other)]
+    pair = [_find(results, task, encoder, variant) for encoder in (first, second)]
     if None in pair or None in (one["mean"][metric] for one in pair):
-        return f"{task_label(task)}: not both of {look('merit').label} and {look(other).label} were scored."
+        return f"{task_label(task)}: not both of {look(first).label} and {look(second).label} were scored."
     a, b = (np.array([fold[metric] for fold in one["folds"]], dtype=float) for one in pair)  # None: NaN
     means = [100 * one["mean"][metric] for one in pair]
     points = means[0] - means[1]
-    side = "above" if points > 0 else "below"
     text = (
-        f"{task_label(task)}: {look('merit').label} at {means[0]:.1f} is {abs(points):.1f} points {side} "
-        f"{look(other).label} at {means[1]:.1f}"
+        f"{task_label(task)}: {look(first).label} {means[0]:.1f}, {look(second).label} {means[1]:.1f}, difference "
+        f"{fixed(points, 1, sign=True)}"
     )
-    keys = {"task": task, "other": other, "variant": variant, "metric": metric}
-    tested = [row for row in rows if row["p_holm"] is not None and all(row[key] == keys[key] for key in keys)]
-    if not tested:
-        return f"{text}; a single split, or a single scored fold, has no test."
-    same = int(np.sum((a - b) * np.sign(points) > 0))
-    apart = "a difference" if tested[0]["p_holm"] < LEVEL else "no difference shown"
-    return (
-        f"{text}, in {same} of {len(a)} folds with the same sign; by the test of Table 4 {apart} (Holm's p "
-        f"{p_text(tested[0]['p_holm'])} over {tested[0]['n_comparisons']} comparisons)."
-    )
+    text += in_words(rows, task=task, variant=variant, metric=metric, encoder=first, other=second)
+    if len(a) == len(b) > 1:
+        text += f"; in {int(np.sum((a - b) * np.sign(points) > 0))} of {len(a)} folds the sign is the same"
+    return text + "."
 
 
 def order(results: Sequence[Result], variant: str, metric: str = "auroc") -> str:
@@ -59,13 +55,8 @@ def order(results: Sequence[Result], variant: str, metric: str = "auroc") -> str
 
 
 def unscored(results: Sequence[Result]) -> str:
-    """The tasks without scores, each with its reason, once; or that there is none."""
-    reasons = {one["values"]["task"]: one["values"]["reason"] for one in results if "reason" in one["values"]}
-    if not reasons:
-        return "Every task was scored."
-    return "\n".join(
-        f"- {task_label(task)}: not scored, {reason.removeprefix(f'{task}: ')}" for task, reason in reasons.items()
-    )
+    """The tasks, and encoders, without scores and why (`others.unscored`)."""
+    return others.unscored(results) or "Every task was scored."
 
 
 def masked_error(history: pd.DataFrame, bounds: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from merit.intervals import ends
+from merit.intervals import around, told_apart
 from merit.report import tables
 from merit.report.figures import PANEL_WIDTH, Drawing, distinct, nothing
 from merit.report.numerals import fixed
@@ -156,27 +156,38 @@ def _dots(axis: Axes, one: Mapping[str, Any], space: str, number: str, names: Se
 def reading(results: Sequence[Result]) -> str:
     """The paper's claims: more compact, better-separated clusters than CMA and IB; PACE more distinguishable."""
     by_name = {one["encoder"]: one for one in found(results)}
-    lines = []
+    lines, gaps = [], _gaps(by_name)
+    sides = dict(zip(gaps, told_apart(list(gaps.values()), digits=2, unit=1)))
     for (space, number), title in PANELS.items() if by_name else ():
         order = sorted(by_name, key=lambda e: -_macro(by_name[e], space, number))
         shown = listing(f"{look(e).label} {fixed(_macro(by_name[e], space, number), 2)}" for e in order)
-        gaps = [_gap(by_name, other, space, number) for other in ("cma", "ib")]
-        lines.append(f"- Macro {title}, highest first: {shown}. {' '.join(gap for gap in gaps if gap)}".rstrip())
+        own = [_in_words(gaps, sides, key) for key in gaps if key[:2] == (space, number)]
+        lines.append(f"- Macro {title}, highest first: {shown}. {' '.join(own)}".rstrip())
     if by_name:
         lines += [_rare(by_name, number) for number in ("purity", "silhouette")]
         lines += [_below_zero(by_name), _invented(by_name)]
     return "\n".join(line for line in lines if line) or "Nothing could be scored."
 
 
-def _gap(by_name: Mapping[str, Any], other: str, space: str, number: str, first: str = "merit") -> str:
-    if first not in by_name or other not in by_name:
-        return ""
-    a, b = (by_name[e]["spaces"][space][number]["macro"] for e in (first, other))
-    value = a["value"] - b["value"]
-    low, high = ends(value, np.array(a["resamples"]) - np.array(b["resamples"]))
-    word = "higher" if low > 0 else "lower" if high < 0 else "not told apart"
-    shown, low, high = (fixed(number, 2, sign=True) for number in (value, low, high))
-    return f"{look(first).label} minus {look(other).label}: {shown} [{low}, {high}], {word}."
+def _gaps(by_name: Mapping[str, Any], first: str = "merit") -> dict[tuple[str, str, str], dict[str, float | None]]:
+    """(space, number, other encoder) -> the macro of `first` minus the other's, on the same patients."""
+    found = {}
+    for space, number in PANELS:
+        for other in ("cma", "ib"):
+            if first in by_name and other in by_name:
+                a, b = (by_name[e]["spaces"][space][number]["macro"] for e in (first, other))
+                drawn = np.array(a["resamples"]) - np.array(b["resamples"])
+                found[space, number, other] = around(a["value"] - b["value"], drawn)
+    return found
+
+
+def _in_words(
+    gaps: Mapping[tuple[str, str, str], Mapping[str, Any]], sides: Mapping[tuple[str, str, str], int],
+    key: tuple[str, str, str], first: str = "merit",
+) -> str:  # fmt: skip
+    shown, low, high = (fixed(gaps[key][name], 2, sign=True) for name in ("value", "low", "high"))
+    word = {1: "higher", -1: "lower", 0: "not told apart"}[sides[key]]
+    return f"{look(first).label} minus {look(key[2]).label}: {shown} [{low}, {high}], {word}."
 
 
 def _rare(by_name: Mapping[str, Any], number: str) -> str:

@@ -48,12 +48,13 @@ WANTED = {
     "ingest beside wfdb alone, processor time": "at most 1.3",
     "memory of ingest, 500 and 2,000 recordings": "equal",
     "probing PTB-XL's five tasks, both variants": "under 120 s",
+    "what is kept at PTB-XL's size: memory": "at most 4,000 MB",
 }
 """Label of a stage's figure -> what it should be."""
 
 
 def lines(stage: str, found: Measured) -> str:
-    """All figures of a stage (updates, ingest, linear_probe) for the terminal, ratios first."""
+    """All figures of a stage (updates, ingest, linear_probe, kept) for the terminal, ratios first."""
     if stage == "full":
         return _block("the paper's network at full size: speed beside the eager update", full(found))
     if stage != "updates":
@@ -222,7 +223,7 @@ def projection(found: Measured, price_per_hour: float | None = None) -> Rows:
 
 
 def stages(found: Measured) -> Rows:
-    """Ingest and linear probing."""
+    """Ingest, linear probing and what is kept."""
     rows: Rows = {}
     if ingest := found.get("ingest"):
         rows["ingest beside wfdb alone, processor time"] = f"{ingest['ratio']:.2f} times"
@@ -235,6 +236,12 @@ def stages(found: Measured) -> Rows:
     if probe := found.get("linear_probe"):
         rows["the same folds one after another"] = f"{probe['ratio']:.1f} times as long"
         rows["probing PTB-XL's five tasks, both variants"] = f"{probe['probe_s']:.0f} s"
+    if kept := found.get("kept"):
+        features = kept["words"] + kept["statements"]
+        rows["what is kept at PTB-XL's size: memory"] = f"{kept['peak_mb']:,.0f} MB"
+        rows["its reports: recordings, words and statements"] = f"{kept['records']:,}, {features:,}"
+        rows["its reports alone, one fold of ten"] = f"{kept['report_s']:.0f} s"
+        rows["one embedding beside them, the same fold"] = f"{kept['embedding_s']:.0f} s"
     return rows
 
 

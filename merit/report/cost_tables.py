@@ -225,7 +225,7 @@ def where(columns: Sequence[Column], own: Path | None = None) -> str:
     if all(one.path != own for one in columns):
         stale = "A measurement is there that another version wrote. " if own.exists() else ""
         sentences.append(
-            f"- Yours: {stale}`make bench` measures your machine (five minutes on 2 cores), and the next `make book` "
+            f"- Yours: {stale}`make bench` measures your machine (ten minutes on 2 cores), and the next `make book` "
             "shows it here."
         )
     return "\n".join(sentences)

@@ -10,14 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from merit.intervals import LEVEL, told_apart
 from merit.report.ablation_tables import ordered, task_order
 from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
 from merit.report.style import look, task_label
 from merit.report.tables import METRICS, render
-
-LEVEL = 0.05
-"""A corrected p value below this is bold, and counted as a difference."""
 
 Row = Mapping[str, Any]
 
@@ -33,10 +31,10 @@ def differences(rows: Sequence[Row], name: str) -> Html:
     others = [look(other).label for other in ordered({row["other"] for row in rows})]
     texts = pd.DataFrame(index=tasks, columns=others, dtype=object)
     marks = pd.DataFrame("", index=tasks, columns=others)
-    for row in rows:
+    for row, side in zip(rows, told_apart(rows)):
         cell = column_label(row), look(row["other"]).label
         texts.loc[cell] = _difference(row)
-        if row["p_holm"] is not None and row["p_holm"] < LEVEL:
+        if side:
             marks.loc[cell] = "font-weight: bold"
     first, metric = look(rows[0]["encoder"]).label, METRICS.get(rows[0]["metric"], rows[0]["metric"])
     head = Html('<p class="merit-caption"><b>{}</b>, in points</p>').format(f"{metric}: {first} minus …")
@@ -67,12 +65,14 @@ def reading(rows: Sequence[Row]) -> str:
     sides = [[row for row in tested if (row["other"] == "random") == chance] for chance in (False, True)]
     with_variant = len({row.get("variant") for row in rows}) > 1
     parts = [_side(side, with_variant) for side in sides if side]
-    return f"Counted are differences whose corrected p is below {LEVEL}. {' '.join(parts)}"
+    return (
+        f"Counted are differences whose corrected p is below {LEVEL} and whose interval leaves out 0. {' '.join(parts)}"
+    )
 
 
 def _side(rows: Sequence[Row], with_variant: bool) -> str:
     """`Against MSE and IB: 3 of 12 (MSE 1, IB 2) in favour of MERIT, none against.`"""
-    found = [row for row in rows if row["p_holm"] is not None and row["p_holm"] < LEVEL]
+    found = [row for row, side in zip(rows, told_apart(rows)) if side]
     against = [row for row in found if row["mean"] < 0]
     others = ordered({row["other"] for row in rows})
     counts = {name: sum(row["other"] == name and row["mean"] > 0 for row in found) for name in others}
@@ -92,6 +92,17 @@ def _named(rows: Sequence[Row], with_variant: bool) -> str:
         how += [str(row["variant"]).replace("_", " ")] if with_variant else []
         parts.append(f"{look(row['other']).label} on {column_label(row)} ({', '.join(how)})")
     return f": {listing(parts)}" if parts else ""
+
+
+def in_words(rows: Sequence[Row], **where: Any) -> str:
+    """` [−0.2, +3.4], p 0.012, Holm 0.61 over 84 differences: within sampling error`: what follows the difference of
+    the row with these fields, in points; "" where it has no p value or there is no such row.
+    """
+    for row, side in zip(rows, told_apart(rows)):
+        if all(row[name] == value for name, value in where.items()) and row["p"] is not None:
+            text = _difference(row).replace("\n", ", ").split(" ", 1)[1]
+            return f" {text} over {row['n_comparisons']} differences: {'beyond' if side else 'within'} sampling error"
+    return ""
 
 
 def _difference(row: Row) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from merit.intervals import around
+from merit.intervals import around, told_apart
 from merit.report import paper, tables
 from merit.report.ablation_tables import NO_BREAK
 from merit.report.figures import PANEL_WIDTH, Drawing, nothing
@@ -21,7 +21,6 @@ from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
 from merit.report.shift_tables import interval
 from merit.report.style import COHORT_LABELS, look
-from merit.report.subgroup_tables import excludes_zero
 
 PUBLISHED, PROPER, FOUND = "as published", "proper", "findings"
 COLUMNS = {
@@ -194,11 +193,16 @@ def _by_condition(
 
 def reading(results: Sequence[Result]) -> str:
     """A line an encoder: does its text depend on the ECG, and does it beat the two answers that need no writing?"""
-    lines = [f"- {row_label(one)}: {_depends(one)} {_beats(one)}".rstrip() for one in generated(results)]
+    every = [(one, other) for one in generated(results) for other in ("shuffled", "nearest", "most_common")]
+    sides = told_apart([_gap(*pair) for pair in every])
+    lines = [
+        f"- {row_label(one)}: {_depends(one, sides[3 * k])} {_beats(one, sides[3 * k + 1 : 3 * k + 3])}".rstrip()
+        for k, one in enumerate(generated(results))
+    ]
     return "\n".join(lines) or NO_TEXT
 
 
-def _depends(one: Values) -> str:
+def _depends(one: Values, side: int) -> str:
     """How far finding F1 falls when ECGs are shuffled between patients."""
     own, gap = _score(one, "model", "f1")["value"], _gap(one, "shuffled")
     if "not_shuffled" in one:
@@ -209,19 +213,20 @@ def _depends(one: Values) -> str:
     text = f"finding F1 {fixed(100 * own, 1)}; {fall}"
     if gap["low"] is None:
         return f"{text}."
-    if not excludes_zero(gap):
-        return f"{text}, an interval that includes 0: nothing shows that it looks at the ECG."
-    verdict = "it looks at the ECG" if gap["low"] > 0 else "it does better with the wrong ECG"
-    return f"{text}, an interval that excludes 0: {verdict}."
+    if not side:
+        return f"{text}, within sampling error: nothing shows that it looks at the ECG."
+    verdict = "it looks at the ECG" if side > 0 else "it does better with the wrong ECG"
+    return f"{text}, beyond sampling error: {verdict}."
 
 
-def _beats(one: Values) -> str:
+def _beats(one: Values, sides: Sequence[int]) -> str:
     """Finding F1 minus that of the two answers, and what the interval allows to say."""
     parts = []
-    for key, text in (("nearest", "the nearest training ECG's answer"), ("most_common", "the most common answer")):
+    answers = {"nearest": "the nearest training ECG's answer", "most_common": "the most common answer"}
+    for (key, text), side in zip(answers.items(), sides):
         gap = _gap(one, key)
         if gap["value"] is not None:
-            verdict = "not told apart" if not excludes_zero(gap) else "higher" if gap["low"] > 0 else "lower"
+            verdict = {1: "higher", -1: "lower", 0: "not told apart"}[side]
             verdict = "" if gap["low"] is None else f", {verdict}"
             parts.append(f"minus that of {text} {_in_line(gap, sign=True)}{verdict}")
     return f"Its F1 {'; '.join(parts)}." if parts else ""
@@ -271,28 +276,30 @@ def _dot(
 
 
 def differences(results: Sequence[Result]) -> Html:
-    """`foremost` minus each other encoder in points, paired by resamples of the patients; bold without 0."""
+    """`foremost` minus each other encoder in points, on the same resampled patients; bold where `told_apart`."""
     rows = _differences(results)
     if not rows:
         return paragraph("Fewer than two encoders have texts: there is nothing to compare.")
     gaps = pd.DataFrame(rows).T
     texts = gaps.map(lambda gap: _two_lines(gap, sign=True))
-    marks = gaps.map(lambda gap: "font-weight: bold" if excludes_zero(gap) else "")
+    sides = told_apart([gap for row in rows.values() for gap in row.values()])
+    marks = pd.DataFrame(np.reshape(sides, gaps.shape), gaps.index, gaps.columns)
+    marks = marks.map(lambda side: "font-weight: bold" if side else "")
     first = row_label(foremost(results))
     head = Html('<p class="merit-caption"><b>{} minus …</b>, in points</p>').format(first)
     return head + tables.render(texts, "generation-differences", marks=marks)
 
 
 def differences_reading(results: Sequence[Result]) -> str:
-    """How many of the intervals exclude 0, how many of these for `foremost`, and how many would by chance."""
+    """How many of the differences are more than chance, and how many of these for `foremost`."""
     gaps = [gap for row in _differences(results).values() for gap in row.values() if gap["low"] is not None]
     if not gaps:
         return "No difference has an interval."
-    beyond = [gap for gap in gaps if excludes_zero(gap)]
-    favour = f", of which {sum(gap['low'] > 0 for gap in beyond)} in favour of {row_label(foremost(results))}"
+    beyond = [side for side in told_apart(gaps) if side]
+    favour = f", of which {beyond.count(1)} in favour of {row_label(foremost(results))}"
     return (
-        f"Intervals that exclude 0: {len(beyond)} of {len(gaps)}{favour if beyond else ''}. Were there no difference "
-        f"anywhere, about {0.05 * len(gaps):.1f} would."
+        f"Differences beyond sampling error, corrected for all of them (Holm): {len(beyond)} of {len(gaps)}"
+        f"{favour if beyond else ''}."
     )
 
 

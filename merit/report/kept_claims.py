@@ -17,9 +17,9 @@ NOTHING = 0.02
 MEASURES = {"beyond": "beyond the report", "in_report": "in the report"}
 
 
-def sign(one: tuple[float, float, float] | None) -> int:
-    """1 or −1 where the whole interval lies above or below zero, else 0."""
-    return 0 if one is None else 1 if one[1] > 0 else -1 if one[2] < 0 else 0
+def signs_of(differences: Sequence[tuple[float, float, float] | None]) -> list[int]:
+    """`intervals.told_apart` for value, low and high of each; 0 where there is none."""
+    return intervals.told_apart([dict(zip(("value", "low", "high"), one or (None,) * 3)) for one in differences])
 
 
 def between(results: Sequence[Result], a: str, b: str, measure: str, decoder: str) -> tuple[float, float, float] | None:
@@ -38,17 +38,21 @@ def verdict(results: Sequence[Result]) -> str:
             [("merit", "cma", "in_report"), ("merit", "mse", "in_report")],
         ),
     )
+    every = [(a, b, measure, decoder) for _, wanted in parts for decoder in DECODERS for a, b, measure in wanted]
+    found_of = {key: between(results, *key) for key in every}
+    side = dict(zip(every, signs_of(list(found_of.values()))))
     lines = []
     for text, wanted in parts:
         signs, shown = [], []
         for decoder, name in DECODERS.items():
             for a, b, measure in wanted:
-                one = between(results, a, b, measure, decoder)
-                signs.append(None if one is None else 1 if sign(one) >= 0 and _may_tie(b, measure) else sign(one))
+                one, sign = (of[a, b, measure, decoder] for of in (found_of, side))
+                signs.append(None if one is None else 1 if sign >= 0 and _may_tie(b, measure) else sign)
                 if one is not None:
                     shown.append(f"{look(a).label} − {look(b).label} {MEASURES[measure]}, {name}: {signed(one)}")
         lines.append(f"- {text}: **{_word(signs)}**{'. ' + '; '.join(shown) if shown else ''}.")
-    return "What the paper's thesis predicts, and what is seen (points, 95 % intervals):\n\n" + "\n".join(lines)
+    head = "What the paper's thesis predicts, and what is seen (points, 95 % intervals; what counts is beyond sampling "
+    return f"{head}error, corrected for all of them by Holm):\n\n" + "\n".join(lines)
 
 
 def _may_tie(other: str, measure: str) -> bool:
@@ -81,10 +85,11 @@ def headline(results: Sequence[Result]) -> str:
     text = f"Mean partial R² beyond the report, linear decoder, percent: {shown}."
     if any(one["encoder"] == "random" for one in values):
         above, level = [], []
-        for one in values:
-            if one["encoder"] != "random":
-                gained = between(results, one["encoder"], "random", "beyond", "linear")
-                (above if sign(gained) > 0 else level).append(look(one["encoder"]).label)
+        trained = [one["encoder"] for one in values if one["encoder"] != "random"]
+        for name, side in zip(
+            trained, signs_of([between(results, name, "random", "beyond", "linear") for name in trained])
+        ):
+            (above if side > 0 else level).append(look(name).label)
         text += f" Above an encoder that has learnt nothing: {listing(above) or 'none'}"
         text += f"; not above it: {listing(level)}." if level else "."
     return text
@@ -113,15 +118,15 @@ def compared(results: Sequence[Result], first: str = "merit") -> str:
 def by_factor(results: Sequence[Result], decoder: str = "linear", first: str = "merit") -> str:
     """In which factors `first` keeps more, or less, beyond the report than CMA and MSE: a line each."""
     by_name = {one["encoder"]: one["factors"] for one in found(results)}
+    others = [other for other in ("cma", "mse") if {first, other} <= set(by_name)]
+    every = [(other, name) for other in others for name in FACTORS if all(name in by_name[e] for e in (first, other))]
+    pairs = [[by_name[encoder][name][decoder]["partial"] for encoder in (first, other)] for other, name in every]
+    sides = dict(zip(every, signs_of([intervals.paired(*pair) for pair in pairs])))
     lines = []
-    for other in ("cma", "mse"):
-        if first not in by_name or other not in by_name:
-            continue
+    for other in others:
         signs: dict[int, list[str]] = {1: [], -1: [], 0: []}
-        for name, label in FACTORS.items():
-            if name in by_name[first] and name in by_name[other]:
-                a, b = (by_name[encoder][name][decoder]["partial"] for encoder in (first, other))
-                signs[sign(intervals.paired(a, b))].append(label.rstrip("*"))
+        for (_, name), side in ((key, side) for key, side in sides.items() if key[0] == other):
+            signs[side].append(FACTORS[name].rstrip("*"))
         lines.append(
             f"- {look(first).label} against {look(other).label}: more in {listing(signs[1]) or 'none'}; less in "
             f"{listing(signs[-1]) or 'none'}; undecided in {listing(signs[0]) or 'none'}."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import pandas as pd
 
-from merit.report.prose import Html
+from merit.report.prose import Html, listing
+from merit.report.style import look, task_label
 
 
 class Absent(Protocol):
@@ -46,3 +47,25 @@ def footnotes(values: Iterable[Mapping[str, Any]], absent: Sequence[Absent] = ()
         head = "Rows of dashes: published encoders whose weights a reader has to bring"
         out += Html('<details class="merit-note"><summary>{}</summary><ul>{}</ul></details>').format(head, rows)
     return out
+
+
+def _task(values: Mapping[str, Any]) -> str:
+    return task_label(values["task"])
+
+
+def unscored(results: Sequence[Mapping[str, Any]], place: Callable[[Mapping[str, Any]], str] = _task) -> str:
+    """A line for each reason that stands in place of scores: with what was not scored (place: the task) if no encoder
+    was, else with the encoders that were not. "" where all were scored.
+    """
+    every: dict[str, set[str]] = {}
+    without: dict[tuple[str, str], set[str]] = {}
+    for one in (result["values"] for result in results):
+        every.setdefault(place(one), set()).add(one["encoder"])
+        if "reason" in one:
+            reason = one["reason"].removeprefix(f"{one.get('task')}: ")
+            without.setdefault((place(one), reason), set()).add(one["encoder"])
+    lines: dict[str, list[str]] = {}
+    for (where, reason), encoders in without.items():
+        names = [where] if encoders == every[where] else [look(name).label for name in sorted(encoders)]
+        lines[reason] = list(dict.fromkeys([*lines.get(reason, []), *names]))
+    return "\n".join(f"- {listing(names)}: not scored, {reason}" for reason, names in lines.items())

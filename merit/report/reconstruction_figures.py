@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from merit.intervals import side_of_zero
 from merit.report import tables
 from merit.report.diagram import INK, QUIET, WIDTH
 from merit.report.figures import Drawing
@@ -227,7 +228,7 @@ def _paired(of: Mapping[str, Any]) -> str:
     if max(abs(of["low"]), abs(of["high"])) < 0.0005:
         return f" On the same recordings {first} and {second} leave the same to three digits."
     side = "more" if of["mean"] > 0 else "less"
-    clear = "" if of["low"] > 0 or of["high"] < 0 else "; the interval holds zero"
+    clear = "" if side_of_zero(of, 3, 1) else "; the interval holds zero"
     interval = f"{fixed(of['low'], 3, sign=True)} to {fixed(of['high'], 3, sign=True)}"
     return (
         f" On the same recordings {first} leaves {abs(of['mean']):.3f} {side} than {second} on average (95 % interval "

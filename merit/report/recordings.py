@@ -15,6 +15,7 @@ import pandas as pd
 
 from merit import runs
 from merit.report import paper, tables
+from merit.report.numerals import fixed
 from merit.report.prose import Html
 from merit.report.style import COHORT_LABELS
 
@@ -74,6 +75,33 @@ def reference(root: Path | None = None) -> dict[str, Any]:
     """Quantiles and shares of variance of real recordings, from the committed `book/reference/real_recordings.json`."""
     path = (root or runs.home()) / "book" / "reference" / "real_recordings.json"
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def two_rates(own: Mapping[str, Any] | None = None, root: Path | None = None) -> Html:
+    """PTB-XL at 100 Hz, as published and resampled here from 500 Hz: a sentence, and a row a band of frequencies.
+
+    own: of the reader's recordings (`data.two_rates.compare`); None: the committed one.
+    """
+    path = (root or runs.home()) / "book" / "reference" / "ptb_xl_rates.json"
+    found = own or json.loads(path.read_text(encoding="utf-8"))
+    correlation, rms = found["correlation"], found["rms_uv"]
+    whose = "yours" if own else "committed numbers"
+    text = (
+        f"{found['n_recordings']} recordings of PTB-XL ({found['records']}; {whose}): "
+        f"lead by lead the two correlate by {correlation['median']:.4f} in the median and {correlation['worst']:.3f} "
+        f"at worst; they differ by {rms['median']:.1f} µV (root mean square) in the median and {rms['worst']:.0f} µV "
+        f"at worst. Most of that is time: the published files are {found['earlier_ms']:.2f} ms earlier. Once they are "
+        f"moved, {found['rms_shifted_uv']:.1f} µV are left."
+    )
+    rows = {
+        f"{band['from_hz']:g} to {band['to_hz']:g} Hz": {
+            "as published, µV": f"{band['published_uv']:.1f}",
+            "from 500 Hz, µV": f"{band['resampled_uv']:.1f}",
+            "power, dB": fixed(band["ratio_db"], 1, sign=True),
+        }
+        for band in found["bands"]
+    }
+    return Html("<p>{}</p>").format(text) + tables.mapping(rows, "two-rates")
 
 
 def amplitude_title(name: str) -> str:

@@ -16,6 +16,7 @@ from merit import runs
 from merit.config import PretrainConfig
 from merit.report.ablation_tables import ordered
 from merit.report.differences import column_label, column_labels, differences, reading
+from merit.report.numerals import fixed
 from merit.report.prose import Html, badge
 from merit.report.style import look
 from merit.report.tables import METRICS, ranked, render
@@ -24,6 +25,9 @@ File = Mapping[str, Any]
 
 STRENGTHS = {"cma": "0 (CMA)", "ib-0.1": "0.1", "ib": f"{PretrainConfig().bottleneck_strength:g}", "ib-1": "1"}
 """Encoders that differ in the strength of the bottleneck alone -> that strength, β of Eq. 9."""
+
+MASKS = {"merit": "MERIT", "cma": "CMA, masked as MERIT is", "cma-whole": "CMA, whole recordings"}
+"""What alignment alone is trained on, beside MERIT -> how its row is called."""
 
 WORDS = {
     "linear_probe": "linear probing",
@@ -159,11 +163,38 @@ def strengths(
 ) -> Html:
     """The bottleneck at each strength that was run (β of Eq. 9; 0 is CMA): mean ± sd over pretraining seeds."""
     parts = Html("")
+    labels = {name: f"β = {strength}" for name, strength in STRENGTHS.items()}
     for file in load(stage, profile, synthetic, folder):
-        rows = [row for row in _chosen(file["over_seeds"], settings, metric) if row["encoder"] in STRENGTHS]
-        labels = {name: f"β = {strength}" for name, strength in STRENGTHS.items()}
+        rows = [row for row in _chosen(file["over_seeds"], settings, metric) if row["encoder"] in labels]
         parts += label(file, **settings) + _mean_and_sd(rows, labels, _name(file, metric, "strengths", settings))
     return parts or absent(stage, synthetic)
+
+
+def masks(
+    stage: str, profile: str, synthetic: bool, metric: str = "auroc", folder: Path | None = None, **settings: Any
+) -> Html:
+    """Alignment alone with and without the mask, beside MERIT: mean ± sd over pretraining seeds, and in words by how
+    much the mask changes it, the median over columns.
+    """
+    parts = Html("")
+    for file in load(stage, profile, synthetic, folder):
+        rows = [row for row in _chosen(file["over_seeds"], settings, metric) if row["encoder"] in MASKS]
+        parts += label(file, **settings) + _mean_and_sd(rows, MASKS, _name(file, metric, "masks", settings))
+        found = pd.DataFrame([(row["encoder"], column_label(row), row["mean"]) for row in rows])
+        found = found.pivot(index=1, columns=0, values=2) if len(found) else found
+        if {"cma", "cma-whole"} <= set(found.columns):
+            gain, left = found["cma-whole"] - found["cma"], found["merit"] - found["cma-whole"]
+            middle, least, most, rest = (
+                fixed(100 * value, 1, sign=True) for value in (gain.median(), gain.min(), gain.max(), left.median())
+            )
+            text = (
+                f"Without the mask CMA gains {middle} points, the median of {len(gain)} columns ({least} to {most}); "
+                f"MERIT minus CMA without it: {rest} points."
+            )
+        else:
+            text = "This run has no row without the mask: merit reference --group objectives adds it."
+        parts += Html('<p class="merit-note">{}</p>').format(text)
+    return parts if parts.text else absent(stage, synthetic)
 
 
 def measures(

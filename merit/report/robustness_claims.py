@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from merit.intervals import around
+from merit.intervals import around, told_apart
 from merit.report.numerals import fixed
 from merit.report.prose import listing
 from merit.report.robustness_figures import KINDS, clean, corrupted, encoders, found, kinds, written
@@ -76,19 +76,17 @@ def least(results: Sequence[Result]) -> str:
         f"{look(first).label} is hurt least: {_points(rows[first]['change'])}"
     )
     rivals = [name for name in dict.fromkeys([*falling[1:2], "random"]) if name in rows and name != first]
-    parts = [f"{look(name).label} {_points(rows[name]['change'])}, {_beside(values, first, name)}" for name in rivals]
+    changes = {name: _mean_of_kinds(values, name) - _drawn(clean(values, name)) for name in (first, *rivals)}
+    gaps = [_triple(changes[first] - changes[name]) for name in rivals]
+    parts = [
+        f"{look(name).label} {_points(rows[name]['change'])}, a difference of {_points(gap)}, "
+        f"{'beyond' if side else 'within'} sampling error"
+        for name, gap, side in zip(rivals, gaps, told_apart(gaps))
+    ]
     text = f"{text}; {'; '.join(parts)}." if parts else f"{text}."
     if all(row["share"]["value"] is None for row in rows.values()):
         text += " No clean level can be told from chance: nobody has anything to lose, and this order means nothing."
     return text
-
-
-def _beside(values: Sequence[Mapping[str, Any]], first: str, other: str) -> str:
-    """The difference of two encoders' changes, and whether it can be told from 0."""
-    a, b = (_mean_of_kinds(values, name) - _drawn(clean(values, name)) for name in (first, other))
-    triple = _triple(a - b)
-    apart = triple["low"] is not None and (triple["low"] > 0 or triple["high"] < 0)
-    return f"a difference of {_points(triple)}, {'beyond' if apart else 'within'} what chance over patients gives"
 
 
 def less_to_lose(results: Sequence[Result]) -> str:
@@ -115,17 +113,19 @@ def less_to_lose(results: Sequence[Result]) -> str:
 
 
 def _by_kind(values: Sequence[Mapping[str, Any]], best: str) -> str:
-    """Kinds under which the random encoder loses fewer points than another, or more, beyond chance over patients."""
-    fewer, more = [], []
+    """Kinds under which the random encoder loses fewer points than another, or more, beyond sampling error."""
+    gaps = []
     for kind in kinds(values):
         change = [_mean_of_kinds(values, name, [kind]) - _drawn(clean(values, name)) for name in ("random", best)]
-        apart = _triple(change[0] - change[1])
-        if (apart["low"] or 0) > 0:
-            fewer.append(KINDS[kind].title)
-        elif (apart["high"] or 0) < 0:
-            more.append(KINDS[kind].title)
-    parts = [f"{word} points under {listing(of)}" for word, of in (("fewer", fewer), ("more", more)) if of]
-    return f"By kind, beyond chance over patients, it loses {'; '.join(parts) or 'neither fewer nor more points'}."
+        gaps.append(_triple(change[0] - change[1]))
+    of: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    for kind, side in zip(kinds(values), told_apart(gaps)):
+        of[side].append(KINDS[kind].title)
+    parts = [f"{word} points under {listing(of[side])}" for word, side in (("fewer", 1), ("more", -1)) if of[side]]
+    return (
+        "By kind, beyond sampling error (corrected for the number of kinds, Holm), it loses "
+        f"{'; '.join(parts) or 'neither fewer nor more points'}."
+    )
 
 
 def _base(row: Mapping[str, Mapping[str, float | None]]) -> float:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
+from merit.intervals import told_apart
 from merit.report.figures import PANEL_WIDTH, Drawing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
@@ -242,30 +243,32 @@ def ranking(results: Sequence[Result]) -> str:
 
 
 def differing(results: Sequence[Result], first: str) -> str:
-    """Where a rule is worth more, or less, to `first` than to another encoder, by more than twice the standard error.
+    """Where a rule is worth more, or less, to `first` than to another encoder, beyond chance over folds.
 
     Paired by fold; the error is Nadeau and Bengio's (2003), since folds share training data: sd sqrt(1/k + 1/(k - 2)).
     """
     found = [one for one in _published(results) if one["rule"] in RULES and len(one.get("by_fold", [])) > 2]
-    lines, expected, n = [], 0.0, 0
+    gaps, names = [], []
     for one in found:
         for other in found:
             comparable = _key(other) == _key(one) and len(other["by_fold"]) == len(one["by_fold"])
             if not comparable or one["encoder"] != first or other["encoder"] == first:
                 continue
-            gap = 100 * (np.array(one["by_fold"]) - np.array(other["by_fold"]))
+            gap = np.array(one["by_fold"]) - np.array(other["by_fold"])
             if not gap.any():
                 continue
-            k, n = len(gap), n + 1
-            expected += 2 * stdtr(k - 1, -2)
-            if abs(gap.mean()) > 2 * gap.std(ddof=1) * np.sqrt(1 / k + 1 / (k - 2)):
-                what = f"{RULES[one['rule']].name}, {task_label(one['task'])}, {METRICS[one['metric']]}"
-                lines.append(f"{what}: {_rounded(gap.mean())} points against {look(other['encoder']).label}")
-    if not n:
+            k, mean = len(gap), gap.mean()
+            error = max(gap.std(ddof=1) * np.sqrt(1 / k + 1 / (k - 2)), np.finfo(float).tiny)
+            reach = stdtrit(k - 1, 0.975) * error
+            gaps.append({"low": mean - reach, "high": mean + reach, "p": 2 * stdtr(k - 1, -abs(mean) / error)})
+            what = f"{RULES[one['rule']].name}, {task_label(one['task'])}, {METRICS[one['metric']]}"
+            names.append(f"{what}: {_rounded(100 * mean)} points against {look(other['encoder']).label}")
+    if not gaps:
         return "There are no folds over which worths could be compared between encoders."
+    lines = [name for name, side in zip(names, told_apart(gaps)) if side]
     text = (
-        f"The worth of a rule to {look(first).label} differs from that to another encoder by more than twice its "
-        f"standard error in {len(lines)} of {n} comparisons; about {expected:.0f} would by chance alone"
+        f"The worth of a rule to {look(first).label} differs from that to another encoder beyond chance over folds, "
+        f"corrected for all comparisons (Holm), in {len(lines)} of {len(gaps)} comparisons"
     )
     return f"{text}{':' if lines else '.'}" + "".join(f"\n- {one}" for one in lines)
 

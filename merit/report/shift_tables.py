@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from merit.intervals import ends
-from merit.report import paper
+from merit.report import others, paper
 from merit.report.alignment_tables import direction_label, in_order, singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
 from merit.report.numerals import fixed
@@ -193,8 +193,8 @@ def _line(axis: Any, one: Mapping[str, Any], offset: float) -> None:
     ends = [home["target"], home["transfer_on_target_test"]]
     value, low, high = (np.array([100 * end[key] for end in ends], dtype=float) for key in ("value", "low", "high"))
     axis.errorbar(
-        np.arange(2) + offset, value, yerr=[value - low, high - value], color=style.colour, marker=style.marker, linestyle=style.line,
-        markersize=4.5, elinewidth=0.8, linewidth=1.2, label=style.label,
+        np.arange(2) + offset, value, yerr=[value - low, high - value], color=style.colour, marker=style.marker,
+        linestyle=style.line, markersize=4.5, elinewidth=0.8, linewidth=1.2, label=style.label,
     )  # fmt: skip
 
 
@@ -292,13 +292,9 @@ def _rare(one: Mapping[str, Any]) -> str:
 
 
 def unscored(results: Sequence[Result]) -> str:
-    """The directions without scores, each with its reason, once; or that there is none."""
-    reasons: dict[str, str] = {}
-    for one in (result["values"] for result in results):
-        if "reason" in one:
-            reasons.setdefault(direction_label(one["source"], one["target"]), one["reason"])
-    lines = [f"- {label}: not scored, {reason}" for label, reason in reasons.items()]
-    return "\n".join(lines) or "Every direction was scored."
+    """The directions, and encoders, without scores and why (`others.unscored`)."""
+    found = others.unscored(results, lambda values: direction_label(values["source"], values["target"]))
+    return found or "Every direction was scored."
 
 
 def _encoders(scored: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from merit.intervals import told_apart
+from merit.report import others
 from merit.report.alignment_tables import singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
 from merit.report.prose import Html, listing
@@ -59,28 +61,37 @@ def _groups_table(of: Sequence[Mapping[str, Any]], attribute: str, name: str) ->
 
 
 def differences(results: Sequence[Result], variant: str) -> Html:
-    """For each task and attribute: a group's macro AUROC less that of the largest group, points, bold without 0."""
-    return _each(results, variant, _differences_table)
+    """For each task and attribute: a group's macro AUROC less that of the largest group, points, bold as `told_apart`
+    counts over all of them.
+    """
+    sides = _sides(results, variant)
+
+    def table(of: Sequence[Mapping[str, Any]], attribute: str, name: str) -> Html:
+        first = of[0]["attributes"][attribute]
+        heads = {group: f"{group} − {first['reference']}" for group in first["differences"]}
+        rows = [look(one["encoder"]).label for one in of]
+        texts = pd.DataFrame(index=rows, columns=list(heads.values()), dtype=object)
+        marks = pd.DataFrame("", index=texts.index, columns=texts.columns)
+        for one in of:
+            for group, head in heads.items():
+                triple = one["attributes"][attribute]["differences"][group]
+                texts.loc[look(one["encoder"]).label, head] = interval(triple, sign=True)
+                if sides[one["task"], attribute, one["encoder"], group]:
+                    marks.loc[look(one["encoder"]).label, head] = "font-weight: bold"
+        return render(texts, f"differences-{name}", marks=marks)
+
+    return _each(results, variant, table)
 
 
-def _differences_table(of: Sequence[Mapping[str, Any]], attribute: str, name: str) -> Html:
-    first = of[0]["attributes"][attribute]
-    heads = {group: f"{group} − {first['reference']}" for group in first["differences"]}
-    texts = pd.DataFrame(index=[look(one["encoder"]).label for one in of], columns=list(heads.values()), dtype=object)
-    marks = pd.DataFrame("", index=texts.index, columns=texts.columns)
-    for one in of:
-        for group, head in heads.items():
-            triple = one["attributes"][attribute]["differences"][group]
-            texts.loc[look(one["encoder"]).label, head] = interval(triple, sign=True)
-            if excludes_zero(triple):
-                marks.loc[look(one["encoder"]).label, head] = "font-weight: bold"
-    return render(texts, f"differences-{name}", marks=marks)
-
-
-def excludes_zero(triple: Mapping[str, float | None]) -> bool:
-    """Whether an interval lies on one side of 0."""
-    low, high = triple["low"], triple["high"]
-    return low is not None and high is not None and (low > 0 or high < 0)
+def _sides(results: Sequence[Result], variant: str) -> dict[tuple[str, str, str, str], int]:
+    """(task, attribute, encoder, group) -> the side of 0 on which the difference lies, 0 where chance may be all."""
+    every = {
+        (task, attribute, one["encoder"], group): triple
+        for task, attribute, of in _blocks(results, variant)
+        for one in of
+        for group, triple in one["attributes"][attribute]["differences"].items()
+    }
+    return dict(zip(every, told_apart(list(every.values()))))
 
 
 def counts(results: Sequence[Result], variant: str) -> Html:
@@ -123,10 +134,8 @@ def left_out(results: Sequence[Result], variant: str) -> str:
 
 
 def unscored(results: Sequence[Result]) -> str:
-    """The tasks without scores, each with its reason, once; or that there is none."""
-    reasons = {one["values"]["task"]: one["values"]["reason"] for one in results if "reason" in one["values"]}
-    lines = [f"- {task_label(t)}: not scored, {why.removeprefix(f'{t}: ')}" for t, why in reasons.items()]
-    return "\n".join(lines) or "Every task was scored."
+    """The tasks, and encoders, without scores and why (`others.unscored`)."""
+    return others.unscored(results) or "Every task was scored."
 
 
 def dots(results: Sequence[Result], variant: str) -> Drawing:
@@ -169,7 +178,8 @@ def _markers(axis: Any, encoder: str, values: Mapping[str, Any], offset: float) 
 
 def reading(results: Sequence[Result], variant: str) -> str:
     """How many differences there are and how many exceed chance; the largest of each task and attribute."""
-    lines, every = [], []
+    lines, n = [], 0
+    sides = _sides(results, variant)
     for task, attribute, of in _blocks(results, variant):
         found = [
             (one["encoder"], group, triple)
@@ -177,17 +187,17 @@ def reading(results: Sequence[Result], variant: str) -> str:
             for group, triple in one["attributes"][attribute]["differences"].items()
             if triple["value"] is not None
         ]
-        every += [triple for _, _, triple in found]
+        n += len(found)
         if found:
             first = of[0]["attributes"][attribute]
             lines.append(f"{task_label(task)}, by {attribute}: {_largest(found, first['reference'], first['classes'])}")
-    if not every:
+    if not n:
         return "No two groups could be compared."
-    beyond = sum(excludes_zero(triple) for triple in every)
+    beyond = sum(side != 0 for side in sides.values())
     head = (
-        f"{len(every)} differences between groups; {beyond} of their 95 % intervals exclude 0. Were there none "
-        f"anywhere, about {0.05 * len(every):.1f} would: no correction is made, and the encoders share the recordings, "
-        "so that their differences go together."
+        f"{n} differences between groups; {beyond or 'none'} of them {'is' if beyond == 1 else 'are'} beyond sampling "
+        "error, corrected for all of them (Holm). The encoders share the recordings, so that their differences go "
+        "together."
     )
     return "\n".join(f"- {line}" for line in [head, *lines])
 

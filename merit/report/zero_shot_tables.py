@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from merit.intervals import ends
-from merit.report import paper, tables
+from merit.report import others, paper, tables
 from merit.report.ablation_tables import task_order
+from merit.report.differences import Row, in_words
 from merit.report.numerals import fixed
 from merit.report.others import Absent, dashes, footnotes, mark
 from merit.report.prose import Html, listing
@@ -219,23 +219,23 @@ def order(results: Sequence[Result], metric: str = "auroc") -> str:
     return f"Highest {tables.METRICS[metric]}: {'; '.join(parts)}." if parts else "No task could be scored."
 
 
-def gap(results: Sequence[Result], task: str, first: str, second: str, metric: str = "auroc") -> str:
-    """Both scores and their difference in points, with its interval: the same patients resampled."""
+def gap(
+    results: Sequence[Result], rows: Sequence[Row], task: str, first: str, second: str, metric: str = "auroc"
+) -> str:
+    """Both scores and their difference in points, on the same patients, and whether that is more than chance.
+
+    rows: `pipeline.comparisons.zero_shot_differences` of `first` to all others on the page.
+    """
     pair = [_find(results, task, encoder) for encoder in (first, second)]
     labels = [look(encoder).label for encoder in (first, second)]
     if None in pair or any(one["macro"][metric]["value"] is None for one in pair):
         return f"{task_label(task)}: not both of {labels[0]} and {labels[1]} were scored."
     values = [100 * one["macro"][metric]["value"] for one in pair]
-    text = (
+    return (
         f"{task_label(task)}, {tables.METRICS[metric].rstrip('.')}: {labels[0]} {values[0]:.1f}, {labels[1]} "
         f"{values[1]:.1f}, difference {fixed(values[0] - values[1], 1, sign=True)}"
+        f"{in_words(rows, task=task, metric=metric, encoder=first, other=second)}."
     )
-    drawn = [np.array(one["resamples"].get(metric, []), dtype=float) for one in pair]
-    if len(drawn[0]) != len(drawn[1]) or not len(drawn[0]):
-        return text + "."
-    low, high = ends(values[0] - values[1], 100 * (drawn[0] - drawn[1]))
-    zero = "excludes" if low > 0 or high < 0 else "includes"
-    return f"{text} [{fixed(low, 1, sign=True)}, {fixed(high, 1, sign=True)}], which {zero} 0."
 
 
 def prompts_matter(results: Sequence[Result], encoder: str) -> str:
@@ -265,16 +265,8 @@ def difference(results: Sequence[Result], *, synthetic: bool, profile: str) -> s
 
 
 def unscored(results: Sequence[Result]) -> str:
-    """What has a reason in place of scores, each reason once, with its task, or with its encoder where others have."""
-    scored = {one["task"] for one in _scored(results)}
-    lines = []
-    for one in (result["values"] for result in results if "reason" in result["values"]):
-        who = f"{task_label(one['task'])}"
-        line = f"- {who}: not scored, {one['reason'].removeprefix(one['task'] + ': ')}"
-        if one["task"] in scored:
-            line = f"- {look(one['encoder']).label}: not scored, {one['reason']}"
-        lines.append(line)
-    return "\n".join(dict.fromkeys(lines)) or "Every task was scored."
+    """The tasks, and encoders, without scores and why (`others.unscored`)."""
+    return others.unscored(results) or "Every task was scored."
 
 
 def seen(results: Sequence[Result]) -> str:

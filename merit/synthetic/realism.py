@@ -49,7 +49,7 @@ def measure_ptb_xl(root: Path, limit: int | None = None) -> dict[str, Any]:
 
 def measure_ludb(root: Path, limit: int | None = None) -> dict[str, Any]:
     """Intervals of LUDB's recordings from its manual delineations, median over leads and beats of each recording."""
-    names = sorted({path.stem for path in (root / "data").glob("*.hea")}, key=int)[:limit]
+    names = sorted({path.stem for path in (root / "data").glob("[!.]*.hea")}, key=int)[:limit]
     rows = []
     for name in names:
         leads = {}

@@ -30,14 +30,15 @@ from merit.model.text import TextEncoder
 from merit.model.weights import DECIDING
 from merit.pretrain import origin
 from merit.pretrain.card import card
-from merit.runs import write_json, write_text, written
+from merit.pretrain.checkpoint import KEPT
+from merit.runs import SUMS, seal, write_json, write_text, written
 from merit.use import texts
 from merit.use.batches import batched, in_threads
 from merit.use.reading import Prepared, is_one, prepared
 
 COSINES = "cosines of recording and text, from -1 to 1: no probabilities, and not for decisions about patients"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-PUBLISHED = ("*.json", "*.jsonl", "*.safetensors", "seen.parquet", "README.md", f"{texts.INSIDE}/*")
+PUBLISHED = ("*.json", "*.jsonl", "*.safetensors", "seen.parquet", "README.md", SUMS, f"{texts.INSIDE}/*")
 """Files of a hub repository that belong to a checkpoint."""
 
 
@@ -199,6 +200,8 @@ class Embedder(ModelHubMixin):
         weights = {name: value.cpu().contiguous() for name, value in self.encoder.model.state_dict().items()}
         with written(save_directory / "model.safetensors") as temporary:
             save_file(weights, temporary)
+        names = [*KEPT, *(f"{texts.INSIDE}/{path.name}" for path in save_directory.glob(f"{texts.INSIDE}/*"))]
+        seal(save_directory, [name for name in names if (save_directory / name).is_file()])
 
     def _save_text(self, save_directory: Path) -> dict[str, Any]:
         """Copy the text encoder where it is a folder; what `origin.json` then says."""

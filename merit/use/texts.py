@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from merit import runs
 from merit.data.taxonomy import TASKS
 from merit.evaluate import prompts as prompt_sets
 from merit.evaluate.prompts import Prompts
@@ -46,6 +47,8 @@ def find(folder: Path, given: str | Path | None = None) -> str | Path:
 def load(folder: Path, width: int, device: str, given: str | Path | None = None) -> TextEncoder:
     """The frozen text encoder of the checkpoint in `folder`; ValueError where it is not `width` wide."""
     source = find(folder, given)
+    if isinstance(source, Path) and runs.sealed(source):
+        runs.check(source)
     encoder = TextEncoder(source, origin.text_config(folder), device)
     if encoder.width != width:
         raise ValueError(f"text encoder {source}: expected one {width} wide, as in pretraining; got {encoder.width}")
@@ -67,10 +70,11 @@ def classes(source: str | Path | Mapping[str, str | list[str]]) -> Prompts:
 
 
 def _cached(name: str) -> Path | None:
-    """The folder of a hub model that was downloaded before; None where it was not."""
+    """The folder of a hub model, with or without @revision, that was downloaded before; None where it was not."""
     from huggingface_hub import snapshot_download
 
+    name, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(name, local_files_only=True))
+        return Path(snapshot_download(name, revision=revision or None, local_files_only=True))
     except (OSError, ValueError):
         return None

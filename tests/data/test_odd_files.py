@@ -21,7 +21,9 @@ import pytest
 
 from merit import cli, runs
 from merit.data import doctor
+from merit.data import ingest as module
 from merit.data import wfdb_io as wfdb_io_module
+from merit.data.cohorts import base
 from merit.data.ingest import ingest
 from merit.data.one_record import read_record
 from merit.data.preprocess import resample
@@ -388,6 +390,43 @@ def test_a_header_that_could_not_be_read_does_not_lose_its_labels(
     assert store.rejected["reason"].tolist() == ["unreadable file: 'JS00002.hea': Input/output error"]
     store = ingest("csn", tmp_path, tmp_path / "store", progress=False)
     assert store.records["labels"].tolist() == [["SR"], ["SR"]]
+
+
+def test_a_folder_that_could_not_be_listed_is_tried_again(
+    ptb_xl: Any, tmp_path: Path, monkeypatch: Any, record_writer: Any, make_ecg: Any
+) -> None:
+    ptb_xl.add(1)
+    other = "records100/01000/01001_lr"
+    ptb_xl.add(1001, path=other, wave=False)
+    record_writer(ptb_xl.root / "records100/01000", "01001_lr", make_ecg(1))
+    csn = tmp_path / "csn/WFDBRecords"
+    for number in (1, 2):
+        record_writer(csn / f"0{number}", f"JS0000{number}", make_ecg(number), fs=500, comments=["Dx: 426783006"])
+    locked = ("records100/01000", "WFDBRecords/02")
+    there = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path).endswith(locked):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return there(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(base.os, "scandir", scandir)
+        patch.setattr(module.os, "access", lambda path, mode: not str(path).endswith(locked))
+        refusing(patch, "01001_lr.hea", errno.EACCES)
+        for _ in range(2):
+            store = ingest("ptb-xl", ptb_xl.root, tmp_path / "store", progress=False)
+            assert list(store.rejected.itertuples(index=False, name=None)) == [
+                ("1001", "unreadable file: '01001_lr.hea': Permission denied"),
+                ("records100/01000", "unreadable file: folder: Permission denied"),
+            ]
+            store = ingest("csn", csn.parent, tmp_path / "store-csn", progress=False)
+            assert store.rejected["reason"].tolist() == ["unreadable file: folder: Permission denied"]
+        assert "1 folders that cannot be read" in doctor.describe(doctor.examine(csn.parent))
+    for name, root in (("ptb-xl", ptb_xl.root), ("csn", csn.parent)):
+        out = tmp_path / ("store" if name == "ptb-xl" else "store-csn")
+        store = ingest(name, root, out, progress=False)
+        assert (len(store), len(store.rejected)) == (2, 0)
 
 
 def test_checksums_that_differ_are_counted_and_listed(ptb_xl: Any, tmp_path: Path) -> None:

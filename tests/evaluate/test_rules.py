@@ -174,7 +174,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def test_own_report_is_ranked_as_by_a_loop():
     generator = np.random.default_rng(0)
     similarity, own = np.round(generator.normal(size=(30, 40)), 1), generator.integers(0, 25, 30)
-    found = rules_seen._found(similarity, own)
+    found = rules_seen._found(similarity, np.eye(40), own)  # texts are unit vectors: products are the similarities
     gallery = sorted(set(own.tolist()))
     places = []
     for row, mine in zip(similarity, own):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from merit.config import TextConfig
+from merit.model import weights
 from merit.model.text import TextEncoder, glossary, train_text_encoder
 from merit.model.weights import weights_identity
 
@@ -58,3 +61,40 @@ def test_the_glossary_has_one_statement_a_line():
     lines = glossary()
     assert len(lines) == len(set(lines)) > 100
     assert all(line == line.lower() for line in lines)
+
+
+def test_a_hub_model_is_pinned_to_the_revision_that_was_found_first(folder, tmp_path, monkeypatch):
+    """In a cache as Hugging Face lays it out, without a network."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    first, second = "a" * 40, "b" * 40
+    cache = tmp_path / "hub" / "models--owner--name"
+    shutil.copytree(folder, cache / "snapshots" / first)
+    train_text_encoder(REPORTS, TextConfig(**{**vars(CONFIG), "seed": 1}), cache / "snapshots" / second, progress=False)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(first)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
+    monkeypatch.setenv("MERIT_HOME", str(tmp_path / "home"))
+    weights._found.cache_clear()
+    assert weights.pinned("owner/name") == weights_identity("owner/name") == f"owner/name@{first}"
+    (cache / "refs" / "main").write_text(second)
+    weights._found.cache_clear()
+    assert weights.pinned("owner/name") == f"owner/name@{first}", "what is published later changes nothing"
+    assert weights.pinned(f"owner/name@{second}") == f"owner/name@{second}", "unless it is said"
+    assert weights.pinned(str(folder)) == str(folder)
+    assert weights_identity(f"owner/name@{second}") != weights_identity("owner/name")
+    assert huggingface_hub.snapshot_download("owner/name", revision=first, local_files_only=True).endswith(first)
+    expected = TextEncoder(folder, CONFIG).embed(REPORTS)
+    np.testing.assert_array_equal(TextEncoder(weights.pinned("owner/name"), CONFIG).embed(REPORTS), expected)
+    assert not np.allclose(TextEncoder(f"owner/name@{second}", CONFIG).embed(REPORTS), expected)
+
+
+def test_what_cannot_be_reached_is_pinned_to_nothing_and_refused_when_it_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("MERIT_HOME", str(tmp_path))
+    weights._found.cache_clear()
+    assert weights.pinned("owner/that-is-nowhere") == "owner/that-is-nowhere"
+    assert not (tmp_path / "artifacts").exists()
+    with pytest.raises(FileNotFoundError, match="text encoder owner/that-is-nowhere: expected a local folder"):
+        TextEncoder("owner/that-is-nowhere", CONFIG)

@@ -7,7 +7,8 @@ import copy
 import numpy as np
 import pytest
 
-from merit.evaluate.comparison import corrected_t, holm
+from merit.evaluate.comparison import corrected_t
+from merit.intervals import holm
 from merit.pipeline.comparisons import (
     fold_test_share,
     linear_probe_differences,

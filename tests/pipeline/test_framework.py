@@ -152,6 +152,7 @@ def test_lora_is_counted_as_its_matrices_are():
             total += sum(one.numel() for one in pair)
     values = framework.generation(stub(), llama)["values"]
     assert values["language_model"]["lora_total"] == total == 11_272_192
+    assert values["language_model"]["biases"] == 16 * (3 * 2048 + 2 * 8192) == 360_448
     assert values["language_model"]["parameters"] == 1_235_814_400
     assert values["encoder"]["embedding"]["encoder"]["out"] == [12, 12, 32]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -18,7 +19,7 @@ from merit.evaluate.generation import findings, generator, scores
 from merit.evaluate.generation.qa import NotTheForm, Pair, write_pairs
 from merit.evaluate.seen import SeenInPretraining
 from merit.evaluate.splits import NotEnoughData
-from merit.pipeline import Workspace
+from merit.pipeline import Workspace, encoders
 from merit.pipeline.generation import generation, generator_folder, most_common, paper_example
 from merit.pipeline.questions import COMPOSED, asked_patients, published_files, questions
 
@@ -96,6 +97,21 @@ def test_an_embedding_in_place_of_tokens(workspace):
     (found,) = generation(workspace, ["random"], ecg_input="embedding", standardise=True, updates=2)
     assert found["values"]["updates"] == 2
     assert found["parameters"]["generation"]["epochs"] is None
+
+
+def test_of_a_large_cohort_the_asked_recordings_alone_are_embedded(workspace, prepared, tmp_path, monkeypatch):
+    """As of MIMIC-IV-ECG, of whose 800,035 recordings 8,706 are asked about."""
+    shutil.copytree(prepared, tmp_path / "large")
+    large = again(workspace, folder=tmp_path / "large")
+    monkeypatch.setattr(encoders, "WHOLE", 5)
+    settings = {"ecg_input": "embedding", "standardise": True, "updates": 2}
+    (found,) = generation(large, ["random"], **settings)
+    (usual,) = generation(workspace, ["random"], **settings)
+    (path,) = (tmp_path / "large" / "embeddings").glob("*.npy")
+    asked = questions(large)
+    assert len(np.load(path)) == len(asked.train.pairs) + len(asked.test.pairs) < len(large.store("ptb-xl"))
+    for name in ("nearest", "most_common"):
+        assert found["values"]["conditions"][name]["scores"] == usual["values"]["conditions"][name]["scores"]
 
 
 def test_the_commonest_answer_needs_no_encoder(workspace):

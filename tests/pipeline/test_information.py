@@ -51,8 +51,9 @@ class Space:
     def embedding_identity(self, encoder: str, cohort: str, seed: int) -> str:
         return f"{encoder} {cohort} {seed}"
 
-    def embedding(self, encoder: str, cohort: str, seed: int) -> np.ndarray:
-        return self.z
+    def embedding(self, encoder: str, cohort: str, seed: int, rows: np.ndarray) -> np.ndarray:
+        self.embedded = rows
+        return self.z[rows]
 
     def projected_text(self, model: Encoder, texts: list[str]) -> np.ndarray:
         embedded = np.array([np.r_[int(t.split()[1]), np.ones(5)] for t in texts], dtype=np.float32)
@@ -80,6 +81,8 @@ def test_pairs_are_counted_and_results_read_again():
     values = one["values"]
     assert (values["n_pairs"], values["n_reports"], values["n"], values["n_seen"]) == (140, 105, 105, 0)
     assert values["entropy"] < np.log(105)
+    assert len(ws.embedded) == len(set(ws.embedded)) == 105  # the measured records alone are embedded
+    assert ws.records["report"].iloc[ws.embedded].nunique() == 105
     assert stage.information(ws, ["random"], ["unseen"], **QUICK)[0] is one
     assert stage.information(ws, ["random"], ["unseen"], **QUICK, seed=1)[0] is not one
 
@@ -98,6 +101,14 @@ def test_a_seen_patient_is_refused_among_the_unseen():
     ws.known = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p3"], "record_id": ["r"]})
     with pytest.raises(SeenInPretraining):
         stage.information(ws, ["merit"], ["unseen"], **QUICK)
+
+
+def test_no_pairs_at_all_are_a_reason_and_nothing_is_embedded():
+    ws = Space()
+    ws.records["has_text"] = False
+    values = stage.information(ws, ["random"], ["unseen"], **QUICK)[0]["values"]
+    assert values["reason"] == "information: expected at least 60 pairs with distinct reports; got none"
+    assert (values["n_pairs"], hasattr(ws, "embedded")) == (0, False)
 
 
 def test_too_few_pairs_no_shared_space_and_no_data_set_are_reasons(monkeypatch):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from merit.baselines import golden, others, outside
-from merit.pipeline import Workspace
+from merit.data.store import Store
+from merit.pipeline import Workspace, encoders
 from merit.pipeline.peers import facts
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.shift import shift
@@ -90,6 +93,27 @@ def test_a_peer_reads_its_own_rate(workspace, weights):
     assert workspace.remarks("merl", "csn") == {"overlap": False, "n_band_limited": 0}
     assert workspace.remarks("st-mem", "csn") == {"overlap": True, "n_band_limited": 0, "n_seen": None}
     assert workspace.remarks("merit", "csn") == {}
+
+
+def test_of_a_large_cohort_the_rows_asked_for_alone_are_read_at_500_hz_and_embedded(
+    workspace, weights, monkeypatch, tmp_path
+):
+    """As for MIMIC-IV-ECG's 800,035 recordings, all of which at 500 Hz would be a store of 96 GB."""
+    rows = np.array([7, 2, 2, 11])
+    expected = {name: workspace.embedding(name, "csn")[rows] for name in ("merl", "medtvt-r1", "merit")}
+    again = Workspace(workspace.profile, None, "cpu", tmp_path / "again")
+    (tmp_path / "again").mkdir()
+    for name in ("raw", "stores/mimic-iv-ecg", "stores/ptb-xl", "stores/csn", "text", "checkpoints"):
+        if (workspace.folder / name).exists():
+            shutil.copytree(workspace.folder / name, again.folder / name)
+    monkeypatch.setattr(encoders, "WHOLE", 5)
+    for name, whole in expected.items():
+        assert again.embedding(name, "csn", rows=rows) == pytest.approx(whole, abs=1e-5)
+    (made,) = (again.folder / "stores").glob("csn-500hz*")
+    assert Store.open(made).records["record_id"].tolist() == again.store("csn").records["record_id"].iloc[
+        [2, 7, 11]
+    ].tolist()  # fmt: skip
+    assert sorted(len(np.load(path)) for path in (again.folder / "embeddings").glob("*.npy")) == [4, 4, 4]
 
 
 def test_rows_at_another_rate_are_found_by_record(workspace, weights, monkeypatch):

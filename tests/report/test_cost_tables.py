@@ -183,6 +183,15 @@ def test_stages_that_were_not_measured_leave_dashes(tmp_path):
     assert "2.2 h" in cost.stages(columns)._repr_html_()
 
 
+def test_what_is_kept_at_full_size_stands_beside_what_it_may_take(tmp_path):
+    kept = {"records": 21_799, "words": 2_923, "statements": 71, "width": 192}
+    kept |= {"report_s": 40.4, "embedding_s": 90.2, "peak_mb": 980.2}
+    write(tmp_path / "bench-cpu.json", measurement() | {"kept": kept})
+    shown = cost.stages(cost.load(tmp_path, tmp_path / "none.json"))._repr_html_()
+    for text in ("980 MB", "at most 4,000 MB", "21,799, 2,994", "40 s", "90 s"):
+        assert text in shown
+
+
 def test_growth_draws_a_line_a_device(columns):
     figure = cost.growth([*columns, columns[0]._replace(head="yours")])
     assert [axis.get_xlabel() for axis in figure.axes] == ["recordings", "batch", "width of the encoder"]

@@ -9,17 +9,20 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from tqdm import tqdm
 
-from merit import runs
+from merit import pool, runs
 from merit.data.paths import name_problem
 from merit.data.recording import UNREADABLE, Recording, RejectedRecording, UnreadableFile
-from merit.data.wfdb_io import Waveform, read_comments, read_waveform
+from merit.data.wfdb_io import NOT_THERE, Waveform, read_comments, read_waveform
+from merit.threads import cores
 
 REF_COLUMNS = ("record_id", "patient_id", "path", "report", "labels", "fold", "age", "sex", "problem")
 """`path` is relative to the root and without extension; `problem` is why a row cannot be read, "" where it can."""
@@ -28,7 +31,8 @@ SYNTHETIC_MARK = "SYNTHETIC.md"
 MAX_LISTED = 50
 """Names that a manifest lists of one kind; the rest is counted."""
 
-MAX_FINGERPRINT_FOLDERS = 20_000
+SOME_FILES = 5_000
+"""From so many on, looking at all of them is shared out, and shown."""
 HEADER, SIGNALS = ".hea", (".dat", ".mat")
 
 
@@ -60,7 +64,7 @@ class Cohort:
     table_names: tuple[str, ...] = ()
     """Metadata files, relative to the root; their content enters the fingerprint."""
     waveform_folders: tuple[str, ...] = ()
-    """Folders below the root that hold waveforms; the fingerprint looks at their dates and sizes."""
+    """Folders below the root that hold waveforms; their content enters the fingerprint."""
     path_columns: tuple[str, ...] = ("path",)
     """Columns of `refs()` that name files of a recording."""
     patient_ids_published = True
@@ -68,6 +72,8 @@ class Cohort:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root))  # workers may have another current folder
+        self.unread: dict[str, str] = {}
+        """Folders below the root that the system would not list, as far as they were walked, and why."""
 
     def __repr__(self) -> str:
         return f"<{self.name} at {self.root}>"
@@ -123,7 +129,11 @@ class Cohort:
         refs = self.refs()
         paths = zip(*(refs[column].tolist() for column in self.path_columns))
         listed = self._listed
-        return [not bad and any(p in listed for p in names) for bad, names in zip(refs["problem"].tolist(), paths)]
+        unread = tuple(f"{folder}/" for folder in self.unread)  # what is in there, reading will say
+        return [
+            not bad and any(p in listed or p.startswith(unread) for p in names)
+            for bad, names in zip(refs["problem"].tolist(), paths)
+        ]
 
     def census(self, max_files: int) -> Census:
         """How many rows and waveforms there are; of a large tree no more than `max_files` files are looked at."""
@@ -152,7 +162,7 @@ class Cohort:
         Whole: header and signals are there, under one name.
         """
         for folder in self.waveform_folders:
-            files = walk_files(self.root, folder, (HEADER, *SIGNALS))
+            files = walk_files(self.root, folder, (HEADER, *SIGNALS), self.unread)
             for path, group in itertools.groupby(files, key=lambda file: file[0]):  # sorted: a record's lie together
                 kinds = {extension for _, extension in group}
                 yield path, self._whole(kinds)
@@ -161,13 +171,53 @@ class Cohort:
         """Whether files of these extensions are a recording."""
         return HEADER in kinds and len(kinds) > 1
 
-    def fingerprint(self) -> str:
-        """A cheap identity of the source: content of the metadata files, dates and sizes of the folders above records.
+    def fingerprint(self, kept: Path | None = None) -> str:
+        """Digest of the content of the metadata files and of every waveform file, by their names; copied data have the
+        same.
 
-        Added and removed files change it; a waveform changed in place does not.
+        kept: a file that holds it beside the names, sizes and times of all files; while these are what they were no
+        content is read. Of the processes of one build (MERIT_BUILD) only the first looks at that.
         """
-        tables = {name: file_digest(self.root / name) for name in self.table_names if (self.root / name).is_file()}
-        return runs.digest({"cohort": self.name, "tables": tables, "folders": self._folder_states()})
+        place, build = f"{self.name} {self.root}", os.environ.get("MERIT_BUILD")
+        known = _known(kept).get(place, {})
+        if build and known.get("build") == build:
+            return known["content"]
+        state, n = hashlib.sha256(), 0
+        for name in self._source_files():
+            n, about = n + 1, os.stat(self.root / name)
+            state.update(f"{name} {about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}\n".encode())
+        content, readable = known.get("content"), True
+        if known.get("state") != state.hexdigest():
+            content, readable = self._content(n)
+        found = {"state": state.hexdigest(), "content": content, "build": build}
+        if kept is not None and readable and found != known and os.access(kept.parent, os.W_OK):
+            with runs.claimed(kept):
+                every = _known(kept) | {place: found}
+                runs.write_json(kept, {"sources": every, "digest": runs.digest(every)})
+        return content
+
+    def _source_files(self) -> Iterator[str]:
+        """Metadata and waveform files that are there, relative to the root."""
+        yield from (name for name in self.table_names if (self.root / name).is_file())
+        for folder in self.waveform_folders:
+            for path, extension in walk_files(self.root, folder, (HEADER, *SIGNALS)):
+                if os.path.isfile(self.root / f"{path}{extension}"):
+                    yield path + extension
+
+    def _content(self, n_files: int) -> tuple[str, bool]:
+        """Digest of all files, and whether all of them could be read."""
+        total, readable = hashlib.sha256(self.name.encode()), True
+        workers = 1 if n_files < SOME_FILES else min(16, cores())
+        bar = tqdm(total=n_files, desc=f"reading {self.name}", unit="file", disable=workers == 1 or None)
+        with bar:
+            for chunk in pool.ordered_map(
+                functools.partial(_digests, str(self.root)), _chunks(self._source_files()), workers
+            ):
+                for name, found in chunk:
+                    total.update(f"{name} {found}\n".encode())
+                    readable &= found is not None
+                bar.update(len(chunk))
+        return total.hexdigest()[:16], readable
 
     def _load(self) -> Metadata:
         raise NotImplementedError
@@ -191,18 +241,6 @@ class Cohort:
         """Extensions of the files of a recording that are there."""
         return {e for e in (HEADER, *SIGNALS) if os.path.isfile(f"{self.root}/{path}{e}")}
 
-    def _folder_states(self) -> list[tuple[str, int, int]]:
-        states = []
-        queue = [(folder, 0) for folder in self.waveform_folders]
-        for folder, depth in queue:
-            path = self.root / folder
-            if len(states) >= MAX_FINGERPRINT_FOLDERS or not path.is_dir():
-                continue
-            states.append((folder, path.stat().st_mtime_ns, path.stat().st_size))
-            if depth < 3:
-                queue += [(f"{folder}/{name}", depth + 1) for name in _folders(path)]
-        return states
-
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}  # workers read rows that they are handed: the table stays behind
 
@@ -224,23 +262,25 @@ def make_refs(rows: dict[str, list[Any]] | pd.DataFrame) -> pd.DataFrame:
 
 
 def walk_files(
-    root: Path, folder: str, extensions: tuple[str, ...], follow_links: bool = True
+    root: Path, folder: str, extensions: tuple[str, ...], unread: dict[str, str], follow_links: bool = True
 ) -> Iterator[tuple[str, str]]:
     """(path without extension, extension) of the files below `root/folder`, relative to root, in sorted order.
 
     Links to files are followed, and count where they lead to one. A link to a folder is followed, those to folders
     below it are not, so that links in a circle end. What a Mac leaves beside each file on a foreign disk (`._NAME`) is
-    passed over.
+    passed over. unread: gets the folders that the system would not list.
     """
     try:
         entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
-    except OSError:
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            unread[folder] = error.strerror or type(error).__name__
         return
     for entry in entries:
         relative = entry.name if folder == "." else f"{folder}/{entry.name}"
         linked = entry.is_symlink()
         if os.path.isdir(entry.path) if linked and follow_links else entry.is_dir(follow_symlinks=False):
-            yield from walk_files(root, relative, extensions, follow_links and not linked)
+            yield from walk_files(root, relative, extensions, unread, follow_links and not linked)
         elif (
             relative.endswith(extensions)
             and not entry.name.startswith("._")
@@ -264,11 +304,27 @@ def bounded(names: list[str]) -> dict[str, Any]:
     return {"count": len(names), "names": names[:MAX_LISTED]}
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _known(kept: Path | None) -> dict[str, Any]:
+    """What `fingerprint` has kept; nothing where that is not there, or not as it was written."""
+    try:
+        found = json.loads(kept.read_text(encoding="utf-8")) if kept is not None else {}
+        return found["sources"] if found["digest"] == runs.digest(found["sources"]) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
-def _folders(path: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
+def _chunks(names: Iterator[str]) -> Iterator[list[str]]:
+    while chunk := list(itertools.islice(names, 256)):
+        yield chunk
+
+
+def _digests(root: str, names: list[str]) -> list[tuple[str, str | None]]:
+    """Name and SHA-256 of files, None where one cannot be read."""
+    found: list[tuple[str, str | None]] = []
+    for name in names:
+        try:
+            with open(os.path.join(root, name), "rb") as file:
+                found.append((name, hashlib.file_digest(file, "sha256").hexdigest()))
+        except OSError:
+            found.append((name, None))
+    return found

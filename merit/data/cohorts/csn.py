@@ -23,7 +23,7 @@ class Csn(Cohort):
     patient_ids_published = False
 
     def _load(self) -> Metadata:
-        paths = [path for path, _ in walk_files(self.root, FOLDER, (HEADER,))]
+        paths = [path for path, _ in walk_files(self.root, FOLDER, (HEADER,), self.unread)]
         found = [header_comments(str(self.root), path) for path in paths]
         comments = [comments for comments, _ in found]
         codes = [[code.strip() for code in c.get("dx", "").split(",") if code.strip()] for c in comments]

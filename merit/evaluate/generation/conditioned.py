@@ -1,4 +1,4 @@
-"""A frozen language model, conditioned by an ECG: LoRA, norms, the ECG token's embedding and the projector learn.
+"""A frozen language model, conditioned by an ECG: LoRA, biases, norms, the ECG token's row and the projector learn.
 
 App. A.2.2, after stage 1 of MedTVT-R1. B batch, S positions, E ECG tokens, n encoder tokens, D encoder width, H
 language model's width. Attention 1 = a token is seen; label -100 = no target.
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The layers that get LoRA (MedTVT-R1: wq wk wv wo w1 w2 w3)."""
+BIASED = ("q_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Those of them that get a bias where they have none (MedTVT-R1: wq wo w1 w3 w2); Llama's have none."""
 NO_TARGET = -100
 
 
@@ -112,9 +114,10 @@ def collate(pairs: Sequence[Encoded], tokenizer: PreTrainedTokenizerFast, config
 class Conditioned(nn.Module):
     """A language model with its adapter and projector; everything that is not trained is frozen.
 
-    LoRA without scaling (alpha = rank) and without dropout, as in the original. The original overwrites the embedding
-    at the placeholder and trains the whole table of embeddings (262 million numbers); here the one row of the ECG token
-    is trained, as what all ECGs share: an ECG token's embedding is that row plus the projector's output. Gradients,
+    LoRA without scaling (alpha = rank) and without dropout, and biases that start at 0, as in the original: at first
+    nothing is changed. The original overwrites the embedding at the placeholder and trains the whole table of
+    embeddings (262 million numbers); here the one row of the ECG token is trained, as what all ECGs share: an ECG
+    token's embedding is that row plus the projector's output. Gradients,
     weights that are trained, and the optimiser are float32 whatever the language model's own type.
     """
 
@@ -133,6 +136,9 @@ class Conditioned(nn.Module):
         self.fingerprint = fingerprint(table, self.ecg_id)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
+            for name, layer in language_model.named_modules():
+                if name.rpartition(".")[2] in BIASED and layer.bias is None:
+                    layer.bias = nn.Parameter(layer.weight.new_zeros(layer.out_features))
             lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_rank, target_modules=list(PROJECTIONS))
             self.language_model = inject_adapter_in_model(lora, language_model.requires_grad_(False))
             self.projector = Projector(ecg_width, config.projector_width, table.shape[1], config.ecg_tokens)

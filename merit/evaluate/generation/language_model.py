@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from merit.config import GenerationConfig
-from merit.runs import new_folder, sealed
+from merit.runs import loading, new_folder, sealed
 from merit.threads import one_thread_an_operation
 
 if TYPE_CHECKING:
@@ -169,8 +169,8 @@ def load_language_model(
     _require_files(source)
     dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(**loading(source))
+        model = AutoModelForCausalLM.from_pretrained(**loading(source), dtype=dtype)
     except (OSError, ValueError) as error:
         raise NoLanguageModel(
             f"language model {source}: expected a local folder with model and tokenizer, or a hub name and a network "

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from merit.runs import loading
+
 NAMES = (
     "bleu_published", "bleu", "meteor", "rouge_published", "rouge_l", "bertscore_published", "bertscore", "repetition"
 )  # fmt: skip
@@ -27,19 +29,23 @@ class NoSynonyms:
 
 
 def score_texts(
-    references: Sequence[str], texts: Sequence[str], bert: Path | None = None, bert_layers: int | None = None
+    references: Sequence[str],
+    texts: Sequence[str],
+    bert: Path | None = None,
+    bert_layers: int | None = None,
+    device: str = "cpu",
 ) -> dict[str, list[float] | float | None]:
     """Scores of texts [n] against references [n]: each text's own under "per_text", means or corpus values beside.
 
-    bert: folder of the model that BERTScore compares with; its values are comparable within one model alone. None: no
-    BERTScore. Raises ValueError for nothing to score or counts that differ.
+    bert: folder of the model that BERTScore compares with, on `device`; its values are comparable within one model
+    alone. None: no BERTScore. Raises ValueError for nothing to score or counts that differ.
     """
     if len(references) != len(texts) or not texts:
         raise ValueError(
             f"texts: expected as many as references, and one at least; got {len(texts)}, {len(references)}"
         )
     rouge = [_rouge(reference, text) for reference, text in zip(references, texts)]
-    recall, f1 = bert_scores(references, texts, bert, bert_layers) if bert else (None, None)
+    recall, f1 = bert_scores(references, texts, bert, bert_layers, device) if bert else (None, None)
     per_text = {
         "bleu_published": [_published_bleu(reference, text) for reference, text in zip(references, texts)],
         "meteor": [_meteor(reference, text) for reference, text in zip(references, texts)],
@@ -78,19 +84,20 @@ def bleu_of(statistics: np.ndarray) -> float:
 
 
 def bert_scores(
-    references: Sequence[str], texts: Sequence[str], folder: Path, layers: int | None
+    references: Sequence[str], texts: Sequence[str], folder: Path, layers: int | None, device: str = "cpu"
 ) -> tuple[list[float], list[float]]:
     """Recall and F1 of BERTScore (Zhang et al. 2020) under the model in a folder, from its last layer by default.
 
-    A text or reference without a word scores 0; bert-score 0.3.13 says so too, but fails on them with transformers 5.
+    device: where the model computes. A text or reference without a word scores 0; bert-score 0.3.13 says so too, but
+    fails on them with transformers 5.
     """
     from bert_score import BERTScorer
     from transformers import AutoConfig, AutoTokenizer
 
     # bert-score loads both without a word on code that comes with a model, about which transformers then asks.
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(**loading(folder))
+        AutoTokenizer.from_pretrained(**loading(folder))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"model of BERTScore {folder}: expected a model and its tokenizer; {str(error).splitlines()[0]}"
@@ -98,7 +105,7 @@ def bert_scores(
     layers = layers or config.num_hidden_layers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        scorer = BERTScorer(model_type=str(folder), num_layers=layers, idf=False, device="cpu")
+        scorer = BERTScorer(model_type=str(folder), num_layers=layers, idf=False, device=device)
         worded = [i for i, pair in enumerate(zip(references, texts)) if all(part.strip() for part in pair)]
         found = np.zeros((2, len(texts)))
         if worded:
@@ -112,7 +119,7 @@ def available(model: str) -> bool:
     from transformers import AutoConfig
 
     try:
-        AutoConfig.from_pretrained(model, trust_remote_code=False)
+        AutoConfig.from_pretrained(**loading(model))
     except (OSError, ValueError):
         return False
     return True

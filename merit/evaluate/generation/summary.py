@@ -38,13 +38,14 @@ def summarise(
     *,
     bert: Path | None = None,
     bert_layers: int | None = None,
+    device: str = "cpu",
     n_resamples: int,
     seed: int,
 ) -> Summary:
     """Scores of texts [n] against references [n]; there is what the reference asserts. groups [n]: what is drawn
-    together (patients).
+    together (patients). device: of BERTScore.
     """
-    found = scores.score_texts(references, texts, bert, bert_layers)
+    found = scores.score_texts(references, texts, bert, bert_layers, device)
     there = [findings.asserted(reference) for reference in references]
     said = findings.score(there, texts)
     weights = bootstrap.weights_of(groups, n_resamples, seed)  # [n, 1 + R], the first column all ones

@@ -8,12 +8,13 @@ credit for combining statements. Legend: N records, D numbers of an embedding, S
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from merit.evaluate.kept.features import reader
+from merit.evaluate.kept.features import Features, reader
 from merit.evaluate.kept.ridge import Design
 
 DECODERS = ("linear", "nonlinear")
@@ -22,87 +23,95 @@ NEVER = -1
 
 
 @dataclass(frozen=True)
-class Part:
-    """One fold's report: who trains, who is scored, and what the report says of the targets."""
-
-    train: np.ndarray
-    test: np.ndarray
-    of_train: np.ndarray
-    """[n, F]: the report's features."""
-    of_test: np.ndarray
-    design: Design
-    left_out: np.ndarray
-    """[n, K]: the targets less what the report says of them."""
-    predicted: np.ndarray
-    """[m, K]: what the report says of the scored records."""
-
-
-@dataclass(frozen=True)
 class Report:
-    """What reports alone say of K targets, fold by fold; fitted once for all embeddings."""
+    """What reports alone say of K targets, fold by fold, and what embeddings add.
 
+    A fold's report is decomposed when it is needed and forgotten after it: for PTB-XL's words, all folds together would
+    take tens of gigabytes.
+    """
+
+    report: np.ndarray
+    """[all, S], as it comes; shared by the groups of factors."""
+    rows: np.ndarray
+    """int [N]: which of them."""
     targets: np.ndarray
     """float64 [N, K]."""
     also: np.ndarray
     """float64 [N, A]: targets that are asked of the embedding alone."""
-    parts: tuple[Part, ...]
+    folds: np.ndarray
+    """int [N]."""
+    standardise: bool
     seed: int
+    predicted: np.ndarray
+    """float64 [N, K] out of fold, from the report alone; NaN where a record is never scored."""
 
     @classmethod
     def fitted(
         cls, report: np.ndarray, targets: np.ndarray, folds: np.ndarray, *, also: np.ndarray | None = None,
-        standardise: bool = False, seed: int = 0,
+        rows: np.ndarray | None = None, standardise: bool = False, seed: int = 0,
     ) -> Self:  # fmt: skip
-        """report [N, S]: statements as 0 and 1, or a text's embedding (then standardise). folds int [N]: each from 0 is
-        scored by what is trained on all others; `NEVER`: trained on alone. also [N, A]: see `also`.
+        """report [N, S], or more of which `rows` [N] are meant: statements as 0 and 1, or a text's embedding (then
+        standardise). folds int [N]: each from 0 is scored by what is trained on all others; `NEVER`: trained on alone.
+        also [N, A]: see `also`.
         """
+        rows = np.arange(len(targets)) if rows is None else rows
         also = np.zeros((len(targets), 0)) if also is None else also
-        parts = []
-        for fold in np.unique(folds[folds != NEVER]):
-            train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-            read = reader(report[train], standardise=standardise, nonlinear=True, seed=seed)
-            of_train, of_test = read(report[train]), read(report[test])
-            design = Design.of(of_train)
-            fit = design.fit(targets[train])
-            parts.append(Part(train, test, of_train, of_test, design, fit.left_out, fit.predict(of_test)))
-        return cls(targets, also, tuple(parts), seed)
+        predicted = np.full(targets.shape, np.nan)
+        found = cls(report, rows, targets, also, folds, standardise, seed, predicted)
+        for train, test in found.splits():
+            design, of_test = found._read_report(train, test)
+            predicted[test] = design.fit(targets[train]).predict(of_test)
+        return found
 
-    def alone(self) -> np.ndarray:
-        """float64 [N, K] out of fold; NaN where a record is never scored."""
-        return self._gathered([part.predicted for part in self.parts])
+    def splits(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Places of those who train and of those who are scored, a fold at a time."""
+        for fold in np.unique(self.folds[self.folds != NEVER]):
+            yield np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
 
     def mean(self) -> np.ndarray:
-        """The same from the training folds' means: what nothing at all yields."""
-        means = [np.broadcast_to(self.targets[p.train].mean(axis=0), p.predicted.shape) for p in self.parts]
-        return self._gathered(means)
+        """`predicted` from the training folds' means: what nothing at all yields."""
+        found = np.full(self.targets.shape, np.nan)
+        for train, test in self.splits():
+            found[test] = self.targets[train].mean(axis=0)
+        return found
 
     def embedding(self, embedding: np.ndarray, decoder: str) -> np.ndarray:
         """float64 [N, K + A], targets and `also`, from the embedding [N, D] alone; decoder: one of `DECODERS`."""
-        found, targets = [], np.hstack([self.targets, self.also])
-        for part in self.parts:
-            train, test = self._read(embedding, part, decoder)
-            found.append(Design.of(train).fit(targets[part.train]).predict(test))
-        return self._gathered(found)
+        targets = np.hstack([self.targets, self.also])
+        found = np.full(targets.shape, np.nan)
+        for train, test in self.splits():
+            of_train, of_test = self._read(embedding, train, test, decoder)
+            found[test] = Design.of(of_train).fit(targets[train]).predict(of_test)
+        return found
 
-    def both(self, embedding: np.ndarray, decoder: str) -> np.ndarray:
-        """float64 [N, K] from the report and the embedding [N, D]."""
-        found = []
-        for part in self.parts:
-            train, test = self._read(embedding, part, decoder)
-            known = part.design.fit(train)
-            added = Design.of(known.left_out).fit(part.left_out)
-            found.append(part.predicted + added.predict(test - known.predict(part.of_test)))
-        return self._gathered(found)
+    def both(self, embedding: np.ndarray, decoders: Sequence[str] = DECODERS) -> dict[str, np.ndarray]:
+        """Decoder -> float64 [N, K] from the report and the embedding [N, D]."""
+        found = {decoder: np.full(self.targets.shape, np.nan) for decoder in decoders}
+        n_targets = self.targets.shape[1]
+        for train, test in self.splits():
+            design, report_of_test = self._read_report(train, test)
+            of_train, of_test = self._read(embedding, train, test, "nonlinear" if "nonlinear" in decoders else "linear")
+            fit = design.fit(np.hstack([self.targets[train], of_train]))
+            said = fit.predict(report_of_test)
+            alone, known = said[:, :n_targets], said[:, n_targets:]
+            for decoder, values in found.items():
+                width = embedding.shape[1] if decoder == "linear" else of_train.shape[1]  # linear features come first
+                added = Design.of(fit.left_out[:, n_targets:][:, :width]).fit(fit.left_out[:, :n_targets])
+                values[test] = alone + added.predict((of_test - known)[:, :width])
+        return found
 
-    def _read(self, embedding: np.ndarray, part: Part, decoder: str) -> tuple[np.ndarray, np.ndarray]:
+    def _read_report(self, train: np.ndarray, test: np.ndarray) -> tuple[Design, Features]:
+        """The report of those who train, decomposed, and the features of those who are scored."""
+        values = self.report[self.rows[train]]
+        read = reader(values, standardise=self.standardise, nonlinear=True, seed=self.seed)
+        return Design.of(Features(values, read)), Features(self.report[self.rows[test]], read)
+
+    def _read(
+        self, embedding: np.ndarray, train: np.ndarray, test: np.ndarray, decoder: str
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Features of the embedding for those who train and those who are scored; ValueError for other records."""
         if len(embedding) != len(self.targets):
             raise ValueError(f"embedding: expected a row for each of {len(self.targets)} records; got {len(embedding)}")
-        read = reader(embedding[part.train], standardise=True, nonlinear=decoder == "nonlinear", seed=self.seed)
-        return read(embedding[part.train]), read(embedding[part.test])
-
-    def _gathered(self, found: list[np.ndarray]) -> np.ndarray:
-        whole = np.full((len(self.targets), found[0].shape[1]), np.nan)
-        for part, values in zip(self.parts, found):
-            whole[part.test] = values
-        return whole
+        values = embedding[train]
+        read = reader(values, standardise=True, nonlinear=decoder == "nonlinear", seed=self.seed)
+        return read(values), read(embedding[test])

@@ -35,7 +35,7 @@ class Wave(NamedTuple):
 
 def record_names(root: Path) -> list[str]:
     """Records of LUDB under `root`, in order of their numbers."""
-    return sorted((path.stem for path in (root / "data").glob("*.hea")), key=int)
+    return sorted((path.stem for path in (root / "data").glob("[!.]*.hea")), key=int)
 
 
 def marks(root: Path, name: str) -> Marks:

@@ -105,7 +105,7 @@ def blocks(
         columns = tuple(slice(int(end) - part.shape[1], int(end)) for end, part in zip(ends, parts))
         if parts:
             fitted = Report.fitted(
-                report[rows], np.hstack(parts), asked.folds[rows], also=also, standardise=standardise, seed=seed
+                report, np.hstack(parts), asked.folds[rows], also=also, rows=rows, standardise=standardise, seed=seed
             )
             found.append(Block(tuple(names), columns, rows, fitted))
     return found
@@ -118,7 +118,11 @@ def measure(embedding: np.ndarray, asked: Asked, said: list[Block], config: Kept
     statements, from the embedding) and beyond (mean partial R² of the factors), with their draws.
     """
     weights = weights_of(asked.groups, config.n_resamples, config.seed)
-    predicted = {decoder: [_decoded(block, embedding, decoder) for block in said] for decoder in DECODERS}
+    predicted: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {decoder: [] for decoder in DECODERS}
+    for block in said:
+        own = embedding[block.rows]
+        for decoder, both in block.report.both(own).items():
+            predicted[decoder].append((block.report.embedding(own, decoder), both))
     factors, draws = _factors(asked, said, predicted, weights)
     summary = {}
     for decoder in DECODERS:
@@ -132,18 +136,12 @@ def measure(embedding: np.ndarray, asked: Asked, said: list[Block], config: Kept
     }  # fmt: skip
 
 
-def _decoded(block: Block, embedding: np.ndarray, decoder: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the embedding [N, D] alone says of a block, and what report and embedding say together."""
-    own = embedding[block.rows]
-    return block.report.embedding(own, decoder), block.report.both(own, decoder)
-
-
 def beyond_another(embedding: np.ndarray, asked: Asked, said: list[Block], config: KeptConfig) -> dict[str, Any]:
     """The mean partial R² alone, linear, given another description of the report (`said`)."""
     weights = weights_of(asked.groups, config.n_resamples, config.seed)
     found = []
     for block in said:
-        alone, both = block.report.alone(), block.report.both(embedding[block.rows], "linear")
+        alone, both = block.report.predicted, block.report.both(embedding[block.rows], ["linear"])["linear"]
         for name, columns in zip(block.names, block.columns):
             if name in asked.factors and name not in NOT_AVERAGED:
                 found.append(1 - _lost(block, both, columns, weights) / _lost(block, alone, columns, weights))
@@ -153,7 +151,8 @@ def beyond_another(embedding: np.ndarray, asked: Asked, said: list[Block], confi
 def number(drawn: np.ndarray, keep: bool = False, share: bool = False) -> dict[str, Any]:
     """Value and 95 % interval of [1 + R] numbers, the first of them the value; None where there is none.
 
-    share: it lies from 0 to 1, as AUROC does and R², which may be negative, does not. keep: the draws too, by which two encoders are compared resample by resample.
+    share: it lies from 0 to 1, as AUROC does and R², which may be negative, does not. keep: the draws too, by which two
+    encoders are compared resample by resample.
     """
     rest = drawn[1:][np.isfinite(drawn[1:])]
     low, high = intervals.ends(drawn[0], rest, share)
@@ -179,7 +178,7 @@ def _factors(
     found: dict[str, Any] = {}
     draws = {}
     for k, block in enumerate(said):
-        alone, mean = block.report.alone(), block.report.mean()
+        alone, mean = block.report.predicted, block.report.mean()
         for name, columns in zip(block.names, block.columns):
             if name not in asked.factors:
                 continue
@@ -207,7 +206,7 @@ def _findings(
     for name, truth in asked.findings.items():
         silent = asked.silent[name] & asked.scored
         found[name] = {"n": int((truth & asked.scored).sum()), "n_silent": int((truth & silent).sum())}
-        scores = {"report": block.report.alone(), **{d: predicted[d][0][0] for d in DECODERS}}
+        scores = {"report": block.report.predicted, **{d: predicted[d][0][0] for d in DECODERS}}
         for key, score in scores.items():
             column = score[:, place[name].start]
             found[name][key] = {

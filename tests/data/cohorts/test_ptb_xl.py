@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from merit.data.cohorts import base
+from merit.data.cohorts.base import Cohort
 from merit.data.cohorts.registry import open_cohort
 from merit.data.recording import RejectedRecording
 
@@ -106,3 +110,58 @@ def test_real_reports_are_short_as_often_as_counted(real_data: Path) -> None:
     cohort = open_cohort("ptb-xl", real_data)
     texts = [reports.clean(r.report) for r in cohort.refs().itertuples(index=False) if cohort.has_waveform(r)]
     assert sum(not reports.has_text(text, 4) for text in texts) == 236
+
+
+def test_the_fingerprint_is_of_content_and_is_looked_up_while_names_sizes_and_times_stay(
+    ptb_xl: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    for number in (1, 2):
+        ptb_xl.add(number)
+    kept, read = tmp_path / "kept" / "sources.json", []
+    kept.parent.mkdir()
+    content = Cohort._content
+    monkeypatch.setattr(Cohort, "_content", lambda self, n: read.append(n) or content(self, n))
+    monkeypatch.delenv("MERIT_BUILD", raising=False)
+
+    def fingerprint(root: Path = ptb_xl.root) -> str:
+        return open_cohort("ptb-xl", root).fingerprint(kept)
+
+    first = fingerprint()
+    assert (fingerprint(), read) == (first, [5]), "the second time no content is read"
+    copy = shutil.copytree(ptb_xl.root, tmp_path / "copy")
+    for path in copy.rglob("*"):
+        os.utime(path, (1, 1))
+    assert (fingerprint(copy), len(read)) == (first, 2), "copied data with other times are the same"
+
+    file = next(ptb_xl.root.rglob("*.dat"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert fingerprint() != first, "changed in place, of the same size"
+    file.write_bytes(whole)
+    assert fingerprint() == first
+    kept.write_text(kept.read_text().replace(first, "0" * 16))
+    assert fingerprint() == first, "what was kept and is not as it was written is not believed"
+
+
+def test_of_one_build_only_the_first_process_looks(ptb_xl: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    ptb_xl.add(1)
+    kept, looked, files = tmp_path / "kept.json", [], Cohort._source_files
+    monkeypatch.setattr(Cohort, "_source_files", lambda self: looked.append(1) or files(self))
+    monkeypatch.setenv("MERIT_BUILD", "this one")
+    first = open_cohort("ptb-xl", ptb_xl.root).fingerprint(kept)
+    n = len(looked)
+    assert open_cohort("ptb-xl", ptb_xl.root).fingerprint(kept) == first
+    assert len(looked) == n
+    monkeypatch.setenv("MERIT_BUILD", "the next")
+    assert open_cohort("ptb-xl", ptb_xl.root).fingerprint(kept) == first
+    assert len(looked) == n + 1, "names, sizes and times alone"
+
+
+def test_a_file_that_cannot_be_read_now_is_looked_at_again(ptb_xl: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    ptb_xl.add(1)
+    kept = tmp_path / "kept.json"
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "_digests", lambda root, names: [(name, None) for name in names])
+        unreadable = open_cohort("ptb-xl", ptb_xl.root).fingerprint(kept)
+        assert not kept.exists()
+    assert open_cohort("ptb-xl", ptb_xl.root).fingerprint(kept) != unreadable

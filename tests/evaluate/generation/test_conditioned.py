@@ -146,12 +146,61 @@ def test_lora_norms_the_ecg_row_and_the_projector_are_trained_and_nothing_else(p
     kinds = {name.split(".")[-3] for name in moved if "lora_" in name}
     assert kinds == {"lora_A", "lora_B"}
     assert sum("lora_" in name for name in moved) == 2 * 7 * 2
-    rest = {name for name in moved if "lora_" not in name and not name.startswith("projector.")}
+    biases = {name for name in moved if name.endswith(".bias") and not name.startswith("projector.")}
+    assert biases == {
+        f"language_model.model.layers.{k}.{name}.base_layer.bias"
+        for k in range(2)
+        for name in ("self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+    }
+    rest = {name for name in moved - biases if "lora_" not in name and not name.startswith("projector.")}
     assert rest == {"ecg_embedding", "language_model.model.norm.weight"} | {
         f"language_model.model.layers.{k}.{name}.weight"
         for k in range(2)
         for name in ("input_layernorm", "post_attention_layernorm")
     }
+
+
+def test_merging_lora_and_biases_at_the_start_changes_nothing_and_later_gives_the_same(parts):
+    ids = torch.tensor([[0, 5, 9, 261, 262]])
+    model = build(parts)
+    assert all(not p.any() for name, p in model.trained().items() if name.endswith("base_layer.bias"))
+
+    def merged() -> torch.Tensor:
+        lora = [layer for layer in model.language_model.modules() if hasattr(layer, "merge")]
+        assert len(lora) == 2 * 7
+        for layer in lora:
+            layer.merge()
+        logits = model.language_model(input_ids=ids).logits
+        for layer in lora:
+            layer.unmerge()
+        return logits
+
+    assert torch.equal(merged(), parts[0](input_ids=ids).logits)
+    with torch.no_grad():
+        for p in model.trained().values():
+            p.add_(0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(merged(), model.language_model(input_ids=ids).logits)
+    assert not torch.equal(merged(), parts[0](input_ids=ids).logits)
+
+
+def test_a_bias_acts_on_the_output_and_is_kept(parts):
+    one, other = build(parts), build(parts)
+    name = "language_model.model.layers.0.mlp.down_proj.base_layer.bias"
+    assert name in one.kept()
+    with torch.no_grad():
+        one.trained()[name].fill_(0.3)
+    other.load_kept({name: p.detach().clone() for name, p in one.kept().items()})
+    batch, ecg = batch_of(one)
+    assert one(batch, ecg) == other(batch, ecg)
+    assert one(batch, ecg) != build(parts)(batch, ecg)
+
+
+def test_biases_that_a_model_has_are_trained_and_left_as_they_are(parts):
+    model = copy.deepcopy(parts[0])
+    layer = model.model.layers[0].self_attn.q_proj
+    layer.bias = torch.nn.Parameter(torch.full((layer.out_features,), 0.5))
+    found = Conditioned(model, parts[1], D, CONFIG).trained()
+    assert (found["language_model.model.layers.0.self_attn.q_proj.base_layer.bias"] == 0.5).all()
 
 
 def test_lora_has_no_scaling(parts):

@@ -109,3 +109,19 @@ def test_added_up_statistics_give_corpus_bleu():
     assert statistics.shape == (3, 10)
     assert scores.bleu_of(statistics.sum(0)) == pytest.approx(scores.corpus_bleu(references, texts))
     assert scores.bleu_of(statistics[1]) == pytest.approx(scores.corpus_bleu(references[1:2], texts[1:2]))
+
+
+def test_bertscore_runs_on_the_device_that_is_asked_for(bert, monkeypatch) -> None:
+    import bert_score
+
+    class Scorer:
+        def __init__(self, **settings) -> None:
+            asked.append(settings["device"])
+
+        def score(self, texts, references):
+            return tuple(np.full(len(texts), 0.5) for _ in range(3))
+
+    asked: list[str] = []
+    monkeypatch.setattr(bert_score, "BERTScorer", Scorer)
+    scores.score_texts([REFERENCE], [TEXT], bert, device="cuda")
+    assert asked == ["cuda"]

@@ -109,6 +109,19 @@ def test_choice_finds_how_many_pairs_are_shared_and_that_few_rows_need_a_penalty
     assert gaussian.choose(x, y, np.arange(150)).penalty >= 0.1
 
 
+def test_few_pairs_in_many_directions_are_enough_where_what_is_shared_is_loud():
+    """The mean of four samples of 150 pairs in 64 directions, of which four are loud and share 1 nat."""
+    found = []
+    for seed in range(4):
+        generator = np.random.default_rng([9, seed])
+        sides = [
+            np.hstack([side, 0.3 * np.exp(-np.arange(60) / 6) * generator.normal(size=(150, 60))])
+            for side in known_pairs("gaussian", 4, 1.0, 150, seed)
+        ]
+        found.append(gaussian.gaussian_information(fitted(*sides)).value)
+    assert np.mean(found) == pytest.approx(1.0, abs=0.15)
+
+
 def test_directions_without_variance_are_no_directions():
     x, y = known_pairs("gaussian", 3, 1.0, 300, 0)
     flat = np.hstack([x, x @ np.ones((3, 2)), np.ones((300, 1))])

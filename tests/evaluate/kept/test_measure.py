@@ -67,7 +67,7 @@ def test_an_interval_is_that_of_a_loop_over_resamples(case, values):
     asked, s, embedding = case
     report = measure.blocks(asked, s)[0].report
     weights = weights_of(asked.groups, CONFIG.n_resamples, CONFIG.seed)
-    alone, both = report.alone()[:, :2], report.both(embedding, "linear")[:, :2]
+    alone, both = report.predicted[:, :2], report.both(embedding, ["linear"])["linear"][:, :2]
     drawn = []
     for r in range(1, 41):
         lost = np.zeros(2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge, RidgeCV
 
-from merit.evaluate.kept import ridge
+from merit.evaluate.kept import features, ridge
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,12 @@ def test_noise_gets_the_mean_and_a_constant_feature_nothing(data):
     noise = np.random.default_rng(1).normal(size=(2000, 1))
     far = ridge.Design.of(np.random.default_rng(2).normal(size=(2000, 5))).fit(noise)
     assert np.abs(far.coefficients).max() < 0.05
+
+
+def test_reading_in_chunks_changes_nothing(data, monkeypatch):
+    x, y = data
+    whole = ridge.Design.of(x).fit(y)
+    monkeypatch.setattr(features, "CHUNK", 7)
+    chunked = ridge.Design.of(x).fit(y)
+    for name in ("mean", "coefficients", "intercepts", "left_out", "penalties"):
+        assert getattr(chunked, name) == pytest.approx(getattr(whole, name), abs=1e-12)

@@ -35,4 +35,4 @@ def test_what_all_reports_have_says_nothing_and_none_is_no_feature():
     assert words(["a b", "a b"], 1).shape == (2, 0)
     assert words(["x", "y"], 2).shape == (2, 0)
     assert words(["", ""], 1).shape == (2, 0)
-    assert words(REPORTS, 2).dtype == np.float64
+    assert words(REPORTS, 2).dtype == np.uint8

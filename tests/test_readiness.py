@@ -1,0 +1,134 @@
+"""`merit doctor` on the machine: models of the hub without a network that could hang, disk, memory, hours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
+
+from merit.bench import readiness
+from merit.data.doctor import CohortStatus
+from merit.profiles import profile
+from merit.report.cost_tables import Column
+
+GATED = "meta-llama/Llama-3.2-1B-Instruct"
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub that answers as told; what it was asked, and with which time limit."""
+    asked, answer = [], []
+
+    def metadata(url: str, timeout: float) -> None:
+        asked.append((url, timeout))
+        if answer:
+            raise answer[0]
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", metadata)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return asked, answer
+
+
+def refusal(kind: type[Exception]) -> Exception:
+    return kind("no", response=SimpleNamespace(headers={}, request=None))
+
+
+class ConnectTimeout(HTTPError):
+    """As the hub's client raises where nobody answers."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (None, "can be downloaded"),
+        (refusal(GatedRepoError), "gated, and this account has no access: ask for access on its page, log in"),
+        (refusal(RepositoryNotFoundError), "the hub has no such model, or hides it; LM= names another"),
+        (ConnectTimeout("late"), r"the hub does not answer (ConnectTimeout): fetch it where there is a network"),
+        (HTTPError("broken"), "the hub does not answer (HTTPError)"),
+        (OSError("broken"), "the hub does not answer (OSError)"),
+    ],
+)
+def test_a_hub_model_is_asked_for_once_with_a_time_limit(hub, error, said):
+    asked, answer = hub
+    answer += [error] if error else []
+    assert said in readiness.hub_access(GATED, "LM")
+    ((url, timeout),) = asked
+    assert url.endswith(f"{GATED}/resolve/main/config.json")
+    assert timeout == readiness.TIMEOUT_S
+
+
+def test_offline_nobody_is_asked(hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    found = readiness.hub_access(GATED, "LM")
+    assert found.startswith("not at hand, and HF_HUB_OFFLINE is set: fetch it where there is a network")
+    assert "(LM=folder)" in found
+    assert hub[0] == []
+
+
+def test_a_folder_and_the_cache_need_no_network(hub, tmp_path):
+    assert readiness.hub_access(str(tmp_path), "LM").startswith("no weights (*.safetensors, *.bin)")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert readiness.hub_access(str(tmp_path), "LM") == "a folder"
+    cached = tmp_path / "cache" / "models--some--model"
+    snapshot = cached / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0" * 40)
+    assert readiness.hub_access("some/model", "LM") == "can be downloaded"  # an empty snapshot is not the model
+    (snapshot / "pytorch_model.bin").write_bytes(b"")
+    assert readiness.hub_access("some/model", "LM") == "in the local cache"
+    assert "neither a folder nor a name on the hub; LM= names another" in readiness.hub_access("/no/such/folder", "LM")
+    assert len(hub[0]) == 1
+
+
+def column(kind: str, **found) -> Column:
+    return Column(f"a {kind}", {"about": {"kind": kind}, **found}, None)
+
+
+def test_hours_are_those_of_four_pretrainings_at_the_measured_rate():
+    counts = {"mimic-iv-ecg": 800_000, "ptb-xl": 20_000}
+    slow = column("cuda", updates={"networks": {}, "published": [{"samples_per_s": 1000.0}]})
+    fast = column("cuda", full={"paths": {"eager": {"samples_per_s": 4000.0}, "graphs": {"samples_per_s": 8000.0}}})
+    cpu = column("cpu", updates={"networks": {}, "published": [{"samples_per_s": 4.0}]})
+    paper = profile("paper")
+    assert "about 178 h" in readiness.hours(paper, counts, "cuda", [slow, cpu])  # 4 × 200 × 800,000 / 1,000 s
+    assert "about 22.2 h" in readiness.hours(paper, counts, "cuda", [slow, fast, cpu])
+    assert "a projection at 8,000.0 recordings a second, measured on a cuda" in readiness.hours(
+        paper, counts, "cuda", [slow, fast]
+    )
+    assert "about 889 h" in readiness.hours(paper, {"ptb-xl": 20_000}, "cpu", [cpu])  # of folds 1 to 8
+    assert "no cuda has been measured (`make bench` does): 16.0 h budgeted" in readiness.hours(
+        paper, counts, "cuda", [cpu]
+    )
+    assert "nothing to pretrain on" in readiness.hours(paper, {"csn": 10}, "cpu", [cpu])
+
+
+def test_little_memory_and_disk_are_said(monkeypatch, tmp_path):
+    counts = {"mimic-iv-ecg": 800_000}
+    monkeypatch.setattr(readiness.psutil, "virtual_memory", lambda: SimpleNamespace(available=2e9))
+    text = readiness._memory(profile("paper"), counts, "cpu")
+    assert "2.0 GB free; recordings to pretrain on take 19.2 GB (read from disk" in text
+    assert text.endswith("too little is free")
+    monkeypatch.setattr(readiness.others, "choose", lambda which: ([], []))
+    monkeypatch.setattr(readiness.shutil, "disk_usage", lambda path: SimpleNamespace(free=5e9))
+    text = readiness._disk(profile("paper"), counts, tmp_path / "artifacts" / "paper")
+    assert f"5.0 GB free at {tmp_path}; stores and checkpoints take at least 19.8 GB: too little" in text
+    monkeypatch.setattr(readiness.others, "choose", lambda which: (["merl"], []))
+    counts |= {"ptb-xl": 20_000}  # 0.5 GB at 100 Hz and 2.4 GB at 500 Hz, which MIMIC-IV-ECG never is as a whole
+    assert "at least 22.7 GB" in readiness._disk(profile("paper"), counts, tmp_path)
+
+
+def test_all_of_it_writes_nothing(hub, monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("MERIT_HOME", str(tmp_path / "home"))
+    statuses = [CohortStatus(name="ptb-xl", root=Path("x"), rows=50, waveforms=40), CohortStatus(name="csn", root=None)]
+    lines = readiness.describe(statuses, "paper", None, "cpu").splitlines()
+    assert [line.split("  ")[1] for line in lines[1:]] == ["device", "memory", "disk", *readiness.SETTINGS, "hours"]
+    assert sum("HF_HUB_OFFLINE" in line for line in lines) == 3
+    assert not (tmp_path / "home").exists()
+    assert "trained here" in readiness.describe(statuses, "smoke", None, "cpu")
