@@ -1,27 +1,26 @@
-# Every target sets up what it needs. `make` alone lists them. Settings: PROFILE=smoke|demo|paper, DATA=folder with real data
-# sets (default: synthetic hospitals made on the spot), DEVICE=auto|cpu|cuda, LIMIT=recordings of each data set and
-# EPOCHS=passes, to try a profile quickly; BACKBONE=tiny_vit, the other reading of the paper's encoder; TEXT_LAYERS=2, the
-# text encoder's last two layers trained too; ENCODER=file.py:Class, an encoder of your own in every table; folder or hub name of TEXT=the text encoder, LM=the language model of Table 3, BERT=what
-# BERTScore compares with; CHROMIUM=the browser of `make browser` and `make pdf`.
+# Every target sets up what it needs. `make` alone lists them. Settings: PROFILE=smoke|demo|paper, DATA=folder with real data sets
+# (default: synthetic hospitals made on the spot), SET="model.mask_ratio=0.5 pretrain.seed=1", any field of merit/config.py by its
+# path, DEVICE=auto|cpu|cuda, COMPILED=1, GRAPHS=1 and ATTENTION=flex, which compile pretraining; LIMIT=recordings of each data set
+# and EPOCHS=passes, to try a profile quickly; BACKBONE=tiny_vit, the other reading of the paper's encoder; TEXT_LAYERS=2, the text
+# encoder's last two layers trained too; ENCODER=file.py:Class, an encoder of your own in every table; folder or hub name of
+# TEXT=the text encoder, LM=the language model of Table 3, BERT=what BERTScore compares with; CHROMIUM=the browser of
+# `make browser` and `make pdf`. A value reaches its command as it is written, whatever is in it: neither make nor the shell
+# reads it (`value`, and one quoted word or a variable of the environment).
 PROFILE ?= demo
-DATA ?=
 DEVICE ?= auto
-TEXT ?=
-BACKBONE ?=
-TEXT_LAYERS ?=
-ENCODER ?=
-LM ?=
-BERT ?=
 CHROMIUM ?= /usr/bin/chromium
-LIMIT ?=
-EPOCHS ?=
 PYTHON ?= python3
 NB ?= table1_linear_probe
-P ?=
+
+GIVEN := PROFILE DATA SET DEVICE COMPILED GRAPHS ATTENTION LIMIT EPOCHS BACKBONE TEXT_LAYERS ENCODER TEXT LM BERT CHROMIUM \
+	PYTHON NB P A B BOOK
+unexport $(GIVEN)
+$(foreach name,$(GIVEN),$(if $(value $(name)),$(eval export MERIT_$(name) = $$(value $(name)))))
 
 BIN := .venv/bin
-MERIT := $(if $(TEXT),MERIT_TEXT=$(TEXT) ,)$(if $(BACKBONE),MERIT_BACKBONE=$(BACKBONE) ,)$(if $(TEXT_LAYERS),MERIT_TEXT_LAYERS=$(TEXT_LAYERS) ,)$(if $(ENCODER),MERIT_ENCODER=$(ENCODER) ,)$(if $(LM),MERIT_LM=$(LM) ,)$(if $(BERT),MERIT_BERT=$(BERT) ,)$(if $(LIMIT),MERIT_LIMIT=$(LIMIT) ,)$(if $(EPOCHS),MERIT_EPOCHS=$(EPOCHS) ,)$(BIN)/python -m merit
-RUN := --profile $(PROFILE) $(if $(DATA),--data $(DATA),)
+MERIT := env MERIT_MAKE=1 $(BIN)/python -m merit
+RUN := --profile "$$MERIT_PROFILE" $${MERIT_DATA:+--data "$$MERIT_DATA"} $${MERIT_SET:+--set "$$MERIT_SET"}
+ON := --device "$$MERIT_DEVICE"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book pdf notebook compare data pretrain evaluate reference test check browser bench clean
@@ -30,8 +29,8 @@ help: ## This list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "\033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.ready: requirements.txt pyproject.toml
-	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or later is needed; {sys.executable} is {v.major}.{v.minor}; try make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
+	"$$MERIT_PYTHON" -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or later is needed; {sys.executable} is {v.major}.{v.minor}; try make PYTHON=python3.12")'
+	"$$MERIT_PYTHON" -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
@@ -39,28 +38,29 @@ help: ## This list.
 setup: .venv/.ready ## Install the pinned packages into .venv. 3 minutes, 2.4 GB (CPU build of torch), package index needed.
 
 book: setup ## Everything: data, pretraining, tables, HTML book. Demo: under 20 minutes on 2 cores; nothing changed: seconds.
-	@$(MERIT) book $(RUN) --device $(DEVICE)
+	@$(MERIT) book $(RUN) $(ON)
 
 pdf: book ## The whole book as one PDF, _build/<run>/merit.pdf, by Debian's chromium (CHROMIUM=path). Under a minute once the book is there, 11 MB.
-	@$(MERIT) pdf $(RUN) --chromium $(CHROMIUM)
+	@$(MERIT) pdf $(RUN) --chromium "$$MERIT_CHROMIUM"
 
-notebook: setup ## One notebook again: make notebook NB=table1_linear_probe P="-p tasks form". Seconds to minutes.
-	@$(MERIT) notebook $(NB) $(RUN) --device $(DEVICE) $(P)
+notebook: setup ## One notebook again: make notebook NB=table1_linear_probe P="-p tasks form", SET= as for the book. Seconds to minutes.
+	@if [ -z "$$MERIT_P" ]; then $(MERIT) notebook "$$MERIT_NB" $(RUN) $(ON); \
+	else printf '%s\n' "$$MERIT_P" | xargs $(MERIT) notebook "$$MERIT_NB" $(RUN) $(ON); fi
 
 compare: setup ## What differs between two executed notebooks: make compare A=one.ipynb B=other.ipynb. Seconds.
-	@$(MERIT) compare $(A) $(B)
+	@$(MERIT) compare "$$MERIT_A" "$$MERIT_B"
 
 data: setup ## Only the recordings: synthetic hospitals or DATA=, and a store of each. Demo: a minute on 2 cores.
 	@$(MERIT) data $(RUN)
 
 pretrain: setup ## Only the four objectives. Demo: seven minutes on 2 cores; a killed run goes on where it was.
-	@$(MERIT) pretrain $(RUN) --device $(DEVICE)
+	@$(MERIT) pretrain $(RUN) $(ON)
 
 evaluate: setup ## Only linear probing, printed line by line. Demo: two minutes on 2 cores once pretrained.
-	@$(MERIT) evaluate $(RUN) --device $(DEVICE)
+	@$(MERIT) evaluate $(RUN) $(ON)
 
 reference: setup ## Five pretraining seeds of every objective, strength and peer's objective, every table, into book/reference. Demo: seven hours on 2 cores.
-	@$(MERIT) reference $(RUN) --device $(DEVICE)
+	@$(MERIT) reference $(RUN) $(ON)
 
 test: setup ## The tests. Four minutes on 2 cores; with MERIT_REAL_DATA=folder also on real recordings.
 	@$(BIN)/python -m pytest -n auto --dist loadfile
@@ -75,11 +75,11 @@ check: setup ## Style and tests.
 	@touch $@
 
 browser: .venv/.browser ## Every built page in Debian's chromium without network, at two widths, in two themes (BOOK=folder of pages). Two minutes on 2 cores.
-	@test -x "$(CHROMIUM)" || { echo "no browser at $(CHROMIUM): apt-get install chromium, or make browser CHROMIUM=path"; exit 1; }
-	@MERIT_CHROMIUM=$(CHROMIUM) $(if $(BOOK),MERIT_BOOK=$(BOOK) ,)$(BIN)/python -m pytest -m browser -n auto tests/book/test_browser.py
+	@test -x "$$MERIT_CHROMIUM" || { echo "no browser at $$MERIT_CHROMIUM: apt-get install chromium, or make browser CHROMIUM=path"; exit 1; }
+	@$(BIN)/python -m pytest -m browser -n auto tests/book/test_browser.py
 
 bench: setup ## Speed of pretraining, ingest and probing as ratios, memory of what_is_kept, into artifacts/bench.json for page `cost`. Ten minutes on 2 cores.
-	@$(MERIT) bench --out artifacts/bench.json --device $(DEVICE) $(if $(DATA),--data $(DATA),)
+	@$(MERIT) bench --out artifacts/bench.json $(ON) $${MERIT_DATA:+--data "$$MERIT_DATA"}
 
 clean: ## Remove what was made: artifacts/ and _build/ (not .venv).
 	rm -rf artifacts _build

@@ -5,10 +5,47 @@ A part of `merit.config`, where they are imported from. Imports nothing of ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 PEER_OBJECTIVES = ("merl", "simclr", "clocs")
 """Objectives of peers; a fourth peer, ST-MEM, is the objective mse with other settings (`merit.methods`)."""
+
+
+def require(config: Any, words: str, holds: Callable[[Any], bool], *names: str) -> None:
+    """Refuse a field for whose value `holds` is false, in one line that begins with its name; None passes, a number
+    that is none (nan) does not.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not holds(value):
+            raise ValueError(f"{name}: expected {words}; got {value!r}")
+
+
+def require_least(config: Any, least: int, *names: str) -> None:
+    """Fields that are whole numbers from `least`."""
+    require(config, f"a whole number from {least}", lambda value: value >= least, *names)
+
+
+def require_above_0(config: Any, *names: str) -> None:
+    """Fields that are numbers above 0."""
+    require(config, "a number above 0", lambda value: 0 < value < float("inf"), *names)
+
+
+def require_from_0(config: Any, *names: str) -> None:
+    """Fields that are numbers from 0."""
+    require(config, "a number from 0", lambda value: 0 <= value < float("inf"), *names)
+
+
+def require_share(config: Any, *names: str) -> None:
+    """Fields that are shares, 0 to 1."""
+    require(config, "a number from 0 to 1", lambda value: 0 <= value <= 1, *names)
+
+
+def require_below_1(config: Any, *names: str) -> None:
+    """Fields that are shares, from 0 and below 1."""
+    require(config, "a number from 0 and below 1", lambda value: 0 <= value < 1, *names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +89,10 @@ class ViewsConfig:
     """merl: probability that a number of a pooled and mapped latent is dropped (MERL's code)."""
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0 or not 0 < self.crop_least <= 1:
-            raise ValueError(
-                f"views: expected temperature above 0 and crop_least above 0, at most 1; got {self.temperature} and "
-                f"{self.crop_least}"
-            )
-        if min(self.gain, self.noise_mv) < 0 or not (0 <= self.lead_drop < 1 and 0 <= self.dropout < 1):
-            raise ValueError(
-                "views: expected gain and noise_mv from 0, lead_drop and dropout from 0 and below 1; got "
-                f"{self.gain}, {self.noise_mv}, {self.lead_drop} and {self.dropout}"
-            )
+        require_above_0(self, "temperature")
+        require(self, "a number above 0, at most 1", lambda value: 0 < value <= 1, "crop_least")
+        require_from_0(self, "gain", "noise_mv")
+        require_below_1(self, "lead_drop", "dropout")
 
 
 @dataclass(frozen=True, kw_only=True)

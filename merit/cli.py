@@ -1,20 +1,183 @@
-"""`python -m merit COMMAND`: the command line, made by tyro from these functions' signatures. No logic lives here."""
+"""`python -m merit COMMAND`: the command line, made by tyro from these functions' signatures. No logic lives here but
+what a user calls a setting, by which errors begin.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import os
+import re
+import signal
 import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from merit.config import COHORTS, OBJECTIVE_NAMES, PROFILE_NAMES, SignalConfig
+from merit import pool
+from merit.config import COHORTS, OBJECTIVE_NAMES, PROFILE_NAMES, SignalConfig, one_of
 from merit.methods import TRAINED_NAMES
+from merit.profiles import SHORT, resolve
+
+if TYPE_CHECKING:
+    from merit.pipeline import Workspace
 
 ProfileName = Literal[PROFILE_NAMES]
 Cohort = Literal[COHORTS]
 Positional = tyro.conf.Positional
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """Options of what reads recordings."""
+
+    profile: ProfileName = "demo"
+    """smoke, demo or paper."""
+    data: Path | None = None
+    """Folder with real data sets; default: synthetic hospitals."""
+    set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """What is changed of the profile: any field by its path, model.mask_ratio=0.5; several with spaces, or repeated."""
+    limit: str | None = None
+    """Only so many recordings of each data set, the first ones, to try a profile."""
+
+    @property
+    def settings(self) -> str:
+        """All of `set`."""
+        return " ".join(self.set)
+
+    @property
+    def where(self) -> str | None:
+        """The data folder as the book takes it."""
+        return None if self.data is None else str(self.data.resolve())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Recorded):
+    """Options of what pretrains where checkpoints are missing."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:1."""
+    epochs: str | None = None
+    """Only so many passes of pretraining, probing and adaptation, to try a profile."""
+    text: str | None = None
+    """Folder or hub name of the text encoder."""
+    backbone: str | None = None
+    """vit; or tiny_vit, the other reading of the paper's encoder."""
+    text_layers: str | None = None
+    """Last layers of the text encoder that are trained too; 0: it is frozen."""
+    compiled: bool = False
+    """Compile the network first (torch.compile): the same numbers but for rounding."""
+    graphs: bool = False
+    """Compile it, with its launches recorded as CUDA graphs; a GPU alone."""
+    attention: Literal["sdpa", "flex"] | None = None
+    """sdpa, or flex (FlexAttention), which compiles too; a GPU alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored(Trained):
+    """Options of what scores encoders."""
+
+    encoder: str | None = None
+    """An encoder of your own, file.py or file.py:Class, in every table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paged(Scored):
+    """Options of what makes pages."""
+
+    lm: str | None = None
+    """Folder or hub name of Table 3's language model."""
+    bert: str | None = None
+    """Folder or hub name of what BERTScore compares with."""
+
+
+def flat(options: type) -> object:
+    """The options without a prefix."""
+    return Annotated[options, tyro.conf.arg(name="")]
+
+
+ENVIRONMENT = {
+    **{variable.removeprefix("MERIT_").lower(): variable for variable in SHORT},
+    **{name: f"MERIT_{name.upper()}" for name in ("encoder", "compiled", "graphs", "attention")},
+}
+"""Option -> variable of the environment that it sets, which the processes of a run inherit."""
+MAKE = {
+    "profile", "data", "device", "settings", "name", "chromium", *ENVIRONMENT,
+}  # fmt: skip
+"""What is a variable of `make` too, by its name in capitals, but for `settings` (SET) and `name` (NB)."""
+
+
+def opened(run: Recorded, encoders: tuple[str, ...] | list[str] = (), *, text: bool = True) -> Workspace:
+    """The workspace of a command, with all that a user gave checked before anything is written.
+
+    encoders: what will be used. text: whether the text encoder will, so that it has to be within reach.
+    """
+    apply(run)
+    from merit.pipeline import Workspace
+
+    workspace = Workspace.open(run.profile, run.data, getattr(run, "device", "auto"), run.settings)
+    workspace.require(encoders)
+    if isinstance(run, Trained):
+        workspace.require_models(pages=isinstance(run, Paged), text=text)
+    return workspace
+
+
+def apply(run: Recorded) -> None:
+    """Put the options into the environment, where notebooks and other processes find them; check those of `SHORT`."""
+    for one in fields(run):
+        value = getattr(run, one.name)
+        if one.name in ENVIRONMENT and value not in (None, False):
+            os.environ[ENVIRONMENT[one.name]] = "1" if value is True else value
+            _given.add(one.name)
+    resolve(run.profile, run.settings)
+
+
+_given: set[str] = set()
+"""Options that this process was given, among `ENVIRONMENT`."""
+
+
+def said(error: str) -> str:
+    """An error's line, which begins with a setting's name, under what the user calls that: an option, or make's."""
+    name, colon, rest = error.partition(": ")
+    short = {variable: option for option, variable in ENVIRONMENT.items()}.get(name)
+    by_make = os.environ.get("MERIT_MAKE")
+    if not colon:
+        return error
+    if short is not None and (by_make or short in _given):
+        name = f"--{short.replace('_', '-')}" if short in _given else short.upper()
+    elif name in MAKE and by_make:
+        name = {"settings": "SET", "name": "NB"}.get(name, name.upper())
+    elif name in OPTIONS:
+        name = f"--{OPTIONS[name]}"
+    return f"{name}{colon}{rest}"
+
+
+OPTIONS = {
+    **{name: name for name in ("device", "data", "profile", "tasks", "encoders", "seed", "seeds", "stages", "limit")},
+    **{name: name for name in ("workers", "batch", "chromium")},
+    "fs_hz": "fs", "settings": "set", "encoder": "encoders", "price_per_hour": "price-per-hour",
+}  # fmt: skip
+"""What an error calls it -> the option."""
+
+
+def require_least(least: int, **values: int | None) -> None:
+    """Refuse a whole number below `least`; None: not given."""
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise ValueError(f"{name}: expected a whole number from {least}; got {value}")
+
+
+def listed(name: str, text: str, allowed: tuple[str, ...] = ()) -> list[str]:
+    """What a text names, separated by commas; at least one, all of `allowed`."""
+    found = [one.strip() for one in text.split(",") if one.strip()]
+    if not found:
+        raise ValueError(f"{name}: expected one at least, separated by commas; got {text!r}")
+    for one in found if allowed else ():
+        one_of(name, one, allowed)
+    return found
 
 
 def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> None:
@@ -45,6 +208,7 @@ def ingest(
     """
     from merit.data.ingest import ingest as run
 
+    require_least(1, workers=workers, limit=limit)
     store = run(cohort, root, out, signal=SignalConfig(fs_hz=fs), workers=workers, limit=limit)
     if not len(store):
         raise ValueError(store.why_empty)
@@ -52,87 +216,79 @@ def ingest(
     print(f"{out}: {len(store.records)} recordings; {counts}")
 
 
-def data(profile: ProfileName = "demo", data: Path | None = None) -> None:
+def data(run: flat(Recorded) = Recorded()) -> None:
     """Make the synthetic hospitals (or look at real data), and a store of each data set."""
-    from merit.pipeline import Workspace
-
-    workspace = Workspace.open(profile, data)
-    for cohort, manifest in workspace.cohorts().items():
+    for cohort, manifest in opened(run).cohorts().items():
         print(f"{cohort}: {manifest if isinstance(manifest, str) else manifest['counts']}")
 
 
 def pretrain(
-    profile: ProfileName = "demo",
-    objective: Literal[(*TRAINED_NAMES, "all")] = "all",
-    data: Path | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    compiled: bool = False,
-    graphs: bool = False,
-    attention: Literal["sdpa", "flex"] = "sdpa",
+    run: flat(Trained) = Trained(), objective: Literal[(*TRAINED_NAMES, "all")] = "all", seed: int | None = None
 ) -> None:
     """Pretrain one objective or all of them; a run that was killed goes on where its last checkpoint is.
 
     Under torchrun all its processes train one run together. A SIGTERM saves a checkpoint and ends with status 75.
 
     Args:
-        profile: smoke, demo or paper.
-        objective: merit (Eq. 7), cma (Eq. 3), ib (Eq. 9), mse (Eq. 5), or all four in turn; or a peer's method on the
-            same recordings: st-mem-ours, merl-ours, simclr, clocs.
-        data: Folder with real data sets; default: synthetic hospitals.
-        seed: Seed of weights, order and masks.
-        device: auto, cpu, cuda or cuda:1.
-        compiled: Compile the network first (torch.compile): the same numbers but for rounding.
-        graphs: Compile it, with its launches recorded as CUDA graphs; a GPU alone.
-        attention: sdpa, or flex (FlexAttention), which compiles too; a GPU alone.
+        objective: merit (Eq. 7), cma (Eq. 3), ib (Eq. 9), mse (Eq. 5), or all four in turn; cma-whole, CMA without a
+            mask; or a peer's method on the same recordings: st-mem-ours, merl-ours, simclr, clocs.
+        seed: Seed of weights, order and masks; default: the profile's, 0.
     """
-    from merit.pipeline import Workspace
-
-    workspace = Workspace.open(profile, data, device)
-    workspace.compiled, workspace.graphs, workspace.attention = compiled, graphs, attention
-    for folder in workspace.checkpoints(OBJECTIVE_NAMES if objective == "all" else (objective,), (seed,)):
+    names = OBJECTIVE_NAMES if objective == "all" else (objective,)
+    require_least(0, seed=seed)
+    workspace = opened(run, names)
+    number = 0 if seed is None else seed - workspace.profile.pretrain.seed
+    for folder in workspace.checkpoints(names, (number,)):
         if os.environ.get("RANK", "0") == "0":
             print(folder)
 
 
 def evaluate(
-    profile: ProfileName = "demo",
-    data: Path | None = None,
+    run: flat(Scored) = Scored(),
     tasks: str = "superclass,subclass,form,rhythm,all,cpsc2018,csn",
     encoders: str = "merit,cma,ib,mse,random",
-    device: str = "auto",
 ) -> None:
-    """Linear probing of every encoder on every task, a line per result, without the book."""
-    from merit.pipeline import Workspace
+    """Linear probing of every encoder on every task, a line per result, without the book.
+
+    Args:
+        tasks: Which, separated by commas.
+        encoders: Which, separated by commas.
+    """
+    from merit.data.taxonomy import TASKS
     from merit.report.lines import result_line
 
-    workspace = Workspace.open(profile, data, device)
-    workspace.checkpoints([name for name in encoders.split(",") if name in TRAINED_NAMES])
-    for result in workspace.linear_probe(encoders.split(","), tasks.split(",")):
+    wanted, names = listed("tasks", tasks, tuple(TASKS)), listed("encoders", encoders)
+    workspace = opened(run, names)
+    workspace.checkpoints([name for name in names if workspace.trains(name)])
+    for result in workspace.linear_probe(names, wanted):
         print(result_line(result["values"]))
 
 
-def book(profile: ProfileName = "demo", data: Path | None = None, device: str = "auto") -> None:
+def book(run: flat(Paged) = Paged()) -> None:
     """Run every notebook whose inputs changed and build the HTML book; prints where it is."""
     from merit.publish.build import build_book
     from merit.runs import home
 
-    build_book(profile, None if data is None else str(data.resolve()), device, home())
+    opened(run, OBJECTIVE_NAMES)
+    build_book(run.profile, run.where, run.device, home(), settings=run.settings)
 
 
-def pdf(profile: ProfileName = "demo", data: Path | None = None, chromium: str = "/usr/bin/chromium") -> None:
-    """Print the book that was built to one PDF, by the Chromium of the system."""
+def pdf(run: flat(Paged) = Paged(), chromium: str = "/usr/bin/chromium") -> None:
+    """Print the book that was built to one PDF, by the Chromium of the system.
+
+    Args:
+        chromium: The browser.
+    """
     from merit.publish.pdf import make_pdf
     from merit.runs import home
 
-    make_pdf(profile, None if data is None else str(data.resolve()), home(), chromium)
+    apply(run)
+    make_pdf(run.profile, run.where, home(), chromium, run.settings)
 
 
 def notebook(
     name: Positional[str],
-    profile: ProfileName = "demo",
-    data: Path | None = None,
-    device: str = "auto",
+    run: flat(Paged) = Paged(),
     p: Annotated[
         tyro.conf.UseAppendAction[list[tuple[str, str]]], tyro.conf.arg(aliases=["-p"], metavar="NAME VALUE")
     ] = [],  # noqa: B006
@@ -141,22 +297,21 @@ def notebook(
 
     Args:
         name: Name of a notebook in book/, for example table1_linear_probe.
-        profile: smoke, demo or paper.
-        data: Folder with real data sets; default: synthetic hospitals.
-        device: auto, cpu, cuda or cuda:1.
         p: A parameter of the notebook and its value; repeat for more.
     """
-    from merit.publish.execute import run_named
+    from merit.publish.execute import run_named, source_of
     from merit.runs import home
 
-    where = None if data is None else str(data.resolve())
-    print(run_named(name, dict(p), profile=profile, data=where, device=device, root=home()))
+    given = dict(p)
+    source_of(name, home())
+    names = [one for key in ("encoders", "objectives") for one in given.get(key, "").split(",") if one]
+    opened(run, names, text=False)
+    where = {"profile": run.profile, "data": run.where, "device": run.device, "settings": run.settings}
+    print(run_named(name, given, **where, root=home()))
 
 
 def reference(
-    profile: ProfileName = "demo",
-    data: Path | None = None,
-    device: str = "auto",
+    run: flat(Paged) = Paged(),
     seeds: int = 5,
     group: Literal["all", "objectives", "equal-budget", "dials", "published"] = "all",
     stages: str = "",
@@ -164,30 +319,29 @@ def reference(
 ) -> None:
     """Pretrain and probe every objective at several seeds; write the numbers to book/reference, to be committed.
 
+    With other settings than the profile's the files go to artifacts/<run>/reference.
+
     Args:
-        profile: smoke, demo or paper.
-        data: Folder with real data sets; default: synthetic hospitals.
-        device: auto, cpu, cuda or cuda:1.
         seeds: Pretraining seeds.
-        group: The paper's objectives and strengths, these beside peers' methods on the same data, objectives pretrained
-            on other recordings (what is kept), MERIT beside published encoders with weights at hand, or all.
+        group: The paper's objectives, strengths and CMA without a mask; these beside peers' methods on the same data;
+            objectives pretrained on other recordings (what is kept); MERIT beside published encoders with weights at
+            hand; or all.
         stages: Which of the group's, separated by commas; default: all of them.
         encoders: Which of the group's, separated by commas; default: all of them.
     """
-    from merit.config import one_of
-    from merit.pipeline import Workspace
     from merit.pipeline.reference import make_reference
     from merit.pipeline.reference_stages import GROUPS, STAGES
+    from merit.profiles import run_name
     from merit.runs import home
 
-    workspace, groups = Workspace.open(profile, data, device), tuple(GROUPS) if group == "all" else (group,)
-    wanted = stages.split(",") if stages else tuple(STAGES)
-    for stage in wanted:
-        one_of("stages", stage, tuple(STAGES))
-    names = encoders.split(",") if encoders else None
-    for name in names or ():
-        one_of("encoders", name, tuple(sorted({one for group in groups for one in GROUPS[group].encoders})))
-    folder = home() / "book" / "reference"
+    require_least(1, seeds=seeds)
+    groups = tuple(GROUPS) if group == "all" else (group,)
+    known = tuple(dict.fromkeys(one for group in groups for one in GROUPS[group].encoders))
+    wanted = listed("stages", stages, tuple(STAGES)) if stages else tuple(STAGES)
+    names = listed("encoders", encoders, known) if encoders else None
+    workspace = opened(run, names or known)
+    own = home() / "artifacts" / run_name(workspace.profile, run.data) / "reference"
+    folder = own if workspace.settings else home() / "book" / "reference"
     paths = make_reference(workspace, seeds, folder, say=print, groups=groups, stages=wanted, encoders=names)
     print(*paths, sep="\n")
 
@@ -210,6 +364,7 @@ def embed(
     """
     from merit.use.files import embed as run
 
+    require_files(files, batch)
     print(f"{out}: {run(files, out, checkpoint, device=device, batch=batch)} recordings")
 
 
@@ -235,6 +390,7 @@ def classify(
     """
     from merit.use.files import classify as run
 
+    require_files(files, batch)
     n_rows = run(files, out, prompts, checkpoint, text_encoder=text_encoder, device=device, batch=batch)
     print(f"{out}: {n_rows} recordings")
 
@@ -296,6 +452,8 @@ def bench(
     """
     from merit.bench import run
 
+    if not 0 < price_per_hour < float("inf"):
+        raise ValueError(f"price_per_hour: expected a number above 0; got {price_per_hour}")
     chosen = ["full"] if full else stages.split(",")
     run(out, data, device, chosen, compiled=compiled, price_per_hour=price_per_hour)
 
@@ -309,17 +467,49 @@ COMMANDS = {
 }  # fmt: skip
 
 
+def asked(arguments: list[str]) -> functools.partial:
+    """The command that the arguments ask for, not yet called; ends with one line and status 2 where they are wrong."""
+
+    def later(command: object) -> object:
+        return functools.wraps(command)(lambda *args, **kwargs: functools.partial(command, *args, **kwargs))
+
+    box, commands = io.StringIO(), {name: later(command) for name, command in COMMANDS.items()}
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.extras.subcommand_cli_from_dict(commands, prog="merit", args=arguments)
+    except SystemExit as error:
+        lines = [line.strip("│| ") for line in box.getvalue().splitlines()[1:]]  # a title, the message, a rule, help
+        rules = [number for number, line in enumerate(lines) if line and set(line) <= set("─-") and number]
+        if error.code and rules:
+            text = " ".join(lines[: rules[0]]).strip("─- ").removesuffix(".")
+            if os.environ.get("MERIT_MAKE"):
+                text = re.sub(r"'--(profile|attention)'", lambda option: option[1].upper(), text)
+            print(f"merit: {text}; see merit --help", file=sys.stderr)
+        elif error.code:
+            print(box.getvalue(), file=sys.stderr)
+        raise
+
+
+def require_files(files: tuple[Path, ...], batch: int) -> None:
+    """At least one file, and one a time."""
+    if not files:
+        raise ValueError("files: expected the paths of records; got none")
+    require_least(1, batch=batch)
+
+
 def main() -> None:
     """Run a command; what a user can mend is one line on stderr and exit status 2 (MERIT_TRACEBACK=1 shows where);
     75 where a cluster's warning (SIGTERM) ended a run that has saved.
     """
     try:
-        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="merit")
+        asked(sys.argv[1:])()
     except (ValueError, LookupError, OSError, RuntimeError) as error:
         if os.environ.get("MERIT_TRACEBACK"):
             raise
-        print(f"merit: {error}", file=sys.stderr)
+        print(f"merit: {said(str(error))}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one line, however often it comes
+        pool.end_workers()
         print("merit: stopped; the same command goes on from what is on disk", file=sys.stderr)
         sys.exit(130)

@@ -7,10 +7,24 @@ field gives its unit and its source.
 from __future__ import annotations
 
 import dataclasses
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
-from merit.alternatives import PEER_OBJECTIVES, TextTowerConfig, TinyVitConfig, ViewsConfig
+from merit.alternatives import (
+    PEER_OBJECTIVES,
+    TextTowerConfig,
+    TinyVitConfig,
+    ViewsConfig,
+    require,
+    require_above_0,
+    require_below_1,
+    require_from_0,
+    require_least,
+    require_share,
+)
 
 COHORTS = ("mimic-iv-ecg", "ptb-xl", "cpsc2018", "csn")
 """The data sets of the paper, by the names of their folders. The first is the one that is pretrained on."""
@@ -18,12 +32,23 @@ COHORTS = ("mimic-iv-ecg", "ptb-xl", "cpsc2018", "csn")
 PROFILE_NAMES = ("smoke", "demo", "paper")
 OBJECTIVE_NAMES = ("merit", "cma", "ib", "mse")
 """Eq. 7, Eq. 3, Eq. 9 and Eq. 5: the four pretraining objectives of the paper's ablation."""
+RECONSTRUCTING = ("merit", "mse")
+"""Objectives that predict hidden patches, and so need some."""
 
 
 def one_of(name: str, value: object, allowed: tuple) -> None:
     """Refuse a value outside `allowed`, in one line that lists what is."""
     if value not in allowed:
         raise ValueError(f"{name}: expected one of {', '.join(map(str, allowed))}; got {value!r}")
+
+
+def _one_duration(config: Any) -> None:
+    """A run lasts epochs or updates."""
+    if (config.epochs is None) == (config.updates is None):
+        raise ValueError(
+            f"epochs: expected epochs or updates, the other none; got epochs {config.epochs} and updates "
+            f"{config.updates}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +67,11 @@ class SignalConfig:
 
     def __post_init__(self) -> None:
         one_of("ptb_xl_from_hz", self.ptb_xl_from_hz, (100, 500))
+        require(self, "a whole number of Hz, 50 to 1000", lambda value: 50 <= value <= 1000, "fs_hz")
+        require(self, "seconds, 1 to 60", lambda value: 1 <= value <= 60, "duration_s")
+        require_least(self, 0, "min_report_words")
+        if not float(self.fs_hz * self.duration_s).is_integer():
+            raise ValueError(f"duration_s: expected whole samples at {self.fs_hz} Hz; got {self.duration_s}")
 
     @property
     def n_samples(self) -> int:
@@ -64,6 +94,14 @@ class HospitalConfig:
     """Positives that every scored class of a labelled site has at least, where the site's size allows."""
     workers: int = 2
     """Processes that generate; the output does not depend on it."""
+
+    def __post_init__(self) -> None:
+        for site, number in self.recordings.items():
+            if number < 1:
+                raise ValueError(f"recordings.{site}: expected a whole number from 1; got {number!r}")
+        require_least(self, 0, "seed", "min_positives")
+        require_share(self, "report_omission")
+        require_least(self, 1, "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +133,8 @@ class EncoderConfig:
         one_of("kind", self.kind, ("vit", "tiny_vit", "resnet18"))
         if isinstance(self.tiny_vit, dict):  # from a checkpoint's config.json
             object.__setattr__(self, "tiny_vit", TinyVitConfig(**self.tiny_vit))
+        require_least(self, 1, "n_leads", "fs_hz", "n_samples", "patch", "width", "depth", "heads", "resnet_width")
+        require(self, "a number", lambda value: abs(value) < float("inf"), "bias_start")
         if self.n_samples % self.patch:
             raise ValueError(f"patch: expected a divisor of n_samples = {self.n_samples}; got {self.patch}")
         if self.width % self.heads or self.width % 2:
@@ -121,6 +161,11 @@ class DecoderConfig:
     lead_wise: bool = False
     """True: each lead is decoded by itself, as in ST-MEM; False: all leads together."""
 
+    def __post_init__(self) -> None:
+        require_least(self, 1, "width", "depth", "heads")
+        if self.width % self.heads or self.width % 2:
+            raise ValueError(f"width: expected an even multiple of heads = {self.heads}; got {self.width}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
@@ -143,6 +188,14 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         one_of("pooling", self.pooling, ("mean", "cls"))
+        require(self, 'a hub name, a folder, or "trained"', bool, "source")
+        require_least(self, 3, "max_tokens")
+        require_least(self, 1, "width", "depth", "heads", "updates", "batch")
+        require_least(self, 100, "vocabulary")
+        require_above_0(self, "learning_rate")
+        require_least(self, 0, "seed")
+        if self.width % self.heads:
+            raise ValueError(f"width: expected a multiple of heads = {self.heads}; got {self.width}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +209,9 @@ class ModelConfig:
     shared_width: int = 256
     """Width d of the shared space (MERL)."""
     mask_ratio: float = 0.75
-    """Share of the patches of each lead that is hidden (ST-MEM, D-BETA)."""
+    """Share of the patches of each lead that is hidden (ST-MEM, D-BETA); 0: none, for objectives that do not
+    reconstruct.
+    """
     scaling: str = "zscore"
     """What the encoder is fed and the decoder predicts: zscore or minmax per recording, or mv (a fixed scale)."""
     patch_target: bool = False
@@ -170,8 +225,23 @@ class ModelConfig:
         if isinstance(self.text_tower, dict):  # from a checkpoint's config.json
             object.__setattr__(self, "text_tower", TextTowerConfig(**self.text_tower))
         one_of("scaling", self.scaling, ("zscore", "minmax", "mv"))
-        if not 0 < self.mask_ratio < 1:
-            raise ValueError(f"mask_ratio: expected a number between 0 and 1; got {self.mask_ratio}")
+        require_below_1(self, "mask_ratio")
+        require_above_0(self, "temperature")
+        require_least(self, 1, "text_width", "shared_width")
+
+    @property
+    def hides(self) -> bool:
+        """Whether at least one patch of a lead is hidden at this mask ratio."""
+        return round(self.encoder.n_patches * (1 - self.mask_ratio)) < self.encoder.n_patches
+
+
+def require_hidden(model: ModelConfig, objective: str) -> None:
+    """ValueError for an objective that reconstructs hidden patches, of a network whose mask hides none."""
+    if objective in RECONSTRUCTING and not model.hides:
+        raise ValueError(
+            f"model.mask_ratio: {objective} reconstructs hidden patches, so a ratio that hides at least one of "
+            f"{model.encoder.n_patches} a lead was expected; got {model.mask_ratio:g}; cma and ib take 0"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,10 +281,16 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         one_of("objective", self.objective, (*OBJECTIVE_NAMES, *PEER_OBJECTIVES))
-        if self.text_layers < 0:
-            raise ValueError(f"text_layers: expected 0 (frozen) or more; got {self.text_layers}")
-        if (self.epochs is None) == (self.updates is None):
-            raise ValueError(f"duration: expected epochs or updates, not both; got {self.epochs} and {self.updates}")
+        require_from_0(self, "bottleneck_strength", "weight_decay")
+        require_above_0(self, "info_nce_scale", "epochs", "learning_rate", "clip_norm", "bias_rate_scale")
+        require_above_0(self, "text_rate_scale")
+        require_least(self, 0, "seed", "text_layers")
+        require_least(self, 2, "batch")
+        require_least(self, 1, "updates", "validate_every", "save_every")
+        require_below_1(self, "warmup_share")
+        require(self, "a number above 0 and below 1", lambda value: 0 < value < 1, "validation_share")
+        require(self, "two numbers from 0 and below 1", lambda two: all(0 <= one < 1 for one in two), "betas")
+        _one_duration(self)
         if self.save_every % self.validate_every:
             raise ValueError(
                 f"save_every: expected a multiple of validate_every = {self.validate_every}, so that a resumed run's "
@@ -246,16 +322,11 @@ class ProbeConfig:
     """Epoch that is scored: the last, or the one with the best macro AUROC on the validation fold."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "min_positives", "n_resamples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"ProbeConfig.{name} must be at least 1, got {getattr(self, name)}")
-        if self.folds < 3:
-            raise ValueError(f"ProbeConfig.folds must be at least 3 (train, validation, test), got {self.folds}")
-        if self.learning_rate <= 0 or self.weight_decay < 0:
-            raise ValueError(
-                f"ProbeConfig needs learning_rate > 0 and weight_decay >= 0, got {self.learning_rate} and "
-                f"{self.weight_decay}"
-            )
+        require_least(self, 1, "batch_size", "epochs", "min_positives", "n_resamples")
+        require_least(self, 3, "folds")  # train, validation, test
+        require_least(self, 0, "seed")
+        require_above_0(self, "learning_rate")
+        require_from_0(self, "weight_decay")
         one_of("select", self.select, ("last", "best_validation"))
 
 
@@ -317,10 +388,24 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         one_of("decoding", self.decoding, ("greedy", "sampling"))
         one_of("ecg_input", self.ecg_input, ("tokens", "embedding"))
-        if (self.epochs is None) == (self.updates is None):
-            raise ValueError(f"duration: expected epochs or updates, not both; got {self.epochs} and {self.updates}")
-        if self.ecg_tokens < 1:
-            raise ValueError(f"ecg_tokens: expected at least 1; got {self.ecg_tokens}")
+        require(self, 'a hub name, a folder, or "trained"', bool, "language_model", "bert")
+        require_least(self, 1, "lm_width", "lm_depth", "lm_heads", "lm_kv_heads", "lm_updates", "ecg_tokens")
+        require_least(self, 1, "projector_width", "lora_rank", "updates", "batch", "save_every", "max_new_tokens")
+        require_least(self, 1, "test_pairs", "bert_layers")
+        require_least(self, 100, "lm_vocabulary")
+        require_least(self, 16, "max_tokens")
+        require_least(self, 0, "seed")
+        require_above_0(self, "epochs", "lm_learning_rate", "learning_rate", "clip_norm", "temperature")
+        require_from_0(self, "min_learning_rate", "weight_decay")
+        require(self, "a number above 0, at most 1", lambda value: 0 < value <= 1, "top_p")
+        require(self, "two numbers from 0 and below 1", lambda two: all(0 <= one < 1 for one in two), "betas")
+        _one_duration(self)
+        for parts in ("lm_heads", "lm_kv_heads"):
+            whole = "lm_width" if parts == "lm_heads" else "lm_heads"
+            if getattr(self, whole) % getattr(self, parts):
+                raise ValueError(
+                    f"{parts}: expected a divisor of {whole} = {getattr(self, whole)}; got {getattr(self, parts)}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,6 +423,134 @@ class Profile:
     embed_batch: int = 64
     limit: int | None = None
     """Recordings read of each data set, the first so many; None: all."""
+    epochs: int | None = None
+    """Passes of pretraining, probing and adaptation that take the place of each one's own, to try a profile; None."""
+
+    def __post_init__(self) -> None:
+        require_least(self, 1, "embed_batch", "epochs")
+        require_least(self, 8, "limit")
+        signal, encoder = self.signal, self.model.encoder
+        for name in ("fs_hz", "n_samples"):
+            if getattr(signal, name) != getattr(encoder, name):
+                raise ValueError(
+                    f"model.encoder.{name}: expected {getattr(signal, name)}, as the recordings have "
+                    f"(signal.fs_hz, signal.duration_s); got {getattr(encoder, name)}"
+                )
+
+
+FIXED = {
+    "name": "the profile is chosen by PROFILE (--profile)",
+    "model.text_width": "it follows from the text encoder",
+    "model.text_tower": "it follows from the text encoder and pretrain.text_layers",
+    "model.encoder.n_leads": "every recording has twelve",
+    "pretrain.objective": "it follows from an encoder's name",
+}
+"""Fields that no setting changes -> why."""
+
+
+def settable(config: Any, within: str = "") -> dict[str, Any]:
+    """Path -> value of every field that a setting may change, those of its parts by their dotted paths."""
+    found: dict[str, Any] = {}
+    for name, value in _parts(config).items():
+        path = f"{within}{name}"
+        if path in FIXED:
+            continue
+        found |= settable(value, f"{path}.") if _has_parts(value) else {path: value}
+    return found
+
+
+def changed(config: Any, changes: Mapping[str, Any], names: Mapping[str, str] | None = None, within: str = "") -> Any:
+    """`config` with fields changed by their dotted paths, all at once; a text is read as the field's type.
+
+    names: path -> what the user calls it. ValueError, in one line that begins with that, for a path that is none of
+    `settable` (with those that are near), another type, or a value that the configuration refuses.
+    """
+    names, known = names or {}, settable(config, within)
+    typed, inner = {}, {}
+    for path, value in changes.items():
+        full = f"{within}{path}"
+        if full in FIXED:
+            raise ValueError(f"{names.get(full, full)}: cannot be set: {FIXED[full]}")
+        if full not in known:
+            raise ValueError(f"{names.get(full, full)}: no such setting; {_near(full, known)}")
+        name, _, rest = path.partition(".")
+        if rest:
+            inner.setdefault(name, {})[rest] = value
+        elif isinstance(config, Mapping):
+            typed[name] = _typed(value, int, names.get(full, full))
+        else:
+            typed[name] = _typed(value, get_type_hints(type(config))[name], names.get(full, full))
+    for name, parts in inner.items():
+        typed[name] = changed(_parts(config)[name], parts, names, f"{within}{name}.")
+    if isinstance(config, Mapping):
+        return {**config, **typed}
+    try:
+        return dataclasses.replace(config, **typed)
+    except ValueError as error:
+        field_, _, rest = str(error).partition(": ")
+        path = f"{within}{field_}"
+        raise ValueError(f"{names.get(path, path)}: {rest}") from None
+
+
+def _has_parts(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) or isinstance(value, Mapping)
+
+
+def _parts(config: Any) -> dict[str, Any]:
+    if isinstance(config, Mapping):
+        return dict(config)
+    return {one.name: getattr(config, one.name) for one in dataclasses.fields(config)}
+
+
+def _near(path: str, known: Mapping[str, Any]) -> str:
+    """Which settings may have been meant: those of that name or part, or spelt alike."""
+    last = path.rpartition(".")[2]
+    near = [one for one in known if one.rpartition(".")[2] == last or one.startswith(f"{path}.")]
+    ends = {one.rpartition(".")[2] for one in known}
+    alike = difflib.get_close_matches(last, ends, cutoff=0.75)
+    near += [one for one in known if one.rpartition(".")[2] in alike] + difflib.get_close_matches(path, known, 3)
+    if near:
+        return f"near it: {', '.join(list(dict.fromkeys(near))[:5])}"
+    return "every setting is a field in merit/config.py, such as model.mask_ratio or pretrain.learning_rate"
+
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _typed(value: Any, hint: Any, name: str) -> Any:
+    """A value as the type of a field; text becomes numbers, true or false, none and, with commas, several."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    for kind in sorted(kinds, key=lambda kind: kind is not type(None)):  # none before text
+        try:
+            return _as(value, kind)
+        except (ValueError, TypeError, KeyError):
+            continue
+    many = [get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple]
+    words = [f"{WORDS[one]}s with commas between".replace("a ", "", 1) for one in many]
+    words += [WORDS[kind] for kind in kinds if kind in WORDS]
+    raise ValueError(f"{name}: expected {' or '.join(words)}; got {value!r}")
+
+
+def _as(value: Any, kind: Any) -> Any:
+    """The value as a `kind`, or an error."""
+    if get_origin(kind) is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        inner = get_args(kind)
+        if inner[-1] is not Ellipsis and len(items) != len(inner):
+            raise ValueError
+        return tuple(_as(one.strip() if isinstance(one, str) else one, inner[0]) for one in items)
+    if kind is type(None) and isinstance(value, str):
+        value = {"": None, "none": None}[value.lower()]
+    elif kind is bool and isinstance(value, str):
+        value = BOOLEANS[value.lower()]
+    elif kind in (int, float) and isinstance(value, str):
+        value = kind(value if value.isascii() and "_" not in value else "")
+    elif kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise TypeError
+    return value
 
 
 def replace(config: Any, **changes: Any) -> Any:

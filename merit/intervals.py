@@ -26,7 +26,7 @@ Z = 1.959964
 """Half width of a 95 % interval in standard errors."""
 EQUAL = 1e-12
 """Values nearer than this are equal: what is left is rounding."""
-EDGE = 1e-4
+EDGE = 3e-5
 """Shares nearer to 0 or 1 than this are moved to it where log-odds are taken of them."""
 
 
@@ -101,13 +101,12 @@ def paired(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float, 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
     """p values corrected for their number (Holm 1979), in the same order; None stays and does not count."""
-    known = [value for value in p if value is not None]
-    if not known:
-        return list(p)
-    from statsmodels.stats.multitest import multipletests
-
-    corrected = iter(multipletests(known, method="holm")[1].tolist())
-    return [None if value is None else next(corrected) for value in p]
+    order = sorted((k for k, value in enumerate(p) if value is not None), key=lambda k: p[k])
+    corrected, highest = list(p), 0.0
+    for rank, k in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p[k]))
+        corrected[k] = highest
+    return corrected
 
 
 def told_apart(differences: Sequence[Mapping[str, Any]], digits: int = 1, unit: float = 100) -> list[int]:
@@ -115,9 +114,9 @@ def told_apart(differences: Sequence[Mapping[str, Any]], digits: int = 1, unit: 
     on which it lies, or 0 where chance may be all.
 
     A difference counts whose p, corrected for all of them (Holm), is below 0.05 as it is printed, with three decimals,
-    and whose interval leaves out 0 as it is printed, in so many units with so many decimals. Each holds low and high, None where it has no interval, and its
-    `p_holm` where a family was corrected before, or its `p`; where it has neither, p follows from its interval, which
-    is normal (`ends`).
+    and whose interval leaves out 0 as it is printed, in so many units with so many decimals. Each holds low and high,
+    None where it has no interval, and its `p_holm` where a family was corrected before, or its `p`; where it has
+    neither, p follows from its interval, which is normal (`ends`).
     """
     corrected = [one.get("p_holm") for one in differences]
     if corrected.count(None) == len(corrected):

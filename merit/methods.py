@@ -1,7 +1,8 @@
 """Names of encoders that are pretrained here, and what each stands for: an objective, and changes of the network.
 
-The paper's four objectives are names themselves (ib-0.1: with another strength). The peers' are trained on the same
-recordings, with the same updates, optimiser and evaluation: our implementation of their objectives, not their systems.
+The paper's four objectives are names themselves (ib-0.1: with another strength); cma-whole is one of them without a
+mask. The peers' are trained on the same recordings, with the same updates, optimiser and evaluation: our
+implementation of their objectives, not their systems.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ from merit.config import OBJECTIVE_NAMES, ModelConfig, replace
 def unchanged(model: ModelConfig) -> ModelConfig:
     """The profile's network."""
     return model
+
+
+def whole(model: ModelConfig) -> ModelConfig:
+    """Nothing hidden: the encoder is trained on whole recordings, as it is used."""
+    return replace(model, mask_ratio=0.0)
 
 
 def st_mem(model: ModelConfig) -> ModelConfig:
@@ -39,6 +45,10 @@ class Method(NamedTuple):
     """Of the bottleneck; None: the profile's."""
 
 
+ABLATIONS = {"cma-whole": Method("cma", whole)}
+"""Encoder -> an objective of the paper with one more part taken away: alignment alone, without the mask that only
+reconstruction needs.
+"""
 PEERS = {
     "st-mem-ours": Method("mse", st_mem),
     "merl-ours": Method("merl", merl),
@@ -46,7 +56,7 @@ PEERS = {
     "clocs": Method("clocs"),
 }
 """Encoder -> a peer's method, trained here."""
-TRAINED_NAMES = (*OBJECTIVE_NAMES, *PEERS)
+TRAINED_NAMES = (*OBJECTIVE_NAMES, *ABLATIONS, *PEERS)
 """Encoders that `merit pretrain --objective` trains, without the bottleneck's other strengths."""
 WITHOUT_TEXT = ("mse", "simclr", "clocs")
 """Objectives that read no reports."""
@@ -54,8 +64,8 @@ WITHOUT_TEXT = ("mse", "simclr", "clocs")
 
 def method(encoder: str) -> Method:
     """What an encoder's name stands for; a ValueError lists the names that are pretrained here."""
-    if encoder in PEERS:
-        return PEERS[encoder]
+    if found := {**ABLATIONS, **PEERS}.get(encoder):
+        return found
     name, _, strength = encoder.partition("-")
     if name == "ib" and strength:
         try:

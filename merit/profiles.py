@@ -1,9 +1,15 @@
-"""The three profiles: smoke for tests and CI, demo for a newcomer's laptop, paper for the published scale.
+"""The three profiles: smoke for tests and CI, demo for a newcomer's laptop, paper for the published scale; and what a
+user changes of them.
 
 Recipe cards (machine, time, what to expect) stand beside each one; `make book` prints actual against budget.
 """
 
 from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
 
 from merit.config import (
     DecoderConfig,
@@ -15,9 +21,23 @@ from merit.config import (
     ProbeConfig,
     Profile,
     TextConfig,
+    changed,
     one_of,
     replace,
+    settable,
 )
+from merit.runs import digest
+
+SHORT = {
+    "MERIT_LIMIT": "limit",
+    "MERIT_EPOCHS": "epochs",
+    "MERIT_TEXT": "text.source",
+    "MERIT_BACKBONE": "model.encoder.kind",
+    "MERIT_TEXT_LAYERS": "pretrain.text_layers",
+    "MERIT_LM": "generation.language_model",
+    "MERIT_BERT": "generation.bert",
+}
+"""Variable of the environment -> the setting that it is short for; also an option, `--text`, and `make`'s TEXT."""
 
 
 def smoke() -> Profile:
@@ -77,18 +97,19 @@ def paper() -> Profile:
     )
 
 
-def limited(profile: Profile, limit: int | None = None, epochs: int | None = None) -> Profile:
-    """The same profile on the first `limit` recordings of each data set, with `epochs` passes: does it run at all?
+def limited(profile: Profile) -> Profile:
+    """The same profile where its `limit` and `epochs` say so: does it run at all?
 
     The batch shrinks to a quarter of the recordings where that is less, since pretraining needs two batches.
     """
     pretrain, probe, generation = profile.pretrain, profile.probe, profile.generation
-    if limit is not None:
-        pretrain = replace(pretrain, batch=max(2, min(pretrain.batch, limit // 4)))
-    if epochs is not None:
-        pretrain, probe = replace(pretrain, epochs=float(epochs), updates=None), replace(probe, epochs=epochs)
-        generation = replace(generation, epochs=float(epochs), updates=None)
-    return replace(profile, pretrain=pretrain, probe=probe, generation=generation, limit=limit)
+    if profile.limit is not None:
+        pretrain = replace(pretrain, batch=max(2, min(pretrain.batch, profile.limit // 4)))
+    if profile.epochs is not None:
+        passes = {"epochs": float(profile.epochs), "updates": None}
+        pretrain, probe = replace(pretrain, **passes), replace(probe, epochs=profile.epochs)
+        generation = replace(generation, **passes)
+    return replace(profile, pretrain=pretrain, probe=probe, generation=generation)
 
 
 def profile(name: str) -> Profile:
@@ -96,3 +117,78 @@ def profile(name: str) -> Profile:
     recipes = {"smoke": smoke, "demo": demo, "paper": paper}
     one_of("profile", name, tuple(recipes))
     return recipes[name]()
+
+
+def resolve(name: str, settings: str = "") -> Profile:
+    """The profile of that name with what the user changes of it.
+
+    settings: `path=value` after `path=value`, as "model.mask_ratio=0.5 pretrain.seed=1": any field of the
+    configuration by its dotted path, quoted as in a shell where it holds spaces. The variables of `SHORT` count too.
+    ValueError, one line that begins with what the user calls the setting, for what is wrong.
+    """
+    changes = _parsed(settings)
+    names = {path: variable for variable, path in SHORT.items() if os.environ.get(variable)}
+    for path, variable in names.items():
+        if path in changes:
+            raise ValueError(f"{path}: expected once; got it among the settings and as {variable}")
+        changes[path] = os.environ[variable]
+    if "MERIT_BERT" in names.values():
+        changes.setdefault("generation.bert_layers", None)  # the layer was the profile's own model's
+    trial = {path: changes.pop(path) for path in ("limit", "epochs") if path in changes}
+    return changed(limited(changed(profile(name), trial, names)), changes, names)
+
+
+def _parsed(settings: str) -> dict[str, Any]:
+    """Path -> value as written."""
+    try:
+        words = shlex.split(settings)
+    except ValueError as error:
+        raise ValueError(f"settings: expected path=value, quotes closed; got {settings!r} ({error})") from None
+    found: dict[str, Any] = {}
+    for word in words:
+        path, sign, value = word.partition("=")
+        if not sign or not path:
+            raise ValueError(
+                f"settings: expected path=value, as model.mask_ratio=0.5, several with spaces between and quotes "
+                f"around a value that holds one; got {word!r}"
+            )
+        if path in found:
+            raise ValueError(f"{path}: expected once among the settings; got it twice")
+        found[path] = value
+    return found
+
+
+def settings_of(chosen: Profile) -> str:
+    """What differs from the profile of that name, as `resolve` reads it; "" where nothing does."""
+    named = profile(chosen.name)
+    base = settable(limited(replace(named, limit=chosen.limit, epochs=chosen.epochs)))
+    found = {path: value for path, value in settable(chosen).items() if value != base.get(path)}
+    trial = {path: value for path in ("limit", "epochs") if (value := getattr(chosen, path)) is not None}
+    return " ".join(f"{path}={shlex.quote(_written(value))}" for path, value in {**trial, **found}.items())
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ",".join(map(_written, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _named(chosen: Profile, data: str | Path | None) -> str:
+    where = "" if data is None else f"-data-{digest(str(Path(data).resolve()))[:6]}"
+    return f"{chosen.name}{where}{'' if chosen.limit is None else f'-limit{chosen.limit}'}"
+
+
+def folder_name(chosen: Profile, data: str | Path | None) -> str:
+    """Name of the folder of recordings and of all that is made of them under an identity: the profile, for real data a
+    key of where they lie, a limit, and a key where recordings are other ones. All other settings share it.
+    """
+    named = profile(chosen.name)
+    here, usual = ([one.signal, one.hospitals if data is None else None] for one in (chosen, named))
+    return _named(chosen, data) + ("" if here == usual else f"-recordings-{digest(here)[:6]}")
+
+
+def run_name(chosen: Profile, data: str | Path | None) -> str:
+    """Name of the folders of a run's pages, executed and built: other settings have one beside the profile's own."""
+    same = limited(replace(profile(chosen.name), limit=chosen.limit, epochs=chosen.epochs))
+    epochs = "" if chosen.epochs is None else f"-epochs{chosen.epochs}"
+    return _named(chosen, data) + epochs + ("" if chosen == same else f"-set-{digest(settings_of(chosen))[:6]}")

@@ -68,13 +68,55 @@ def test_what_is_not_a_number_is_none():
     assert intervals.named(np.float32(1), 0, math.nan) == {"value": 1.0, "low": 0.0, "high": None}
 
 
-def test_holm_against_its_definition():
-    p = [0.01, None, 0.04, 0.03, 0.5]
-    known = sorted(value for value in p if value is not None)
-    wanted, highest = {}, 0.0
-    for rank, value in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * value))
-        wanted[value] = highest
-    assert intervals.holm(p) == [None if value is None else pytest.approx(wanted[value]) for value in p]
+def test_holm_against_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+
+    for seed, n in enumerate((1, 2, 7, 40)):
+        p = np.random.default_rng(seed).random(n) ** 3
+        assert intervals.holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1].tolist())
+    assert intervals.holm([0.01, None, 0.04, 0.03]) == [
+        pytest.approx(0.03),
+        None,
+        pytest.approx(0.06),
+        pytest.approx(0.06),
+    ]
     assert intervals.holm([]) == []
     assert intervals.holm([None]) == [None]
+
+
+def difference(low, high, **more):
+    return {"low": low, "high": high, **more}
+
+
+def test_what_is_told_apart_is_so_by_holm_over_all_that_are_given():
+    alone = difference(0.001, 0.041)  # p 0.04
+    assert intervals.told_apart([alone]) == [1]
+    assert intervals.told_apart([difference(-0.041, -0.001)]) == [-1]
+    assert intervals.told_apart([alone, difference(-0.05, 0.05)]) == [0, 0]
+    assert intervals.told_apart([alone, difference(0.1, 0.12)]) == [1, 1]
+    assert intervals.told_apart([alone, difference(None, None)]) == [1, 0]
+    assert intervals.told_apart([difference(0.001, 0.041, p=0.2)]) == [0]
+    assert intervals.told_apart([difference(0.001, 0.041, p=0.001, p_holm=0.06)]) == [0]
+
+
+@pytest.mark.parametrize(
+    ("low", "digits", "unit", "side"),
+    [
+        (0.0004, 1, 100, 0),
+        (0.0006, 1, 100, 1),
+        (0.0004, 2, 100, 1),
+        (0.004, 2, 1, 0),
+        (0.006, 2, 1, 1),
+        (0.0, 1, 100, 0),
+    ],
+)
+def test_an_end_that_is_printed_as_0_leaves_nothing_out(low, digits, unit, side):
+    for sign in (1, -1):
+        given = difference(*sorted((sign * low, sign * (low + 0.02))), p=0.001)
+        assert intervals.told_apart([given], digits, unit) == [sign * side]
+
+
+def test_p_is_that_of_a_normal_difference():
+    assert intervals.normal_p(1.959964, 1.0) == pytest.approx(0.05)
+    assert intervals.normal_p(-3.0, 2.0) == pytest.approx(2 * 0.0668072)
+    assert (intervals.normal_p(0.0, 0.0), intervals.normal_p(0.1, 0.0)) == (1.0, 0.0)

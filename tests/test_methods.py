@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from merit.config import OBJECTIVE_NAMES
+from merit.config import OBJECTIVE_NAMES, RECONSTRUCTING, replace
 from merit.methods import PEERS, TRAINED_NAMES, WITHOUT_TEXT, method, without_text
 from merit.objectives import OBJECTIVES
 from merit.profiles import demo, paper, smoke
@@ -15,6 +15,7 @@ def test_objectives_without_text_are_those_without_an_aligned_term():
     assert [name for name in TRAINED_NAMES if without_text(name)] == ["mse", "st-mem-ours", "simclr", "clocs"]
     assert not without_text("random")
     assert not without_text("ib-0.1")
+    assert set(RECONSTRUCTING) == {name for name, terms in OBJECTIVES.items() if "masked_mse" in terms}
 
 
 def test_names_stand_for_objectives():
@@ -25,6 +26,15 @@ def test_names_stand_for_objectives():
     for unknown in ("ib-x", "st-mem", "random", "merit-2"):
         with pytest.raises(ValueError, match=r"expected one of merit, .* clocs, random, or ib-STRENGTH such as ib-0.1"):
             method(unknown)
+
+
+@pytest.mark.parametrize("profile", [smoke, demo, paper])
+def test_cma_whole_is_cma_without_a_mask_and_nothing_else(profile):
+    ours = profile().model
+    found = method("cma-whole")
+    assert (found.objective, found.strength, without_text("cma-whole")) == ("cma", None, False)
+    assert not found.model(ours).hides
+    assert replace(found.model(ours), mask_ratio=ours.mask_ratio) == ours
 
 
 @pytest.mark.parametrize("profile", [smoke, demo, paper])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import json
 import shlex
 from pathlib import Path
+
+from markupsafe import Markup
 
 
 def footer(record: dict, data: list[str] = (), notebook: str = "") -> str:
@@ -14,29 +15,29 @@ def footer(record: dict, data: list[str] = (), notebook: str = "") -> str:
     data: addresses of the figures' tables, in the order of the page. notebook: address of the executed notebook.
     """
     given = {name: value for name, value in record["given"].items() if value is not None}
-    settings = {"profile": "PROFILE", "data": "DATA", "device": "DEVICE"}
+    variables = {"profile": "PROFILE", "data": "DATA", "device": "DEVICE", "settings": "SET"}
+    given["settings"] = settings = record.get("settings", "")
     command = ["make notebook", f"NB={record['notebook']}"]
-    command += [f"{settings[name]}={shlex.quote(str(given[name]))}" for name in settings if name in given]
-    rest = " ".join(f"-p {name} {shlex.quote(str(value))}" for name, value in given.items() if name not in settings)
+    command += [f"{variables[name]}={shlex.quote(str(given[name]))}" for name in variables if given.get(name)]
+    rest = " ".join(f"-p {name} {shlex.quote(str(value))}" for name, value in given.items() if name not in variables)
     command += [f"P={shlex.quote(rest)}"] if rest else []
     parameters = ", ".join(f"{name}={value!r}" for name, value in record["parameters"].items())
     facts = [
         ("Run", f"{record['finished']}, {record['seconds']:.0f} s, on {record.get('device', 'unknown device')}"),
         ("Code", f"commit {record['commit']}, notebook {record['source']}, Python {record['python']}"),
     ]
-    rows = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts)
-    rows += f"<dt>Parameters</dt><dd><code>{html.escape(parameters)}</code></dd>"
-    rows += f"<dt>Again</dt><dd><code>{html.escape(' '.join(command))}</code></dd>"
+    facts += [("Settings", CODE.format(settings))] if settings else []
+    facts += [("Parameters", CODE.format(parameters)), ("Again", CODE.format(" ".join(command)))]
     if data:
-        numbered = ", ".join(_download(address, str(n)) for n, address in enumerate(data, start=1))
-        rows += f"<dt>Figure data</dt><dd>CSV, in the order of the page: {numbered}</dd>"
+        numbered = Markup(", ").join(DOWNLOAD.format(address, n) for n, address in enumerate(data, start=1))
+        facts += [("Figure data", Markup("CSV, in the order of the page: {}").format(numbered))]
     if notebook:
-        rows += f"<dt>Notebook</dt><dd>{_download(notebook, 'as it was executed')}</dd>"
-    return f'<dl class="merit-footer">{rows}</dl>'
+        facts += [("Notebook", DOWNLOAD.format(notebook, "as it was executed"))]
+    rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*fact) for fact in facts)
+    return str(Markup('<dl class="merit-footer">{}</dl>').format(rows))
 
 
-def _download(address: str, text: str) -> str:
-    return f'<a href="{html.escape(address)}" download>{html.escape(text)}</a>'
+CODE, DOWNLOAD = Markup("<code>{}</code>"), Markup('<a href="{}" download>{}</a>')
 
 
 def write_data(notebook: dict, folder: Path, name: str) -> list[str]:

@@ -14,7 +14,7 @@ from merit.baselines.base import Encoder
 from merit.data.paths import shown, something_else
 
 
-class NoWeights(LookupError):
+class NoWeights(runs.Unavailable):
     """The weights of an encoder are not there; the message says where they belong and where they come from."""
 
 

@@ -120,8 +120,8 @@ def by_class(
     """Mean of per-record values for each class and over classes, with 95 % intervals from random halves of the groups.
 
     values [N]; share: they lie from 0 to 1. Neighbours stay what they were: only who is counted is resampled. Two calls
-    with the same classes, groups, number and seed draw the same groups. Gives per_class: a list [C] of value, low, high,
-    and macro with its resamples. A class without records has None.
+    with the same classes, groups, number and seed draw the same groups. Gives per_class: a list [C] of value, low,
+    high, and macro with its resamples. A class without records has None.
     """
     known = np.isfinite(values)
     _, place = np.unique(groups, return_inverse=True)

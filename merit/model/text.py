@@ -5,6 +5,8 @@ Only this module imports transformers for embedding. Shapes: R texts, W text wid
 
 from __future__ import annotations
 
+import logging
+import re
 import string
 from collections import Counter
 from collections.abc import Sequence
@@ -107,6 +109,25 @@ def _masked_language_modelling(model, tokens, tokenizer, config: TextConfig, pro
         schedule.step()
 
 
+def require_reachable(name: str, source: str) -> None:
+    """ValueError that begins with `name` where a model is neither a folder with its config.json nor one that the hub,
+    or the copies of it on this machine, have.
+    """
+    from transformers import AutoConfig
+
+    said = f"{name}: expected a folder with a model and its config.json, or a hub name within reach; got {source!r}"
+    if not Path(source).is_dir() and not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source):
+        raise ValueError(f"{said}; there is no such folder")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its attempts
+    for here in (True, False):
+        try:
+            AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=here)
+            return
+        except (OSError, ValueError) as error:
+            if not here or Path(source).is_dir():
+                raise ValueError(f"{said}; {str(error).splitlines()[0]}") from error
+
+
 class TextEncoder:
     """A frozen Hugging Face encoder by hub name or folder; `embed` pools its last hidden state."""
 
@@ -118,13 +139,13 @@ class TextEncoder:
         logging.disable_progress_bar()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(**loading(source))
-            self.model = AutoModel.from_pretrained(**loading(source)).eval().to(device)
+            model = AutoModel.from_pretrained(**loading(source))
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"text encoder {source}: expected a local folder with model and tokenizer, or a hub name and a network "
                 f"to reach it; {str(error).splitlines()[0]}"
             ) from error
-        self.config, self.device = config, device
+        self.model, self.config, self.device = model.eval().to(device), config, device
         self.width: int = self.model.config.hidden_size
 
     @torch.inference_mode()

@@ -40,7 +40,7 @@ def _one(ws: Workspace, encoder: str, config: ClusterConfig, seed: int, allow_se
             "embedding": ws.embedding_identity(encoder, cohort, seed), "store": ws.store(cohort).identity,
             "rows": runs.digest(rows.tolist()),
         }  # fmt: skip
-    except NoCohort as reason:
+    except runs.Unavailable as reason:
         values = {"encoder": encoder, "task": TASK, "reason": str(reason)}
         return {"stage": "clusters", "id": None, "values": values, "parameters": {}}
     parameters = {

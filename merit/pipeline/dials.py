@@ -4,14 +4,14 @@ that were made instead of recorded.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from merit import runs
 from merit.config import replace
 from merit.methods import without_text
 from merit.pipeline.kept import kept
+from merit.profiles import folder_name
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
@@ -50,7 +50,7 @@ def _with_reports(ws: Workspace, share: float) -> Workspace:
     only = {PRETRAINED_ON: hospitals.recordings[PRETRAINED_ON]}
     profile = replace(ws.profile, hospitals=replace(hospitals, recordings=only, report_omission=share))
     folder = ws.folder.with_name(f"{ws.folder.name}-left-out-{share:g}")
-    return transfer(type(ws)(profile, None, ws.device, folder, ws.compiled), ws)
+    return transfer(dataclasses.replace(ws, profile=profile, data=None, folder=folder, used={}), ws)
 
 
 def carried_over(ws: Workspace, encoders: Sequence[str], *, encoder_seed: int = 0) -> list[dict[str, Any]]:
@@ -63,7 +63,8 @@ def carried_over(ws: Workspace, encoders: Sequence[str], *, encoder_seed: int = 
         return []
     from merit.pipeline.transferred import transfer
 
-    made = type(ws)(ws.profile, None, ws.device, _synthetic_folder(ws), ws.compiled)
+    folder = ws.folder.with_name(folder_name(ws.profile, None))
+    made = dataclasses.replace(ws, data=None, folder=folder, used={})
     trained = [name for name in encoders if name != "random"]
     made.checkpoints(trained, (encoder_seed,))
     both = ((RECORDED, ws, encoders), (MADE, transfer(made, ws), trained))
@@ -72,11 +73,6 @@ def carried_over(ws: Workspace, encoders: Sequence[str], *, encoder_seed: int = 
         for hearts, where, names in both
         for result in kept(where, names, encoder_seed=encoder_seed)
     ]
-
-
-def _synthetic_folder(ws: Workspace) -> Path:
-    """Where the synthetic run of the same profile lies."""
-    return ws.folder.with_name(runs.workspace_name(ws.profile.name, None))
 
 
 def _with(result: dict[str, Any], **about: Any) -> dict[str, Any]:

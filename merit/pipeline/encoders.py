@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,39 @@ that are asked for."""
 class Encoders(Training):
     """What an evaluator asks for: arrays, by an encoder's name and a cohort's."""
 
+    def trains(self, encoder: str) -> bool:
+        """Whether an encoder is pretrained here."""
+        return encoder != "random" and not others.known(encoder)
+
+    def require(self, encoders: Sequence[str]) -> None:
+        """ValueError, before any work, for a name that stands for nothing, or for what these settings cannot train."""
+        for name in filter(self.trains, encoders):
+            self.configs(name, 0)
+
+    def require_models(self, *, pages: bool, text: bool = True) -> None:
+        """ValueError, before any work, where the text encoder (text), or what pages take and a user named in place of
+        the profile's own (the language model, BERTScore's), is not within reach; a hub may be asked.
+        """
+        from merit.profiles import SHORT, profile
+
+        own, wanted = profile(self.profile.name).generation, {}
+        if text:
+            wanted["text.source"] = self.profile.text.source
+        for name in ("language_model", "bert") if pages else ():
+            if getattr(self.profile.generation, name) != getattr(own, name):
+                wanted[f"generation.{name}"] = getattr(self.profile.generation, name)
+        variables = {path: variable for variable, path in SHORT.items() if os.environ.get(variable)}
+        for path, source in wanted.items():
+            if source != "trained":
+                from merit.model.text import require_reachable
+
+                require_reachable(variables.get(path, path), source)
+
     def encoder_identity(self, encoder: str, seed: int = 0) -> str:
         """Identity of an encoder by its name; needs no weights."""
         if encoder == "random":
-            return runs.identity("random", {"model": self.profile.model, "seed": seed}, {}, ["merit.model.merit"])
+            parameters = {"model": self.profile.model, "seed": self.pretraining_seed(seed)}
+            return runs.identity("random", parameters, {}, ["merit.model.merit"])
         if others.known(encoder):
             return others.identity(encoder)
         return self.checkpoint_identity(encoder, seed)
@@ -47,7 +77,7 @@ class Encoders(Training):
             return others.load(encoder, self.torch_device())
         if encoder == "random":
             model = replace(self.profile.model, text_width=self.text_width)
-            return ours.random_encoder(model, seed, self.torch_device())
+            return ours.random_encoder(model, self.pretraining_seed(seed), self.torch_device())
         return ours.load(self.checkpoint(encoder, seed), self.torch_device())
 
     @property

@@ -13,7 +13,6 @@ import numpy as np
 
 from merit import runs
 from merit.baselines import others
-from merit.baselines.outside import NoWeights
 from merit.config import GenerationConfig, replace
 from merit.evaluate.splits import NotEnoughData
 from merit.model.weights import downloaded, pinned, weights_identity
@@ -82,8 +81,8 @@ def paper_example(ws: Workspace) -> dict[str, Any]:
 
         pair = json.loads(path.read_text(encoding="utf-8"))
         found = summarise(
-            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
-            n_resamples=0, seed=0,
+            [pair["reference"]], [pair["response"]], ["paper"], bert=_bert(ws, config), bert_layers=config.bert_layers,
+            device=ws.torch_device(), n_resamples=0, seed=0,
         )  # fmt: skip
         text = {"question": "not printed", "reference": pair["reference"], "text": pair["response"]}
         text |= {"reference_mentions": mentions(pair["reference"]), "mentions": mentions(pair["response"])}
@@ -124,7 +123,7 @@ def _one(ws: Workspace, encoder: str, config: GenerationConfig, seed: int, allow
     try:
         asked = _tested(questions(ws, config.seed), config)
         inputs = {**_inputs(ws, asked, config), "embedding": ws.embedding_identity(encoder, asked.cohort, seed)}
-    except (NoCohort, NotEnoughData, NoWeights) as reason:
+    except (runs.Unavailable, NotEnoughData) as reason:
         return _without(encoder, str(reason))
     parameters = {
         "encoder": encoder, "encoder_seed": seed, "generation": config, "allow_seen": allow_seen,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merit import runs
+from merit.baselines import others
 from merit.config import one_of, replace
 from merit.evaluate.information.measure import InformationConfig
 from merit.evaluate.splits import NotEnoughData
-from merit.pipeline.recordings import NoCohort
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
@@ -48,11 +48,14 @@ def information(
 def _one(ws: Workspace, encoder: str, scope: str, config: InformationConfig, seed: int) -> dict[str, Any]:
     parameters = {"encoder": encoder, "encoder_seed": seed, "variant": scope, "information": config}
     try:
+        if others.known(encoder):
+            others.identity(encoder)
+            raise runs.Unavailable(f"{encoder} is not pretrained here: the estimates are of encoders that are")
         cohort = EVALUATED if scope == "unseen" else ws.pretraining_cohort
         inputs = {"embedding": ws.embedding_identity(encoder, cohort, seed), "text": ws.text_identity}
         rows = ws.pretraining_rows
         inputs["pretrained"] = f"{ws.store(ws.pretraining_cohort).identity}:{runs.digest(rows.tolist())}"
-    except NoCohort as reason:
+    except runs.Unavailable as reason:
         return {"stage": "information", "id": None, "values": _reason(encoder, scope, str(reason)), "parameters": {}}
     if scope == "validation":
         parameters["validation_share"] = ws.profile.pretrain.validation_share
@@ -109,7 +112,8 @@ def _rows(ws: Workspace, scope: str, cohort: str, seed: int) -> np.ndarray:
         from merit.data.batches import hold_out_patients, pair
 
         data = pair(store, ws.pretraining_rows, ws.report_embeddings())
-        rows = hold_out_patients(data, ws.profile.pretrain.validation_share, seed)[1].rows
+        held_out = hold_out_patients(data, ws.profile.pretrain.validation_share, ws.pretraining_seed(seed))
+        rows = held_out[1].rows
     return rows[has_text[rows]]
 
 

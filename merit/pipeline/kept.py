@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from merit import runs
 from merit.config import replace
 from merit.evaluate.kept.measure import Asked, Block, KeptConfig
 from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
 from merit.pipeline import kept_factors
 from merit.pipeline.kept_factors import Known, factors_of
-from merit.pipeline.recordings import NoCohort
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
@@ -83,7 +83,7 @@ class _Session:
             store = ws.store(EVALUATED)
             inputs = {"store": store.identity, "embedding": ws.embedding_identity(encoder, EVALUATED, self.seed)}
             inputs |= {"text": ws.text_identity, "truth": self.factors.identity}
-        except NoCohort as reason:
+        except runs.Unavailable as reason:
             values = {"encoder": encoder, "reason": str(reason)}
             return {"stage": "kept", "id": None, "values": values, "parameters": {}}
         parameters = {

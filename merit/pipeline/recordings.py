@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from merit import runs
 from merit.config import COHORTS, Profile, one_of, replace
-from merit.profiles import limited
-from merit.profiles import profile as named_profile
+from merit.profiles import folder_name, profile, resolve, settings_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from merit.data.store import Store
 
 
-class NoCohort(LookupError):
+class NoCohort(runs.Unavailable):
     """A data set that is not there; the message says in one line what was looked for where."""
 
 
@@ -38,34 +38,38 @@ class Recordings:
     """Whether it also records CUDA graphs (`--graphs`)."""
     attention: str = "sdpa"
     """The kernel of its attention (`--attention`)."""
+    settings: str = ""
+    """What differs from the profile of that name, for the page's foot."""
     used: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What this session read or made, by kind and id, for `provenance`."""
 
     @classmethod
-    def open(cls, profile: str = "demo", data: str | Path | None = None, device: str = "auto") -> Self:
+    def open(
+        cls, profile: str = "demo", data: str | Path | None = None, device: str = "auto", settings: str = ""
+    ) -> Self:  # fmt: skip
         """profile: smoke, demo or paper. data: folder with real data sets, None: synthetic hospitals. device: auto: GPU
-        where there is one. Nothing is computed yet; a folder that does not exist is refused. MERIT_TEXT in the
-        environment names another text encoder, a local folder or a hub name, MERIT_LM and MERIT_BERT those of Table 3;
-        MERIT_BACKBONE=tiny_vit takes the other reading of the paper's encoder; MERIT_TEXT_LAYERS=2 trains the text
-        encoder's last two layers too; MERIT_LIMIT and MERIT_EPOCHS make a
-        small run of any profile (`runs.limits`).
+        where there is one. settings: what is changed of the profile, "model.mask_ratio=0.5" (`profiles.resolve`, which
+        reads the environment too). Nothing is computed yet; what is wrong of these is refused. MERIT_COMPILED,
+        MERIT_GRAPHS and MERIT_ATTENTION=flex say how pretraining computes, the same numbers but for rounding.
         """
+        chosen = resolve(profile, settings)
         root = None if data is None else Path(data).resolve()
         if root is not None and not root.is_dir():
             raise NoCohort(f"data: expected a folder that holds {', '.join(COHORTS)}; there is no folder {root}")
-        chosen, name = limited(named_profile(profile), **runs.limits()), runs.workspace_name(profile, root)
-        if source := os.environ.get("MERIT_TEXT"):
-            chosen = replace(chosen, text=replace(chosen.text, source=source))
-        if kind := os.environ.get("MERIT_BACKBONE"):
-            model = replace(chosen.model, encoder=replace(chosen.model.encoder, kind=kind))
-            chosen = replace(chosen, model=model)
-        if layers := runs.whole_number("MERIT_TEXT_LAYERS", least=0):
-            chosen = replace(chosen, pretrain=replace(chosen.pretrain, text_layers=layers))
-        if source := os.environ.get("MERIT_LM"):
-            chosen = replace(chosen, generation=replace(chosen.generation, language_model=source))
-        if source := os.environ.get("MERIT_BERT"):
-            chosen = replace(chosen, generation=replace(chosen.generation, bert=source, bert_layers=None))
-        return cls(chosen, root, device, runs.home() / "artifacts" / name)
+        opened = cls(
+            chosen, root, device, runs.home() / "artifacts" / folder_name(chosen, root),
+            compiled=_switched("MERIT_COMPILED"), graphs=_switched("MERIT_GRAPHS"),
+            attention=os.environ.get("MERIT_ATTENTION") or "sdpa", settings=settings_of(chosen),
+        )  # fmt: skip
+        one_of("MERIT_ATTENTION", opened.attention, ("sdpa", "flex"))
+        fast = "MERIT_GRAPHS" if opened.graphs else "MERIT_ATTENTION" if opened.attention == "flex" else ""
+        if device not in ("auto", "cpu") or fast:
+            place = opened.torch_device()
+            if fast and not place.startswith("cuda"):
+                raise ValueError(f"{fast}: expected a GPU; the device is {place}; leave it away")
+        if opened.graphs and chosen.pretrain.text_layers:
+            raise ValueError("MERIT_GRAPHS: expected a frozen text encoder; leave it, or TEXT_LAYERS, away")
+        return opened
 
     @functools.cached_property
     def synthetic(self) -> bool:
@@ -141,15 +145,28 @@ class Recordings:
         return found
 
     @property
+    def as_paper(self) -> bool:
+        """Whether numbers are to be compared with the paper's: its profile, real recordings, and nothing set but where
+        models lie.
+        """
+        named = profile(self.profile.name)
+        text = replace(self.profile.text, source=named.text.source)
+        placed = replace(self.profile, text=text, generation=named.generation)
+        return self.profile.name == "paper" and placed == named and not self.synthetic
+
+    @property
     def trial(self) -> bool:
         """Whether the run only shows that everything runs (smoke, or a limit): what costs much is tried on less."""
         return self.profile.name == "smoke" or self.profile.limit is not None
 
     def note(self) -> str:
-        """One sentence on where the numbers come from."""
-        if runs.limits():
-            asked = " and ".join(f"{name} {number}" for name, number in runs.limits().items())
-            return f"A run with {asked}, to see that everything runs; no number here means anything."
+        """One sentence on where the numbers come from, and what is set of the profile."""
+        return f"{self._note()} Set: {self.settings}." if self.settings else self._note()
+
+    def _note(self) -> str:
+        asked = {"limit": self.profile.limit, "epochs": self.profile.epochs}
+        if asked := [f"{name} {number}" for name, number in asked.items() if number is not None]:
+            return f"A run with {' and '.join(asked)}, to see that everything runs; no number here means anything."
         if self.profile.name == "smoke":
             return "Smoke profile: everything runs, tiny and hardly trained; no number here means anything."
         if self.synthetic:
@@ -163,6 +180,8 @@ class Recordings:
 
     def torch_device(self) -> str:
         """The device's name for torch; a ValueError when it is not there."""
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device: expected auto, cpu, cuda or cuda:1; got {self.device}")
         import torch
 
         if self.device == "auto":
@@ -172,6 +191,11 @@ class Recordings:
         place = self.device.removeprefix("cuda").removeprefix(":")
         if self.device.startswith("cuda") and place.isdigit() and int(place) >= (there := torch.cuda.device_count()):
             raise ValueError(f"device: expected cuda:0 to cuda:{there - 1}, or cpu; got {self.device}")
-        if self.device != "cpu" and not self.device.startswith("cuda"):
-            raise ValueError(f"device: expected auto, cpu, cuda or cuda:1; got {self.device}")
         return self.device
+
+
+def _switched(variable: str) -> bool:
+    """Whether a variable of the environment is 1; not set, or 0: it is not."""
+    value = os.environ.get(variable) or "0"
+    one_of(variable, value, ("0", "1"))
+    return value == "1"

@@ -48,8 +48,8 @@ def make_reference(
     every result is kept as it is made, and a file that holds these results and more is left alone. Where nothing can be
     pretrained on, the random encoder is there alone and the other rows hold the reason. say: is told of each step.
     """
-    if runs.limits():
-        raise ValueError(f"reference: expected a whole run; got {runs.limits()}; leave LIMIT and EPOCHS away")
+    if workspace.profile.limit or workspace.profile.epochs:
+        raise ValueError("reference: expected a whole run; leave LIMIT and EPOCHS (--limit, --epochs) away")
     chosen = [
         (group, Group([name for name in one.encoders if not encoders or name in encoders],
                       [name for name in one.stages if name in stages], one.suffix))

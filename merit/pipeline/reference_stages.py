@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merit.baselines.outside import OUTSIDE
 from merit.data.taxonomy import TASKS
-from merit.methods import PEERS, without_text
+from merit.methods import ABLATIONS, PEERS, without_text
 from merit.pipeline.clusters import rhythm_clusters
 from merit.pipeline.dials import carried_over, left_out
 from merit.pipeline.generation import generation
@@ -164,7 +164,7 @@ class Group(NamedTuple):
 OBJECTIVES, EQUAL_BUDGET, DIALS, PUBLISHED = "objectives", "equal-budget", "dials", "published"
 GROUPS = {
     OBJECTIVES: Group(
-        ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", "random"),
+        ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", *ABLATIONS, "random"),
         ("linear_probe", "zero_shot", "shift", "information", "clusters", "kept"),
     ),
     EQUAL_BUDGET: Group(

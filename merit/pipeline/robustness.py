@@ -16,7 +16,6 @@ import pandas as pd
 
 from merit import runs
 from merit.baselines import others
-from merit.baselines.outside import NoWeights
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
@@ -48,17 +47,18 @@ def robustness(
     task: str = "superclass",
     corruptions: str | None = None,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     encoder_seed: int = 0,
     allow_seen: bool = False,
     **settings: Any,
 ) -> list[dict[str, Any]]:
     """Results: for each encoder the clean test part, then for each strength each encoder (`evaluate.robustness.Probe`).
 
-    corruptions: as `strengths.chosen` takes it. seed: of heads, resamples and corruptions. `settings` change
-    `ProbeConfig`. A data set that is missing, or too small, gives results whose values hold a reason.
+    corruptions: as `strengths.chosen` takes it. seed: of heads, resamples and corruptions; None: the probe's.
+    `settings` change `ProbeConfig`. A data set that is missing, or too small, gives results whose values hold a reason.
     """
     one_of("task", task, TASKS)
+    seed = ws.profile.probe.seed if seed is None else seed
     config = replace(ws.profile.probe, **{"seed": seed, **{k: v for k, v in settings.items() if v is not None}})
     levels = pairs(chosen(corruptions, _few(ws)))
     session = _Session(ws, task, config, seed, encoder_seed, allow_seen)
@@ -67,12 +67,13 @@ def robustness(
 
 
 def examples(
-    ws: Workspace, task: str = "superclass", corruptions: str | None = None, *, seed: int = 0
+    ws: Workspace, task: str = "superclass", corruptions: str | None = None, *, seed: int | None = None
 ) -> dict[str, Any]:
     """Lead II of one test recording, as the encoders see it, clean and under the strongest level of each kind; or a
     reason.
     """
     one_of("task", task, TASKS)
+    seed = ws.profile.probe.seed if seed is None else seed
     strongest = {kind: levels[-1] for kind, levels in chosen(corruptions, _few(ws)).items()}
     session = _Session(ws, task, ws.profile.probe, seed, 0, False)
     try:
@@ -126,7 +127,7 @@ class _Session:
         try:
             inputs = self.inputs()
             inputs["embedding"] = self.ws.embedding_identity(encoder, self.cohort, self.encoder_seed)
-        except (NoCohort, NoWeights) as reason:
+        except runs.Unavailable as reason:
             return {"stage": "corruption", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
         parameters = {
             **about, "seed": self.seed, "encoder_seed": self.encoder_seed, "allow_seen": self.allow_seen,

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from merit import runs
+from merit.baselines import others
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import NotEnoughData
-from merit.pipeline.recordings import NoCohort
 from merit.pipeline.workspace import VARIANTS
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def rules(
     one result file. The rule "seen" has the task "pretraining": it compares patients of the pretraining cohort.
     """
     one_of("variant", variant, VARIANTS)
-    config = replace(ws.profile.probe, **{k: v for k, v in settings.items() if v is not None})
+    given = {k: v for k, v in settings.items() if v is not None}
+    config = replace(ws.profile.probe, **{"select": "last", **given})
     one_of("select", config.select, ("last",))  # other epochs are rules of their own
     results = []
     for task in tasks:
@@ -56,7 +57,7 @@ def _lines(encoder: str, task: str, make: Callable[[], dict[str, Any]]) -> list[
     """A result file's rows, each as a result of its own."""
     try:
         result = make()
-    except NoCohort as reason:
+    except runs.Unavailable as reason:
         rule = "seen" if task == "pretraining" else "all"
         values = {"rows": [{"rule": rule, "reason": str(reason)}]}
         result = {"stage": "rules", "id": None, "parameters": {}, "inputs": {}, "seconds": 0.0, "values": values}
@@ -110,6 +111,10 @@ def _task_values(
 
 def _pretraining(ws: Workspace, encoder: str, variant: str, config: ProbeConfig, seed: int) -> dict[str, Any]:
     """The result of one encoder on patients that it was pretrained on, and on those held out."""
+    if others.known(encoder):
+        raise runs.Unavailable(
+            f"{encoder} was not pretrained here: none of these patients was held out of its training"
+        )
     cohort, share = ws.pretraining_cohort, ws.profile.pretrain.validation_share
     rows = ws.pretraining_rows
     inputs = {
@@ -134,7 +139,7 @@ def _pretraining_values(ws: Workspace, encoder: str, variant: str, config: Probe
 
     cohort, store = ws.pretraining_cohort, ws.store(ws.pretraining_cohort)
     data = pair(store, ws.pretraining_rows, ws.report_embeddings())
-    training, validation = hold_out_patients(data, ws.profile.pretrain.validation_share, seed)
+    training, validation = hold_out_patients(data, ws.profile.pretrain.validation_share, ws.pretraining_seed(seed))
     patients = store.records["patient_id"].astype(str).to_numpy(dtype=object)
     sides = rules_seen.Sides(training.rows, validation.rows, patients)
     pairs = [(cohort, patient) for patient in set(patients[training.rows])]

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merit import runs
-from merit.baselines.outside import NoWeights
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT
 from merit.evaluate import merl_splits
 from merit.evaluate.label_alignment import DIRECTIONS, Alignment, align, read_table
 from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
-from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import ENCODER_NAMES
 from merit.pipeline.workspace import VARIANTS
 
@@ -77,7 +75,7 @@ class _Session:
         about = {"source": source, "target": target, "encoder": encoder, "variant": variant}
         try:
             inputs = {k: v for side in (source, target) for k, v in self._inputs(side, encoder).items()}
-        except (NoCohort, NoWeights) as reason:
+        except runs.Unavailable as reason:
             return {"stage": "shift", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
         parameters = {
             **about, "task": f"{source}>{target}", "encoder_seed": self.seed, "allow_seen": self.allow_seen,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from merit import runs
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import NotEnoughData
-from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import ENCODER_NAMES
 from merit.pipeline.workspace import VARIANTS
 
@@ -34,7 +34,8 @@ def subgroups(
     min_records, min_positives: what a group needs to be compared, and a class to count in it; None: the module's.
     `settings` change `ProbeConfig`. A task without enough recordings gives a result whose values hold a reason.
     """
-    config = replace(ws.profile.probe, **{k: v for k, v in settings.items() if v is not None})
+    given = {k: v for k, v in settings.items() if v is not None}
+    config = replace(ws.profile.probe, **{"select": "last", **given})
     one_of("select", config.select, ("last",))  # the epoch that is scored here
     least = {k: v for k, v in (("min_records", min_records), ("min_positives", min_positives)) if v is not None}
     for key, value in least.items():
@@ -62,7 +63,7 @@ def _one(
             "store": ws.store(cohort).identity,
             "embedding": ws.embedding_identity(about["encoder"], cohort, seed),
         }
-    except NoCohort as reason:
+    except runs.Unavailable as reason:
         return {"stage": "subgroups", "id": None, "values": {**about, "reason": str(reason)}, "parameters": {}}
     parameters = {
         **about, **least, "encoder_seed": seed, "protocol": ws.protocol(cohort), "allow_seen": allow_seen,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, Profile, replace
+from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, Profile, replace, require_hidden
 from merit.methods import PEERS, WITHOUT_TEXT, method
 from merit.model.weights import GLOSSARY, TEXT_RECIPE, pinned, weights_identity
 from merit.pipeline.questions import asked_patients
@@ -154,14 +154,21 @@ class Training(Recordings):
         known = {"stage": "pretrain", "recipe": RECIPE, "model": model, "pretrain": pretrain}
         return runs.digest({**known, "recordings": self._recordings_identity, "text": text})
 
+    def pretraining_seed(self, seed: int) -> int:
+        """The seed that a run is trained with: runs are numbered from 0, their seeds from the profile's."""
+        return self.profile.pretrain.seed + seed
+
     def configs(self, encoder: str, seed: int) -> tuple[ModelConfig, PretrainConfig]:
         """Network and optimisation of a name that is pretrained here (`methods`)."""
         found = method(encoder)
         changes: dict[str, Any] = {} if found.strength is None else {"bottleneck_strength": found.strength}
         if found.objective in WITHOUT_TEXT:
             changes["text_layers"] = 0
-        pretrain = replace(self.profile.pretrain, objective=found.objective, seed=seed, **changes)
-        return found.model(self.profile.model), pretrain
+        changes |= {"objective": found.objective, "seed": self.pretraining_seed(seed)}
+        pretrain = replace(self.profile.pretrain, **changes)
+        model = found.model(self.profile.model)
+        require_hidden(model, found.objective)
+        return model, pretrain
 
     def checkpoint(self, objective: str, seed: int = 0) -> Path:
         """Folder of a finished checkpoint, trained (or continued) where it is not finished; objective: one of the
@@ -191,13 +198,14 @@ class Training(Recordings):
                 )  # fmt: skip
         settings = json.loads((runs.check(folder) / "config.json").read_text(encoding="utf-8"))
         about = {name: settings.get(name) for name in ("seconds", "device", "commit")}
-        self.used[f"checkpoint {objective} seed {seed}"] = {"id": self.checkpoint_identity(objective, seed), **about}
+        name = f"checkpoint {objective} seed {self.pretraining_seed(seed)}"
+        self.used[name] = {"id": self.checkpoint_identity(objective, seed), **about}
         return folder
 
     def _checkpoint_folder(self, objective: str, seed: int) -> Path:
         key = self.checkpoint_identity(objective, seed)
         name = objective if objective in PEERS else method(objective).objective
-        return self.folder / "checkpoints" / f"{name}-seed{seed}-{key}"
+        return self.folder / "checkpoints" / f"{name}-seed{self.pretraining_seed(seed)}-{key}"
 
     def checkpoints(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> list[Path]:
         """Folders of several checkpoints; on a CPU those that are missing are trained side by side, one a core."""
@@ -207,7 +215,7 @@ class Training(Recordings):
             self.report_embeddings()
             longest = ("simclr", "clocs", "merit", "mse")
             missing.sort(key=lambda run: longest.index(run[0]) if run[0] in longest else len(longest))
-            tasks = [(self.profile, self.data, self.folder, *run) for run in missing]
+            tasks = [(self.profile, self.data, self.folder, self.compiled, *run) for run in missing]
             for _ in ordered_map(train_one, tasks, min(len(missing), usable_cores())):
                 pass
         return [self.checkpoint(objective, seed) for objective, seed in wanted]
@@ -231,7 +239,7 @@ class Training(Recordings):
         return pd.DataFrame(rows, columns=["objective", "seed", "update", "epoch", "split", "term", "value"])
 
 
-def train_one(task: tuple[Profile, Path | None, Path, str, int]) -> None:
-    """One run in a process of its own: (profile, data, folder, objective, seed), on the CPU."""
-    profile, data, folder, objective, seed = task
-    Training(profile, data, "cpu", folder).checkpoint(objective, seed)
+def train_one(task: tuple[Profile, Path | None, Path, bool, str, int]) -> None:
+    """One run in a process of its own: (profile, data, folder, compiled, objective, seed), on the CPU."""
+    profile, data, folder, compiled, objective, seed = task
+    Training(profile, data, "cpu", folder, compiled).checkpoint(objective, seed)

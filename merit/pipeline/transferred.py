@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,4 +61,5 @@ class Transferred(Workspace):
 
 def transfer(origin: Workspace, to: Workspace) -> Transferred:
     """`to` with the encoders of `origin`; both of the same profile's network."""
-    return Transferred(to.profile, to.data, to.device, to.folder, to.compiled, origin=origin)
+    own = {one.name: getattr(to, one.name) for one in dataclasses.fields(to) if one.name not in ("used", "origin")}
+    return Transferred(**own, origin=origin)

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from merit import runs
-from merit.baselines.outside import NoWeights
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS, NotEnoughData
@@ -100,7 +99,7 @@ class Workspace(Encoders):
         try:
             inputs = {"store": self.store(cohort).identity}
             inputs["embedding"] = self.embedding_identity(encoder, cohort, seed)
-        except (NoCohort, NoWeights) as reason:
+        except runs.Unavailable as reason:
             return [self._without(encoder, task, variant, str(reason)) for variant in variants]
         protocol = self.protocol(cohort)
         compute = functools.cache(

@@ -125,7 +125,7 @@ def _one(space: _Space, encoder: str, prompts: Prompts, settings: dict[str, Any]
             **({} if others.known(encoder) else {"text": ws.text_identity}),
             "prompts": prompts.digest,
         }
-    except (NoCohort, NoWeights) as reason:
+    except runs.Unavailable as reason:
         return _without(about, settings, str(reason))
     together = "all phrasings" if settings["ensemble"] else "first phrasing"
     parameters = {**about, "encoder_seed": space.seed, "protocol": ws.protocol(cohort), **settings}

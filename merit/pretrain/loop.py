@@ -39,6 +39,7 @@ from merit.pretrain.step import (
 )
 from merit.pretrain.watch import Finite, Warned, require_finite, warning
 from merit.pretrain.world import World, joined
+from merit.runs import claimed
 from merit.threads import one_thread_an_operation
 
 AGREE_EVERY = 10
@@ -69,7 +70,7 @@ def pretrain(
     all its processes train together.
     NonFiniteLoss keeps the last good checkpoint; a SIGTERM saves one and raises Warned.
     """
-    with joined(device) as world, checkpoint.alone(folder) if world.leads else contextlib.nullcontext():
+    with joined(device) as world, claimed(folder, wait=False) if world.leads else contextlib.nullcontext():
         world.wait()
         if not checkpoint.finished(folder):
             with warning() as warned:

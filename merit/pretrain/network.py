@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from merit.config import ModelConfig
+from merit.config import ModelConfig, require_hidden
 from merit.model.merit import Merit
 from merit.objectives import OBJECTIVES
 
 
 def network(config: ModelConfig, objective: str) -> Merit:
-    """The network with the branches that the objective needs, its weights from torch's own random state."""
+    """The network with the branches that the objective needs, its weights from torch's own random state.
+
+    ValueError for an objective that reconstructs hidden patches where the mask hides none.
+    """
     terms = OBJECTIVES[objective].keys()
+    require_hidden(config, objective)
     return Merit(
         config,
         reconstructs="masked_mse" in terms,

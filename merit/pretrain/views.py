@@ -43,7 +43,9 @@ class Way(NamedTuple):
 
 
 def visible_patches(n: int, model: ModelConfig, views: ViewsConfig, generator: Generator) -> Drawn:
-    """Which patches stay visible, int64 [n, L, K]."""
+    """Which patches stay visible, int64 [n, L, K]; nothing is drawn where none is hidden."""
+    if not model.hides:
+        return {}
     shape = (n, model.encoder.n_leads, model.encoder.n_patches)
     return {"visible": random_visible(shape, model.mask_ratio, generator)}
 
@@ -106,8 +108,8 @@ def two_halves(signal_mv: Tensor, drawn: Drawn, encoder: EncoderConfig) -> Shown
     return Shown(halves, visible)
 
 
-MASKED = Way(visible_patches, lambda signal_mv, drawn, encoder: Shown(signal_mv, drawn["visible"]))
-"""The paper's: one view of each recording, most of it hidden (Sec. 3.3)."""
+MASKED = Way(visible_patches, lambda signal_mv, drawn, encoder: Shown(signal_mv, drawn.get("visible")))
+"""The paper's: one view of each recording, most of it hidden (Sec. 3.3), or none of it at mask ratio 0."""
 WAYS = {
     "merl": Way(dropout, lambda signal_mv, drawn, encoder: Shown(signal_mv, kept=drawn["kept"])),
     "simclr": Way(alterations, two_altered),

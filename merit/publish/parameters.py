@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from merit.profiles import resolve
+
 _SCALARS = {"None": type(None), "bool": bool, "int": int, "float": float, "str": str}
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _INJECTED = "# Parameters"  # papermill writes this line at the top of the cell that it injects
@@ -58,7 +60,8 @@ def guard(namespace: Mapping[str, Any]) -> None:
     """Refuse what plain papermill let through; a notebook calls `guard(globals())` right after its parameters.
 
     `namespace` is the kernel's: its history `In` holds the cell that declares, and the one that papermill injected.
-    Raises ValueError as `check` does; outside a kernel there is nothing to check.
+    Raises ValueError as `check` does, and for settings that the profile does not take; outside a kernel there is
+    nothing to check.
     """
     history = [cell for cell in namespace.get("In", []) if cell.strip()]
     known: dict[str, Declared] = {}
@@ -68,7 +71,9 @@ def guard(namespace: Mapping[str, Any]) -> None:
             check(given, known)
         elif not known and _only_declares(source):
             known = _read(source, "parameters cell")
-    check({name: namespace[name] for name in known if name in namespace}, known)
+    given = check({name: namespace[name] for name in known if name in namespace}, known)
+    if "profile" in given:
+        resolve(given["profile"], given.get("settings", ""))
 
 
 def _read(source: str, where: str) -> dict[str, Declared]:

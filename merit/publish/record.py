@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from merit import runs
+from merit.profiles import resolve, run_name
 from merit.publish.stage import pages
 
 
@@ -24,10 +25,12 @@ def of_notebook(executed: Path) -> dict[str, Any]:
     return {**record, "digest": there} if runs.digest(notebook) == there else {}
 
 
-def notebooks(profile: str, data: str | None, root: Path | None = None) -> list[dict[str, Any]]:
+def notebooks(
+    profile: str, data: str | None, settings: str = "", root: Path | None = None
+) -> list[dict[str, Any]]:  # fmt: skip
     """The records of the book's notebooks that have run, in the order of the table of contents."""
     root = root or runs.home()
-    folder = root / "artifacts" / runs.workspace_name(profile, data) / "notebooks"
+    folder = root / "artifacts" / run_name(resolve(profile, settings), data) / "notebooks"
     found = (of_notebook(folder / f"{Path(page).name}.ipynb") for page in pages(root / "_toc.yml"))
     return [record for record in found if record]
 

@@ -143,18 +143,18 @@ def _source(code: list[str]) -> dict[str, str]:
 
 
 def _surroundings(root: Path, data: str | None, kept: Path) -> str:
-    """What all notebooks depend on besides code: versions, models and encoders from outside, tables, data."""
+    """What all notebooks depend on besides code and the settings that name their folder: versions, encoders from
+    outside, tables, data.
+    """
     files = [
         path
         for folder in (runs.PACKAGE_ROOT, root / "book" / "reference")
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".csv", ".json", ".txt")
     ]
-    set_by = ("MERIT_TEXT", "MERIT_BACKBONE", "MERIT_TEXT_LAYERS", "MERIT_LM", "MERIT_BERT")
-    models = [os.environ.get(name, "") for name in set_by]
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     pinned = (root / "requirements.txt").read_text()
-    return runs.digest([tables, models, others.surroundings(), pinned, sys.version, _data_fingerprint(data, kept)])
+    return runs.digest([tables, others.surroundings(), pinned, sys.version, _data_fingerprint(data, kept)])
 
 
 def _data_fingerprint(data: str | None, kept: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from merit.report import others
 from merit.report.differences import Row, in_words
 from merit.report.numerals import fixed
 from merit.report.prose import listing
@@ -54,13 +55,8 @@ def order(results: Sequence[Result], variant: str, metric: str = "auroc") -> str
 
 
 def unscored(results: Sequence[Result]) -> str:
-    """The tasks without scores, each with its reason, once; or that there is none."""
-    reasons = {one["values"]["task"]: one["values"]["reason"] for one in results if "reason" in one["values"]}
-    if not reasons:
-        return "Every task was scored."
-    return "\n".join(
-        f"- {task_label(task)}: not scored, {reason.removeprefix(f'{task}: ')}" for task, reason in reasons.items()
-    )
+    """The tasks, and encoders, without scores and why (`others.unscored`)."""
+    return others.unscored(results) or "Every task was scored."
 
 
 def masked_error(history: pd.DataFrame, bounds: Mapping[str, Any]) -> str:

@@ -93,7 +93,7 @@ def trained(values: Mapping[str, Any]) -> str:
     return (
         f"LoRA of rank {llama['lora_rank']} on the seven matrices of {llama['layers']} layers has "
         f"{llama['lora_total']:,} parameters, {100 * llama['lora_total'] / llama['parameters']:.1f} % of the frozen "
-        f"{llama['parameters']:,}; the scales of the norms, which the paper trains too, are {llama['norms']:,}, the biases "
-        f"that it adds to five of the matrices {llama['biases']:,}. The "
-        f"encoder in front has {values['encoder']['parameters']:,} ({values['profile']} profile) and stays frozen."
+        f"{llama['parameters']:,}; the scales of the norms, which the paper trains too, are {llama['norms']:,}, the "
+        f"biases that it adds to five of the matrices {llama['biases']:,}. The encoder "
+        f"in front has {values['encoder']['parameters']:,} ({values['profile']} profile) and stays frozen."
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import pandas as pd
 
-from merit.report.prose import Html
+from merit.report.prose import Html, listing
+from merit.report.style import look, task_label
 
 
 class Absent(Protocol):
@@ -40,10 +40,32 @@ def dashes(columns: pd.Index, absent: Sequence[Absent]) -> pd.DataFrame:
 def footnotes(values: Iterable[Mapping[str, Any]], absent: Sequence[Absent] = ()) -> Html:
     """What the marks of these values mean, and where the weights of absent encoders are published."""
     used = "".join(mark(one) for one in values)
-    lines = [f"{sign} {html.escape(text)}" for sign, text in NOTES.items() if sign in used]
-    out = Html("".join(f'<p class="merit-note">{line}</p>' for line in lines))
+    lines = [(sign, text) for sign, text in NOTES.items() if sign in used]
+    out = Html("").join(Html('<p class="merit-note">{} {}</p>').format(*line) for line in lines)
     if absent:
-        rows = "".join(f"<li>{html.escape(one.label)}: {html.escape(one.note)}</li>" for one in absent)
+        rows = Html("").join(Html("<li>{}: {}</li>").format(one.label, one.note) for one in absent)
         head = "Rows of dashes: published encoders whose weights a reader has to bring"
-        out += Html(f'<details class="merit-note"><summary>{head}</summary><ul>{rows}</ul></details>')
+        out += Html('<details class="merit-note"><summary>{}</summary><ul>{}</ul></details>').format(head, rows)
     return out
+
+
+def _task(values: Mapping[str, Any]) -> str:
+    return task_label(values["task"])
+
+
+def unscored(results: Sequence[Mapping[str, Any]], place: Callable[[Mapping[str, Any]], str] = _task) -> str:
+    """A line for each reason that stands in place of scores: with what was not scored (place: the task) if no encoder
+    was, else with the encoders that were not. "" where all were scored.
+    """
+    every: dict[str, set[str]] = {}
+    without: dict[tuple[str, str], set[str]] = {}
+    for one in (result["values"] for result in results):
+        every.setdefault(place(one), set()).add(one["encoder"])
+        if "reason" in one:
+            reason = one["reason"].removeprefix(f"{one.get('task')}: ")
+            without.setdefault((place(one), reason), set()).add(one["encoder"])
+    lines: dict[str, list[str]] = {}
+    for (where, reason), encoders in without.items():
+        names = [where] if encoders == every[where] else [look(name).label for name in sorted(encoders)]
+        lines[reason] = list(dict.fromkeys([*lines.get(reason, []), *names]))
+    return "\n".join(f"- {listing(names)}: not scored, {reason}" for reason, names in lines.items())

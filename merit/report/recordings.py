@@ -85,8 +85,9 @@ def two_rates(own: Mapping[str, Any] | None = None, root: Path | None = None) ->
     path = (root or runs.home()) / "book" / "reference" / "ptb_xl_rates.json"
     found = own or json.loads(path.read_text(encoding="utf-8"))
     correlation, rms = found["correlation"], found["rms_uv"]
+    whose = "yours" if own else "committed numbers"
     text = (
-        f"PTB-XL's {found['n_recordings']} recordings {found['records']}, {'yours' if own else 'committed numbers'}: "
+        f"{found['n_recordings']} recordings of PTB-XL ({found['records']}; {whose}): "
         f"lead by lead the two correlate by {correlation['median']:.4f} in the median and {correlation['worst']:.3f} "
         f"at worst; they differ by {rms['median']:.1f} µV (root mean square) in the median and {rms['worst']:.0f} µV "
         f"at worst. Most of that is time: the published files are {found['earlier_ms']:.2f} ms earlier. Once they are "
@@ -100,7 +101,7 @@ def two_rates(own: Mapping[str, Any] | None = None, root: Path | None = None) ->
         }
         for band in found["bands"]
     }
-    return Html(f"<p>{text}</p>") + tables.mapping(rows, "two-rates")
+    return Html("<p>{}</p>").format(text) + tables.mapping(rows, "two-rates")
 
 
 def amplitude_title(name: str) -> str:

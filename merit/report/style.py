@@ -17,6 +17,7 @@ class Look(NamedTuple):
 LOOKS = {
     "merit": Look("MERIT", "#0072B2", "o", "-"),
     "cma": Look("CMA", "#D55E00", "s", "--"),
+    "cma-whole": Look("CMA, whole recordings", "#E8A87C", ">", (0, (5, 1))),
     "ib": Look("IB", "#CC79A7", "D", "-."),
     "ib-0.1": Look("IB, β = 0.1", "#E3B5CF", "v", (0, (5, 2, 1, 2))),
     "ib-1": Look("IB, β = 1", "#8A3F6C", "<", (0, (5, 2, 1, 2, 1, 2))),

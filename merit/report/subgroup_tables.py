@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from merit.intervals import told_apart
+from merit.report import others
 from merit.report.alignment_tables import singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
 from merit.report.prose import Html, listing
@@ -41,8 +42,8 @@ def _each(results: Sequence[Result], variant: str, table: Any) -> Html:
         first = of[0]["attributes"][attribute]
         classes = f", over {listing(first['classes'])}" if first["classes"] else ""
         reason = f": {first['reason']}" if "reason" in first else ""
-        head = f"<b>{task_label(task)}, by {attribute}</b>{classes}{reason}"
-        out += Html(f'<p class="merit-caption">{head}</p>')
+        head = Html('<p class="merit-caption"><b>{}, by {}</b>{}{}</p>')
+        out += head.format(task_label(task), attribute, classes, reason)
         if "reason" not in first:
             out += table(of, attribute, f"{variant}-{task}-{attribute}")
     return out
@@ -107,7 +108,7 @@ def counts(results: Sequence[Result], variant: str) -> Html:
                 "compared": "yes" if group in values["compared"] else "no",
                 **{f"with {name}": f"{n:,}" for name, n in shown.items()},
             }
-        out += Html(f'<p class="merit-caption"><b>{task_label(task)}, by {attribute}</b></p>')
+        out += Html('<p class="merit-caption"><b>{}, by {}</b></p>').format(task_label(task), attribute)
         out += mapping(rows, f"counts-{task}-{attribute}")
     return out
 
@@ -133,10 +134,8 @@ def left_out(results: Sequence[Result], variant: str) -> str:
 
 
 def unscored(results: Sequence[Result]) -> str:
-    """The tasks without scores, each with its reason, once; or that there is none."""
-    reasons = {one["values"]["task"]: one["values"]["reason"] for one in results if "reason" in one["values"]}
-    lines = [f"- {task_label(t)}: not scored, {why.removeprefix(f'{t}: ')}" for t, why in reasons.items()]
-    return "\n".join(lines) or "Every task was scored."
+    """The tasks, and encoders, without scores and why (`others.unscored`)."""
+    return others.unscored(results) or "Every task was scored."
 
 
 def dots(results: Sequence[Result], variant: str) -> Drawing:

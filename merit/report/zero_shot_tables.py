@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from merit.report import paper, tables
+from merit.report import others, paper, tables
 from merit.report.ablation_tables import task_order
 from merit.report.differences import Row, in_words
 from merit.report.numerals import fixed
@@ -56,7 +56,7 @@ def table(results: Sequence[Result], *, synthetic: bool, absent: Sequence[Absent
     blocks += [[task] for task in tasks if not any(task in half for half in tables.HALVES)]
     blocks = [block for block in blocks if block]
     shown = [_block(scored, block, synthetic, absent if not i else ()) for i, block in enumerate(blocks)]
-    return sum(shown, Html("")) + footnotes(scored, absent if blocks else ())
+    return Html("").join([*shown, footnotes(scored, absent if blocks else ())])
 
 
 def _block(
@@ -78,7 +78,7 @@ def _block(
     html = tables.render(
         texts, f"zero-shot-{'-'.join(tasks)}", marks=marks, apart=published.index, group=len(tables.METRICS),
     )  # fmt: skip
-    return html + Html(f'<p class="merit-note">{NOTES[synthetic]}</p>') if len(published) else html
+    return html + Html('<p class="merit-note">{}</p>').format(NOTES[synthetic]) if len(published) else html
 
 
 def _published_rows(tasks: Sequence[str], columns: pd.MultiIndex) -> pd.DataFrame:
@@ -265,16 +265,8 @@ def difference(results: Sequence[Result], *, synthetic: bool, profile: str) -> s
 
 
 def unscored(results: Sequence[Result]) -> str:
-    """What has a reason in place of scores, each reason once, with its task, or with its encoder where others have."""
-    scored = {one["task"] for one in _scored(results)}
-    lines = []
-    for one in (result["values"] for result in results if "reason" in result["values"]):
-        who = f"{task_label(one['task'])}"
-        line = f"- {who}: not scored, {one['reason'].removeprefix(one['task'] + ': ')}"
-        if one["task"] in scored:
-            line = f"- {look(one['encoder']).label}: not scored, {one['reason']}"
-        lines.append(line)
-    return "\n".join(dict.fromkeys(lines)) or "Every task was scored."
+    """The tasks, and encoders, without scores and why (`others.unscored`)."""
+    return others.unscored(results) or "Every task was scored."
 
 
 def seen(results: Sequence[Result]) -> str:

@@ -47,7 +47,7 @@ def built(request, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_every_page_is_there_and_says_what_it_is(built):
-    pages = next((built / "_build").glob("paper-data-*-limit40-epochs1")) / "html" / "book"
+    pages = next((built / "_build").glob("paper-data-*-limit40-epochs1-set-*")) / "html" / "book"
     for source in (ROOT / "book").glob("*.ipynb"):
         text = (pages / f"{source.stem}.html").read_text(encoding="utf-8")
         assert f"NB={source.stem}" in text
@@ -57,7 +57,7 @@ def test_every_page_is_there_and_says_what_it_is(built):
 
 @pytest.mark.slow
 def test_the_network_is_the_papers_and_the_text_encoder_the_given_one(built):
-    folders = list(next((built / "artifacts").glob("paper-*")).glob("checkpoints/[a-z]*-seed0-*"))
+    folders = list((built / "artifacts").glob("paper-data-*-limit40/checkpoints/[a-z]*-seed0-*"))
     assert {folder.name.split("-")[0] for folder in folders} == {"merit", "cma", "ib", "mse"}
     for folder in folders:
         settings = json.loads((folder / "config.json").read_text())

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from merit.config import PROFILE_NAMES
+from merit.config import PROFILE_NAMES, settable
+from merit.profiles import profile as named_profile
 from merit.publish import parameters, schedule, stage
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
-COMMON = {"profile": ("str", "demo"), "data": ("str | None", None)}
+COMMON = {"profile": ("str", "demo"), "data": ("str | None", None), "settings": ("str", "")}
 
 
 def load(path: Path) -> dict:
@@ -56,6 +58,17 @@ def test_figures_have_captions_and_pictures_a_text(path):
             assert shown["image"]["alt"]
         if "figures." in "".join(cell["source"]) and cell["cell_type"] == "code":
             assert shown["image"]["alt"]
+
+
+def test_settings_that_pages_name_are_there():
+    known = {path for name in PROFILE_NAMES for path in settable(named_profile(name))}
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if "SET=" in line or "--set" in line)
+    text += (ROOT / "book" / "decisions.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:model|pretrain|probe|generation|text|signal)\.[a-z_]+(?:\.[a-z_]+)*", text))
+    parts = {one for one in named if any(there.startswith(f"{one}.") for there in known)}
+    assert len(named) > 30
+    assert {one for one in named - parts if not one.endswith(".py")} <= known
 
 
 def test_budget_covers_every_notebook_in_every_profile_and_the_demo_fits():

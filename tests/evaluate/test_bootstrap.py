@@ -41,7 +41,7 @@ def slow_values(data: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.n
 
 
 def odds(share: float) -> float:
-    share = min(max(share, 1e-4), 1 - 1e-4)
+    share = min(max(share, 3e-5), 1 - 3e-5)
     return math.log(share / (1 - share))
 
 
@@ -141,7 +141,7 @@ def test_a_class_that_no_fold_scores_has_no_value() -> None:
 
 
 def sample(
-    generator: np.random.Generator, n: int, positives: list[int], shift: np.ndarray, often: float = 0.6
+    generator: np.random.Generator, n: int, positives: list[int], shift: np.ndarray, often: float = 0.3
 ) -> dict[str, np.ndarray]:
     """n records of patients with 1 to 4 each; so many positives of each class are expected, and more than one of a
     patient's records carry it (each with probability `often`); two encoders' scores, half of whose variance is the
@@ -152,7 +152,7 @@ def sample(
     group = np.repeat(np.arange(n), generator.integers(1, 5, size=n))[:n]
     shape = (n, len(positives))
     labels = np.zeros(shape, dtype=bool)
-    while (labels.sum(axis=0) < 5).any():
+    while (labels.sum(axis=0) < 2).any():
         patient = generator.random(shape) < np.array(positives) / n / often
         labels = patient[group] & (generator.random(shape) < often)
     noise = generator.normal(size=(2, *shape))[:, group] + generator.normal(size=(2, *shape))
@@ -197,3 +197,23 @@ def coverage(n: int, positives: list[int], auroc: list[float], draws: int) -> di
         assert gap["low"] <= gap["value"] <= gap["high"]
         held["difference"].append(gap["low"] <= wanted["auroc"] - other["auroc"] <= gap["high"])
     return {name: float(np.mean(one)) for name, one in held.items()}
+
+
+RARE, MANY, MACRO = (
+    (800, [10], [0.9]),
+    (452, [150], [0.75]),
+    (452, [200, 90, 45, 22, 10, 10], [0.9, 0.8, 0.85, 0.7, 0.95, 0.8]),
+)
+
+
+@pytest.mark.parametrize("case", [RARE, MANY, MACRO], ids=["10 of 800", "150 of 452", "mean of six classes"])
+def test_intervals_cover_what_is_true_of_all_patients(case) -> None:
+    """60 samples: of right intervals 57 are expected to cover, and fewer than 51 do with probability 0.003."""
+    assert min(coverage(*case, draws=60).values()) >= 51 / 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [RARE, MANY, MACRO], ids=["10 of 800", "150 of 452", "mean of six classes"])
+def test_intervals_cover_in_92_to_98_of_100_samples(case) -> None:
+    held = coverage(*case, draws=500)
+    assert all(0.92 <= share <= 0.98 for share in held.values()), held

@@ -11,6 +11,7 @@ import pytest
 from merit.pipeline import Workspace, dials
 from merit.pipeline.kept import kept
 from merit.pipeline.transferred import transfer
+from merit.profiles import folder_name
 
 SHARES = (0.3, 1.0)
 
@@ -92,7 +93,8 @@ def test_carried_over_has_encoders_of_both_kinds_of_hearts(workspace, monkeypatc
     assert [tuple(one["values"].values()) for one in found] == [
         (dials.RECORDED, "merit"), (dials.RECORDED, "random"), (dials.MADE, "merit")
     ]  # fmt: skip
-    assert asked == [(real.folder, "smoke-data-abc"), (real.folder, "smoke")]
+    made = folder_name(workspace.profile, None)  # the tiny hospitals are not the profile's own
+    assert asked == [(real.folder, "smoke-data-abc"), (real.folder, made)]
 
 
 def test_transfer_leaves_results_where_they_are_evaluated(workspace):

@@ -12,8 +12,8 @@ import pytest
 from merit.pipeline import reference, reference_stages
 from merit.pipeline.recordings import NoCohort
 
-LEVELS = {"merit": 0.9, "cma": 0.85, "ib": 0.8, "mse": 0.7, "ib-0.1": 0.84, "ib-1": 0.75, "random": 0.6,
-          "st-mem-ours": 0.65, "merl-ours": 0.82, "simclr": 0.72, "clocs": 0.71}  # fmt: skip
+LEVELS = {"merit": 0.9, "cma": 0.85, "ib": 0.8, "mse": 0.7, "ib-0.1": 0.84, "ib-1": 0.75, "cma-whole": 0.86,
+          "random": 0.6, "st-mem-ours": 0.65, "merl-ours": 0.82, "simclr": 0.72, "clocs": 0.71}  # fmt: skip
 PAPER = ("objectives",)
 """The group of the paper's own encoders."""
 
@@ -117,7 +117,8 @@ def workspace(monkeypatch, tmp_path):
     monkeypatch.setattr(reference, "costs", lambda ws, names, seeds: [{"encoder": n, "seconds": 2.0} for n in names])
     asked = []
     return SimpleNamespace(
-        profile=SimpleNamespace(name="demo"), synthetic=False, data=Path("/secret/place"), folder=tmp_path / "demo-x",
+        profile=SimpleNamespace(name="demo", limit=None, epochs=None), synthetic=False, data=Path("/secret/place"),
+        folder=tmp_path / "demo-x",
         linear_probe=linear_probe, torch_device=lambda: "cpu", asked=asked,
         checkpoints=lambda names, seeds: asked.append((tuple(names), tuple(seeds))),
     )  # fmt: skip
@@ -133,7 +134,7 @@ def test_every_stage_gives_a_file_named_by_profile_and_kind(workspace, tmp_path)
     assert [path.name for path in paths] == [
         f"{name}-demo-real.json" for name in ("linear_probe", "zero_shot", "shift", "information", "clusters", "kept")
     ]
-    assert workspace.asked == [(("merit", "cma", "ib", "mse", "ib-0.1", "ib-1"), (0, 1))]
+    assert workspace.asked == [(("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", "cma-whole"), (0, 1))]
     assert len(said) == 12
     file = read(paths[0])
     about = {name: file[name] for name in ("stage", "profile", "synthetic", "seeds", "device", "finished", "commit")}
@@ -141,7 +142,7 @@ def test_every_stage_gives_a_file_named_by_profile_and_kind(workspace, tmp_path)
         "stage": "linear_probe", "profile": "demo", "synthetic": False, "seeds": 2, "device": "cpu",
         "finished": "2026-01-02", "commit": "abc",
     }  # fmt: skip
-    assert len(file["results"]) == 2 * 7
+    assert len(file["results"]) == 2 * 8
     row = file["results"][0]
     assert (row["encoder_seed"], row["encoder"], row["id"], row["seconds"]) == (0, "merit", "merit-0", 1.5)
     assert row["sd"]["auroc"] == 0.0123457
@@ -159,7 +160,7 @@ def test_means_and_differences_over_seeds(workspace, tmp_path):
     assert (over["mean"], over["sd"], over["n"]) == pytest.approx((np.mean(merit), np.std(merit, ddof=1), 3))
     (row,) = [one for one in file["differences"] if (one["other"], one["metric"]) == ("cma", "auroc")]
     assert row["mean"] == pytest.approx(np.mean(np.subtract(merit, cma)), abs=1e-5)
-    assert (row["n"], row["n_comparisons"]) == (3, 6)
+    assert (row["n"], row["n_comparisons"]) == (3, 7)
     assert row["p"] > 0
 
 
@@ -179,9 +180,10 @@ def test_what_an_interval_was_computed_from_stays_out(workspace, tmp_path):
         assert not {"draws", "resamples", "points", "picture"} & set(path.read_text().split('"'))
 
 
-def test_a_limited_run_is_no_reference(workspace, tmp_path, monkeypatch):
-    monkeypatch.setenv("MERIT_EPOCHS", "1")
-    with pytest.raises(ValueError, match=r"reference: expected a whole run; got {'epochs': 1}"):
+@pytest.mark.parametrize("trial", [{"limit": 64}, {"epochs": 1}])
+def test_a_limited_run_is_no_reference(workspace, tmp_path, trial):
+    workspace.profile = SimpleNamespace(**{"limit": None, "epochs": None, **trial})
+    with pytest.raises(ValueError, match=r"^reference: expected a whole run; leave LIMIT and EPOCHS"):
         reference.make_reference(workspace, 1, tmp_path)
 
 
@@ -197,7 +199,7 @@ def test_a_stopped_run_leaves_its_seeds_and_goes_on(workspace, tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         reference.make_reference(workspace, 3, tmp_path / "out", groups=PAPER)
     path = tmp_path / "out" / "linear_probe-demo-real.json"
-    assert (read(path)["seeds"], len(read(path)["results"])) == (2, 14)
+    assert (read(path)["seeds"], len(read(path)["results"])) == (2, 16)
     workspace.linear_probe = linear_probe
     assert reference.make_reference(workspace, 3, tmp_path / "out", groups=PAPER)[0].read_text() == whole
     written = path.stat().st_mtime_ns
@@ -250,7 +252,7 @@ def test_published_encoders_with_weights_are_a_group_with_one_seed_of_their_own(
     assert workspace.asked == []
     for name, file in (("merl", "res18_best_ckpt.pth"), ("st-mem", "encoder.pth")):
         (tmp_path / "weights" / name).mkdir(parents=True)
-        (tmp_path / "weights" / name / file).write_bytes(b"")
+        (tmp_path / "weights" / name / file).write_bytes(b"\x80")  # as a pickle begins
     monkeypatch.setattr(reference_stages, "generation", lambda ws, encoders, *, encoder_seed: [])
     for name in ("merl", "st-mem"):
         monkeypatch.setitem(LEVELS, name, 0.7)

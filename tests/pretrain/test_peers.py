@@ -1,4 +1,6 @@
-"""Peers' objectives in our loop: every weight learns, resume is exact, a checkpoint comes back, numbers fall."""
+"""Peers' objectives, and alignment without a mask, in our loop: every weight learns, resume is exact, a checkpoint
+comes back, numbers fall.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from safetensors.torch import load_file
 
 import merit
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig
-from merit.methods import PEERS
+from merit.methods import ABLATIONS, PEERS
 from merit.pretrain import checkpoint
 from merit.pretrain.loop import pretrain
 from merit.pretrain.step import build, total_loss, update_terms
@@ -23,12 +25,13 @@ MODEL = ModelConfig(
     encoder=EncoderConfig(patch=100, width=16, depth=1, heads=2, resnet_width=2),
     decoder=DecoderConfig(width=16, depth=1, heads=2), text_width=16, shared_width=16,
 )  # fmt: skip
+METHODS = {**ABLATIONS, **PEERS}
 SETTINGS = {"epochs": None, "updates": 6, "batch": 8, "learning_rate": 3e-3, "validate_every": 3, "save_every": 3}
 
 
 def run(data, folder: Path, name: str, stop_after: int | None = None, **changes) -> Path:
-    config = PretrainConfig(**{**SETTINGS, "validation_share": 0.2, "objective": PEERS[name].objective, **changes})
-    model = PEERS[name].model(MODEL)
+    config = PretrainConfig(**{**SETTINGS, "validation_share": 0.2, "objective": METHODS[name].objective, **changes})
+    model = METHODS[name].model(MODEL)
     return pretrain(data, model, config, folder, cohort="here", progress=False, stop_after=stop_after)
 
 
@@ -37,7 +40,7 @@ def history(folder: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k != "samples_per_s"} for line in lines]
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_six_updates_equal_three_and_three(paired, tmp_path, name):
     """Whatever is drawn (masks, alterations, dropout) and counted (statistics of BatchNorm) goes on as it was."""
     whole = run(paired, tmp_path / "whole", name)
@@ -49,10 +52,10 @@ def test_six_updates_equal_three_and_three(paired, tmp_path, name):
     assert history(whole) == history(parts)
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_parameter_has_a_finite_gradient(paired, name):
-    config = PretrainConfig(**SETTINGS, objective=PEERS[name].objective)
-    model = build(PEERS[name].model(MODEL), config).train()
+    config = PretrainConfig(**SETTINGS, objective=METHODS[name].objective)
+    model = build(METHODS[name].model(MODEL), config).train()
     batch = paired.take(np.arange(8), torch.device("cpu"))
     terms = update_terms(model, model, batch, config, 0, World())
     total_loss(terms, config).backward()
@@ -62,18 +65,18 @@ def test_every_parameter_has_a_finite_gradient(paired, name):
         assert parameter.grad.any(), parameter_name
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_checkpoint_comes_back_as_it_was(paired, tmp_path, name):
     folder = run(paired, tmp_path / "c", name)
     encoder, signal_mv = merit.load(folder).encoder, paired.signal_uv[:5].astype(np.float32) / 1000
-    assert encoder.model.config == PEERS[name].model(MODEL)
-    assert encoder.shares_space == (name == "merl-ours")
+    assert encoder.model.config == METHODS[name].model(MODEL)
+    assert encoder.shares_space == (name in ("merl-ours", "cma-whole"))
     z = encoder.embed(signal_mv, 100)
     assert z.shape == (5, encoder.model.config.encoder.embedding_width)
     np.testing.assert_allclose(encoder.tokens(signal_mv, 100).mean(1), z, atol=1e-5)
     np.testing.assert_allclose(encoder.embed(signal_mv[2], 100), z[2], atol=1e-5)
     _, settings = checkpoint.load_model(folder)
-    assert settings["pretrain"]["objective"] == PEERS[name].objective
+    assert settings["pretrain"]["objective"] == METHODS[name].objective
     assert ("ResNet18" if name == "merl-ours" else "ViT") in (folder / "README.md").read_text()
 
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from merit.config import EncoderConfig, ModelConfig, ViewsConfig
+from merit.config import EncoderConfig, ModelConfig, ViewsConfig, replace
+from merit.model.masking import n_visible
 from merit.model.merit import Merit
 from merit.model.scaling import scale
 from merit.objectives import OBJECTIVES
+from merit.pretrain.network import network
 from merit.pretrain.step import mask_generator
 from merit.pretrain.views import MASKED, WAYS, altered, stretched, two_altered, two_halves, way
 from merit.pretrain.world import World
@@ -31,6 +33,28 @@ def drawn(objective: str, n: int = 3, update: int = 0, **changes) -> dict[str, t
 def test_the_papers_objectives_see_masked_recordings_and_only_these():
     assert {name for name in OBJECTIVES if way(name) is MASKED} == {"merit", "cma", "mse", "ib"}
     assert set(WAYS) <= set(OBJECTIVES)
+
+
+def test_at_mask_ratio_0_alignment_trains_on_what_embed_gives(signal):
+    whole = replace(MODEL, mask_ratio=0.0)
+    shown = MASKED.show(signal, MASKED.draw(3, whole, ViewsConfig(), mask_generator(0, 0, CPU)), ENCODER)
+    model = network(whole, "cma").eval()
+    out = model(shown.signal_mv, torch.zeros(3, 8), shown.visible)
+    torch.testing.assert_close(out.ecg, model.ecg_head(model.embed(signal)), rtol=0, atol=0)
+    every = torch.arange(ENCODER.n_patches).expand(3, 12, -1)
+    torch.testing.assert_close(out.ecg, model(signal, torch.zeros(3, 8), every).ecg)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.01, 0.04, 0.06, 0.5, 0.99])
+def test_an_objective_that_reconstructs_is_refused_where_nothing_is_hidden(ratio):
+    config = replace(MODEL, mask_ratio=ratio)
+    assert config.hides == (n_visible(ENCODER.n_patches, ratio) < ENCODER.n_patches)
+    for objective, terms in OBJECTIVES.items():
+        if "masked_mse" in terms and not config.hides:
+            with pytest.raises(ValueError, match=f"^model.mask_ratio: {objective} reconstructs hidden patches.*0"):
+                network(config, objective)
+        else:
+            network(config, objective)
 
 
 @pytest.mark.parametrize("objective", ["merit", "merl", "simclr"])

@@ -151,7 +151,7 @@ def test_build_renders_only_what_changed(root, monkeypatch, capsys):
     assert f"nothing to do; the book is at {page}" in capsys.readouterr().out
     (root / "book" / "new.md").write_text("# New\n")
     build.build_book("demo", None, "auto", root, quiet=True)
-    assert rendered == [root / "_build" / runs.workspace_name("demo", None)] * 2
+    assert rendered == [root / "_build" / "demo"] * 2
 
 
 def test_a_render_that_failed_is_tried_again(root, monkeypatch, capsys):

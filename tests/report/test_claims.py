@@ -6,18 +6,27 @@ import pandas as pd
 
 from merit.report import claims
 
+ROW = {
+    "task": "superclass", "variant": "as_published", "metric": "auroc", "encoder": "merit", "other": "random",
+    "mean": 0.2, "low": -0.012, "high": 0.412, "p": 0.061, "p_holm": 0.61, "n_comparisons": 84,
+}  # fmt: skip
 
-def test_gap_reads_direction_size_and_spread(results):
-    text = claims.gap(results, "superclass", "merit", "random", "as_published")
+
+def test_gap_tells_what_the_table_of_differences_tells(results):
+    """More than the spread over folds (1.0), and yet within sampling error by the corrected test over the same folds:
+    the sentence is the test's.
+    """
+    text = claims.gap(results, [ROW], "superclass", "merit", "random", "as_published")
     assert text == (
-        "PTB-XL superclass: MERIT at 90.0 is 20.0 points above random at 70.0, more than the larger spread over folds "
-        "(1.0); in 2 of 2 folds the sign is the same."
+        "PTB-XL superclass: MERIT 90.0, random 70.0, difference +20.0 [−1.2, +41.2], p 0.061, Holm 0.61 over 84 "
+        "differences: within sampling error; in 2 of 2 folds the sign is the same."
     )
-    assert "20.0 points below MERIT" in claims.gap(results, "superclass", "random", "merit", "as_published")
+    clear = [{**ROW, "low": 0.1, "high": 0.3, "p": 0.001, "p_holm": 0.02}]
+    assert "beyond sampling error" in claims.gap(results, clear, "superclass", "merit", "random", "as_published")
 
 
 def test_gap_without_both_says_so(results):
-    assert claims.gap(results, "superclass", "merit", "cma", "as_published").endswith(
+    assert claims.gap(results, [], "superclass", "merit", "cma", "as_published").endswith(
         "not both of MERIT and CMA were scored."
     )
 
@@ -54,11 +63,10 @@ def test_a_task_whose_folds_score_no_class_has_no_winner_and_no_gap(make_result)
     for one in empty:
         one["values"]["mean"] = dict.fromkeys(one["values"]["mean"])
     assert claims.order(empty, "as_published") == "No task could be scored."
-    assert "not both" in claims.gap(empty, "form", "merit", "random", "as_published")
+    assert "not both" in claims.gap(empty, [], "form", "merit", "random", "as_published")
 
 
 def test_a_single_scored_fold_has_a_gap_without_a_spread(make_result):
-    pair = [make_result("merit", "form", 0.9), make_result("random", "form", 0.5)]
-    for one in pair:
-        one["values"]["sd"] = dict.fromkeys(one["values"]["sd"])
-    assert claims.gap(pair, "form", "merit", "random", "as_published").endswith("random at 50.0.")
+    pair = [make_result(name, "form", level, n_folds=1) for name, level in (("merit", 0.9), ("random", 0.5))]
+    text = claims.gap(pair, [], "form", "merit", "random", "as_published")
+    assert text == "PTB-XL form: MERIT 90.0, random 50.0, difference +40.0."

@@ -24,6 +24,23 @@ def test_the_table_prints_points_interval_and_both_p():
     assert html.index(">IB<") < html.index(">CMA<") < html.index(">random<")
 
 
+def test_what_is_said_agrees_with_what_is_printed():
+    """An end that is printed as 0.0, or a p that is printed as 0.050, is no difference, whatever the digits behind."""
+    ends = [
+        row("cma", 0.0104, p_holm=p_holm, low=low, high=0.0204) for low, p_holm in
+        ((0.0004, 0.01), (0.0006, 0.01), (0.0006, 0.0496), (-0.0004, 0.051))
+    ]  # fmt: skip
+    html = [differences.differences([one], "x").text for one in ends]
+    assert ["+1.0 [0.0, +2.0]" in one for one in html] == [True, False, False, True]
+    assert ["font-weight: bold" in one for one in html] == [False, True, False, False]
+    words = [differences.in_words([one], other="cma") for one in ends]
+    assert [one.rsplit(": ")[1] for one in words] == [f"{where} sampling error" for where in (
+        "within", "beyond", "within", "within")]  # fmt: skip
+    assert words[0] == " [0.0, +2.0], p 0.010, Holm 0.010 over 2 differences: within sampling error"
+    assert differences.in_words(ends[:1], other="mse") == ""
+    assert differences.in_words([row("cma", 0.1, None)], other="cma") == ""
+
+
 def test_small_p_values_and_missing_means():
     html = differences.differences([row("cma", 0.03, 1e-9), row("ib", None, None)], "x").text
     assert "p &lt; 0.001, Holm &lt; 0.001" in html
@@ -53,13 +70,13 @@ def test_transfers_are_named_by_source_and_target():
 
 
 def test_reading_counts_both_sides_and_names_what_speaks_against():
-    rows = [row("cma", 0.03), row("random", 0.1), row("ib", -0.02), row("mse", 0.01, 0.3), row("cma", 0.2, None)]
+    rows = [row("cma", 0.03), row("random", 0.1), row("ib", -0.03), row("mse", 0.01, 0.3), row("cma", 0.2, None)]
     assert differences.reading(rows) == (
-        "Counted are differences whose corrected p is below 0.05. Against MSE, IB and CMA: 1 of 3 (MSE 0, IB 0, CMA 1) "
-        "in favour of MERIT, 1 against: IB on PTB-XL form (AUROC). Against the random encoder: 1 of 1 in favour of "
-        "MERIT, none against."
+        "Counted are differences whose corrected p is below 0.05 and whose interval leaves out 0. Against MSE, IB and "
+        "CMA: 1 of 3 (MSE 0, IB 0, CMA 1) in favour of MERIT, 1 against: IB on PTB-XL form (AUROC). Against the random "
+        "encoder: 1 of 1 in favour of MERIT, none against."
     )
-    two = [row("ib", -0.02), row("ib", -0.03, variant="as_published")]
+    two = [row("ib", -0.025), row("ib", -0.03, variant="as_published")]
     assert "(AUROC, standardised) and IB on PTB-XL form (AUROC, as published)." in differences.reading(two)
     assert "none with a p value" in differences.reading([row("cma", 0.1, None)])
     assert "nothing to compare" in differences.reading([])

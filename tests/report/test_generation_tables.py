@@ -137,7 +137,7 @@ def test_a_missing_score_is_a_dash_and_says_why():
     table = shown.table([one], COMMONEST)
     assert rows_of(table)["MERIT"].count("–") == 2
     assert "Model behind BERTScore: none is here." in table.text
-    assert "Model behind BERTScore: the profile&#x27;s text encoder." in shown.table([result("merit")], COMMONEST).text
+    assert "Model behind BERTScore: the profile&#39;s text encoder." in shown.table([result("merit")], COMMONEST).text
     assert "–" in rows_of(shown.scores([one], COMMONEST))["MERIT, own ECG"]
 
 
@@ -191,12 +191,12 @@ def test_patients_seen_in_pretraining_are_named():
 @pytest.mark.parametrize(
     ("gap", "verdict"),
     [
-        (interval(0.2), "falls by 20.0 [18.0, 22.0] points when ECGs are shuffled between patients, an interval that "
-         "excludes 0: it looks at the ECG."),
-        (interval(0.01), "[−1.0, 3.0] points when ECGs are shuffled between patients, an interval that includes 0: "
+        (interval(0.2), "falls by 20.0 [18.0, 22.0] points when ECGs are shuffled between patients, beyond sampling "
+         "error: it looks at the ECG."),
+        (interval(0.01), "[−1.0, 3.0] points when ECGs are shuffled between patients, within sampling error: "
          "nothing shows that it looks at the ECG."),
-        (interval(-0.1), "falls by −10.0 [−12.0, −8.0] points when ECGs are shuffled between patients, an interval "
-         "that excludes 0: it does better with the wrong ECG."),
+        (interval(-0.1), "falls by −10.0 [−12.0, −8.0] points when ECGs are shuffled between patients, beyond "
+         "sampling error: it does better with the wrong ECG."),
         (interval(0.2, None), "falls by 20.0 points when ECGs are shuffled between patients."),
         (interval(None), "finding F1 is not defined, with its own ECGs or with others'."),
     ],
@@ -239,8 +239,7 @@ def test_differences_are_paired_and_bold_without_zero():
     assert "row1_col0" not in bold
     said = shown.differences_reading(pair)
     assert said == (
-        "Intervals that exclude 0: 4 of 8, of which 4 in favour of MERIT. Were there no difference anywhere, about 0.4 "
-        "would."
+        "Differences beyond sampling error, corrected for all of them (Holm): 4 of 8, of which 4 in favour of MERIT."
     )
 
 

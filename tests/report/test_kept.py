@@ -79,7 +79,7 @@ def test_differences_are_paired():
     assert intervals.paired(number(0.3), number(0.2)) == (pytest.approx(0.1),) * 3
     assert intervals.paired(number(0.3), {"value": 0.2, "draws": []}) is None
     assert intervals.paired(number(0.3), {"value": None, "draws": NOISE}) is None
-    assert [claims.sign(one) for one in ((1, 0.5, 2), (-1, -2, -0.5), (0, -1, 1), None)] == [1, -1, 0, 0]
+    assert claims.signs_of([(1, 0.5, 1.5), (-1, -1.5, -0.5), (0, -1, 1), None]) == [1, -1, 0, 0]
 
 
 def test_the_verdict_follows_the_numbers():

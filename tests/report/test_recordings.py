@@ -58,3 +58,18 @@ def test_reference_holds_what_the_page_compares():
     assert "200 (110 to 290)" in text
     assert recordings.amplitude_title("r_mv_V5") == "R in V5, mV"
     assert {"own_three", "common_three", "three_lead_bound"} <= set(real["hardness"])
+
+
+def test_ptb_xls_two_rates_committed_or_the_readers_own():
+    committed = recordings.two_rates().text
+    assert "20 recordings of PTB-XL (1 to 20; committed numbers)" in committed
+    assert "the published files are 1.25 ms earlier" in committed
+    band = {"from_hz": 45, "to_hz": 48, "published_uv": 1.41, "resampled_uv": 4.7, "ratio_db": -10.44}
+    own = {
+        "n_recordings": 2, "records": "<b>1 to 2", "correlation": {"median": 0.99, "worst": 0.9}, "earlier_ms": 1.0,
+        "rms_uv": {"median": 10.0, "worst": 20.0}, "rms_shifted_uv": 2.0, "bands": [band],
+    }  # fmt: skip
+    shown = recordings.two_rates(own).text
+    assert "(&lt;b&gt;1 to 2; yours)" in shown
+    for text in ("45 to 48 Hz", "1.4", "4.7", "−10.4"):
+        assert text in shown

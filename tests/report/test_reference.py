@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from merit import runs
 from merit.pipeline.reference import EQUAL_BUDGET, run_name
 from merit.report import evidence, reference
 
@@ -99,6 +102,23 @@ def test_strengths_are_ordered_and_hold_nothing_else(tmp_path):
     assert "75.0" in html
 
 
+def test_alignment_with_and_without_the_mask(tmp_path):
+    cell = {"task": "form", **SETTING, "metric": "auroc", "sd": 0.01, "n": 3}
+    levels = {"merit": 0.9, "cma": 0.8, "ib": 0.7, "cma-whole": 0.8512}
+    path = write(tmp_path, "demo", over_seeds=[{**cell, "encoder": k, "mean": v} for k, v in levels.items()])
+    html = reference.masks("linear_probe", "demo", True, folder=tmp_path, **SETTING).text
+    places = [html.index(name) for name in ("MERIT", "CMA, masked as MERIT is", "CMA, whole recordings")]
+    assert places == sorted(places)
+    assert "IB" not in html
+    assert "CMA gains +5.1 points, the median of 1 columns (+5.1 to +5.1); MERIT minus CMA without it: +4.9" in html
+    path.unlink()
+    write(tmp_path, "demo")
+    assert (
+        "has no row without the mask" in reference.masks("linear_probe", "demo", True, folder=tmp_path, **SETTING).text
+    )
+    assert "on real recordings" in reference.masks("linear_probe", "demo", False, folder=tmp_path).text
+
+
 def test_the_spread_over_seeds_in_words(tmp_path):
     write(tmp_path, "demo")
     said = reference.spread("linear_probe", "demo", True, tmp_path, **SETTING)
@@ -121,3 +141,28 @@ def test_nothing_there_and_something_else_there(tmp_path):
     path.write_text("{")
     with pytest.raises(ValueError, match="expected the JSON of a reference run"):
         reference.load("linear_probe", "demo", True, tmp_path)
+
+
+def intervals_in(value: Any, where: str = "") -> Iterator[tuple[str, float, float, float]]:
+    """(place, value or mean, low, high) of every interval in a JSON value."""
+    if isinstance(value, dict):
+        three = value.get("value", value.get("mean")), value.get("low"), value.get("high")
+        if None not in three:
+            yield where, *three
+    if isinstance(value, dict | list):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from intervals_in(one, f"{where}/{key}")
+
+
+def test_intervals_are_found_wherever_they_stand():
+    nested = {"a": [{"value": 1, "low": 2, "high": 3}], "mean": 0, "low": None, "high": 1, "b": {"mean": 1, "low": 0}}
+    assert list(intervals_in(nested)) == [("/a/0", 1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((runs.home() / "book" / "reference").glob("*.json")), ids=lambda path: path.stem
+)
+def test_every_committed_interval_holds_its_value(path):
+    found = list(intervals_in(json.loads(path.read_text(encoding="utf-8"))))
+    outside = [where for where, value, low, high in found if not low <= value <= high]
+    assert not outside, f"{len(outside)} of {len(found)} intervals: make the file again (`make reference`)"

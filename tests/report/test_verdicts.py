@@ -328,7 +328,7 @@ def stage_rows(stage, encoder, seed, level):
     if stage == "information":
         geometry = {"ecg_outside_text": one, "ecg_spread": one, "text_spread": {"value": 0.5}, "text_in_ecg": one}
         estimates = dict.fromkeys(("info_nce", "ksg", "gaussian"), one)
-        return [{**about, "scope": "validation", "estimates": estimates, "geometry": geometry}]
+        return [{**about, "scope": "validation", "no_vote": [], "estimates": estimates, "geometry": geometry}]
     if stage == "clusters":
         numbers = {name: {"macro": one, "per_class": [one]} for name in ("purity", "silhouette")}
         return [{**about, "classes": ["PACE"], "spaces": {"encoder": numbers, "umap": numbers}}]
@@ -382,7 +382,7 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
     reference(tmp_path, "zero_shot-real.json", [{**shot, "prompts": "enriched"}, {**shot, "prompts": "names"}])
     shift = {"encoder": "ib", "encoder_seed": 2, "variant": "as_published", "auroc": {"value": 0.25}}
     reference(tmp_path, "shift-real.json", [{**shift, "source": "csn", "target": "superclass"}])
-    pairs = {"encoder": "ib", "encoder_seed": 0, "estimates": {"ksg": {"value": 1.5}}, "geometry": {}}
+    pairs = {"encoder": "ib", "encoder_seed": 0, "estimates": {"gaussian": {"value": 1.5}}, "geometry": {}}
     reference(
         tmp_path,
         "information-real.json",
@@ -402,7 +402,7 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
     assert found["linear_probe"].label() == "reference: demo, synthetic"
     assert found["zero_shot"].scores == {("ib", "form", "auroc"): {0: 70.0}, ("ib", "form", "f1"): {0: 20.0}}
     assert found["shift"].scores == {("ib", "csn>superclass", "auroc"): {2: 25.0}}
-    assert found["information"].scores == {("ib", PAIRS, "ksg"): {0: 1.5}}
+    assert found["information"].scores == {("ib", PAIRS, "gaussian"): {0: 1.5}}
     honest = {one.stage: one for one in evidence.references(tmp_path, "honest")}["linear_probe"]
     assert honest.scores["merit", "all", "f1"] == {0: 50.0, 1: 50.0}
     assert evidence.inputs(evidence.references(tmp_path))[0]["what"] == "reference zero_shot real"

@@ -108,15 +108,16 @@ def test_text_of_a_users_file_is_escaped():
     assert "<script>" not in shown.table([result("<script>")], synthetic=True).text
 
 
-def test_the_gap_is_paired_and_says_whether_it_excludes_nothing():
+def test_the_gap_is_that_of_the_pages_comparisons():
     pair = [result("merit", level=0.7), result("random", level=0.5)]
-    assert shown.gap(pair, "form", "merit", "random") == (
-        "PTB-XL form, AUROC: MERIT 70.0, random 50.0, difference +20.0 [+20.0, +20.0], which excludes 0."
+    found = {"task": "form", "metric": "auroc", "encoder": "merit", "other": "random", "mean": 0.2, "low": 0.1}
+    rows = [{**found, "high": 0.3, "p": 0.001, "p_holm": 0.003, "n_comparisons": 3}]
+    assert shown.gap(pair, rows, "form", "merit", "random") == (
+        "PTB-XL form, AUROC: MERIT 70.0, random 50.0, difference +20.0 [+10.0, +30.0], p 0.001, Holm 0.003 over 3 "
+        "differences: beyond sampling error."
     )
-    pair[1]["values"]["resamples"]["auroc"] = [0.9, 0.5, 0.5, 0.5, 0.5]
-    assert "includes 0" in shown.gap(pair, "form", "merit", "random")
-    assert "difference −20.0 [" in shown.gap(pair, "form", "random", "merit")
-    assert "not both of MERIT and CMA" in shown.gap(pair, "form", "merit", "cma")
+    assert shown.gap(pair, [], "form", "merit", "random").endswith("difference +20.0.")
+    assert "not both of MERIT and CMA" in shown.gap(pair, rows, "form", "merit", "cma")
 
 
 def test_order_names_the_first_of_each_task():

@@ -13,6 +13,7 @@ import pytest
 
 from merit import cli
 from merit.use import files as use_files
+from merit.use.reading import CHECKSUMS_DIFFER
 
 
 @pytest.fixture
@@ -130,3 +131,24 @@ def test_what_a_user_can_mend_is_one_line(run, arguments, message, capsys):
     assert run("embed", "a.hea", *arguments) == 2
     assert f"merit: {message}" in capsys.readouterr().err
     assert not Path("z.csv").exists()
+
+
+def test_checksums_are_compared_and_said(run, folder, files, tmp_path, capsys):
+    """One header states its checksums truly, one those of other samples, the others none."""
+    for path, change in ((files[0], 0), (files[1], 1)):
+        digital = np.fromfile(path.with_suffix(".dat"), "<i2").reshape(-1, 12).astype(int) + change
+        lines = path.read_text().splitlines()
+        sums = digital.sum(axis=0) % 65536
+        lines[1:] = [line.replace("16 0 0 0 0", f"16 0 0 {c} 0") for line, c in zip(lines[1:], sums)]
+        path.write_text("\n".join(lines) + "\n")
+    out = tmp_path / "z.csv"
+    assert run("embed", *files, "--checkpoint", folder, "--out", out) == 0
+    assert pd.read_csv(out)["checksums"].tolist() == ["agree", "differ", *["none stated"] * 3]
+    said = [line for line in capsys.readouterr().err.splitlines() if "checksums" in line]
+    assert said == [f"merit: {files[1]}: {CHECKSUMS_DIFFER}"]
+
+
+def test_a_path_whose_checksums_differ_is_warned_of(model, files):
+    files[0].write_text(files[0].read_text().replace("16 0 0 0 0", "16 0 0 9 0", 1))
+    with pytest.warns(UserWarning, match=r"r0\.hea: the samples do not add up to the checksums"):
+        model.embed(files[:1])

@@ -90,11 +90,9 @@ def _related(code: str, there: set[str], groups: set[str]) -> bool:
 
 
 def _phrase(entry: Entry, rng: np.random.Generator) -> str:
-    return _written(_pick([p for p in entry.phrases if p not in _AWKWARD], rng))
+    return _written(_pick(entry.phrases, rng))
 
 
-_AWKWARD = {"no abnormality", "ecg is normal", "within normal limits", "q waves present"}
-"""Phrases that are found in texts but do not fit into our sentences."""
 _CAPITALS = {
     "ecg": "ECG",
     "st": "ST",

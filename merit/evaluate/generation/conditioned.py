@@ -114,10 +114,10 @@ def collate(pairs: Sequence[Encoded], tokenizer: PreTrainedTokenizerFast, config
 class Conditioned(nn.Module):
     """A language model with its adapter and projector; everything that is not trained is frozen.
 
-    LoRA without scaling (alpha = rank) and without dropout, and biases that start at 0, as in the original: at the start
-    nothing is changed. The original overwrites the embedding
-    at the placeholder and trains the whole table of embeddings (262 million numbers); here the one row of the ECG token
-    is trained, as what all ECGs share: an ECG token's embedding is that row plus the projector's output. Gradients,
+    LoRA without scaling (alpha = rank) and without dropout, and biases that start at 0, as in the original: at first
+    nothing is changed. The original overwrites the embedding at the placeholder and trains the whole table of
+    embeddings (262 million numbers); here the one row of the ECG token is trained, as what all ECGs share: an ECG
+    token's embedding is that row plus the projector's output. Gradients,
     weights that are trained, and the optimiser are float32 whatever the language model's own type.
     """
 

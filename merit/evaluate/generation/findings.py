@@ -2,7 +2,9 @@
 
 A statement is found by its phrases (`lexicon.csv`, PTB-XL's codes), the longest first, so that "incomplete right bundle
 branch block" is not also a complete one. Negation and doubt are cues within the same clause, after NegEx (Chapman et
-al. 2001). What no phrase of the lexicon says is not found: recall is bounded by the lexicon, for every text alike.
+al. 2001). What no phrase of the lexicon says is not found: recall is bounded by the lexicon, for every text alike. Its
+phrases are English; those that PTB-XL's English reports use were checked against the statements beside them. German and
+Swedish reports are not read.
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ class Entry(NamedTuple):
     code: str
     group: str
     phrases: tuple[str, ...]
+    """How answers are worded here, each a noun phrase."""
+    also: tuple[str, ...]
+    """What is found in texts besides."""
 
 
 class Mention(NamedTuple):
@@ -62,7 +67,17 @@ def lexicon() -> dict[str, Entry]:
     """Code -> entry, for PTB-XL's 71 statements."""
     with Path(__file__).with_name("lexicon.csv").open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        return {row["code"]: Entry(row["code"], row["group"], tuple(row["phrases"].split("|"))) for row in rows}
+        return {
+            row["code"]: Entry(row["code"], row["group"], *(tuple(row[of].split("|")) for of in ("phrases", "also")))
+            for row in rows
+        }
+
+
+@functools.cache
+def exclusions() -> dict[frozenset[str], str]:
+    """Two statements that cannot both hold over ten seconds -> why, and where that is defined (`exclusions.csv`)."""
+    with Path(__file__).with_name("exclusions.csv").open(newline="", encoding="utf-8") as file:
+        return {frozenset((row["first"], row["second"])): row["source"] for row in csv.DictReader(file)}
 
 
 def mentions(text: str) -> list[Mention]:
@@ -93,19 +108,17 @@ def asserted(text: str, doubted: bool = False) -> set[str]:
     return {code for code, state in find(text).items() if state == PRESENT or (doubted and state == UNCERTAIN)}
 
 
-EXCLUSIVE = frozenset({"SR", "SBRAD", "STACH", "AFIB", "AFLT", "PACE", "SVTAC"})
-"""Rhythms of which a heart has one at a time over ten seconds, in statements about the whole recording."""
-
-
 def contradictions(text: str) -> list[str]:
-    """What a text says against itself: a statement both made and denied, two rhythms at once, normal and abnormal."""
+    """What a text says against itself: a statement both made and denied, two that exclude each other, normal and
+    abnormal. "Otherwise normal" speaks of the rest.
+    """
     states: dict[str, set[str]] = {}
-    for code, state, _, _ in mentions(text):
-        states.setdefault(code, set()).add(state)
+    for code, state, start, _ in mentions(text):
+        if code != "NORM" or not re.search(r"\botherwise\s+$", text[:start].lower()):
+            states.setdefault(code, set()).add(state)
     said = {code for code, seen in states.items() if PRESENT in seen}
     found = [f"{code} made and denied" for code in sorted(said) if ABSENT in states[code]]
-    rhythms = sorted(said & EXCLUSIVE)
-    found += [f"{' and '.join(rhythms)} at once"] if len(rhythms) > 1 else []
+    found += [f"{' and '.join(pair)} at once" for pair in sorted(sorted(two) for two in exclusions() if two <= said)]
     others = sorted(code for code in said - {"NORM"} if lexicon()[code].group != "rhythm")
     return found + ([f"NORM beside {', '.join(others)}"] if "NORM" in said and others else [])
 
@@ -160,15 +173,15 @@ def _share(part: float, whole: float) -> float | None:
 @functools.cache
 def _phrases() -> tuple[re.Pattern[str], dict[str, str]]:
     """One expression over all phrases, longest first, and the code of each."""
-    code_of = {_normal(phrase): entry.code for entry in lexicon().values() for phrase in entry.phrases}
+    code_of = {_normal(phrase): entry.code for entry in lexicon().values() for phrase in (*entry.phrases, *entry.also)}
     words = sorted(code_of, key=lambda phrase: (-len(phrase), phrase))
-    choices = "|".join(r"[\s-]+".join(map(re.escape, phrase.split())) for phrase in words)
+    choices = "|".join(r"[\s-]+".join(map(re.escape, phrase.split())) for phrase in words).replace("ischem", "ischa?em")
     return re.compile(rf"(?<![\w-])(?:{choices})(?![\w-])"), code_of
 
 
 def _normal(phrase: str) -> str:
-    """Hyphens and spaces alike, so that "first-degree AV block" is "first degree AV block"."""
-    return " ".join(re.split(r"[\s-]+", phrase.lower()))
+    """Hyphens and spaces alike, and both spellings: "first-degree AV block" is "first degree AV block"."""
+    return " ".join(re.split(r"[\s-]+", phrase.lower())).replace("ischaem", "ischem")
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
@@ -179,7 +192,7 @@ def _spans(text: str) -> list[tuple[int, int]]:
 
 def _state(before: str, after: str) -> str:
     """What the cues around a phrase, in its clause, make of it."""
-    if _DOUBTED_AFTER.search(after) or re.search(r"\bcannot\b|\bnot exclude\b", before):
+    if _DOUBTED_AFTER.search(after) or re.search(r"\bcannot\b|\b(?:not|to|suggest) exclude\b", before):
         return UNCERTAIN
     if _DENIED_BEFORE.search(before) or _DENIED_AFTER.search(after):
         return ABSENT

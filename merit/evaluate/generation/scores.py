@@ -37,8 +37,8 @@ def score_texts(
 ) -> dict[str, list[float] | float | None]:
     """Scores of texts [n] against references [n]: each text's own under "per_text", means or corpus values beside.
 
-    bert: folder of the model that BERTScore compares with, computed on `device`; its values are comparable within one model alone. None: no
-    BERTScore. Raises ValueError for nothing to score or counts that differ.
+    bert: folder of the model that BERTScore compares with, on `device`; its values are comparable within one model
+    alone. None: no BERTScore. Raises ValueError for nothing to score or counts that differ.
     """
     if len(references) != len(texts) or not texts:
         raise ValueError(
@@ -88,12 +88,21 @@ def bert_scores(
 ) -> tuple[list[float], list[float]]:
     """Recall and F1 of BERTScore (Zhang et al. 2020) under the model in a folder, from its last layer by default.
 
-    device: where the model computes. A text or reference without a word scores 0; bert-score 0.3.13 says so too, but fails on them with transformers 5.
+    device: where the model computes. A text or reference without a word scores 0; bert-score 0.3.13 says so too, but
+    fails on them with transformers 5.
     """
     from bert_score import BERTScorer
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoTokenizer
 
-    layers = layers or AutoConfig.from_pretrained(**loading(folder)).num_hidden_layers
+    # bert-score loads both without a word on code that comes with a model, about which transformers then asks.
+    try:
+        config = AutoConfig.from_pretrained(**loading(folder))
+        AutoTokenizer.from_pretrained(**loading(folder))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"model of BERTScore {folder}: expected a model and its tokenizer; {str(error).splitlines()[0]}"
+        ) from error
+    layers = layers or config.num_hidden_layers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scorer = BERTScorer(model_type=str(folder), num_layers=layers, idf=False, device=device)

@@ -31,7 +31,9 @@ class Report:
     """
 
     report: np.ndarray
-    """[N, S], as it comes."""
+    """[all, S], as it comes; shared by the groups of factors."""
+    rows: np.ndarray
+    """int [N]: which of them."""
     targets: np.ndarray
     """float64 [N, K]."""
     also: np.ndarray
@@ -46,14 +48,16 @@ class Report:
     @classmethod
     def fitted(
         cls, report: np.ndarray, targets: np.ndarray, folds: np.ndarray, *, also: np.ndarray | None = None,
-        standardise: bool = False, seed: int = 0,
+        rows: np.ndarray | None = None, standardise: bool = False, seed: int = 0,
     ) -> Self:  # fmt: skip
-        """report [N, S]: statements as 0 and 1, or a text's embedding (then standardise). folds int [N]: each from 0 is
-        scored by what is trained on all others; `NEVER`: trained on alone. also [N, A]: see `also`.
+        """report [N, S], or more of which `rows` [N] are meant: statements as 0 and 1, or a text's embedding (then
+        standardise). folds int [N]: each from 0 is scored by what is trained on all others; `NEVER`: trained on alone.
+        also [N, A]: see `also`.
         """
+        rows = np.arange(len(targets)) if rows is None else rows
         also = np.zeros((len(targets), 0)) if also is None else also
         predicted = np.full(targets.shape, np.nan)
-        found = cls(report, targets, also, folds, standardise, seed, predicted)
+        found = cls(report, rows, targets, also, folds, standardise, seed, predicted)
         for train, test in found.splits():
             design, of_test = found._read_report(train, test)
             predicted[test] = design.fit(targets[train]).predict(of_test)
@@ -98,9 +102,9 @@ class Report:
 
     def _read_report(self, train: np.ndarray, test: np.ndarray) -> tuple[Design, Features]:
         """The report of those who train, decomposed, and the features of those who are scored."""
-        values = self.report[train]
+        values = self.report[self.rows[train]]
         read = reader(values, standardise=self.standardise, nonlinear=True, seed=self.seed)
-        return Design.of(Features(values, read)), Features(self.report[test], read)
+        return Design.of(Features(values, read)), Features(self.report[self.rows[test]], read)
 
     def _read(
         self, embedding: np.ndarray, train: np.ndarray, test: np.ndarray, decoder: str

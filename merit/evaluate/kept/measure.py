@@ -105,7 +105,7 @@ def blocks(
         columns = tuple(slice(int(end) - part.shape[1], int(end)) for end, part in zip(ends, parts))
         if parts:
             fitted = Report.fitted(
-                report[rows], np.hstack(parts), asked.folds[rows], also=also, standardise=standardise, seed=seed
+                report, np.hstack(parts), asked.folds[rows], also=also, rows=rows, standardise=standardise, seed=seed
             )
             found.append(Block(tuple(names), columns, rows, fitted))
     return found

@@ -1,0 +1,77 @@
+"""Encoders that a reader names on a page and whose weights are not there: one line on the page, never a traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+
+from merit.pipeline import Workspace
+from merit.publish import parameters
+
+ROOT = Path(__file__).parents[2]
+PAGES = [path for path in sorted((ROOT / "book").glob("*.ipynb")) if "encoders" in parameters.declared(path)]
+WITHOUT_WEIGHTS = "no weights in weights/merl"
+EXTRA = {"tasks": "superclass", "scopes": "unseen", "corruptions": "lost:1", "test_pairs": 2, "peers": "none"}
+"""Other parameters, so that a page takes seconds."""
+
+
+def shown(value: object) -> str:
+    """What a cell shows, as text; "" for nothing."""
+    if value is None:
+        return ""
+    for form in ("_repr_html_", "_repr_markdown_"):
+        if hasattr(value, form) and (text := getattr(value, form)()):
+            return text
+    if hasattr(value, "_repr_mimebundle_"):
+        return json.dumps(value._repr_mimebundle_())
+    return str(getattr(value, "text", value))
+
+
+@pytest.fixture
+def page(workspace, monkeypatch, tmp_path):
+    """All that a notebook shows with these parameters on the small workspace, run cell by cell in this process."""
+    monkeypatch.setattr(Workspace, "open", lambda *_, **__: workspace)
+    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("MERIT_ENCODER", raising=False)
+
+    def run(path: Path, **given: object) -> str:
+        known, said = parameters.declared(path), []
+        space = {name: one.default for name, one in known.items()} | {k: v for k, v in given.items() if k in known}
+        space["display"] = lambda value: said.append(shown(value))
+        with mpl.rc_context({"backend": "agg"}):
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+                if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
+                    *lines, last = "".join(cell["source"]).rstrip().splitlines()
+                    try:
+                        code = compile(last, str(path), "eval")
+                    except SyntaxError:
+                        exec("\n".join([*lines, last]), space)
+                    else:
+                        exec("\n".join(lines), space)
+                        said.append(shown(eval(code, space)))
+            plt.close("all")
+        return "\n".join(said)
+
+    return run
+
+
+def test_these_pages_take_encoders():
+    names = {path.stem for path in PAGES}
+    assert {"limits", "fig4_umap", "what_is_kept", "fig3_embedding_mi", "protocol", "table1_linear_probe"} <= names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_an_encoder_without_weights_is_a_line_beside_others(page, path):
+    text = page(path, **EXTRA, encoders="merit,cma,st-mem,merl")
+    assert WITHOUT_WEIGHTS in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_an_encoder_without_weights_alone_is_a_line(page, path):
+    assert WITHOUT_WEIGHTS in page(path, **EXTRA, encoders="merl")
