@@ -45,6 +45,9 @@ class Space:
         self.profile = SimpleNamespace(name="smoke", pretrain=SimpleNamespace(validation_share=0.1))
         self.known = pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
 
+    def pretraining_seed(self, seed: int) -> int:
+        return 10 + seed
+
     def store(self, cohort: str) -> SimpleNamespace:
         return SimpleNamespace(records=self.records, identity=f"store of {cohort}")
 
@@ -138,4 +141,4 @@ def test_validation_pairs_are_those_of_pretraining(monkeypatch):
 
     monkeypatch.setattr(batches, "hold_out_patients", hold_out)
     assert stage._rows(ws, "validation", "mimic-iv-ecg", 3).tolist() == [30, 31, 33, 34, 35, 36, 37, 38, 39]
-    assert asked == [(40, 0.1, 3)]
+    assert asked == [(40, 0.1, 13)]

@@ -111,7 +111,7 @@ def test_no_answers_are_refused(tmp_path):
 
 
 def test_heads_that_do_not_divide_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="got 16, 3 and 1"):
+    with pytest.raises(ValueError, match="lm_heads: expected a divisor of lm_width = 16; got 3"):
         train_language_model(ANSWERS, GenerationConfig(**{**vars(CONFIG), "lm_heads": 3}), tmp_path / "lm")
 
 
