@@ -233,5 +233,7 @@ def test_a_run_writes_and_says_every_figure(tiny, tmp_path):
 
 
 def test_an_unknown_stage_is_refused():
-    with pytest.raises(ValueError, match="stages: expected one of updates, ingest, linear_probe, kept, full; got 'nothing'"):
+    with pytest.raises(
+        ValueError, match="stages: expected one of updates, ingest, linear_probe, kept, full; got 'nothing'"
+    ):
         run(stages=["nothing"])
