@@ -9,6 +9,7 @@ import functools
 import io
 import os
 import re
+import signal
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from merit import pool
 from merit.config import COHORTS, OBJECTIVE_NAMES, PROFILE_NAMES, SignalConfig, one_of
 from merit.methods import TRAINED_NAMES
 from merit.profiles import SHORT, resolve
@@ -507,5 +509,7 @@ def main() -> None:
         print(f"merit: {said(str(error))}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one line, however often it comes
+        pool.end_workers()
         print("merit: stopped; the same command goes on from what is on disk", file=sys.stderr)
         sys.exit(130)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import sys
 import threading
+import time
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +22,8 @@ B = TypeVar("B")
 
 AHEAD = 3
 """Tasks a worker handed out before the first result is taken: enough to keep them busy, few enough to fit in memory."""
+PATIENCE_S = 3.0
+"""How long workers that were told to end may take."""
 
 
 def ordered_map(function: Callable[[A], B], tasks: Iterable[A], workers: int) -> Iterator[B]:
@@ -29,16 +33,13 @@ def ordered_map(function: Callable[[A], B], tasks: Iterable[A], workers: int) ->
         return
     with _executor(function, workers) as executor:
         pending: deque[Future[B]] = deque()
-        try:
-            for task in tasks:
-                with _without_main():
-                    pending.append(executor.submit(function, task))
-                if len(pending) >= AHEAD * workers:
-                    yield pending.popleft().result()
-            while pending:
+        for task in tasks:
+            with _without_main():
+                pending.append(executor.submit(_do, function, task))
+            if len(pending) >= AHEAD * workers:
                 yield pending.popleft().result()
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+        while pending:
+            yield pending.popleft().result()
 
 
 def as_done(function: Callable[[A], B], tasks: Iterable[A], workers: int) -> Iterator[B]:
@@ -47,22 +48,39 @@ def as_done(function: Callable[[A], B], tasks: Iterable[A], workers: int) -> Ite
         yield from map(function, tasks)
         return
     with _executor(function, workers) as executor:
-        try:
-            with _without_main():
-                pending = [executor.submit(function, task) for task in tasks]
-            for one in as_completed(pending):
-                yield one.result()
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+        with _without_main():
+            pending = [executor.submit(_do, function, task) for task in tasks]
+        for one in as_completed(pending):
+            yield one.result()
 
 
-def _executor(function: Callable[[A], B], workers: int) -> ProcessPoolExecutor:
+@contextmanager
+def _executor(function: Callable[[A], B], workers: int) -> Iterator[ProcessPoolExecutor]:
     # a fork of this process could inherit locks held by threads; Windows has no forks at all
     served = "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if served else "spawn")
     if served:
         context.set_forkserver_preload([function.__module__])
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent)
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    try:
+        yield executor
+    except KeyboardInterrupt:
+        executor.shutdown(wait=False, cancel_futures=True)
+        end_workers()
+        raise
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def end_workers() -> None:
+    """End this process's workers now: told first, so that what they began is cleared away, and killed after that."""
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.terminate()
+    last = time.monotonic() + PATIENCE_S
+    for worker in workers:
+        worker.join(max(0.0, last - time.monotonic()))
+        worker.kill()
 
 
 @contextmanager
@@ -76,8 +94,26 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _leave_with_parent() -> None:
-    """End this worker when its parent ends: one killed outright could not tell it to, and it would wait for ever."""
+_ended = threading.Event()
+"""Set in a worker that was told to end: what it had been handed ahead does not begin."""
+
+
+def _do(function: Callable[[A], B], task: A) -> B:
+    return sys.exit() if _ended.is_set() else function(task)
+
+
+def _end(*_: object) -> None:
+    _ended.set()
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C, which a terminal sends to every process, to the parent, which then tells this worker to end.
+
+    End it too when the parent does: one killed outright could not tell it to, and it would wait for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -11,20 +11,23 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import errno
 import functools
+import glob
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
+import secrets
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 PACKAGE_ROOT = Path(__file__).parent
 NOT_SOURCE = frozenset({"merit", "merit.config", "merit.pool", "merit.profiles", "merit.runs", "merit.threads"})
@@ -131,31 +134,20 @@ def once(path: Path, make: Callable[[], object]) -> Path:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """An empty folder that is sealed and becomes `path` at the end; where something fails nothing is left of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        os.chmod(temporary, 0o755)
+    """An empty folder that is sealed and becomes `path` at the end, as `written` has it."""
+    with written(path) as temporary:
+        temporary.mkdir()
         yield temporary
         seal(temporary)
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """A name of the same ending that becomes `path`, sealed, at the end; where something fails nothing is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    """A name of the same ending that becomes `path`, sealed, at the end, as `written` has it."""
+    with written(path) as temporary:
         yield temporary
         _sums(path).unlink(missing_ok=True)
-        os.replace(temporary, path)
-        seal(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    seal(path)
 
 
 TAIL = len("\nsha256:") + 64 + 1
@@ -191,48 +183,114 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write to a temporary name beside `path`, then rename: a reader sees the whole file or none."""
+    """A JSON file of a JSON-like value (or dataclass), whole or not there."""
     write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """As `write_json`, for text."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    """A text file in UTF-8, whole or not there."""
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+class DiskFull(OSError):
+    """A file found no room; the message names it and says what to do."""
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
+def written(path: Path) -> Iterator[Path]:
+    """A name beside `path` for a file or folder, which becomes `path` at the end, if it was written: a reader sees all
+    of it or what was there before. What fails is cleared away; what a kill leaves, `claimed` clears. Raises DiskFull.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = f"{os.getpid()}.{secrets.token_hex(4)}.partial"
+    temporary, old = (path.with_name(f".{path.name}.{one}{kind}{path.suffix}") for one in ("", "old."))
+    try:
+        with naming_a_full_disk(path):
+            yield temporary
+            if temporary.exists():
+                if path.is_dir():  # no folder takes another's name while that one is there
+                    os.replace(path, old)
+                os.replace(temporary, path)
+    finally:
+        remove(temporary)
+        remove(old)
+
+
+@contextmanager
+def naming_a_full_disk(path: Path) -> Iterator[None]:
+    """Turn a full disk (or quota, or limit of a file's size) met while `path` is written into DiskFull."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, DiskFull) or not (reason := _no_room(error)):
+            raise
+        raise DiskFull(
+            f"{path}: no room to write it ({reason}); make room on that disk, and the same command goes on from there"
+        ) from error
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+IN_WORDS = re.compile(
+    "|".join([*map(os.strerror, NO_ROOM), r"\d+ requested and \d+ written", "file write failed", r"unexpected pos \d+"])
+)
+"""Libraries in other languages pass the system's words on; numpy and torch keep even these to themselves."""
+
+
+def _no_room(error: BaseException | None) -> str:
+    """The words in which an error, or what caused it, says that nothing more can be written; "" for other errors."""
+    if error is None:
+        return ""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return os.strerror(error.errno)
+    found = IN_WORDS.search(str(error))
+    return found[0] if found else _no_room(error.__cause__)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, there or not."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Make `path` alone: whoever else wants to waits, and then finds it. The claim goes with the process, even killed.
 
-    Ask again whether `path` is there, inside. Claims nest only as products do, so nobody waits in a circle.
+    Ask again whether `path` is there, inside. Claims nest only as products do, so nobody waits in a circle. What killed
+    processes left half written of `path`, or in it, is cleared away. wait: False raises RuntimeError instead.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
-    locks = path.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / path.name, poll_interval=0.2):
+    lock = FileLock(path.parent / ".locks" / path.name, is_singleton=True)  # one a process: claims may be made again
+    with naming_a_full_disk(path):
+        try:
+            path.parent.joinpath(".locks").mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=-1 if wait else 0, poll_interval=0.2)
+        except Timeout:
+            raise RuntimeError(f"{path}: another process is writing there; wait for it or end it") from None
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+    try:
+        if lock.is_locked:  # else nobody can write there: what is there may be read, and making it fails by itself
+            _clear_leftovers(path)
         yield
+    finally:
+        lock.release()
 
 
-def lock_now(file: IO[Any]) -> bool:
-    """Lock an open file for this process, or say at once that another one has; it goes with the file, even killed.
+def _clear_leftovers(path: Path) -> None:
+    """Remove what `written` began for `path`, or for a file in that folder, in a process that is gone."""
+    import psutil
 
-    Windows has no such lock: there two writers are not told apart.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    beside = path.parent.glob(f".{glob.escape(path.name)}.*.partial*")
+    for left in [*beside, *(path.glob(".*.partial*") if path.is_dir() else ())]:
+        process = re.search(r"\.(\d+)\.[0-9a-f]{8}\.partial", left.name)
+        if process and not psutil.pid_exists(int(process[1])):
+            remove(left)
 
 
 def module_file(name: str) -> Path | None:

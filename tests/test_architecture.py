@@ -127,6 +127,19 @@ def test_reports_and_the_workspace_need_no_torch():
     assert shown.stdout.strip() == "False"
 
 
+IN_PLACE = ("runs", "data.ingest", "publish.build", "publish.execute")
+"""Who renames by hand: the helper; an ingest, which can go on; what the renderer wrote; a notebook that failed."""
+
+
+def test_one_helper_puts_files_in_place_and_there_is_one_kind_of_lock():
+    by_hand = {"os.replace", "os.rename", "tempfile.mkstemp", "tempfile.mkdtemp", "fcntl.flock", "fcntl.lockf"}
+    for name, tree in modules():
+        calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        allowed = {"os.replace"} if name.removeprefix("merit.") in IN_PLACE else set()
+        assert calls & by_hand <= allowed, name
+        assert "fcntl" not in {target.split(".")[0] for target in imported(tree)}, name
+
+
 def test_the_package_stays_within_its_total():
     """Totals are held, single files are not: a limit on each file breeds halves of files."""
     sizes = [path.read_text(encoding="utf-8").count("\n") for path in runs.PACKAGE_ROOT.rglob("*.py")]

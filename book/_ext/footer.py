@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import json
 import shlex
 from pathlib import Path
+
+from markupsafe import Markup
 
 
 def footer(record: dict, data: list[str] = (), notebook: str = "") -> str:
@@ -25,20 +26,18 @@ def footer(record: dict, data: list[str] = (), notebook: str = "") -> str:
         ("Run", f"{record['finished']}, {record['seconds']:.0f} s, on {record.get('device', 'unknown device')}"),
         ("Code", f"commit {record['commit']}, notebook {record['source']}, Python {record['python']}"),
     ]
-    rows = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts)
-    rows += f"<dt>Settings</dt><dd><code>{html.escape(settings)}</code></dd>" if settings else ""
-    rows += f"<dt>Parameters</dt><dd><code>{html.escape(parameters)}</code></dd>"
-    rows += f"<dt>Again</dt><dd><code>{html.escape(' '.join(command))}</code></dd>"
+    facts += [("Settings", CODE.format(settings))] if settings else []
+    facts += [("Parameters", CODE.format(parameters)), ("Again", CODE.format(" ".join(command)))]
     if data:
-        numbered = ", ".join(_download(address, str(n)) for n, address in enumerate(data, start=1))
-        rows += f"<dt>Figure data</dt><dd>CSV, in the order of the page: {numbered}</dd>"
+        numbered = Markup(", ").join(DOWNLOAD.format(address, n) for n, address in enumerate(data, start=1))
+        facts += [("Figure data", Markup("CSV, in the order of the page: {}").format(numbered))]
     if notebook:
-        rows += f"<dt>Notebook</dt><dd>{_download(notebook, 'as it was executed')}</dd>"
-    return f'<dl class="merit-footer">{rows}</dl>'
+        facts += [("Notebook", DOWNLOAD.format(notebook, "as it was executed"))]
+    rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*fact) for fact in facts)
+    return str(Markup('<dl class="merit-footer">{}</dl>').format(rows))
 
 
-def _download(address: str, text: str) -> str:
-    return f'<a href="{html.escape(address)}" download>{html.escape(text)}</a>'
+CODE, DOWNLOAD = Markup("<code>{}</code>"), Markup('<a href="{}" download>{}</a>')
 
 
 def write_data(notebook: dict, folder: Path, name: str) -> list[str]:

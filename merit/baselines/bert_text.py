@@ -138,7 +138,7 @@ def read_folder(folder: Path) -> tuple[BertConfig, PreTrainedTokenizerBase]:
 
     try:
         config = BertConfig.from_pretrained(folder, local_files_only=True)
-        return config, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return config, AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"{folder}: expected config.json and a tokenizer's files; {str(error).splitlines()[0]}"

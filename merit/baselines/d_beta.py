@@ -237,7 +237,7 @@ def _tokenizer(folder: Path):
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise FileNotFoundError(f"{folder}: expected a tokenizer's files; {str(error).splitlines()[0]}") from error
 

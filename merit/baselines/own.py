@@ -32,8 +32,7 @@ def register(name: str) -> Callable[[type], type]:
     It has `input_spec` (an `InputSpec`), `embed(signal_mv, fs_hz)`, and what it likes of `Sequenced` and `TextAligned`.
     `weights`, a path or several, names files that its embeddings depend on; `pretrained_on`, data sets of ours.
     """
-    if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
-        raise ValueError(f"register: expected a name of letters, digits, - _ and .; got {name!r}")
+    _refuse_name(name)
 
     def mark(encoder: type) -> type:
         encoder.name = name
@@ -41,6 +40,12 @@ def register(name: str) -> Callable[[type], type]:
         return encoder
 
     return mark
+
+
+def _refuse_name(name: str) -> None:
+    """A name stands in tables and in names of files."""
+    if not name[:1].isalnum() or not all(letter.isalnum() or letter in "-_." for letter in name):
+        raise ValueError(f"encoder: expected a name of letters, digits, - _ and ., a letter first; got {name!r}")
 
 
 def registered() -> dict[str, type]:
@@ -100,6 +105,7 @@ def _named(setting: str) -> tuple[tuple[str, type], ...]:
         for encoder in _classes(part):
             name = getattr(encoder, "name", None) or encoder.__name__
             encoder.name = name
+            _refuse_name(name)
             if name in found:
                 raise ValueError(f"MERIT_ENCODER: {name} is registered twice")
             found[name] = _complete(encoder)

@@ -75,7 +75,7 @@ def ingest(
     if finished and not _readable_now(finished, cohort):
         return finished
     _check_free(out)
-    with runs.claimed(out):
+    with runs.claimed(out), runs.naming_a_full_disk(out):
         finished = _finished(out, request)
         if finished and not _readable_now(finished, cohort):
             return finished

@@ -38,13 +38,10 @@ class Journal:
     def open(cls, folder: Path, request: dict[str, Any], n_samples: int) -> Journal:
         """Continue in `folder` what was begun there for the same request; anything else there is begun anew.
 
-        Raises RuntimeError while another process writes there.
+        Whoever opens one has claimed the store.
         """
         folder.mkdir(parents=True, exist_ok=True)
         lines = (folder / JOURNAL).open("a+b")
-        if not runs.lock_now(lines):
-            lines.close()
-            raise RuntimeError(f"{folder}: another process is writing this store; wait for it or end it")
         journal = cls(folder, lines, n_samples)
         if not journal._resume(runs.plain(request)):
             journal._begin(request)

@@ -11,6 +11,7 @@ import csv
 import functools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _once(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
     """The pairs as a dict; JSON itself would silently keep the last of two equal keys."""
-    twice = sorted({key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1})
+    twice = sorted(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
     if twice:
         raise ValueError(f"prompts {path}: expected each code once; given twice: {', '.join(twice)}")
     return dict(pairs)

@@ -39,11 +39,12 @@ def class_vectors(texts: np.ndarray, owner: np.ndarray, ensemble: bool = True) -
 
     ensemble: the mean of a class's phrasings, each of length 1 before; else its first phrasing alone.
     """
-    unit = _unit(texts)
-    n_classes = int(owner.max()) + 1
+    order = np.argsort(owner, kind="stable")
+    starts = np.searchsorted(owner[order], np.arange(1, int(owner.max()) + 1))
+    of_class = np.split(_unit(texts)[order], starts)
     if ensemble:
-        return _unit(np.stack([unit[owner == c].mean(axis=0) for c in range(n_classes)]))
-    return np.stack([unit[np.flatnonzero(owner == c)[0]] for c in range(n_classes)])
+        return _unit(np.stack([phrasings.mean(axis=0) for phrasings in of_class]))
+    return np.stack([phrasings[0] for phrasings in of_class])
 
 
 def cosines(ecg: np.ndarray, vectors: np.ndarray) -> np.ndarray:

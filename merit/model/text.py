@@ -139,13 +139,13 @@ class TextEncoder:
         logging.disable_progress_bar()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(**loading(source))
-            self.model = AutoModel.from_pretrained(**loading(source)).eval().to(device)
+            model = AutoModel.from_pretrained(**loading(source))
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"text encoder {source}: expected a local folder with model and tokenizer, or a hub name and a network "
                 f"to reach it; {str(error).splitlines()[0]}"
             ) from error
-        self.config, self.device = config, device
+        self.model, self.config, self.device = model.eval().to(device), config, device
         self.width: int = self.model.config.hidden_size
 
     @torch.inference_mode()

@@ -65,16 +65,18 @@ def write_states(frozen: TextEncoder, texts: Sequence[str], layers: int, folder:
     ids = frozen.tokenizer(list(texts), truncation=True, max_length=frozen.config.max_tokens)["input_ids"]
     start = np.cumsum([0, *map(len, ids)])
     order = np.argsort(np.diff(start), kind="stable")
+    header = {"descr": "<f4", "fortran_order": False, "shape": (int(start[-1]), frozen.width)}
     with new_folder(folder) as made:
         np.save(made / "start.npy", start.astype(np.int64))
-        states = np.lib.format.open_memmap(made / "states.npy", "w+", np.float32, (int(start[-1]), frozen.width))
-        steps = range(0, len(order), batch)
-        for first in tqdm(steps, desc="reading reports", mininterval=1.0, disable=len(order) < batch):
-            rows = order[first : first + batch]
-            for row, found in zip(rows, _below(frozen, [ids[row] for row in rows], layers)):
-                states[start[row] : start[row + 1]] = found
-        states.flush()
-        del states
+        with (made / "states.npy").open("wb") as file:  # not a memory map: a full disk would end the process
+            np.lib.format.write_array_header_1_0(file, header)
+            origin = file.tell()
+            steps = range(0, len(order), batch)
+            for first in tqdm(steps, desc="reading reports", mininterval=1.0, disable=len(order) < batch):
+                rows = order[first : first + batch]
+                for row, found in zip(rows, _below(frozen, [ids[row] for row in rows], layers)):
+                    file.seek(origin + int(start[row]) * frozen.width * 4)
+                    file.write(np.ascontiguousarray(found, "<f4"))
         (made / "tower.json").write_text(json.dumps(asdict(tower_config(frozen, layers))), encoding="utf-8")
         save_file(tower.state_dict(), made / "tower.safetensors")
     return folder

@@ -7,15 +7,12 @@ the run is finished; training_state.pt while training.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -25,23 +22,11 @@ from merit.model.merit import Merit
 from merit.pretrain import NOT_OF_TRAINING, origin
 from merit.pretrain.card import card
 from merit.pretrain.network import network
-from merit.runs import commit, lock_now, plain, versions, write_json, write_text
+from merit.runs import commit, plain, versions, write_json, write_text, written
 
 STATE = "training_state.pt"
 KEPT = ("config.json", "history.jsonl", "model.safetensors", origin.FILE, "seen.parquet")
 """What stays after training, beside a README.md that anybody may change."""
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a checkpoint folder, and clear away what a killed one left half written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        if not lock_now(lock):
-            raise RuntimeError(f"{folder}: another process is training there; wait for it or stop it")
-        for left in folder.glob(".*"):
-            left.unlink()
-        yield
 
 
 class History:
@@ -88,29 +73,9 @@ def save_state(
         "since": since,
         "history": history,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    with _renamed_into(folder / STATE) as temporary:
+    with written(folder / STATE) as temporary:
         torch.save(state, temporary)
         runs.append_digest(temporary)
-
-
-@contextmanager
-def _renamed_into(path: Path) -> Iterator[Path]:
-    """A temporary name that becomes `path` once it is written; OSError where it could not be, a disk that is full among
-    the reasons, and then `path` is what it was.
-    """
-    temporary = path.parent / f".{path.name}.{os.getpid()}"
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise OSError(
-            f"{path}: expected to write it; got: {reason}; what was saved before is whole; make room on that disk, and "
-            "the same command goes on from there"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def resume(
@@ -146,23 +111,24 @@ def differences(there: Any, here: Any, name: str = "") -> list[str]:
 
 
 def finish(
-    folder: Path, model: Merit, settings: dict[str, Any], seen: pd.DataFrame, seconds: float, about: dict[str, Any]
-) -> None:
+    folder: Path, model: Merit, settings: dict[str, Any], seen: pd.DataFrame, seconds: float,
+    about: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Write what stays, with the seconds of training; the digests last: they say that the run is finished.
 
-    about: what `origin.json` holds.
+    about: what `origin.json` holds, as `origin.about` gives it; None: there is none.
     """
-    temporary = folder / ".seen.parquet"
-    seen.to_parquet(temporary, index=False)
-    os.replace(temporary, folder / "seen.parquet")
+    with written(folder / "seen.parquet") as temporary:
+        seen.to_parquet(temporary, index=False)
     write_json(
         folder / "config.json", {**settings, "seconds": round(seconds, 1), "commit": commit(), "versions": versions()}
     )
-    write_json(folder / origin.FILE, about)
-    write_text(folder / "README.md", card(plain(settings), about, seen))
-    with _renamed_into(folder / "model.safetensors") as temporary:
+    if about is not None:
+        write_json(folder / origin.FILE, about)
+    write_text(folder / "README.md", card(plain(settings), dict(about or {}), seen))
+    with written(folder / "model.safetensors") as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, temporary)
-    runs.seal(folder, KEPT)
+    runs.seal(folder, [name for name in KEPT if (folder / name).exists()])
     (folder / STATE).unlink(missing_ok=True)
 
 

@@ -39,6 +39,7 @@ from merit.pretrain.step import (
 )
 from merit.pretrain.watch import Finite, Warned, require_finite, warning
 from merit.pretrain.world import World, joined
+from merit.runs import claimed
 from merit.threads import one_thread_an_operation
 
 AGREE_EVERY = 10
@@ -69,13 +70,13 @@ def pretrain(
     all its processes train together.
     NonFiniteLoss keeps the last good checkpoint; a SIGTERM saves one and raises Warned.
     """
-    with joined(device) as world, checkpoint.alone(folder) if world.leads else contextlib.nullcontext():
+    with joined(device) as world, claimed(folder, wait=False) if world.leads else contextlib.nullcontext():
         world.wait()
         if not checkpoint.finished(folder):
             with warning() as warned:
                 run = _Run(data, model_config, config, folder, cohort, world, progress and world.leads)
                 run.called = ready(run.model, world, compiled, graphs=graphs, attention=attention)
-                run.go(stop_after, warned, dict(about or {"text": {}, "synthetic": None}))
+                run.go(stop_after, warned, about)
         world.wait()
     return folder
 
@@ -115,7 +116,7 @@ class _Run:
         self.finite = Finite(world.device)
         self.seen = seen_records(data, cohort)
 
-    def go(self, stop_after: int | None, warned: threading.Event, about: dict[str, Any]) -> None:
+    def go(self, stop_after: int | None, warned: threading.Event, about: Mapping[str, Any] | None) -> None:
         """Updates until the end, until `stop_after` of them are done, or until a warning comes."""
         config, world = self.config, self.world
         self.began, self.done = time.perf_counter(), 0

@@ -6,7 +6,6 @@ Nothing heavy is imported before something has to run, so that a second `make bo
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -30,8 +29,9 @@ def build_book(
 
     settings: what is changed of the profile (`profiles.resolve`); such a book lies beside the profile's own.
 
-    Prints a line per notebook that runs, with its seconds against the committed budget. Raises NotebookFailed where a
-    notebook fails and BuildFailed where a page gives a warning.
+    Prints a line per notebook that runs, with its seconds against the committed budget. Two builds in one folder make
+    each notebook, and the pages, once. Raises NotebookFailed where a notebook fails and BuildFailed where a page gives
+    a warning.
     """
     root = Path(root).resolve()
     workspace = run_name(resolve(profile, settings), data)
@@ -39,16 +39,17 @@ def build_book(
     say = (lambda *_: None) if quiet else lambda text: print(text, flush=True)
     started = time.monotonic()
     common = {"profile": profile, "data": data, "device": device, "settings": settings}
-    ran = schedule.run_notebooks(root, executed, common, say)
-    changed = staging.stage(root, executed, built / "src")
+    schedule.run_notebooks(root, executed, common, say)
     page = built / "html" / "book" / "intro.html"
-    if changed:
-        (built / "html" / runs.SUMS).unlink(missing_ok=True)
-    if not (ran or changed) and _rendered(built / "html"):
-        say(f"nothing to do; the book is at {page}")
-        return page
-    seconds = render(built)
-    runs.seal(built / "html")  # all pages, without a warning
+    with runs.claimed(built):
+        changed = staging.stage(root, executed, built / "src")
+        if changed:
+            (built / "html" / runs.SUMS).unlink(missing_ok=True)
+        elif _rendered(built / "html"):
+            say(f"nothing to do; the book is at {page}")
+            return page
+        seconds = render(built)
+        runs.seal(built / "html")  # all pages, without a warning
     schedule.report(say, "rendering", seconds, record.budget(profile, root))
     say(f"{'together':<28}{time.monotonic() - started:8.1f} s")
     say(f"the book is at {page}")
@@ -79,17 +80,23 @@ def render(built: Path) -> float:
         "--keep-going",
     ]
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
-    done = subprocess.run(
-        [*command, "--path-output", str(scratch)],
-        cwd=built / "src", env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
-    html = scratch / "_build" / "html"
-    if done.returncode or not html.exists():
-        print(done.stdout[-8000:], file=sys.stderr)
-        warnings = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
-        first = f"; the first: {warnings[0]}" if warnings else ""
-        raise BuildFailed(f"jupyter-book ended with {done.returncode} and {len(warnings)} warnings{first}")
-    if (built / "html").exists():
-        shutil.rmtree(built / "html")
-    os.replace(html, built / "html")
+    runs.remove(scratch)
+    try:
+        with runs.written(built / "html") as temporary:
+            done = subprocess.run(
+                [*command, "--path-output", str(scratch)], cwd=built / "src", env=environment, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            )  # fmt: skip
+            html = scratch / "_build" / "html"
+            if done.returncode or not html.exists():
+                warnings = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
+                first = f"; the first: {warnings[0]}" if warnings else ""
+                failure = f"jupyter-book ended with {done.returncode} and {len(warnings)} warnings{first}"
+                raise BuildFailed(failure) from RuntimeError(done.stdout)
+            os.replace(html, temporary)
+    except BuildFailed as error:
+        print(str(error.__cause__)[-8000:], file=sys.stderr)
+        raise
+    finally:
+        runs.remove(scratch)
     return time.monotonic() - started

@@ -22,6 +22,7 @@ from typing import Any
 from merit import runs
 from merit.profiles import resolve, run_name, settings_of
 from merit.publish import parameters as declarations
+from merit.publish import record as records
 from merit.report.prose import PROVENANCE_MIME
 
 
@@ -41,42 +42,53 @@ def execute(
     """Run the notebook `source` with the parameters `given` and write it, with outputs, to `out`.
 
     Runs in `root`, which is where `artifacts/` lies (default: this checkout). `key` is stored with the output, for
-    whoever asks later whether it is up to date. quiet: without its stages' progress bars on a terminal. Raises
-    ValueError before anything runs where a parameter is wrong, and NotebookFailed where a cell or the kernel fails:
-    `out` is then as it was before, and the partial run lies beside it as `*.failed.ipynb`.
+    whoever asks later whether it is up to date. One process makes `out` while others wait; what has the same key by
+    then stays. quiet: without its stages' progress bars on a terminal. Raises ValueError before anything runs where a
+    parameter is wrong, and NotebookFailed where a cell or the kernel fails: `out` is then as it was before, and the
+    partial run lies beside it as `*.failed.ipynb`.
     """
-    import papermill
-
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of `x: str | None`, which it cannot read
     source, out, root = Path(source), Path(out), Path(root or runs.home())
     known = declarations.declared(source)
     values = {name: value for name, value in declarations.check(given, known).items() if value != known[name].default}
     every = {**{name: one.default for name, one in known.items()}, **values}
     settings = settings_of(resolve(every["profile"], every.get("settings", ""))) if "profile" in every else ""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial, failed = out.with_name(f".{out.stem}.partial.ipynb"), out.with_suffix(".failed.ipynb")
-    started = time.monotonic()
+    failed = out.with_suffix(".failed.ipynb")
+    with runs.claimed(out), runs.written(out) as partial:
+        if key and records.of_notebook(out).get("key") == key:
+            return out
+        started = time.monotonic()
+        notebook = _run(source, partial, failed, values, root, quiet)
+        record = _record(source, every)
+        record |= {"given": values, "settings": settings, "key": key, "seconds": round(time.monotonic() - started, 1)}
+        _finish(notebook, record | _handed_over(notebook), partial)
+    failed.unlink(missing_ok=True)
+    return out
+
+
+def _run(source: Path, partial: Path, failed: Path, values: Mapping, root: Path, quiet: bool) -> dict[str, Any]:
+    """The executed notebook, which papermill writes to `partial` cell by cell."""
+    import papermill
+
     try:
         with _kernel_environment(root):
             papermill.execute_notebook(
                 str(source), str(partial), parameters=values, cwd=str(root), progress_bar=False, start_timeout=120,
                 stderr_file=sys.stderr if sys.stderr.isatty() and not quiet else None,
             )  # fmt: skip
-        notebook = json.loads(partial.read_text())
+        notebook = json.loads(partial.read_text(encoding="utf-8"))
         _require_complete(notebook)
+        return notebook
     except BaseException as error:  # a dead kernel raises its own class; an interrupt must not leave a half notebook
         if partial.exists():
             os.replace(partial, failed)
         if not isinstance(error, Exception):
+            logging.disable()  # asyncio would name each task that nobody waits for any more
             raise
+        if getattr(error, "ename", "") == runs.DiskFull.__name__:
+            raise runs.DiskFull(error.evalue) from error
         rest = f"; as far as it came: {failed}" if failed.exists() else ""
         raise NotebookFailed(f"{source} failed{_reason(error)}{rest}") from error
-    record = _record(source, every)
-    record |= {"given": values, "settings": settings, "key": key, "seconds": round(time.monotonic() - started, 1)}
-    record |= _handed_over(notebook)
-    _finish(notebook, record, partial, out)
-    failed.unlink(missing_ok=True)
-    return out
 
 
 def run_named(
@@ -139,9 +151,9 @@ def _kernel_environment(root: Path) -> Iterator[None]:
         }
         quiet = Path(scratch, "profile_default", "ipython_kernel_config.py")
         quiet.parent.mkdir()
-        quiet.write_text(
-            "c.IPKernelApp.log_level = 50\n"
-        )  # else each kernel warns that it speaks TCP, and again when it goes
+        quiet.write_text(  # else each kernel warns that it speaks TCP, and, when it is ended, of tasks that were not
+            "import logging\nlogging.getLogger('asyncio').setLevel(99)\nc.IPKernelApp.log_level = 50\n"
+        )
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         try:
@@ -196,7 +208,7 @@ def _handed_over(notebook: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _finish(notebook: dict[str, Any], record: dict[str, Any], partial: Path, out: Path) -> None:
+def _finish(notebook: dict[str, Any], record: dict[str, Any], out: Path) -> None:
     for name in ("input_path", "output_path"):  # machine paths, and different at every run
         notebook["metadata"].get("papermill", {}).pop(name, None)
     for cell in notebook["cells"]:
@@ -204,8 +216,7 @@ def _finish(notebook: dict[str, Any], record: dict[str, Any], partial: Path, out
             cell["outputs"] = [output for output in cell["outputs"] if not _is_progress(output)]
     notebook["metadata"]["merit"] = record
     record["digest"] = runs.digest(notebook)
-    partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, out)
+    out.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _is_progress(output: Mapping[str, Any]) -> bool:

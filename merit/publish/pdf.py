@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from pathlib import Path
 from urllib.parse import urldefrag
 
+from merit import runs
 from merit.profiles import resolve, run_name
 from merit.publish.stage import pages
 
@@ -59,11 +59,13 @@ def make_pdf(
     if not Path(chromium).exists():
         raise FileNotFoundError(f"no browser at {chromium}: apt-get install chromium, or make pdf CHROMIUM=path")
     source = folder / JOINED
-    try:
-        source.write_text(joined(folder, [Path(page).name for page in pages(root / "_toc.yml")]), encoding="utf-8")
-        _print(chromium, source, out)
-    finally:
-        source.unlink(missing_ok=True)
+    with runs.claimed(built):
+        try:
+            source.write_text(joined(folder, [Path(page).name for page in pages(root / "_toc.yml")]), encoding="utf-8")
+            with runs.written(out) as temporary:
+                _print(chromium, source, temporary)
+        finally:
+            source.unlink(missing_ok=True)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return out
 
@@ -103,8 +105,7 @@ def _chapter(page, name: str, names: list[str]):
 
 
 def _print(chromium: str, source: Path, out: Path) -> None:
-    """Let the browser set all formulas and print; the file is in place only when it is whole."""
-    partial = out.with_name(f".{out.name}.partial.pdf")
+    """Let the browser set all formulas and print."""
     with tempfile.TemporaryDirectory(prefix="merit-chromium-") as scratch:
         done = subprocess.run(
             [
@@ -112,10 +113,9 @@ def _print(chromium: str, source: Path, out: Path) -> None:
                 "--disable-background-networking", "--disable-component-update",
                 "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={scratch}",
                 "--virtual-time-budget=60000", "--no-pdf-header-footer",
-                f"--print-to-pdf={partial}", source.as_uri(),
+                f"--print-to-pdf={out}", source.as_uri(),
             ],
             text=True, capture_output=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip
-    if done.returncode or not partial.exists():
+    if done.returncode or not out.exists():
         raise RuntimeError(f"{chromium} printed nothing, exit status {done.returncode}: {done.stderr.strip()[-300:]}")
-    os.replace(partial, out)

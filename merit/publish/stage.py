@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
+
+from merit import runs
 
 _SKIPPED = {"__pycache__", ".ipynb_checkpoints", "reference"}
 """Folders that are no part of the book; rendering leaves Python's cache of our extensions in the target too."""
@@ -51,7 +52,8 @@ def stage(root: Path, executed: Path, target: Path) -> list[Path]:
         path.unlink()
     for path, content in wanted.items():
         if not path.exists() or path.read_bytes() != content:
-            _write(path, content)
+            with runs.written(path) as temporary:
+                temporary.write_bytes(content)
             changed.append(path)
     return changed
 
@@ -84,10 +86,3 @@ def _is_injected(cell: Mapping) -> bool:
 def _injected(cell: Mapping) -> dict:
     """Papermill's cell, out of sight: the footer of the page says the same."""
     return {**cell, "metadata": {"tags": ["injected-parameters", "remove-cell"]}}
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)

@@ -77,7 +77,7 @@ def extended(results: Sequence[Result], variant: str, metric: str, absent: Seque
             spread = [*_spread(one["sd"]), f"{low:.1f} to {high:.1f}"] if len(one["folds"]) > 1 else []
             cells[encoder, task, name] = 100 * one["mean"], _lines(one["mean"], *spread, signs=one["signs"])
     numbers, texts = _frames(cells, flat=True)
-    head = Html(f'<p class="merit-caption"><b>{METRICS[metric].rstrip(".")}.</b> {VARIANTS[variant]}</p>')
+    head = Html('<p class="merit-caption"><b>{}.</b> {}</p>').format(METRICS[metric].rstrip("."), VARIANTS[variant])
     texts = pd.concat([texts, dashes(texts.columns, absent)])
     marks = ranked(numbers).reindex(texts.index)
     scored = [one for one in _scored(results) if one["variant"] == variant]
@@ -92,11 +92,11 @@ def per_fold(results: Sequence[Result], variant: str, task: str, metric: str) ->
         if (one["variant"], one["task"]) == (variant, task)
     }
     if not found:
-        return Html(f"<p>{task_label(task)} was not scored.</p>")
+        return Html("<p>{} was not scored.</p>").format(task_label(task))
     numbers = 100 * pd.DataFrame.from_dict({name: found[name] for name in ordered(found)}, orient="index", dtype=float)
     numbers.index = [look(name).label for name in numbers.index]
     texts = numbers.map(lambda value: None if pd.isna(value) else f"{value:.1f}").astype(object)
-    head = Html(f'<p class="merit-caption"><b>{METRICS[metric]}</b>, {task_label(task)}</p>')
+    head = Html('<p class="merit-caption"><b>{}</b>, {}</p>').format(METRICS[metric], task_label(task))
     return head + render(texts, f"folds-{variant}-{task}-{metric}", marks=ranked(numbers))
 
 
@@ -112,7 +112,7 @@ def zero_shot(results: Sequence[Result], *, synthetic: bool, comparable: bool = 
                 key = one["encoder"], one["task"], metric
                 cells[key] = 100 * score["value"], _lines(score["value"], *ends)
     html = _tables(cells, "zero-shot", 9, synthetic, comparable, PAIRS)
-    return html + Html(f'<p class="merit-note">{THRESHOLDS}</p>') if cells else html
+    return html + Html('<p class="merit-note">{}</p>').format(THRESHOLDS) if cells else html
 
 
 def firsts(results: Sequence[Result], variant: str, task: str, metric: str) -> str:
@@ -167,7 +167,7 @@ def _tables(
             apart=[*shown.index, *below.index], group=len(METRICS),
         )  # fmt: skip
     note = (NOTES[synthetic] if any_published else LOST).format(table=table, counts=COUNTED_IN.get(table))
-    return html + Html(f'<p class="merit-note">{note}</p>') if cells else Html("<p>No task was scored.</p>")
+    return html + Html('<p class="merit-note">{}</p>').format(note) if cells else Html("<p>No task was scored.</p>")
 
 
 def _frames(
@@ -220,7 +220,7 @@ def task_order(task: str) -> int:
 
 def caption(variant: str) -> Html:
     """Which variant a table is of."""
-    return Html(f'<p class="merit-caption">{VARIANTS[variant]}</p>')
+    return Html('<p class="merit-caption">{}</p>').format(VARIANTS[variant])
 
 
 def _spread(sd: float | None) -> list[str]:

@@ -48,8 +48,8 @@ def mappings(notes: Mapping[str, Any], results: Sequence[Result]) -> Html:
             for row in notes["table"]
             if (row["space"], row["counterpart_space"]) == (space, other)
         }
-        head = f'<p class="merit-caption"><b>{task_label(space)}</b> and <b>{task_label(other)}</b></p>'
-        out += Html(head) + mapping(rows, f"alignment-{space}-{other}")
+        head = Html('<p class="merit-caption"><b>{}</b> and <b>{}</b></p>').format(task_label(space), task_label(other))
+        out += head + mapping(rows, f"alignment-{space}-{other}")
     return out
 
 

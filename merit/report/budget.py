@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ def section(stage: str, profile: str, synthetic: bool, folder: Path | None = Non
     settings: what else the rows must have, such as variant.
     """
     files = reference.load(stage, profile, synthetic, folder, reference.EQUAL_BUDGET)
-    about = sum((introduction(file) + costs(file) for file in files), Html(""))
+    about = Html("").join(introduction(file) + costs(file) for file in files)
     return about + reference.section(stage, profile, synthetic, ("auroc",), folder, reference.EQUAL_BUDGET, **settings)
 
 
@@ -62,8 +61,8 @@ def introduction(file: Mapping[str, Any]) -> Html:
         "as MERIT. They compare objectives and backbones. They are not the published systems, which were trained "
         "longer, wider and on other recordings, and say nothing about those systems' published numbers."
     )
-    items = "".join(f"<li>{html.escape(f'{look(name).label}: {OURS[name]}.')}</li>" for name in peers)
-    return Html(f"<p>{html.escape(text)}</p><ul>{items}</ul>")
+    items = Html("").join(Html("<li>{}: {}.</li>").format(look(name).label, OURS[name]) for name in peers)
+    return Html("<p>{}</p><ul>{}</ul>").format(text, items)
 
 
 def costs(file: Mapping[str, Any]) -> Html:
@@ -77,7 +76,7 @@ def costs(file: Mapping[str, Any]) -> Html:
     head = "What each costs. FLOPs are those of one recording: of its embedding, and of its forward in an update"
     head += f"; every pretraining has {budget}" * bool(budget) + ". Seconds hold whatever else that machine did. "
     head += "The loss is the last validation's; a masked error of one is what the mean alone would have."
-    return Html(f'<p class="merit-caption">{html.escape(head)}</p>') + render(
+    return Html('<p class="merit-caption">{}</p>').format(head) + render(
         frame.astype(object), f"{file['stage']}-{file['profile']}-{reference.EQUAL_BUDGET}-costs"
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -122,9 +121,9 @@ def _by_network(columns: Sequence[Column], rows: Callable[[Measured, str], Rows]
     shown = Html("")
     for network in names:
         title = cost_lines.NETWORKS[network].capitalize()
-        text = f"<b>{title}.</b> {html.escape(_sizes(columns, network))}"
         table = side_by_side(columns, lambda found, network=network: rows(found, network), f"{name}-{network}")
-        shown = shown + Html(f'<p class="merit-caption">{text}</p>') + table
+        head = Html('<p class="merit-caption"><b>{}.</b> {}</p>').format(title, _sizes(columns, network))
+        shown += head + table
     return shown
 
 
@@ -158,8 +157,8 @@ def published(columns: Sequence[Column]) -> Html:
             table = side_by_side(
                 columns, lambda found, name=name: cost_lines.published(found).get(name, {}), f"published-{name}"
             )
-            shown = shown + Html(f'<p class="merit-caption"><b>{title}.</b></p>') + table
-    return shown if shown.text else side_by_side(columns, lambda found: {}, "published")
+            shown += Html('<p class="merit-caption"><b>{}.</b></p>').format(title) + table
+    return shown or side_by_side(columns, lambda found: {}, "published")
 
 
 def projection(columns: Sequence[Column], price_per_hour: float) -> Html:

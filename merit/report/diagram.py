@@ -93,8 +93,9 @@ class Diagram:
         weight = "bold" if bold else "normal"
         drop = 0.36 * size / 72  # from the middle of a letter to the line it stands on, whatever hangs below that
         return self.axes.text(
-            at[0], at[1] - drop, text, fontsize=size, weight=weight, ha=align, va="baseline", color=colour, zorder=4
-        )
+            at[0], at[1] - drop, text, fontsize=size, weight=weight, ha=align, va="baseline", color=colour, zorder=4,
+            parse_math=False,
+        )  # fmt: skip
 
     def arrow(
         self, start: tuple[float, float], end: tuple[float, float], text: str = "", *, side: str = "right",

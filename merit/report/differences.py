@@ -5,7 +5,6 @@ Rows hold fractions; they are printed in points (hundredths).
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -38,7 +37,7 @@ def differences(rows: Sequence[Row], name: str) -> Html:
         if side:
             marks.loc[cell] = "font-weight: bold"
     first, metric = look(rows[0]["encoder"]).label, METRICS.get(rows[0]["metric"], rows[0]["metric"])
-    head = Html(f'<p class="merit-caption"><b>{html.escape(f"{metric}: {first} minus …")}</b>, in points</p>')
+    head = Html('<p class="merit-caption"><b>{}</b>, in points</p>').format(f"{metric}: {first} minus …")
     return head + render(texts, f"differences-{name}", marks=marks)
 
 

@@ -90,7 +90,9 @@ def _paper(figure: Figure, width_mm: float, height_mm: float, title: str) -> Axe
         level = [((0, y), (width_mm, y)) for y in np.arange(0, height_mm + step, step)]
         axes.add_collection(LineCollection(upright + level, colors=colour, linewidths=thickness, zorder=0))
     if title:
-        figure.text(MARGIN_MM / width_mm, 1 - 4.4 / (height_mm + head_mm), title, fontsize=8.5, color=INK)
+        figure.text(
+            MARGIN_MM / width_mm, 1 - 4.4 / (height_mm + head_mm), title, fontsize=8.5, color=INK, parse_math=False
+        )
     return axes
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator, NullFormatter
 
 from merit.report import figure_data
 from merit.report.style import COHORT_LABELS, TERM_LABELS, look, task_label
@@ -32,6 +33,17 @@ class Drawing(Figure):
     def data(self) -> pd.DataFrame:
         """The figure's numbers: its own table, or what `figure_data.read` finds."""
         return figure_data.read(self) if self.table is None else self.table
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """As any figure's, with every text drawn as the characters that it is: an id may hold `$`. TeX stays where
+        numbers need it, on logarithmic axes.
+        """
+        axes = [axis for one in self.axes for axis in (one.xaxis, one.yaxis)]
+        of_powers = [axis for axis in axes if isinstance(axis.get_major_formatter(), LogFormatter)]
+        powers = {id(text) for axis in of_powers for text in axis.get_ticklabels(which="both")}
+        for text in self.findobj(Text):
+            text.set_parse_math(id(text) in powers)
+        super().savefig(*args, **kwargs)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         numbers = self.data()

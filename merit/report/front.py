@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -27,15 +26,16 @@ def front(judged: Sequence[Verdict]) -> Html:
         "Its own numbers": _printed([one.claim for one in judged]),
         "We find": _found(judged),
         "How sure": _sure(judged),
-        "Again": "<br>".join(f"<code>{command}</code> {html.escape(what)}" for command, what in AGAIN.items()),
+        "Again": Html("<br>").join(Html("<code>{}</code> {}").format(*one) for one in AGAIN.items()),
     }
-    return Html(f'<dl class="merit-front">{"".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in rows.items())}</dl>')
+    shown = Html("").join(Html("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows.items())
+    return Html('<dl class="merit-front">{}</dl>').format(shown)
 
 
 def _claimed(claims: Sequence[Claim]) -> str:
     """The stated amounts, in the words of the claims."""
     amounts = {one.title: f"{'more than ' * one.more}{one.reach:g}" for one in claims if one.reach}
-    stated = listing(f"{amount} points ({html.escape(title)})" for title, amount in amounts.items())
+    stated = listing(f"{amount} points ({title})" for title, amount in amounts.items())
     return (
         "An encoder of ECGs pretrained on reconstruction and alignment together (MERIT) keeps more than one pretrained "
         f"on either alone, and beats every earlier method by {stated}. We read {len(claims)} claims in it."
@@ -50,13 +50,13 @@ def _printed(claims: Iterable[Claim]) -> str:
     )
 
 
-def _found(judged: Sequence[Verdict]) -> str:
+def _found(judged: Sequence[Verdict]) -> Html:
     """Verdicts, and by how much MERIT is above each ablation in linear probing, in each run."""
     counts = Counter(one.verdict for one in judged)
     outcomes = listing(f"{counts[name]} {name}" for name in OUTCOMES)
     readings = next((one.readings for one in judged if one.claim.id == ABLATIONS), ())
     lines = [line for reading in readings if (line := _margins(reading))]
-    return "<br>".join([f"Claims: {outcomes}.", *lines])
+    return Html("<br>").join([f"Claims: {outcomes}.", *lines])
 
 
 def _margins(reading: Reading) -> str:
@@ -66,8 +66,8 @@ def _margins(reading: Reading) -> str:
         column, _, rival = label.rpartition(", over ")
         if column.endswith("AUROC"):
             by_rival.setdefault(rival, []).append(values)
-    shown = listing(f"{html.escape(rival)} {_margin(tasks)}" for rival, tasks in by_rival.items())
-    where = html.escape(f"{reading.evidence.label()}, {_seeds(reading)}")
+    shown = listing(f"{rival} {_margin(tasks)}" for rival, tasks in by_rival.items())
+    where = f"{reading.evidence.label()}, {_seeds(reading)}"
     return f"AUROC of linear probes, MERIT minus others, points: {shown} ({where})." if shown else ""
 
 
@@ -84,15 +84,15 @@ def _seeds(reading: Reading) -> str:
     return f"{n} pretraining seeds, 95 % intervals" if n > 1 else "one pretraining seed, no interval"
 
 
-def _sure(judged: Sequence[Verdict]) -> str:
+def _sure(judged: Sequence[Verdict]) -> Html:
     """What the numbers rest on, and what a verdict would need."""
     runs: Mapping[str, Reading] = {one.evidence.label(): one for verdict in judged for one in verdict.readings}
     real = any(not one.evidence.synthetic for one in runs.values())
     synthetic = any(one.evidence.synthetic for one in runs.values())
-    badges = " ".join(badge(kind) for kind, there in ((True, synthetic), (False, real)) if there)
+    badges = Html(" ").join(badge(kind) for kind, there in ((True, synthetic), (False, real)) if there)
     evidence = " Synthetic hospitals show that the machinery works; they are no evidence about real hearts." * synthetic
-    return (
-        f"{badges}{evidence} A verdict needs real recordings, the paper's profile, {SEEDS_NEEDED} pretraining seeds "
+    return Html(
+        "{}{} A verdict needs real recordings, the paper's profile, {} pretraining seeds "
         'and every row that the claim speaks of: <a href="claims.html">each claim</a>, '
         '<a href="limits.html">limits</a>, <a href="protocol.html">what the protocol is worth</a>.'
-    )
+    ).format(badges, evidence, SEEDS_NEEDED)

@@ -6,7 +6,6 @@ is an underline of its own style and a sign behind the words, so that it does no
 
 from __future__ import annotations
 
-import html
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -58,11 +57,11 @@ def examples(results: Sequence[Result], commonest: Result, number: int) -> Html:
     )
     out += _legend(row_label(one))
     if "answer" in commonest["values"]:
-        out += _block({scored.MOST_COMMON: html.escape(commonest["values"]["answer"])})
+        out += _block({scored.MOST_COMMON: commonest["values"]["answer"]})
     for key in keys:
         written = {label: of[key] for label, of in texts.items() if key in of}
-        head = f'<p class="merit-caption {scored.AS_TEXT}"><b>Recording {html.escape(key[0])}</b></p>'
-        out += Html(head) + _example(written, row_label(one), one["names"])
+        head = Html('<p class="merit-caption {}"><b>Recording {}</b></p>').format(scored.AS_TEXT, key[0])
+        out += head + _example(written, row_label(one), one["names"])
     return out
 
 
@@ -103,7 +102,7 @@ def _legend(first: str) -> Html:
     """What each mark says."""
     whose = {"missed": f" by {first}"}
     shown = [_marked(mark.says + whose.get(kind, ""), kind, "") for kind, mark in MARKS.items()]
-    return Html(f'<p class="merit-legend">{" ".join(shown)}</p>')
+    return Html('<p class="merit-legend">{}</p>').format(Html(" ").join(shown))
 
 
 def _example(written: Mapping[str, Mapping[str, Any]], first: str, names: Mapping[str, str]) -> Html:
@@ -115,7 +114,7 @@ def _example(written: Mapping[str, Mapping[str, Any]], first: str, names: Mappin
         for code, state, start, end in one["reference_mentions"]
         if state == "present" and code not in said
     ]
-    rows = {"Question": html.escape(one["question"]), "Reference": marked(one["reference"], missed)}
+    rows = {"Question": one["question"], "Reference": marked(one["reference"], missed)}
     for label, text in written.items():
         rows[label] = marked(text["text"], _spans(text["mentions"], there, names))
     return _block(rows)
@@ -135,28 +134,28 @@ def _spans(mentions: Iterable[Mention], there: Collection[str], names: Mapping[s
     return [(start, end, kind, names.get(code, code)) for start, end, kind, code in found if kind]
 
 
-def marked(text: str, spans: Iterable[Span]) -> str:
+def marked(text: str, spans: Iterable[Span]) -> Html:
     """The text as HTML with its spans marked. Of two that overlap the later is cut where the earlier ends."""
     parts, done = [], 0
     for start, end, kind, name in sorted(spans):
         start, end = max(start, done), min(end, len(text))
         if start < end:
-            parts += [html.escape(text[done:start]), _marked(text[start:end], kind, name)]
+            parts += [text[done:start], _marked(text[start:end], kind, name)]
             done = end
-    return "".join([*parts, html.escape(text[done:])]) or "<i>nothing</i>"
+    return Html("").join([*parts, text[done:]]) or Html("<i>nothing</i>")
 
 
-def _marked(text: str, kind: str, name: str) -> str:
+def _marked(text: str, kind: str, name: str) -> Html:
     """Words under a mark; pointing at them names the statement and the kind."""
-    title = f' title="{html.escape(f"{name}: {MARKS[kind].says}")}"' if name else ""
-    words = f"<u>{html.escape(text)}</u><sup>{MARKS[kind].sign}</sup>"
-    return f'<span class="merit-mark merit-mark-{kind}"{title}>{words}</span>'
+    title = Html(' title="{}: {}"').format(name, MARKS[kind].says) if name else ""
+    words = Html("<u>{}</u><sup>{}</sup>").format(text, MARKS[kind].sign)
+    return Html('<span class="merit-mark merit-mark-{}"{}>{}</span>').format(kind, title, words)
 
 
 def _block(rows: Mapping[str, str]) -> Html:
-    """Label -> HTML, one under the other."""
-    pairs = "".join(f"<dt>{html.escape(label)}</dt><dd>{shown}</dd>" for label, shown in rows.items())
-    return Html(f'<dl class="merit-texts {scored.AS_TEXT}">{pairs}</dl>')
+    """Label -> text or HTML, one under the other."""
+    pairs = Html("").join(Html("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows.items())
+    return Html('<dl class="merit-texts {}">{}</dl>').format(scored.AS_TEXT, pairs)
 
 
 def statements(results: Sequence[Result]) -> Html:
@@ -172,5 +171,5 @@ def statements(results: Sequence[Result]) -> Html:
         heads = {"precision": "precision", "recall": "recall", "f1": "F1"}
         rates = {head: interval({**scored.UNDEFINED, "value": counts[key]}) for key, head in heads.items()}
         rows[code] = {**named, **numbers, **rates}
-    head = Html(f'<p class="merit-caption"><b>{html.escape(row_label(one))}</b></p>')
+    head = Html('<p class="merit-caption"><b>{}</b></p>').format(row_label(one))
     return head + tables.mapping(rows, "generation-statements") if rows else paragraph("No statement occurs.")

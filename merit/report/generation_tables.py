@@ -6,7 +6,6 @@ are fractions and are printed in percent. Names and reasons come from outside: w
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -126,7 +125,7 @@ def table(results: Sequence[Result], commonest: Result) -> Html:
     shown = pd.concat([ours, below]).map(_percent).astype(object)
     out = tables.render(shown, "generation", marks=tables.ranked(ours).reindex(shown.index), apart=below.index)
     notes = [f"{mark} Not generated: {reason}." for reason, mark in marks.items()] + _compared_with(generated(results))
-    return sum((paragraph(note, "merit-note") for note in notes), out)
+    return out + Html("").join(paragraph(note, "merit-note") for note in notes)
 
 
 def percents(rows: Mapping[str, tuple[Values, str]]) -> pd.DataFrame:
@@ -286,8 +285,9 @@ def differences(results: Sequence[Result]) -> Html:
     sides = told_apart([gap for row in rows.values() for gap in row.values()])
     marks = pd.DataFrame(np.reshape(sides, gaps.shape), gaps.index, gaps.columns)
     marks = marks.map(lambda side: "font-weight: bold" if side else "")
-    head = f'<p class="merit-caption"><b>{html.escape(row_label(foremost(results)))} minus …</b>, in points</p>'
-    return Html(head) + tables.render(texts, "generation-differences", marks=marks)
+    first = row_label(foremost(results))
+    head = Html('<p class="merit-caption"><b>{} minus …</b>, in points</p>').format(first)
+    return head + tables.render(texts, "generation-differences", marks=marks)
 
 
 def differences_reading(results: Sequence[Result]) -> str:
@@ -361,4 +361,4 @@ def _gap(one: Values, other: str) -> Mapping[str, float | None]:
 
 def paragraph(text: str, kind: str = "") -> Html:
     """Any text as a paragraph: escaped, and TeX left as it stands."""
-    return Html(f'<p class="{f"{kind} {AS_TEXT}".strip()}">{html.escape(text)}</p>')
+    return Html('<p class="{}">{}</p>').format(f"{kind} {AS_TEXT}".strip(), text)

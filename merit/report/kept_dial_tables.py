@@ -23,7 +23,7 @@ def table(profile: str, synthetic: bool, folder: Path | None = None) -> Html:
         rows = {look(name).label: _cells(file, name) for name in names}
         name = f"kept-seeds-{'equal-budget' if reference.budgeted(file) else 'objectives'}"
         parts += reference.label(file) + tables.mapping(rows, name)
-    return parts if parts.text else reference.absent("kept", synthetic)
+    return parts or reference.absent("kept", synthetic)
 
 
 def carried_over(profile: str, folder: Path | None = None) -> Html:
@@ -37,7 +37,7 @@ def carried_over(profile: str, folder: Path | None = None) -> Html:
                     label = look(name).label + ("" if name == "random" else f",\npretrained on {short} hearts")
                     rows[label] = _cells(file, name, hearts=hearts)
         parts += reference.label(file) + tables.mapping(rows, "kept-carried-over")
-    return parts if parts.text else reference.absent("carried_over", False)
+    return parts or reference.absent("carried_over", False)
 
 
 def _cells(file: File, encoder: str, **where: Any) -> dict[str, str]:

@@ -38,7 +38,7 @@ def load(profile: str, folder: Path | None = None) -> list[File]:
 
 def label(files: Sequence[File]) -> Html | Sentence:
     """Where they come from, and on what they were measured; one line where there are none."""
-    return sum((reference.label(file) for file in files), Html("")) if files else Sentence(NONE_YET)
+    return Html("").join(map(reference.label, files)) if files else Sentence(NONE_YET)
 
 
 def measured_on(files: Sequence[File]) -> Sentence:
@@ -60,7 +60,7 @@ def summary(files: Sequence[File]) -> Html:
 
 def ceiling(files: Sequence[File]) -> Html:
     """How far the measured factors can be trusted."""
-    return sum((kept_ceiling.table(file.get("ceiling", [])) for file in files), Html(""))
+    return Html("").join(kept_ceiling.table(file.get("ceiling", [])) for file in files)
 
 
 def reading(files: Sequence[File]) -> Sentence:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -41,12 +40,12 @@ def dashes(columns: pd.Index, absent: Sequence[Absent]) -> pd.DataFrame:
 def footnotes(values: Iterable[Mapping[str, Any]], absent: Sequence[Absent] = ()) -> Html:
     """What the marks of these values mean, and where the weights of absent encoders are published."""
     used = "".join(mark(one) for one in values)
-    lines = [f"{sign} {html.escape(text)}" for sign, text in NOTES.items() if sign in used]
-    out = Html("".join(f'<p class="merit-note">{line}</p>' for line in lines))
+    lines = [(sign, text) for sign, text in NOTES.items() if sign in used]
+    out = Html("").join(Html('<p class="merit-note">{} {}</p>').format(*line) for line in lines)
     if absent:
-        rows = "".join(f"<li>{html.escape(one.label)}: {html.escape(one.note)}</li>" for one in absent)
+        rows = Html("").join(Html("<li>{}: {}</li>").format(one.label, one.note) for one in absent)
         head = "Rows of dashes: published encoders whose weights a reader has to bring"
-        out += Html(f'<details class="merit-note"><summary>{head}</summary><ul>{rows}</ul></details>')
+        out += Html('<details class="merit-note"><summary>{}</summary><ul>{}</ul></details>').format(head, rows)
     return out
 
 

@@ -6,10 +6,12 @@ holds no address: the same numbers give the same notebook.
 
 from __future__ import annotations
 
-import html
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from markupsafe import Markup
 
 PROVENANCE_MIME = "application/vnd.merit.provenance+json"
 """The output type in which a notebook hands its inputs and device to the runner, for the footer and the record."""
@@ -21,24 +23,29 @@ PLURALS = {"clusters": "", "rules": "", "subgroups": "", "notes": "", "informati
 NOTHING_SYNTHETIC = "These recordings are real: there is nothing synthetic to compare."
 
 
-class Html:
-    """A piece of HTML that is displayed as it stands; whoever makes one escapes its text."""
+class Html(Markup):
+    """HTML that is displayed as it stands: the one way by which text reaches a page as HTML.
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    It is made of literals alone. What comes into one by `format`, `join` or `+` is escaped unless it is Html itself.
+    """
 
-    def __add__(self, other: Html) -> Html:
-        return Html(self.text + other.text)
+    @property
+    def text(self) -> str:
+        """The HTML as plain text."""
+        return str(self)
 
     def __repr__(self) -> str:
         return "<HTML>"
 
     def _repr_html_(self) -> str:
-        return self.text
+        return str(self)
 
 
 class Sentence:
-    """Markdown with numbers in it that were computed."""
+    """Text with numbers in it that were computed: paragraphs, lines that begin with "- ", **bold** and `code`.
+
+    Everything else that Markdown, HTML or TeX would read in it is shown as the characters that it is.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -47,7 +54,28 @@ class Sentence:
         return self.text
 
     def _repr_markdown_(self) -> str:
-        return self.text
+        return "\n".join(_as_markdown(line) for line in self.text.split("\n"))
+
+
+MARKED = re.compile(r"(\*\*(?! ).+?(?<! )\*\*|`[^`]+`)")
+"""What a sentence may mark: bold, and code, in which Markdown reads nothing."""
+
+
+def _as_markdown(line: str) -> str:
+    """A line of a sentence, in which nothing is marked but what a sentence may mark."""
+    start, rest = ("- ", line[2:]) if line.startswith("- ") else ("", line)
+    pieces = MARKED.split(rest.strip())
+    for k, piece in enumerate(pieces):
+        if k % 2 and piece.startswith("**"):
+            pieces[k] = f"**{MEANING.sub(BACKSLASH, piece[2:-2])}**"
+        elif not k % 2:
+            pieces[k] = MEANING.sub(BACKSLASH, piece)
+    return start + BLOCK.sub(BACKSLASH, "".join(pieces))
+
+
+MEANING, BLOCK = re.compile(r"(?=[\\`*_{}\[\]<>&#!|~$+=])"), re.compile(r"^(?=-)|(?<=^\d)(?=[.)])|(?<=^\d\d)(?=[.)])")
+BACKSLASH = r"\\"
+"""Where a character means something in CommonMark, or begins a list: a backslash before it takes that away."""
 
 
 class Provenance:
@@ -60,22 +88,24 @@ class Provenance:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         devices = sorted({str(row["device"]) for row in self.inputs if row.get("device")})
         details = {"device": ", ".join(devices) or "no computation", "inputs": self.inputs, "note": self.note}
-        text = f"{badge(self.synthetic)} {html.escape(self.note)} Inputs: {html.escape(_count(self.inputs))}."
-        return {"text/plain": self.note, "text/html": f'<p class="merit-source">{text}</p>', PROVENANCE_MIME: details}
+        text = Html('<p class="merit-source">{} {} Inputs: {}.</p>')
+        shown = text.format(badge(self.synthetic), self.note, _count(self.inputs))
+        return {"text/plain": self.note, "text/html": str(shown), PROVENANCE_MIME: details}
 
 
 def banner(note: str, synthetic: bool) -> Html:
     """What stands at the top of a page: where its numbers come from, in a box when the recordings are synthetic."""
     if not synthetic:
-        return Html(f'<p class="merit-source">{badge(synthetic)} {html.escape(note)}</p>')
-    title = '<p class="admonition-title">Synthetic recordings</p>'
-    return Html(f'<div class="admonition warning">{title}<p>{html.escape(note)}</p></div>')
+        return Html('<p class="merit-source">{} {}</p>').format(badge(synthetic), note)
+    return Html(
+        '<div class="admonition warning"><p class="admonition-title">Synthetic recordings</p><p>{}</p></div>'
+    ).format(note)
 
 
-def badge(synthetic: bool) -> str:
+def badge(synthetic: bool) -> Html:
     """A small label: whether numbers come from synthetic hospitals or from real recordings."""
     kind = "synthetic" if synthetic else "real"
-    return f'<span class="merit-badge merit-{kind}">{kind} recordings</span>'
+    return Html('<span class="merit-badge merit-{0}">{0} recordings</span>').format(kind)
 
 
 def listing(words: Iterable[str]) -> str:

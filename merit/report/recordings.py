@@ -5,7 +5,6 @@ A store here is anything with `.records`, `.rejected`, `.manifest` and `.signal_
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -102,7 +101,7 @@ def two_rates(own: Mapping[str, Any] | None = None, root: Path | None = None) ->
         }
         for band in found["bands"]
     }
-    return Html(f"<p>{html.escape(text)}</p>") + tables.mapping(rows, "two-rates")
+    return Html("<p>{}</p>").format(text) + tables.mapping(rows, "two-rates")
 
 
 def amplitude_title(name: str) -> str:

@@ -5,7 +5,6 @@ Each stands under a label: profile, synthetic or real, how many seeds, machine, 
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,7 +102,7 @@ def section(
     """
     found = load(stage, profile, synthetic, folder, group)
     parts = [label(file, **settings) + _method(file) + _tables(file, metrics, settings) for file in found]
-    return sum(parts, Html("")) if parts else absent(stage, synthetic)
+    return Html("").join(parts) if parts else absent(stage, synthetic)
 
 
 def _method(file: File) -> Html:
@@ -115,7 +114,7 @@ def _method(file: File) -> Html:
         "wider the interval. Patients, and encoders that are not pretrained here, are held fixed: the interval says "
         "what another pretraining would change. Holm's correction runs over the comparisons of one table."
     )
-    return Html(f"<p>{text}</p>") if file["seeds"] > 1 else Html("")
+    return Html("<p>{}</p>").format(text) if file["seeds"] > 1 else Html("")
 
 
 def _number(count: int, what: str) -> str:
@@ -127,7 +126,7 @@ def _tables(file: File, metrics: Sequence[str], settings: Mapping[str, Any]) -> 
     for metric in metrics:
         rows = _chosen(file["differences"], settings, metric)
         parts += over_seeds(file, metric, **settings) + differences(rows, _name(file, metric, "seeds", settings))
-        parts += Html(f'<p class="merit-note">{html.escape(reading(rows))}</p>') if rows else Html("")
+        parts += Html('<p class="merit-note">{}</p>').format(reading(rows)) if rows else Html("")
     return parts
 
 
@@ -136,8 +135,8 @@ def label(file: File, variant: str | None = None, **_: Any) -> Html:
     seeds, cores = _number(file["seeds"], "pretraining seed"), _number(file["cores"], "core")
     where = f"{file['device']} with {cores}, {file['finished']}, commit {file['commit']}"
     what = "The same data, the same updates" if budgeted(file) else "Reference"
-    text = html.escape(f"{what}{_of(variant)}: profile {file['profile']}, {seeds}; {where}.")
-    return Html(f'<p class="merit-source">{badge(bool(file["synthetic"]))} {text}</p>')
+    text = f"{what}{_of(variant)}: profile {file['profile']}, {seeds}; {where}."
+    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(file["synthetic"])), text)
 
 
 def budgeted(file: File) -> bool:
@@ -155,9 +154,8 @@ def over_seeds(file: File, metric: str, **settings: Any) -> Html:
     rows = _chosen(file["over_seeds"], settings, metric)
     names = ordered({row["encoder"] for row in rows})
     table = _mean_and_sd(rows, {name: look(name).label for name in names}, _name(file, metric, "over-seeds", settings))
-    head = f"<b>{html.escape(METRICS.get(metric, metric))}</b>, mean ± standard deviation over pretraining seeds"
-    head += html.escape(_of(settings.get("variant")))
-    return Html(f'<p class="merit-caption">{head}</p>') + table
+    head = Html('<p class="merit-caption"><b>{}</b>, mean ± standard deviation over pretraining seeds{}</p>')
+    return head.format(METRICS.get(metric, metric), _of(settings.get("variant"))) + table
 
 
 def strengths(
@@ -169,7 +167,7 @@ def strengths(
     for file in load(stage, profile, synthetic, folder):
         rows = [row for row in _chosen(file["over_seeds"], settings, metric) if row["encoder"] in labels]
         parts += label(file, **settings) + _mean_and_sd(rows, labels, _name(file, metric, "strengths", settings))
-    return parts if parts.text else absent(stage, synthetic)
+    return parts or absent(stage, synthetic)
 
 
 def masks(
@@ -195,7 +193,7 @@ def masks(
             )
         else:
             text = "This run has no row without the mask: merit reference --group objectives adds it."
-        parts += Html(f'<p class="merit-note">{html.escape(text)}</p>')
+        parts += Html('<p class="merit-note">{}</p>').format(text)
     return parts if parts.text else absent(stage, synthetic)
 
 
@@ -217,7 +215,7 @@ def measures(
             spread = "" if row["sd"] is None else f" ± {row['sd']:.2f}"
             texts.loc[look(row["encoder"]).label, metrics[row["metric"]]] = f"{row['mean']:.2f}{spread}"
         parts += label(file) + render(texts, _name(file, "measures", "seeds", column))
-    return parts if parts.text else absent(stage, synthetic)
+    return parts or absent(stage, synthetic)
 
 
 def spread(stage: str, profile: str, synthetic: bool, folder: Path | None = None, **settings: Any) -> str:
@@ -263,8 +261,8 @@ def _name(file: File, metric: str, kind: str, settings: Mapping[str, Any]) -> st
 def absent(stage: str, synthetic: bool) -> Html:
     """That there is no committed run of a stage, in one line."""
     kind = "synthetic" if synthetic else "real"
-    what = html.escape(WORDS.get(stage, stage.replace("_", " ")))
-    return Html(
-        f"<p>No reference run of {what} over several pretraining seeds on {kind} recordings is committed; "
+    text = Html(
+        "<p>No reference run of {} over several pretraining seeds on {} recordings is committed; "
         "<code>make reference</code> makes one.</p>"
     )
+    return text.format(WORDS.get(stage, stage.replace("_", " ")), kind)

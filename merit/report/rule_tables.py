@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -72,14 +71,15 @@ def rule_table(results: Sequence[Result], rule: str) -> Html:
     """One rule: a row a task and metric, for each encoder as published, as it should be, and the difference."""
     found = [one for one in _published(results) if one["rule"] == rule]
     about = RULES[rule]
-    text = f"<b>{about.name}.</b> As published: {about.published}. As it should be: {about.proper}."
-    text += " F1 is published at ≥ and has no row." if rule in SIGNS else ""
-    head = Html(f'<p class="merit-caption">{text}</p>')
+    more = " F1 is published at ≥ and has no row." if rule in SIGNS else ""
+    head = Html('<p class="merit-caption"><b>{}.</b> As published: {}. As it should be: {}.{}</p>').format(
+        about.name, about.published, about.proper, more
+    )
     if not found:
         return head + Html('<p class="merit-note">Not measured here; the reasons are named at the top.</p>')
     if rule == "sign" and {_signed(one) for one in found} <= {"0.0", "0.0 ± 0.0"}:
         shown = f"Every difference, with its ±, rounds to 0.0 points ({len(found)} pairs of task and encoder)."
-        return head + Html(f'<p class="merit-note">{shown}</p>')
+        return head + Html('<p class="merit-note">{}</p>').format(shown)
     rows = {(one["task"], one["metric"]): f"{task_label(one['task'])}, {METRICS[one['metric']]}" for one in found}
     return head + _table(found, rows, f"rule-{rule}")
 
@@ -328,7 +328,7 @@ def unmeasured(results: Sequence[Result]) -> str:
     lines = []
     for (task, rule, why), who in reasons.items():
         what = "not scored" if rule == "nothing" else f"{rule} not measured"
-        lines.append(f"{task}: {what} for {listing(who)}, {html.escape(why)}")
+        lines.append(f"{task}: {what} for {listing(who)}, {why}")
     return "\n".join(f"- {line}." for line in lines) or "Every rule was measured."
 
 

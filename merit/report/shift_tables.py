@@ -53,8 +53,8 @@ def transfers(
     texts = pd.concat([texts, dashes(columns, absent), published])
     marks = pd.concat([ranked(numbers), ranked(theirs)]).reindex(texts.index)
     table = render(texts, f"shift-{variant}", marks=marks, apart=published.index)
-    head = Html(f'<p class="merit-caption">{VARIANTS.get(variant, variant)}</p>')
-    return head + table + Html(f'<p class="merit-note">{NOTES[synthetic]}</p>') + footnotes(scored, absent)
+    head = Html('<p class="merit-caption">{}</p>').format(VARIANTS.get(variant, variant))
+    return head + table + Html('<p class="merit-note">{}</p>').format(NOTES[synthetic]) + footnotes(scored, absent)
 
 
 def _column(direction: str) -> tuple[str, str]:
@@ -111,7 +111,9 @@ def in_domain(results: Sequence[Result], variant: str) -> Html:
                 f"{task_label(target)}'s own head, there", "cost of transfer",
             )  # fmt: skip
             rows[look(one["encoder"]).label] = dict(zip(columns, (cells[:3] + drop if drop else cells)))
-        out += Html(f'<p class="merit-caption"><b>{direction_label(source, target)}</b>{_on(of_direction[0])}</p>')
+        out += Html('<p class="merit-caption"><b>{}</b>{}</p>').format(
+            direction_label(source, target), _on(of_direction[0])
+        )
         out += mapping(rows, f"in-domain-{variant}-{source}-{target}")
     return out
 

@@ -42,8 +42,8 @@ def _each(results: Sequence[Result], variant: str, table: Any) -> Html:
         first = of[0]["attributes"][attribute]
         classes = f", over {listing(first['classes'])}" if first["classes"] else ""
         reason = f": {first['reason']}" if "reason" in first else ""
-        head = f"<b>{task_label(task)}, by {attribute}</b>{classes}{reason}"
-        out += Html(f'<p class="merit-caption">{head}</p>')
+        head = Html('<p class="merit-caption"><b>{}, by {}</b>{}{}</p>')
+        out += head.format(task_label(task), attribute, classes, reason)
         if "reason" not in first:
             out += table(of, attribute, f"{variant}-{task}-{attribute}")
     return out
@@ -108,7 +108,7 @@ def counts(results: Sequence[Result], variant: str) -> Html:
                 "compared": "yes" if group in values["compared"] else "no",
                 **{f"with {name}": f"{n:,}" for name, n in shown.items()},
             }
-        out += Html(f'<p class="merit-caption"><b>{task_label(task)}, by {attribute}</b></p>')
+        out += Html('<p class="merit-caption"><b>{}, by {}</b></p>').format(task_label(task), attribute)
         out += mapping(rows, f"counts-{task}-{attribute}")
     return out
 

@@ -5,6 +5,7 @@ Scores come in as fractions and are printed in percent. pandas writes the HTML a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,8 +41,10 @@ NOTES = {
 """Whether our recordings are synthetic -> what stands under a table with rows of the paper."""
 
 VARIANTS = {
-    "as_published": "<b>As published.</b> The probe reads the embedding as it is; its scale differs between encoders.",
-    "standardised": "<b>Standardised.</b> Each feature has mean 0 and variance 1 on the training folds.",
+    "as_published": Html(
+        "<b>As published.</b> The probe reads the embedding as it is; its scale differs between encoders."
+    ),
+    "standardised": Html("<b>Standardised.</b> Each feature has mean 0 and variance 1 on the training folds."),
 }
 
 Result = Mapping[str, Any]
@@ -63,7 +66,7 @@ def render(
     """
     styler = frame.style.format(escape="html", na_rep="–").format_index(escape="html", axis=0)
     styler = styler.format_index(escape="html", axis=1)
-    styler.set_uuid(f"merit-{name}")
+    styler.set_uuid(re.sub(r"[^\w-]", "-", f"merit-{name}"))
     styler.cell_ids = False
     kind = " merit-words" if words else f" merit-group-{group}" if group else ""
     styler.set_table_attributes(f'class="merit-table{kind}"')
@@ -74,7 +77,7 @@ def render(
         classes = pd.DataFrame("", index=frame.index, columns=frame.columns)
         classes.loc[apart] = "merit-apart"
         styler.set_td_classes(classes)
-    return Html(f'<div class="merit-scroll">{styler.to_html()}</div>')
+    return Html('<div class="merit-scroll">{}</div>').format(Html(styler.to_html()))
 
 
 def ranked(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -95,10 +98,10 @@ def linear_probe(
     tasks = {one["task"] for one in scored}
     blocks = [[task for task in half if task in tasks] for half in HALVES]
     blocks += [[task] for task in sorted(tasks - {task for half in HALVES for task in half})]
-    head = Html(f'<p class="merit-caption">{VARIANTS.get(variant, variant)}</p>')
+    head = Html('<p class="merit-caption">{}</p>').format(VARIANTS.get(variant, variant))
     blocks = [block for block in blocks if block]
     tables = [_block(scored, block, variant, synthetic, absent if not i else ()) for i, block in enumerate(blocks)]
-    return sum(tables, head) + footnotes(scored, absent if blocks else ())
+    return Html("").join([head, *tables, footnotes(scored, absent if blocks else ())])
 
 
 def _block(
@@ -117,7 +120,7 @@ def _block(
     marks, published = ranked(means), _published_rows(tasks, columns)
     texts = pd.concat([texts, dashes(columns, absent), published])
     table = render(texts, f"{variant}-{'-'.join(tasks)}", marks=marks, apart=published.index, group=len(METRICS))
-    return table + Html(f'<p class="merit-note">{NOTES[synthetic]}</p>') if len(published) else table
+    return table + Html('<p class="merit-note">{}</p>').format(NOTES[synthetic]) if len(published) else table
 
 
 def _with_spread(mean: float, sd: float | None, signs: str) -> str:

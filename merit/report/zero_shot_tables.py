@@ -56,7 +56,7 @@ def table(results: Sequence[Result], *, synthetic: bool, absent: Sequence[Absent
     blocks += [[task] for task in tasks if not any(task in half for half in tables.HALVES)]
     blocks = [block for block in blocks if block]
     shown = [_block(scored, block, synthetic, absent if not i else ()) for i, block in enumerate(blocks)]
-    return sum(shown, Html("")) + footnotes(scored, absent if blocks else ())
+    return Html("").join([*shown, footnotes(scored, absent if blocks else ())])
 
 
 def _block(
@@ -78,7 +78,7 @@ def _block(
     html = tables.render(
         texts, f"zero-shot-{'-'.join(tasks)}", marks=marks, apart=published.index, group=len(tables.METRICS),
     )  # fmt: skip
-    return html + Html(f'<p class="merit-note">{NOTES[synthetic]}</p>') if len(published) else html
+    return html + Html('<p class="merit-note">{}</p>').format(NOTES[synthetic]) if len(published) else html
 
 
 def _published_rows(tasks: Sequence[str], columns: pd.MultiIndex) -> pd.DataFrame:

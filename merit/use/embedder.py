@@ -31,7 +31,7 @@ from merit.model.weights import DECIDING
 from merit.pretrain import origin
 from merit.pretrain.card import card
 from merit.pretrain.checkpoint import KEPT
-from merit.runs import SUMS, seal, write_json, write_text
+from merit.runs import SUMS, seal, write_json, write_text, written
 from merit.use import texts
 from merit.use.batches import batched, in_threads
 from merit.use.reading import Prepared, is_one, prepared
@@ -198,7 +198,8 @@ class Embedder(ModelHubMixin):
             seen = pd.read_parquet(self.folder / "seen.parquet") if (self.folder / "seen.parquet").is_file() else None
             write_text(save_directory / "README.md", card(self.settings, about, seen))
         weights = {name: value.cpu().contiguous() for name, value in self.encoder.model.state_dict().items()}
-        save_file(weights, save_directory / "model.safetensors")
+        with written(save_directory / "model.safetensors") as temporary:
+            save_file(weights, temporary)
         names = [*KEPT, *(f"{texts.INSIDE}/{path.name}" for path in save_directory.glob(f"{texts.INSIDE}/*"))]
         seal(save_directory, [name for name in names if (save_directory / name).is_file()])
 

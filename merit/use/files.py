@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +93,9 @@ def write_table(
         return pd.DataFrame([about for about, _ in some]).join(pd.DataFrame(found, columns=list(columns)))
 
     n_rows = 0
-    with _Table(out) as table:
+    with _table(out) as append:
         for part in in_threads(one, batched(_readable(files, model, unread), batch)):
-            table.append(part)
+            append(part)
             n_rows += len(part)
     listed = out.with_name(f"{out.stem}.rejected.csv")
     listed.unlink(missing_ok=True)
@@ -125,31 +125,24 @@ def _readable(
         yield dict(zip(ABOUT, about)), item
 
 
-class _Table:
-    """A CSV or Parquet file that grows by tables of equal columns, and is there once it is whole."""
+@contextmanager
+def _table(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """What appends tables of equal columns to a CSV or Parquet file, which is there once it is whole; without a row the
+    file is what it was.
+    """
+    writer: pq.ParquetWriter | None = None
+    with runs.written(path) as temporary, ExitStack() as opened:
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.temporary = path, path.with_name(f".{path.name}.{os.getpid()}")
-        self.writer: pq.ParquetWriter | None = None
-        self.empty = True
-
-    def __enter__(self) -> _Table:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return self
-
-    def append(self, part: pd.DataFrame) -> None:
-        """Write more rows, in the first part's columns and types."""
-        if self.path.suffix == ".csv":
-            part.to_csv(self.temporary, mode="w" if self.empty else "a", header=self.empty, index=False)
-        else:
+        def append(part: pd.DataFrame) -> None:
+            """Write more rows, in the first part's columns and types."""
+            nonlocal writer
+            if path.suffix == ".csv":
+                begun = temporary.exists()
+                part.to_csv(temporary, mode="a" if begun else "w", header=not begun, index=False)
+                return
             rows = pa.Table.from_pandas(part, preserve_index=False)
-            self.writer = self.writer or pq.ParquetWriter(self.temporary, rows.schema)
-            self.writer.write_table(rows.cast(self.writer.schema))
-        self.empty = False
+            if writer is None:
+                writer = opened.enter_context(pq.ParquetWriter(temporary, rows.schema))
+            writer.write_table(rows.cast(writer.schema))
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        if self.writer is not None:
-            self.writer.close()
-        if kind is None and not self.empty:
-            os.replace(self.temporary, self.path)
-        self.temporary.unlink(missing_ok=True)
+        yield append

@@ -43,8 +43,10 @@ def test_a_page_gets_the_footer_of_its_notebook_and_others_none(footer, tmp_path
     notebook.write_text(json.dumps({"metadata": {"merit": RECORD}, "cells": [{"outputs": [PICTURE]}]}))
     env = SimpleNamespace(doc2path=lambda name: str(tmp_path / name))
     app = SimpleNamespace(env=env, outdir=str(tmp_path / "html"))
-    context = {"body": "b", "sourcename": "book/n.ipynb", "pathto": lambda name, resource: f"../{name}"}
+    context = {"body": "<p>b</p>", "sourcename": "book/n.ipynb", "pathto": lambda name, resource: f"../{name}"}
     footer.add_footer(app, "n.ipynb", "page.html", context, doctree=object())
+    assert context["body"].startswith("<p>b</p><dl")
+    assert "<script>" not in context["body"]
     assert "../_downloads/n-1.csv" in context["body"]
     assert "../_sources/book/n.ipynb" in context["body"]
     assert (tmp_path / "html" / "_downloads" / "n-1.csv").exists()

@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from merit import runs
 from merit.config import SignalConfig
 from merit.data import ingest as module
 from merit.data.ingest import ingest
@@ -268,15 +271,29 @@ def test_two_workers_write_the_same_bytes_as_one_and_die_with_a_killed_parent(
     assert contents(out) == contents(one.folder)
 
 
-def test_two_writers_of_one_store_are_told_apart(tree: Any, tmp_path: Path) -> None:
-    from merit.data.journal import Journal
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tree: Any, tmp_path: Path) -> None:
+    one = ingest("ptb-xl", tree.root, tmp_path / "one", progress=False)
+    out, before = tmp_path / "two", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((one.folder / "signal_uv.npy").stat().st_size // 2, before[1]))
+    try:
+        with pytest.raises(runs.DiskFull, match=r"two: no room to write it \(File too large\); make room on that disk"):
+            ingest("ptb-xl", tree.root, out, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    ingest("ptb-xl", tree.root, out, progress=False)
+    assert contents(out) == contents(one.folder)
 
-    request = {"any": 1}
-    with (
-        Journal.open(tmp_path / ".store.partial", request, 1000),
-        pytest.raises(RuntimeError, match="another process is writing this store"),
-    ):
-        ingest("ptb-xl", tree.root, tmp_path / "store", progress=False)
+
+def test_the_second_of_two_writers_waits_and_finds_the_store(tree: Any, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as other:
+        with runs.claimed(tmp_path / "store"):
+            second = other.submit(ingest, "ptb-xl", tree.root, tmp_path / "store", progress=False)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=1)
+            first = ingest("ptb-xl", tree.root, tmp_path / "store", progress=False)
+            written = (first.folder / "manifest.json").stat()
+        assert second.result().identity == first.identity
+    assert (first.folder / "manifest.json").stat() == written
 
 
 def test_nothing_but_a_store_is_replaced(tree: Any, tmp_path: Path) -> None:

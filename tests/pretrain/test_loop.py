@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from merit import runs
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig
 from merit.data.batches import hold_out_patients
 from merit.pretrain import checkpoint
@@ -127,7 +129,7 @@ def test_a_checkpoint_of_other_settings_is_refused_with_what_differs(paired, tmp
 def test_what_a_finished_run_leaves(paired, tmp_path):
     folder = run(paired, tmp_path / "c")
     found = {p.name for p in folder.iterdir()}
-    assert found == {*checkpoint.KEPT, "README.md", "SHA256SUMS"}
+    assert found == {*checkpoint.KEPT, "README.md", "SHA256SUMS"} - {"origin.json"}
     model, settings = checkpoint.load_model(folder)
     assert settings["pretrain"]["objective"] == "merit"
     assert not model.training
@@ -184,8 +186,10 @@ def test_schedule():
 
 
 def test_two_runs_do_not_share_a_folder(paired, tmp_path):
-    with checkpoint.alone(tmp_path / "c"), pytest.raises(RuntimeError, match="another process is training there"):
-        run(paired, tmp_path / "c")
+    with ThreadPoolExecutor(1) as other, runs.claimed(tmp_path / "c"):
+        second = other.submit(run, paired, tmp_path / "c")
+        with pytest.raises(RuntimeError, match="c: another process is writing there; wait for it or end it"):
+            second.result()
 
 
 def test_weights_that_are_not_finite_are_never_saved(paired, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from merit import runs
 from merit.publish import execute as runner
 
 PARAMETERS = 'word: str = "a"  # what to print\nend: str = ""  # how to fail'
@@ -17,6 +18,9 @@ print(word, os.environ["PYTHONHASHSEED"], os.environ["OPENBLAS_NUM_THREADS"])
 sys.stderr.write("\\r 50 %")
 if end == "raise":
     raise KeyError("nothing here")
+if end == "full":
+    from merit.runs import DiskFull
+    raise DiskFull("/a/store: no room to write it")
 if end == "kill":
     os.kill(os.getpid(), signal.SIGKILL)"""
 HANDS_OVER = f'display({{"text/plain": "x", "{runner.PROVENANCE_MIME}": {{"device": "abacus"}}}}, raw=True)'
@@ -54,7 +58,18 @@ def test_success_is_recorded_and_failure_leaves_the_last_success(source, tmp_pat
     with pytest.raises(runner.NotebookFailed, match="KeyError: 'nothing here'; as far as it came: "):
         runner.execute(source, out, {"end": "raise"})
     assert out.read_bytes() == before
-    assert sorted(path.name for path in out.parent.iterdir()) == ["tiny.failed.ipynb", "tiny.ipynb"]
+    assert sorted(path.name for path in out.parent.iterdir()) == [".locks", "tiny.failed.ipynb", "tiny.ipynb"]
+
+
+def test_a_disk_that_fills_up_in_a_notebook_is_said_as_anywhere_else(source, tmp_path):
+    with pytest.raises(runs.DiskFull, match=r"^/a/store: no room to write it$"):
+        runner.execute(source, tmp_path / "out" / "tiny.ipynb", {"end": "full"})
+    full = tmp_path / "full.ipynb"
+    full.write_text(
+        source.read_text().replace("import os, signal, sys", "raise OSError(28, 'No space left on device')")
+    )
+    with pytest.raises(runs.DiskFull, match=r"full\.ipynb: no room to write it \(No space left on device\); make room"):
+        runner.execute(full, tmp_path / "out" / "full.ipynb", {})
 
 
 def test_killed_kernel_is_a_failure(source, tmp_path):

@@ -137,7 +137,7 @@ def test_a_missing_score_is_a_dash_and_says_why():
     table = shown.table([one], COMMONEST)
     assert rows_of(table)["MERIT"].count("–") == 2
     assert "Model behind BERTScore: none is here." in table.text
-    assert "Model behind BERTScore: the profile&#x27;s text encoder." in shown.table([result("merit")], COMMONEST).text
+    assert "Model behind BERTScore: the profile&#39;s text encoder." in shown.table([result("merit")], COMMONEST).text
     assert "–" in rows_of(shown.scores([one], COMMONEST))["MERIT, own ECG"]
 
 

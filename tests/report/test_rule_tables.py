@@ -58,9 +58,9 @@ def test_a_negative_worth_has_a_minus_and_no_spread_none():
     assert cells(rule_tables.rule_table([one], "sign_oracle"))["PTB-XL subclass, accuracy"][2] == "−0.5"
 
 
-def test_reasons_come_once_escaped_with_everyone_they_concern(results):
+def test_reasons_come_once_with_everyone_they_concern(results):
     text = rule_tables.unmeasured(results)
-    assert text == "- CSN: not scored for MERIT and random, no &lt;b&gt; recordings."
+    assert text == "- CSN: not scored for MERIT and random, no <b> recordings."
     assert rule_tables.unmeasured(results[:3]) == "Every rule was measured."
     risky = row("<script>", "threshold", "f1", [0.1])
     assert "<script>" not in rule_tables.rule_table([risky], "threshold").text

@@ -92,9 +92,17 @@ def bert_scores(
     fails on them with transformers 5.
     """
     from bert_score import BERTScorer
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoTokenizer
 
-    layers = layers or AutoConfig.from_pretrained(**loading(folder)).num_hidden_layers
+    # bert-score loads both without a word on code that comes with a model, about which transformers then asks.
+    try:
+        config = AutoConfig.from_pretrained(**loading(folder))
+        AutoTokenizer.from_pretrained(**loading(folder))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"model of BERTScore {folder}: expected a model and its tokenizer; {str(error).splitlines()[0]}"
+        ) from error
+    layers = layers or config.num_hidden_layers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scorer = BERTScorer(model_type=str(folder), num_layers=layers, idf=False, device=device)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -37,6 +36,7 @@ from merit.runs import (
     versions,
     write_json,
     write_text,
+    written,
 )
 from merit.threads import one_thread_an_operation
 
@@ -212,13 +212,9 @@ def _save(
         "kept": {name: p.detach() for name, p in model.kept().items()},
         "optimiser": optimiser.state_dict(),
     }
-    temporary = folder / f".{STATE}.{os.getpid()}"
-    try:
+    with written(folder / STATE) as temporary:
         torch.save(state, temporary)
         append_digest(temporary)
-        os.replace(temporary, folder / STATE)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _resume(
@@ -255,12 +251,10 @@ def _as_dict(value: Any) -> dict[str, Any]:
 def _finish(folder: Path, model: Conditioned, settings: dict[str, Any]) -> None:
     """Write what stays; the digests last: they say that the run is finished."""
     write_json(folder / "config.json", {**settings, "commit": commit(), "versions": versions()})
-    temporary = folder / f".{ADAPTER}.{os.getpid()}"
-    save_file({name: p.detach().cpu().contiguous() for name, p in model.kept().items()}, temporary)
-    os.replace(temporary, folder / ADAPTER)
+    with written(folder / ADAPTER) as temporary:
+        save_file({name: p.detach().cpu().contiguous() for name, p in model.kept().items()}, temporary)
     seal(folder, ("config.json", "history.jsonl", ADAPTER))
-    for left in [folder / STATE, *folder.glob(f".{STATE}.*")]:
-        left.unlink(missing_ok=True)
+    (folder / STATE).unlink(missing_ok=True)
 
 
 def truncated(folder: Path) -> int:

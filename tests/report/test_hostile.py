@@ -1,0 +1,188 @@
+"""Text of data is shown as the characters that it is: in HTML, in Markdown and in figures, on every way to a page."""
+
+from __future__ import annotations
+
+import ast
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from merit import runs
+from merit.report import (
+    ablation_tables,
+    alignment_tables,
+    diagram,
+    differences,
+    ecg_paper,
+    figures,
+    generation_examples,
+    others,
+    prose,
+    provenance,
+    recordings,
+    rule_tables,
+    shift_tables,
+    style,
+    subgroup_tables,
+    tables,
+)
+
+TEXTS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "$\\frac$",
+    "$x^$ \\undefined{",
+    "_underscores_ __twice__",
+    "**bold and *more",
+    "[link](javascript:alert(1)) ![i](x) <http://x>",
+    "[x]: javascript:alert(1)",
+    "{{jinja}} {% raw %}",
+    "```{eval-rst}\n.. raw:: html\n```",
+    "a report with </td><script>alert(1)</script>",
+    "# no heading\n\n1. no list\n12) no list\n> no quote\n===\n---\n    no code",
+    "&lt; &amp; \\ ~~no~~ | a | b |",
+    "<!-- no comment",
+]
+ALL = " ".join(TEXTS)
+
+
+def live(page: str) -> list[str]:
+    """Elements and attributes that only a text of the data can have made."""
+    tags = BeautifulSoup(page, "html.parser").find_all(True)
+    return [str(tag) for tag in tags if tag.name in ("script", "img", "a", "h1", "ol") or "onerror" in tag.attrs]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_sentence_is_what_it_says(text):
+    shown = MarkdownIt("commonmark").render(prose.Sentence(f"- {text}\n\nof **{text}** and {text}")._repr_markdown_())
+    page = BeautifulSoup(shown, "html.parser")
+    assert {tag.name for tag in page.find_all(True)} <= {"p", "ul", "li", "strong", "code"}
+    if not any(mark in text for mark in ("`", "**", "\n")):
+        words = [" ".join(part.split()) for part in (page.get_text(), f"{text} of {text} and {text}")]
+        assert words[0] == words[1]
+
+
+def test_a_sentence_may_mark_lists_bold_and_code():
+    text = "Say: **two_words**, `make x=1_2`.\n\n- **one**\n- two"
+    shown = MarkdownIt("commonmark").render(prose.Sentence(text)._repr_markdown_())
+    assert "<strong>two_words</strong>, <code>make x=1_2</code>" in shown
+    assert shown.count("<li>") == 2
+
+
+def test_html_is_made_of_literals_and_escapes_what_comes_into_it():
+    for name in ("format", "+", "join"):
+        html = prose.Html("<p>{}</p>").format(ALL) if name == "format" else prose.Html("<p>") + ALL
+        html = prose.Html("<br>").join([ALL, html]) if name == "join" else html
+        assert isinstance(html, prose.Html)
+        assert live(html._repr_html_()) == []
+        assert ALL in BeautifulSoup(str(html), "html.parser").get_text()
+
+
+def test_no_other_way_leads_to_html():
+    """`Html` is called on text that stands in the source, and what pandas escaped; nobody else makes HTML."""
+    for path in sorted((runs.PACKAGE_ROOT / "report").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Html", "Markup"):
+                literal = len(node.args) == 1 and isinstance(node.args[0], ast.Constant)
+                assert literal or ast.unparse(node) == "Html(styler.to_html())", f"{path}:{node.lineno}"
+            if isinstance(node, ast.JoinedStr):
+                written = "".join(part.value for part in node.values if isinstance(part, ast.Constant))
+                assert not re.search(r"</?[a-z]+[ >]|&[a-z]+;", written), f"{path}:{node.lineno}"
+    for path in sorted(runs.PACKAGE_ROOT.rglob("*.py")):
+        made = {"_repr_html_", "_repr_markdown_", "text/html", "text/markdown"}
+        found = {word for word in made if word in path.read_text(encoding="utf-8")}
+        assert not found or path.name == "prose.py", (path, found)
+
+
+@pytest.fixture
+def renamed(monkeypatch):
+    """Labels of encoders, tasks and data sets that are such text."""
+    monkeypatch.setattr(style, "look", lambda name: style.Look(f"{name} {ALL}", "#000000", "P", "-"))
+    monkeypatch.setattr(style, "task_label", lambda name: f"{name} {ALL}")
+    for module in (ablation_tables, alignment_tables, differences, shift_tables, subgroup_tables, tables, figures):
+        for name in ("look", "task_label"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, getattr(style, name))
+    monkeypatch.setitem(recordings.COHORT_LABELS, "ptb-xl", ALL)
+
+
+def generated() -> dict:
+    """A row of Table 3 whose texts, question, record and names of statements are such text."""
+    mentions = [["A", "present", 3, 9], ["B", "present", 1, 40]]
+    text = {
+        "record": ALL, "question": ALL, "reference": ALL, "text": ALL, "mentions": mentions,
+        "reference_mentions": mentions[:1],
+    }  # fmt: skip
+    values = {"encoder": "merit", "texts": [text], "names": {"A": ALL, "B": ALL}, "conditions": {"model": {}}}
+    return {"values": values}
+
+
+def test_tables_show_what_they_are_given(results, renamed):
+    frame = pd.DataFrame([TEXTS], index=[ALL], columns=TEXTS)
+    shown = [
+        tables.render(frame, f'"><script>{ALL}', apart=[ALL]),
+        tables.mapping({ALL: {ALL: ALL}}, ALL),
+        tables.linear_probe(results, "as_published", synthetic=False),
+        tables.pooled(results, "as_published"),
+        tables.scored_classes(results),
+        ablation_tables.extended(results, "as_published", "auroc"),
+        ablation_tables.per_fold(results, "as_published", "superclass", "auroc"),
+        ablation_tables.per_fold(results, "as_published", "form", "auroc"),
+        others.footnotes([{"overlap": True}], [SimpleNamespace(label=ALL, note=ALL)]),
+        generation_examples.examples([generated()], {"values": {"answer": ALL}}, 3),
+        recordings.counts({"ptb-xl": {"counts": {"rows": 3}}, ALL: ALL}),
+        recordings.refusals({"ptb-xl": {"rejected": {ALL: 3}}}),
+        prose.banner(ALL, False) + prose.banner(ALL, True),
+        prose.Html(prose.Provenance([{"what": ALL}], ALL, True)._repr_mimebundle_()["text/html"]),
+        provenance.inputs([{"notebook": ALL, "inputs": [{"what": ALL, "device": ALL}]}]),
+    ]
+    for k, html in enumerate(shown):
+        assert live(html._repr_html_()) == [], k
+        assert "alert(1)" in BeautifulSoup(html._repr_html_(), "html.parser").get_text(), k
+
+
+def test_reasons_of_a_direction_and_of_a_group_are_text(renamed):
+    reason = {"values": {"source": "csn", "target": "superclass", "variant": "as_published", "encoder": "merit"}}
+    reason["values"] |= {"in_domain": {"reason": ALL}}
+    assert live(shift_tables.in_domain([reason], "as_published")._repr_html_()) == []
+    groups = {"values": {"task": "form", "variant": "as_published", "encoder": "merit"}}
+    groups["values"] |= {"attributes": {name: {"reason": ALL, "classes": [ALL]} for name in ("sex", "age")}}
+    assert live(subgroup_tables.groups([groups], "as_published")._repr_html_()) == []
+    unscored = {"values": {"task": "form", "encoder": "merit", "rule": "sign", "reason": ALL}}
+    shown = prose.Sentence(rule_tables.unmeasured([unscored]))._repr_markdown_()
+    assert live(MarkdownIt("commonmark").render(shown)) == []
+
+
+def test_figures_draw_every_text_as_it_stands(results, renamed, monkeypatch):
+    monkeypatch.setattr(figures, "look", lambda name: style.Look(f"{name} {TEXTS[2]}", "#000000", "P", "-"))
+    monkeypatch.setattr(figures, "task_label", lambda name: TEXTS[3])
+    drawn = figures.Drawing(figsize=(9, 6), layout="constrained")
+    axes = drawn.add_subplot(title=TEXTS[2], xlabel=TEXTS[3], ylabel=TEXTS[2])
+    axes.barh(TEXTS[:11], range(1, 12), label=TEXTS[2])
+    axes.text(1, 1, TEXTS[3])
+    axes.legend(title=TEXTS[2])
+    axes.set_xscale("log")
+    sheet = diagram.Diagram(4, 2)
+    sheet.box(diagram.Box(0.1, 0.1, 2, 1), TEXTS[2], [TEXTS[3]])
+    assert TEXTS[3] not in sheet.overflowing()
+    store = SimpleNamespace(cohort="csn", fs_hz=100.0, signal_uv=np.zeros((1, 12, 1000), np.int16))
+    store.records = pd.DataFrame({"record_id": [TEXTS[3]], "labels": [TEXTS[:9]]})
+    signal_mv, title = recordings.example(store, TEXTS[2])
+    ecg = ecg_paper.draw_ecg(signal_mv, 100, title=title)
+    shares = figures.label_shares({TEXTS[2]: recordings.label_shares(store)})
+    for one in (drawn, sheet.figure, ecg, shares, figures.probe_scores(results, "as_published")):
+        assert one._repr_png_().startswith(b"\x89PNG")
+    powers = [text for text in axes.get_xticklabels(which="both") if text.get_text()]
+    assert powers
+    assert all(text.get_parse_math() for text in powers)
+
+
+def test_plain_markup_is_not_ours():
+    assert isinstance(prose.Html("<p>") + Markup("<b>x</b>"), prose.Html)
