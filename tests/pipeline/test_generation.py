@@ -19,7 +19,7 @@ from merit.evaluate.generation import findings, generator, scores
 from merit.evaluate.generation.qa import NotTheForm, Pair, write_pairs
 from merit.evaluate.seen import SeenInPretraining
 from merit.evaluate.splits import NotEnoughData
-from merit.pipeline import Workspace, encoders
+from merit.pipeline import Workspace, encoders, reference_stages
 from merit.pipeline.generation import generation, generator_folder, most_common, paper_example
 from merit.pipeline.questions import COMPOSED, asked_patients, published_files, questions
 
@@ -118,6 +118,13 @@ def test_the_commonest_answer_needs_no_encoder(workspace):
     values = most_common(workspace)["values"]
     assert values["answer"] in {pair.answer for pair in questions(workspace).train.pairs}
     assert set(values["conditions"]) == {"most_common"}
+
+
+def test_a_peers_method_writes_at_equal_budget(workspace):
+    (found,) = reference_stages.STAGES["generation"].run(workspace, ["merl-ours", "simclr"], 0)
+    assert found["values"]["encoder"] == "merl-ours"
+    scores = found["values"]["conditions"]["model"]["scores"]
+    assert 0 <= scores["meteor"]["value"] <= 1
 
 
 def test_the_papers_example_is_scored_as_every_text_is(workspace):
