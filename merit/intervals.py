@@ -26,7 +26,7 @@ Z = 1.959964
 """Half width of a 95 % interval in standard errors."""
 EQUAL = 1e-12
 """Values nearer than this are equal: what is left is rounding."""
-EDGE = 1e-4
+EDGE = 3e-5
 """Shares nearer to 0 or 1 than this are moved to it where log-odds are taken of them."""
 
 

@@ -53,7 +53,7 @@ ONLY_IN = {
 }
 
 
-MOST_FILES, MOST_LINES = 295, 38_500
+MOST_FILES, MOST_LINES = 296, 40_000
 """Totals of the package."""
 
 

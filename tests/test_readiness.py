@@ -62,6 +62,11 @@ def test_a_hub_model_is_asked_for_once_with_a_time_limit(hub, error, said):
     assert timeout == readiness.TIMEOUT_S
 
 
+def test_a_revision_is_asked_for(hub):
+    assert readiness.hub_access(f"{GATED}@{'1' * 40}", "LM") == "can be downloaded"
+    assert hub[0][0][0].endswith(f"{GATED}/resolve/{'1' * 40}/config.json")
+
+
 def test_offline_nobody_is_asked(hub, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     found = readiness.hub_access(GATED, "LM")

@@ -119,25 +119,29 @@ def _disk(profile: Profile, counts: dict[str, int], folder: Path) -> str:
 
 
 def hub_access(source: str, setting: str) -> str:
-    """Whether a model, by folder or hub name, can be read, and what to do where not. Asks the hub at most once."""
+    """Whether a model can be read, and what to do where not. Asks the hub at most once.
+
+    source: a folder, or a name on the hub, alone or as name@revision.
+    """
     folder = Path(source)
     if folder.is_dir():
         return "a folder" if any(_weights(folder)) else f"no weights ({', '.join(WEIGHTS)}) in this folder"
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
 
+    name, _, revision = source.partition("@")
     try:
-        if any(_weights(Path(snapshot_download(source, local_files_only=True)))):
+        if any(_weights(Path(snapshot_download(name, revision=revision or None, local_files_only=True)))):
             return "in the local cache"
     except HFValidationError:
         return f"neither a folder nor a name on the hub; {setting}= names another"
     except OSError:  # not in the cache
         pass
-    help_offline = OFFLINE_HELP.format(name=source, setting=setting)
+    help_offline = OFFLINE_HELP.format(name=name, setting=setting)
     if constants.HF_HUB_OFFLINE:
         return f"not at hand, and HF_HUB_OFFLINE is set: {help_offline}"
     try:
-        get_hf_file_metadata(hf_hub_url(source, "config.json"), timeout=TIMEOUT_S)
+        get_hf_file_metadata(hf_hub_url(name, "config.json", revision=revision or None), timeout=TIMEOUT_S)
     except GatedRepoError:
         return f"gated, and this account has no access: {GATED_HELP}, or {setting}=folder"
     except RepositoryNotFoundError:

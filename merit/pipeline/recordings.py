@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from merit import runs
 from merit.config import COHORTS, Profile, one_of, replace
-from merit.profiles import folder_name, resolve, settings_of
+from merit.profiles import folder_name, profile, resolve, settings_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,6 +143,16 @@ class Recordings:
             except (NoCohort, ValueError) as reason:
                 found[cohort] = str(reason)
         return found
+
+    @property
+    def as_paper(self) -> bool:
+        """Whether numbers are to be compared with the paper's: its profile, real recordings, and nothing set but where
+        models lie.
+        """
+        named = profile(self.profile.name)
+        text = replace(self.profile.text, source=named.text.source)
+        placed = replace(self.profile, text=text, generation=named.generation)
+        return self.profile.name == "paper" and placed == named and not self.synthetic
 
     @property
     def trial(self) -> bool:

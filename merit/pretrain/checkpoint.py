@@ -7,6 +7,7 @@ the run is finished; training_state.pt while training.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,22 +111,24 @@ def differences(there: Any, here: Any, name: str = "") -> list[str]:
 
 
 def finish(
-    folder: Path, model: Merit, settings: dict[str, Any], seen: pd.DataFrame, seconds: float, about: dict[str, Any]
-) -> None:
+    folder: Path, model: Merit, settings: dict[str, Any], seen: pd.DataFrame, seconds: float,
+    about: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Write what stays, with the seconds of training; the digests last: they say that the run is finished.
 
-    about: what `origin.json` holds.
+    about: what `origin.json` holds, as `origin.about` gives it; None: there is none.
     """
     with written(folder / "seen.parquet") as temporary:
         seen.to_parquet(temporary, index=False)
     write_json(
         folder / "config.json", {**settings, "seconds": round(seconds, 1), "commit": commit(), "versions": versions()}
     )
-    write_json(folder / origin.FILE, about)
-    write_text(folder / "README.md", card(plain(settings), about, seen))
+    if about is not None:
+        write_json(folder / origin.FILE, about)
+    write_text(folder / "README.md", card(plain(settings), dict(about or {}), seen))
     with written(folder / "model.safetensors") as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, temporary)
-    runs.seal(folder, KEPT)
+    runs.seal(folder, [name for name in KEPT if (folder / name).exists()])
     (folder / STATE).unlink(missing_ok=True)
 
 

@@ -76,7 +76,7 @@ def pretrain(
             with warning() as warned:
                 run = _Run(data, model_config, config, folder, cohort, world, progress and world.leads)
                 run.called = ready(run.model, world, compiled, graphs=graphs, attention=attention)
-                run.go(stop_after, warned, dict(about or {"text": {}, "synthetic": None}))
+                run.go(stop_after, warned, about)
         world.wait()
     return folder
 
@@ -116,7 +116,7 @@ class _Run:
         self.finite = Finite(world.device)
         self.seen = seen_records(data, cohort)
 
-    def go(self, stop_after: int | None, warned: threading.Event, about: dict[str, Any]) -> None:
+    def go(self, stop_after: int | None, warned: threading.Event, about: Mapping[str, Any] | None) -> None:
         """Updates until the end, until `stop_after` of them are done, or until a warning comes."""
         config, world = self.config, self.world
         self.began, self.done = time.perf_counter(), 0

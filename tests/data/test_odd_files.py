@@ -126,6 +126,24 @@ def test_differences_of_format_8_begin_with_the_initial_value(tmp_path: Path) ->
     assert found.checksums_agree
 
 
+def test_flac_in_two_files_of_six_channels(tmp_path: Path) -> None:
+    import soundfile
+
+    path = write(tmp_path)
+    for part, name in ((DIGITAL[:6], "a.flac"), (DIGITAL[6:], "b.flac")):
+        soundfile.write(tmp_path / name, part.T.astype(np.int16), 500, format="FLAC", subtype="PCM_16")
+    lines = path.read_text().splitlines()
+    named = [line.replace("rec.dat 16", f"{'ab'[row // 6]}.flac 516") for row, line in enumerate(lines[1:])]
+    for n_samples in (1000, 0):
+        path.write_text("\n".join([f"rec 12 500 {n_samples}", *named]) + "\n")
+        equal(path)
+    path.write_text("\n".join(["rec 12 500 1001", *named]) + "\n")
+    refused(path, "truncated signal file: 1000 frames, the header promises 1001 frames")
+    (tmp_path / "b.flac").write_bytes((tmp_path / "b.flac").read_bytes()[:3000])
+    path.write_text("\n".join([lines[0], *named]) + "\n")
+    refused(path, "unreadable signal")
+
+
 @pytest.mark.parametrize(("per_frame", "rate"), [(5, "100"), (500, "1"), (2, "250/250(0)")])
 def test_frames_of_several_samples_are_read_at_their_true_rate(tmp_path: Path, per_frame: int, rate: str) -> None:
     frames = DIGITAL.reshape(12, -1, per_frame).transpose(1, 0, 2)  # a frame: the samples of one lead, then the next

@@ -41,7 +41,7 @@ def slow_values(data: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.n
 
 
 def odds(share: float) -> float:
-    share = min(max(share, 1e-4), 1 - 1e-4)
+    share = min(max(share, 3e-5), 1 - 3e-5)
     return math.log(share / (1 - share))
 
 
@@ -152,7 +152,7 @@ def sample(
     group = np.repeat(np.arange(n), generator.integers(1, 5, size=n))[:n]
     shape = (n, len(positives))
     labels = np.zeros(shape, dtype=bool)
-    while (labels.sum(axis=0) < 5).any():
+    while (labels.sum(axis=0) < 2).any():
         patient = generator.random(shape) < np.array(positives) / n / often
         labels = patient[group] & (generator.random(shape) < often)
     noise = generator.normal(size=(2, *shape))[:, group] + generator.normal(size=(2, *shape))

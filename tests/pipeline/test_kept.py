@@ -41,7 +41,7 @@ def test_one_result_an_encoder_and_the_second_time_it_is_read(workspace, monkeyp
 
 def test_truth_lies_beside_its_recording(session):
     row = len(session.factors.records) // 2
-    truth = pd.read_parquet(kept_factors.known_path(session.ws, "ptb-xl"))
+    truth = pd.read_parquet(session.ws.truth("ptb-xl"))
     of_row = truth[truth["record_id"].astype(str) == str(session.factors.records["record_id"].iloc[row])]
     assert session.factors.table["qrs_ms"].iloc[row] == of_row["qrs_ms"].item()
     assert session.asked.factors["qrs"][row, 0] == session.factors.table["qrs_ms"].iloc[row]
@@ -88,7 +88,7 @@ def unknown(workspace, monkeypatch) -> pd.DataFrame:
     truth = pd.read_parquet(workspace.sources["ptb-xl"] / "truth.parquet").set_index("record_id")
     table = truth.loc[store.records["record_id"]].select_dtypes("number").reset_index()
     table.loc[table.index[:7], "qrs_ms"] = np.nan
-    monkeypatch.setattr(kept_factors, "known_path", lambda *a: Path("nowhere"))
+    monkeypatch.setattr(Workspace, "truth", lambda *a: None)
     monkeypatch.setattr(kept_factors.measured, "measured", lambda *a: table.copy())
     return table
 

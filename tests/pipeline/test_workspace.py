@@ -105,7 +105,8 @@ def test_a_cohort_that_is_missing_is_a_reason_and_not_a_stop(tmp_path):
 
 
 def test_unknown_names_are_refused_with_the_right_ones(workspace):
-    with pytest.raises(ValueError, match=r"one of merit, cma, ib, mse, st-mem-ours.* or ib-STRENGTH .* got 'merti'"):
+    known = r"one of merit, cma, ib, mse, cma-whole, st-mem-ours.* or ib-STRENGTH .* got 'merti'"
+    with pytest.raises(ValueError, match=known):
         workspace.encoder_identity("merti")
     for other in ("ib-much", "cma-0.1", "merit-", "-0.1"):
         with pytest.raises(ValueError, match="encoder: expected one of"):

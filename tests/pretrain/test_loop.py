@@ -129,7 +129,7 @@ def test_a_checkpoint_of_other_settings_is_refused_with_what_differs(paired, tmp
 def test_what_a_finished_run_leaves(paired, tmp_path):
     folder = run(paired, tmp_path / "c")
     found = {p.name for p in folder.iterdir()}
-    assert found == {*checkpoint.KEPT, "README.md", "SHA256SUMS"}
+    assert found == {*checkpoint.KEPT, "README.md", "SHA256SUMS"} - {"origin.json"}
     model, settings = checkpoint.load_model(folder)
     assert settings["pretrain"]["objective"] == "merit"
     assert not model.training

@@ -200,7 +200,7 @@ class Cohort:
         """Metadata and waveform files that are there, relative to the root."""
         yield from (name for name in self.table_names if (self.root / name).is_file())
         for folder in self.waveform_folders:
-            for path, extension in walk_files(self.root, folder, (HEADER, *SIGNALS)):
+            for path, extension in walk_files(self.root, folder, (HEADER, *SIGNALS), self.unread):
                 if os.path.isfile(self.root / f"{path}{extension}"):
                     yield path + extension
 

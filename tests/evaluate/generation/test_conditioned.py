@@ -56,9 +56,10 @@ def test_a_pair_is_bos_question_space_answer_eos(parts):
 
 @pytest.mark.parametrize(("spare", "lost", "end"), [(0, 0, "<eos>"), (-1, 1, "."), (-2, 2, " rhythm")])
 def test_a_long_pair_loses_the_end_of_its_answer(parts, spare, lost, end):
-    tokenizer = parts[1]
-    whole = encode_pair(tokenizer, QUESTIONS[0], ANSWERS[0], CONFIG)
-    cut = encode_pair(tokenizer, QUESTIONS[0], ANSWERS[0], replace(CONFIG, max_tokens=len(whole.ids) + spare))
+    tokenizer, answer = parts[1], " ".join(5 * ANSWERS[:1])
+    whole = encode_pair(tokenizer, QUESTIONS[0], answer, CONFIG)
+    assert len(whole.ids) < CONFIG.max_tokens
+    cut = encode_pair(tokenizer, QUESTIONS[0], answer, replace(CONFIG, max_tokens=len(whole.ids) + spare))
     assert cut.lost == lost
     assert cut.ids == whole.ids[: len(whole.ids) - lost]
     assert tokenizer.decode(cut.ids[-1:]) == end
