@@ -55,7 +55,7 @@ def write_checkpoint(folder: Path, objective: str = "merit") -> Path:
     seen = pd.DataFrame({"cohort": "ptb-xl", "patient_id": ["p1", "p2"], "record_id": ["r1", "r2"]})
     folder.mkdir(parents=True)
     settings = plain({"model": config, "pretrain": run, "total_updates": 2, "device": "cpu"})
-    checkpoint.finish(folder, model, settings, seen, seconds=1.0)
+    checkpoint.finish(folder, model, settings, seen, 1.0, {"text": {}, "synthetic": None})
     return folder
 
 

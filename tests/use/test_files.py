@@ -112,7 +112,7 @@ def test_the_newest_checkpoint_of_merit_is_taken_and_named(run, monkeypatch, own
     folder = home / "artifacts" / "demo" / "checkpoints" / "merit-seed0-0123"
     older = folder.with_name("merit-seed0-older")
     older.mkdir()
-    for name in ("model.safetensors", "config.json"):
+    for name in sorted(path.name for path in folder.iterdir() if path.is_file()):
         (older / name).write_bytes((folder / name).read_bytes())
         os.utime(older / name, (0, 0))
     (folder.with_name("merit-seed1-unfinished")).mkdir()
