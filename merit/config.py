@@ -191,7 +191,7 @@ class TextConfig:
         require(self, 'a hub name, a folder, or "trained"', bool, "source")
         require_least(self, 3, "max_tokens")
         require_least(self, 1, "width", "depth", "heads", "updates", "batch")
-        require_least(self, 100, "vocabulary")
+        require_least(self, 50, "vocabulary")
         require_above_0(self, "learning_rate")
         require_least(self, 0, "seed")
         if self.width % self.heads:
@@ -392,7 +392,7 @@ class GenerationConfig:
         require_least(self, 1, "lm_width", "lm_depth", "lm_heads", "lm_kv_heads", "lm_updates", "ecg_tokens")
         require_least(self, 1, "projector_width", "lora_rank", "updates", "batch", "save_every", "max_new_tokens")
         require_least(self, 1, "test_pairs", "bert_layers")
-        require_least(self, 100, "lm_vocabulary")
+        require_least(self, 50, "lm_vocabulary")
         require_least(self, 16, "max_tokens")
         require_least(self, 0, "seed")
         require_above_0(self, "epochs", "lm_learning_rate", "learning_rate", "clip_norm", "temperature")

@@ -181,7 +181,7 @@ def test_schedule():
     assert factors[-1] < 0.001
     with pytest.raises(ValueError, match="expected at most the 5 training recordings; got 10"):
         total_updates(config, 5)
-    with pytest.raises(ValueError, match="expected epochs or updates, not both"):
+    with pytest.raises(ValueError, match="expected epochs or updates, the other none"):
         PretrainConfig(epochs=1.0, updates=5)
 
 

@@ -196,7 +196,7 @@ def test_the_loss_is_that_of_each_text_alone():
 def test_settings_that_do_not_belong_together_are_refused(tmp_path):
     with pytest.raises(ValueError, match="neither where it is 0; got text_layers 0"):
         run(tmp_path / "c", text_layers=0)
-    with pytest.raises(ValueError, match="text_layers: expected 0"):
+    with pytest.raises(ValueError, match="text_layers: expected a whole number from 0"):
         PretrainConfig(text_layers=-1)
     run(tmp_path / "d", stop_after=3)
     with pytest.raises(ValueError, match=r"they differ in pretrain.text_rate_scale: 0.1 there, 1.0 here"):
