@@ -51,10 +51,20 @@ class Sentence:
         self.text = text
 
     def __repr__(self) -> str:
-        return self.text
+        return self.text.translate(AS_IT_STANDS)
 
     def _repr_markdown_(self) -> str:
         return "\n".join(_as_markdown(line) for line in self.text.split("\n"))
+
+
+LITERAL = str.maketrans({"*": "\ue000", "`": "\ue001"})
+AS_IT_STANDS, ESCAPED = ({ord(LITERAL[ord(one)]): before + one for one in "*`"} for before in ("", "\\"))
+"""The two characters by which a sentence marks, kept apart (private use) where they come from data."""
+
+
+def literal(text: object) -> str:
+    """Text of the data, to stand inside a sentence: it marks nothing there."""
+    return str(text).translate(LITERAL)
 
 
 MARKED = re.compile(r"(\*\*(?! ).+?(?<! )\*\*|`[^`]+`)")
@@ -70,7 +80,7 @@ def _as_markdown(line: str) -> str:
             pieces[k] = f"**{MEANING.sub(BACKSLASH, piece[2:-2])}**"
         elif not k % 2:
             pieces[k] = MEANING.sub(BACKSLASH, piece)
-    return start + BLOCK.sub(BACKSLASH, "".join(pieces))
+    return start + BLOCK.sub(BACKSLASH, "".join(pieces)).translate(ESCAPED)
 
 
 MEANING, BLOCK = re.compile(r"(?=[\\`*_{}\[\]<>&#!|~$+=])"), re.compile(r"^(?=-)|(?<=^\d)(?=[.)])|(?<=^\d\d)(?=[.)])")

@@ -15,7 +15,7 @@ from merit.report import tables
 from merit.report.diagram import INK, QUIET, WIDTH
 from merit.report.figures import Drawing
 from merit.report.numerals import fixed
-from merit.report.prose import Html, listing
+from merit.report.prose import Html, listing, literal
 from merit.report.style import COHORT_LABELS, Look, look
 
 BASELINES = {
@@ -190,12 +190,12 @@ def chosen(values: Mapping[str, Any]) -> str:
         return f"Nothing was reconstructed: {values['reason']}."
     example = values["example"]
     cohort = COHORT_LABELS.get(values["cohort"], values["cohort"])
-    labels = f" (labels {listing(example['labels'])})" if example["labels"] else ""
+    labels = f" (labels {listing(map(literal, example['labels']))})" if example["labels"] else ""
     text = (
         f"{100 * values['hidden_share']:.0f} % of the patches of {values['n_recordings']:,} recordings of {cohort} "
         "(one per patient) were hidden and filled. No encoder has seen these patients, and all fill the same patches. "
         "Drawn is recording "
-        f"{example['record_id']}{labels}, the one at the median error of {look(values['decoders'][0]).label}."
+        f"{literal(example['record_id'])}{labels}, the one at the median error of {look(values['decoders'][0]).label}."
     )
     if values["without_decoder"]:
         names = listing(look(name).label for name in values["without_decoder"])

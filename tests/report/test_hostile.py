@@ -68,6 +68,15 @@ def test_a_sentence_is_what_it_says(text):
         assert words[0] == words[1]
 
 
+@pytest.mark.parametrize("text", [text for text in TEXTS if "\n" not in text] + ["`code`", "**bold**"])
+def test_a_literal_inside_a_sentence_marks_nothing(text):
+    said = prose.Sentence(f"Drawn is {prose.literal(text)}, **here**.")
+    page = BeautifulSoup(MarkdownIt("commonmark").render(said._repr_markdown_()), "html.parser")
+    assert [tag.name for tag in page.find_all(True)] == ["p", "strong"]
+    assert page.get_text().strip() == f"Drawn is {text}, here."
+    assert repr(said) == f"Drawn is {text}, **here**."
+
+
 def test_a_sentence_may_mark_lists_bold_and_code():
     text = "Say: **two_words**, `make x=1_2`.\n\n- **one**\n- two"
     shown = MarkdownIt("commonmark").render(prose.Sentence(text)._repr_markdown_())
