@@ -107,11 +107,12 @@ N_PRETRAINED = 4
 """Objectives whose pretraining the page `pretraining` has a budget for."""
 
 
-def measured_rate() -> str:
+def measured_rate() -> Html:
     """Hours of one pretraining at the paper's size at the committed rates, beside the budget of a GPU."""
     columns = [(one.head, one.found["updates"]["projection"]["hours"]) for one in cost_tables.load() if one.found]
     found = listing(f"{cost_lines.hours(hours)} on {head}" for head, hours in columns)
-    return f"At the [measured rates](cost.ipynb) one pretraining of MERIT takes {found}." if columns else ""
+    text = Html('<p>At the <a href="cost.html">measured rates</a> one pretraining of MERIT takes {}.</p>')
+    return text.format(found) if columns else Html("")
 
 
 def number_text(value: Interval, unit: str) -> str:
