@@ -71,7 +71,7 @@ def reading_text(claim: Claim, reading: Reading) -> str:
         return f"{reading.evidence.label()}: –"
     label, value = least
     seeds = _seeds(value.n)
-    above = sum(one.mean > claim.threshold for one in reading.cells.values())
+    above = sum(round(one.mean, claim.digits) > claim.threshold for one in reading.cells.values())
     bar = f"above {claim.threshold:g} {claim.unit}" if claim.threshold else "above zero"
     n = len(reading.cells)
     many = f"point value {bar} in {above} of {n} comparisons ({claim.each}); least " if n > 1 else ""
