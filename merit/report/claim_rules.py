@@ -63,7 +63,7 @@ class Claim:
 
     @property
     def digits(self) -> int:
-        """Decimals with which its numbers are printed, and judged, so that no verdict contradicts what stands beside it."""
+        """Decimals of its numbers as they are printed, and judged: no verdict contradicts what stands beside it."""
         return 0 if self.unit == "%" else 2
 
 

@@ -398,7 +398,7 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
         tmp_path,
         "information-real.json",
         [
-            {**pairs, "scope": "validation"},
+            {**pairs, "scope": "validation", "no_vote": {}},
             {**pairs, "scope": "unseen", "estimates": {}, "geometry": {"gap": {"value": 1}}},
         ],
     )
@@ -417,6 +417,15 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
     honest = {one.stage: one for one in evidence.references(tmp_path, "honest")}["linear_probe"]
     assert honest.scores["merit", "all", "f1"] == {0: 50.0, 1: 50.0}
     assert evidence.inputs(evidence.references(tmp_path))[0]["what"] == "reference zero_shot real"
+
+
+def test_estimates_along_directions_of_most_variance_count_in_no_claim(tmp_path):
+    (new,) = stage_rows("information", "merit", 0, 0.5)
+    old = {name: value for name, value in new.items() if name != "no_vote"} | {"encoder": "cma"}
+    reference(tmp_path, "information-demo.json", [new, old])
+    (run,) = evidence.references(tmp_path)
+    assert {metric for encoder, _, metric in run.scores if encoder == "merit"} > {"info_nce", "ksg", "gaussian"}
+    assert {metric for encoder, _, metric in run.scores if encoder == "cma"} == set(old["geometry"])
 
 
 def test_pretraining_on_ptb_xl_is_a_caveat_of_the_whole_run(tmp_path):
