@@ -411,13 +411,14 @@ def generate(
         question: What is asked, with <ecg> where the recording goes; default: one like those of training.
         decoding: greedy, or sampling at temperature 0.6 and top-p 0.9; default: as its texts in the table were.
         language_model: Folder of the language model, if it no longer lies where it did in training.
-        device: cpu, cuda or cuda:1.
+        device: cpu, cuda, cuda:1 or auto.
     """
     from merit.data.one_record import read_record
     from merit.evaluate.generation.generator import load
+    from merit.threads import torch_device
 
     chosen = {} if decoding is None else {"decoding": decoding}
-    generator = load(checkpoint, device, language_model=language_model, **chosen)
+    generator = load(checkpoint, torch_device(device), language_model=language_model, **chosen)
     text = generator.write(read_record(record), question)
     print("".join(letter if letter.isprintable() else " " for letter in text))
 

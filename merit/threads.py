@@ -9,6 +9,7 @@ of information took five times as long without it beside other work.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,22 @@ def usable_cores() -> int:
     there = cores()
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return min(there, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else there
+
+
+def torch_device(name: str) -> str:
+    """A device's name for torch, `auto` resolved; a ValueError for another name, or one that is not there."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError(f"device: expected auto, cpu, cuda or cuda:1; got {name}")
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu" and not torch.cuda.is_available():
+        raise ValueError(f"device: expected one that is there (cpu); got {name}")
+    place = name.removeprefix("cuda").removeprefix(":")
+    if place.isdigit() and int(place) >= (there := torch.cuda.device_count()):
+        raise ValueError(f"device: expected cuda:0 to cuda:{there - 1}, or cpu; got {name}")
+    return name
 
 
 def together() -> bool:

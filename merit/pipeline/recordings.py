@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from merit import runs
 from merit.config import COHORTS, Profile, one_of, replace
 from merit.profiles import folder_name, profile, resolve, settings_of
+from merit.threads import torch_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,18 +180,7 @@ class Recordings:
 
     def torch_device(self) -> str:
         """The device's name for torch; a ValueError when it is not there."""
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise ValueError(f"device: expected auto, cpu, cuda or cuda:1; got {self.device}")
-        import torch
-
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise ValueError(f"device: expected one that is there (cpu); got {self.device}")
-        place = self.device.removeprefix("cuda").removeprefix(":")
-        if self.device.startswith("cuda") and place.isdigit() and int(place) >= (there := torch.cuda.device_count()):
-            raise ValueError(f"device: expected cuda:0 to cuda:{there - 1}, or cpu; got {self.device}")
-        return self.device
+        return torch_device(self.device)
 
 
 def _switched(variable: str) -> bool:

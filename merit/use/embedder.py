@@ -16,7 +16,6 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from safetensors.torch import save_file
 
@@ -32,6 +31,7 @@ from merit.pretrain import origin
 from merit.pretrain.card import card
 from merit.pretrain.checkpoint import KEPT
 from merit.runs import SUMS, seal, write_json, write_text, written
+from merit.threads import torch_device
 from merit.use import texts
 from merit.use.batches import batched, in_threads
 from merit.use.reading import Prepared, is_one, prepared
@@ -234,7 +234,7 @@ class Embedder(ModelHubMixin):
                     local_files_only=local_files_only, allow_patterns=list(PUBLISHED),
                 )
             )  # fmt: skip
-        encoder = ours.load(folder, usable_device(device))
+        encoder = ours.load(folder, torch_device(device))
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return cls(encoder, settings, folder, text_encoder)
 
@@ -270,12 +270,3 @@ def load(name: str | Path, device: str = "cpu", text_encoder: str | Path | None 
             f"{name}: expected the folder of a finished checkpoint, or a name on the hub and a network to reach it; "
             f"{str(error).splitlines()[0]}"
         ) from error
-
-
-def usable_device(name: str) -> str:
-    """A device's name for torch, `auto` resolved; ValueError when it is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device: expected one that is there (cpu); got {name}")
-    return name

@@ -296,6 +296,8 @@ def test_what_is_no_checkpoint_is_said_in_one_line(name):
 
 
 def test_a_device_that_is_not_there_is_refused(folder):
+    with pytest.raises(ValueError, match="device: expected auto, cpu, cuda or cuda:1; got tpu"):
+        merit.load(folder, "tpu")
     if torch.cuda.is_available():
         assert merit.load(folder, "auto").encoder.device == "cuda"
         return
