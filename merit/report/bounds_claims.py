@@ -71,7 +71,8 @@ def reports(values: Values) -> str:
     return (
         f"Reports repeat: of the {values['n_reports']:,} reports that are pretrained on, "
         f"{values['n_distinct']:,} are distinct. A report that stands m times in a batch costs each of its rows at "
-        f"least log m. What is left of the ceiling, mean and middle 95 % of batches: {'; '.join(parts) or '–'}."
+        "least log m. What is left of the ceiling on average over batches, with 95 % intervals: "
+        f"{'; '.join(parts) or '–'}."
     )
 
 

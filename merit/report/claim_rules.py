@@ -61,6 +61,11 @@ class Claim:
     every: bool = True
     """Whether one comparison that fails makes the claim fail, whatever else is missing; not so for a share of all."""
 
+    @property
+    def digits(self) -> int:
+        """Decimals of its numbers as they are printed, and judged: no verdict contradicts what stands beside it."""
+        return 0 if self.unit == "%" else 2
+
 
 def margins(
     evidence: Evidence, cells: Iterable[tuple[str, str]], others: Sequence[str], *, first: str = "merit", place: int = 1

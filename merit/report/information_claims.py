@@ -20,6 +20,19 @@ STRENGTHS = {"cma": 0.0, "ib-0.1": 0.1, "ib": 0.5, "ib-1": 1.0}
 LABELS = {"gaussian": "Gaussian", "ksg": "KSG, corrected", "ksg_plain": "KSG as it is", "info_nce": "InfoNCE"}
 
 
+def older(files: Sequence[Mapping[str, Any]]) -> str:
+    """That committed numbers are older than the canonical directions, where they are; "" where none is.
+
+    files: as `reference.load` gives them; a row that says nothing of votes is older.
+    """
+    if all("no_vote" in row or "reason" in row for file in files for row in file["results"]):
+        return ""
+    return (
+        "These numbers are older than the present estimators: mutual information was looked for along directions of "
+        "most variance, where louder directions of one side can hide it. Compare them with nothing above."
+    )
+
+
 def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[float, float, float] | None:
     """a − b with a 95 % interval, paired by the halves of the patients; None where either has no interval."""
     if len(a["draws"]) != len(b["draws"]) or len(a["draws"]) < 2:

@@ -71,7 +71,7 @@ def reading_text(claim: Claim, reading: Reading) -> str:
         return f"{reading.evidence.label()}: –"
     label, value = least
     seeds = _seeds(value.n)
-    above = sum(one.mean > claim.threshold for one in reading.cells.values())
+    above = sum(round(one.mean, claim.digits) > claim.threshold for one in reading.cells.values())
     bar = f"above {claim.threshold:g} {claim.unit}" if claim.threshold else "above zero"
     n = len(reading.cells)
     many = f"point value {bar} in {above} of {n} comparisons ({claim.each}); least " if n > 1 else ""
@@ -107,11 +107,12 @@ N_PRETRAINED = 4
 """Objectives whose pretraining the page `pretraining` has a budget for."""
 
 
-def measured_rate() -> str:
+def measured_rate() -> Html:
     """Hours of one pretraining at the paper's size at the committed rates, beside the budget of a GPU."""
     columns = [(one.head, one.found["updates"]["projection"]["hours"]) for one in cost_tables.load() if one.found]
     found = listing(f"{cost_lines.hours(hours)} on {head}" for head, hours in columns)
-    return f"At the [measured rates](cost.ipynb) one pretraining of MERIT takes {found}." if columns else ""
+    text = Html('<p>At the <a href="cost.html">measured rates</a> one pretraining of MERIT takes {}.</p>')
+    return text.format(found) if columns else Html("")
 
 
 def number_text(value: Interval, unit: str) -> str:

@@ -139,22 +139,23 @@ def read(claim: Claim, evidence: Evidence) -> Reading:
 def _decide(claim: Claim, reading: Reading) -> tuple[str, str]:
     """Verdict and reason for a reading that can give one; else whether its point values agree with the claim."""
     cells, bar = reading.cells, f"{claim.threshold:g} {claim.unit}" if claim.threshold else "zero"
+    digits = claim.digits
     without = [f"without {listing(reading.missing)}"] if reading.missing else []
     highs = [one.high for one in cells.values() if one.high is not None]  # of one seed alone, the amount is not asked
-    reaches = claim.reach is None or not highs or min(highs) >= claim.reach
+    reaches = claim.reach is None or not highs or round(min(highs), digits) >= claim.reach
     if not reading.obstacles:
         strict = reading.at(1 - (1 - LEVEL) / len(cells))
-        below = sum(one.high < claim.threshold for one in strict.values())
+        below = sum(round(one.high, digits) < claim.threshold for one in strict.values())
         if below and (claim.every or not without):
             return NOT_SUPPORTED, f"contradicted: the interval lies below {bar}{_of(below, cells)}"
         if not without:
-            if short := sum(one.low <= claim.threshold for one in cells.values()):
+            if short := sum(round(one.low, digits) <= claim.threshold for one in cells.values()):
                 return NOT_SUPPORTED, f"not shown: the interval does not lie above {bar}{_of(short, cells)}"
             if not reaches:
                 return NOT_SUPPORTED, f"above {bar}, but the interval ends below {claim.reach:g} {claim.unit}"
             return SUPPORTED, f"the interval lies above {bar}{_of(len(cells), cells)}"
     against = "; ".join([*reading.obstacles, *without])
-    if failed := sum(one.mean <= claim.threshold for one in cells.values()):
+    if failed := sum(round(one.mean, digits) <= claim.threshold for one in cells.values()):
         return INCONSISTENT, f"not above {bar}{_of(failed, cells)}; no verdict: {against}"
     if not reaches:
         short = f"above {bar}, but the interval ends below {claim.reach:g} {claim.unit}"

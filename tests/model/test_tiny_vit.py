@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import merit
+from merit import runs
 from merit.baselines.ours import random_encoder
 from merit.config import (
     OBJECTIVE_NAMES,
@@ -311,4 +312,5 @@ def test_a_checkpoint_from_before_there_were_kinds_is_a_vit(paired, tmp_path):
     settings = json.loads((folder / "config.json").read_text())
     del settings["model"]["encoder"]["kind"], settings["model"]["encoder"]["tiny_vit"]
     (folder / "config.json").write_text(json.dumps(settings))
+    runs.seal(folder)
     assert checkpoint.load_model(folder)[0].config == config

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, replace
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, SignalConfig, replace
 from merit.model.masking import hidden_from, random_visible
 from merit.objectives import masked_mse
 from merit.pipeline import reconstructions as filling
@@ -20,7 +20,7 @@ from merit.pretrain import checkpoint, loop
 from merit.profiles import profile
 
 MODEL = ModelConfig(
-    encoder=EncoderConfig(n_samples=60, patch=10, width=8, depth=1, heads=2),
+    encoder=EncoderConfig(n_samples=120, patch=20, width=8, depth=1, heads=2),
     decoder=DecoderConfig(width=8, depth=1, heads=2),
     text_width=6,
     shared_width=4,
@@ -125,12 +125,12 @@ def records(patients: list[str]) -> pd.DataFrame:
 def workspace(folder, stores: dict[str, pd.DataFrame], seen: dict[str, list[str]], **model) -> SimpleNamespace:
     """A workspace on stores of noise; `seen`: patients of the pretraining cohort by encoder, whose checkpoints are
     untrained networks in `folder`."""
-    chosen = dataclasses.replace(profile("smoke"), model=replace(MODEL, **model))
+    chosen = dataclasses.replace(profile("smoke"), signal=SignalConfig(duration_s=1.2), model=replace(MODEL, **model))
     generator = np.random.default_rng(0)
     found = {
         name: SimpleNamespace(
             records=table, fs_hz=100.0, identity=name,
-            signal_uv=generator.integers(-900, 900, size=(len(table), 12, 60)).astype(np.int16),
+            signal_uv=generator.integers(-900, 900, size=(len(table), 12, 120)).astype(np.int16),
         )
         for name, table in stores.items()
     }  # fmt: skip
@@ -210,7 +210,7 @@ def test_values_are_plain_and_whole(values):
     assert (plain["decoders"], plain["without_decoder"]) == (["merit", "mse"], ["cma"])
     assert set(plain["errors"]) == {"merit", "mse", *filling.BASELINES}
     example = plain["example"]
-    assert np.array(example["target"]).shape == (2, 60) == np.array(example["filled"]["mse"]).shape
+    assert np.array(example["target"]).shape == (2, 120) == np.array(example["filled"]["mse"]).shape
     difference = np.subtract(*(plain["errors"][name] for name in ("merit", "mse")))
     assert plain["difference"]["mean"] == pytest.approx(difference.mean(), abs=1e-4)
     signal_mv = 0.01 * np.array(example["target"]) * example["unit_mv"]

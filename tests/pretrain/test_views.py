@@ -139,7 +139,7 @@ def test_dropout_keeps_the_expectation_and_draws_both_views_apart():
 
 
 def test_settings_that_cannot_work_are_refused():
-    with pytest.raises(ValueError, match=r"crop_least: expected a number above 0, at most 1; got 1\.5"):
+    with pytest.raises(ValueError, match=r"crop_least: expected a number above 0, at most 1; got 1.5"):
         ViewsConfig(crop_least=1.5)
-    with pytest.raises(ValueError, match=r"lead_drop: expected a number from 0 and below 1; got 1\.0"):
+    with pytest.raises(ValueError, match=r"lead_drop: expected a number from 0 and below 1; got 1.0"):
         ViewsConfig(lead_drop=1.0)

@@ -190,3 +190,9 @@ def test_private_directions_stand_in_a_table_with_what_has_no_vote_in_brackets()
         "corrected where no vote is given (1 of 2 estimates)."
     )
     assert fig3.private(rows[2:])._repr_html_() == ""
+
+
+def test_committed_numbers_of_the_former_estimators_are_said_to_be_older():
+    new, old = {"no_vote": {}}, {"estimates": {}}
+    assert claims.older([]) == claims.older([{"results": [new, {"reason": "none"}]}]) == ""
+    assert claims.older([{"results": [new, old]}]).startswith("These numbers are older than the present estimators")

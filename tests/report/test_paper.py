@@ -9,7 +9,13 @@ import pytest
 
 from merit.report import paper, paper_checks
 
-TEXTS = Path(__file__).parents[2].parent / "shared" / "paper"
+
+@pytest.fixture
+def text(real_data: Path) -> str:
+    """The text of the paper with its tables, in a folder `paper` beside the real data; skips where it is not there."""
+    for path in (real_data.resolve().parent / "paper").glob("003_*.txt"):
+        return path.read_text(encoding="utf-8")
+    pytest.skip("no paper/003_*.txt beside the real data")
 
 
 @pytest.mark.parametrize(
@@ -41,9 +47,7 @@ def test_cells(table, row, task, metric, value, status):
     assert (cell.value, cell.status) == (value, status)
 
 
-@pytest.mark.skipif(not TEXTS.is_dir(), reason="the extracted texts lie beside the checkout of the maintainers only")
-def test_the_complete_tables_hold_what_the_text_holds_cell_by_cell():
-    text = next(TEXTS.glob("003_*.txt")).read_text(encoding="utf-8")
+def test_the_complete_tables_hold_what_the_text_holds_cell_by_cell(text):
     for table in (2, 7, 9):
         grid = paper.TABLES[table]
         for row in grid.rows:
@@ -57,9 +61,7 @@ def test_the_complete_tables_hold_what_the_text_holds_cell_by_cell():
                 assert re.search(rf"\| {printed} \|\n", text), f"Table {table}, {row}"
 
 
-@pytest.mark.skipif(not TEXTS.is_dir(), reason="the extracted texts lie beside the checkout of the maintainers only")
-def test_tables_1_and_4_hold_what_survives_of_them():
-    text = next(TEXTS.glob("003_*.txt")).read_text(encoding="utf-8")
+def test_tables_1_and_4_hold_what_survives_of_them(text):
     for table, row in ((1, "st-mem"), (1, "merit"), (4, "merit")):
         cells = [paper.number(table, row, task, metric).value for task in paper.TASKS for metric in paper.METRICS]
         for half in (cells[:15], cells[15:]):

@@ -136,3 +136,10 @@ def test_settings_stand_beside_ours_with_what_is_lost():
     assert "one NVIDIA H100-80GB" in text
     for said in ("lost", "never given", "0.0005", "200", "600"):
         assert said in text
+
+
+def test_the_measured_rate_links_to_the_page_of_costs():
+    shown = verdict_tables.measured_rate()._repr_html_()
+    assert '<a href="cost.html">measured rates</a>' in shown
+    assert " h (" in shown or " h on " in shown
+    assert "](" not in shown

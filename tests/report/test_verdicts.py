@@ -69,6 +69,17 @@ def test_verdict_of_five_real_seeds(differences, threshold, verdict, why):
     assert (judged.verdict, judged.why) == (verdict, why)
 
 
+def test_what_is_printed_as_the_threshold_is_not_above_or_below_it():
+    near = [0.0, 0.004, 0.008, 0.004, 0.004]  # 0.004 [0.0004, 0.0076], printed as +0.00 [0.00, 0.01]
+    assert verdicts.interval(near).low > 0
+    for sign in (1, -1):
+        judged = verdicts.judge(one_claim(), [pair([50 + sign * d for d in near], [50.0] * 5)])
+        assert (judged.verdict, judged.why) == ("not supported", "not shown: the interval does not lie above zero")
+    assert verdicts.judge(one_claim(), [pair([50.004], [50.0])]).verdict == "inconsistent"
+    share = one_claim(measure=lambda run: Measured({"columns": [50.4]}), threshold=50.0, unit="%")
+    assert verdicts.judge(share, [make({})]).verdict == "inconsistent"
+
+
 def test_contradiction_is_corrected_for_the_number_of_comparisons_and_support_is_not():
     values = [-1.0, -2.0, -0.4, -0.3, -2.2]
     assert verdicts.interval(values).high < 0 < verdicts.interval(values, 0.975).high
@@ -387,7 +398,7 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
         tmp_path,
         "information-real.json",
         [
-            {**pairs, "scope": "validation"},
+            {**pairs, "scope": "validation", "no_vote": {}},
             {**pairs, "scope": "unseen", "estimates": {}, "geometry": {"gap": {"value": 1}}},
         ],
     )
@@ -406,6 +417,15 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
     honest = {one.stage: one for one in evidence.references(tmp_path, "honest")}["linear_probe"]
     assert honest.scores["merit", "all", "f1"] == {0: 50.0, 1: 50.0}
     assert evidence.inputs(evidence.references(tmp_path))[0]["what"] == "reference zero_shot real"
+
+
+def test_estimates_along_directions_of_most_variance_count_in_no_claim(tmp_path):
+    (new,) = stage_rows("information", "merit", 0, 0.5)
+    old = {name: value for name, value in new.items() if name != "no_vote"} | {"encoder": "cma"}
+    reference(tmp_path, "information-demo.json", [new, old])
+    (run,) = evidence.references(tmp_path)
+    assert {metric for encoder, _, metric in run.scores if encoder == "merit"} > {"info_nce", "ksg", "gaussian"}
+    assert {metric for encoder, _, metric in run.scores if encoder == "cma"} == set(old["geometry"])
 
 
 def test_pretraining_on_ptb_xl_is_a_caveat_of_the_whole_run(tmp_path):

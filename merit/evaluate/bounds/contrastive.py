@@ -102,10 +102,12 @@ def best_temperature(width: int, truth: float, batch: int, n: int) -> float:
 
 
 def report_ceilings(reports: Sequence[str], sizes: Sequence[int], draws: int, seed: int) -> list[dict[str, Any]]:
-    """A row per batch size: the ceiling log B, and what repeated reports leave of it, mean and middle 95 % of batches.
+    """A row per batch size: the ceiling log B, and what repeated reports leave of it on average, and its 95 % interval.
 
     A report that stands m times in a batch gives m equal columns, so that each of its rows loses log m at least, in
-    both directions on average. Batches are drawn without putting back; sizes beyond the reports are left out.
+    both directions on average. Batches are drawn without replacement; sizes beyond the reports are left out. The
+    interval is that of the mean over `draws` batches: where few batches hold a repeated report, the middle 95 % of them
+    are all at the ceiling, and the mean below it.
     """
     codes = np.unique(np.asarray(reports, dtype=object).astype(str), return_inverse=True)[1]
     rows = []
@@ -113,11 +115,10 @@ def report_ceilings(reports: Sequence[str], sizes: Sequence[int], draws: int, se
         generator = np.random.default_rng([seed, batch])
         lost = np.array([_lost(generator.choice(codes, batch, replace=False)) for _ in range(draws)])
         left = np.log(batch) - lost
-        low, high = intervals.middle(left)
-        rows.append({
-            "batch": batch, "ceiling": float(np.log(batch)), "value": float(left.mean()), "low": low,
-            "high": high,
-        })  # fmt: skip
+        value, ceiling = float(left.mean()), float(np.log(batch))
+        reach = intervals.Z * float(left.std(ddof=1)) / draws**0.5 if draws > 1 else 0.0
+        high = max(value, min(value + reach, ceiling))
+        rows.append({"batch": batch, "ceiling": ceiling, "value": value, "low": value - reach, "high": high})
     return rows
 
 

@@ -68,6 +68,16 @@ def test_repeated_reports_lower_the_ceiling_by_the_log_of_their_number():
     assert alone["value"] == alone["ceiling"] == pytest.approx(np.log(4))
 
 
+def test_the_interval_of_what_is_left_holds_its_mean_where_few_batches_repeat_a_report():
+    """Of 200 batches of 2 few hold the one repeated pair: the middle 95 % of them would be the ceiling alone."""
+    reports = ["a"] * 12 + [str(k) for k in range(88)]
+    rows = contrastive.report_ceilings(reports, [2, 4, 64], draws=200, seed=0)
+    assert rows[0]["value"] < rows[0]["ceiling"]
+    assert all(row["low"] < row["value"] < row["high"] <= row["ceiling"] for row in rows)
+    expected = np.log(2) * (1 - 12 * 11 / (100 * 99))  # a batch of two equal reports is left with nothing
+    assert rows[0]["low"] < expected < rows[0]["high"]
+
+
 def test_no_embedding_passes_what_repeated_reports_leave():
     """Reports a a b: their best possible loss, rows of a shared and b alone, is that of the ceiling."""
     big = 50.0
