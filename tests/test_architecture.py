@@ -53,7 +53,7 @@ ONLY_IN = {
 }
 
 
-MOST_FILES, MOST_LINES = 296, 40_000
+MOST_FILES, MOST_LINES = 294, 39_500
 """Totals of the package."""
 
 
