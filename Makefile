@@ -62,7 +62,7 @@ evaluate: setup ## Only linear probing, printed line by line. Demo: two minutes 
 reference: setup ## Five pretraining seeds of every objective, strength and peer's objective, every table, into book/reference. Demo: seven hours on 2 cores.
 	@$(MERIT) reference $(RUN) $(ON)
 
-test: setup ## The tests. Four minutes on 2 cores; with MERIT_REAL_DATA=folder also on real recordings.
+test: setup ## The tests. Six minutes on 2 cores; with MERIT_REAL_DATA=folder also on real recordings.
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup ## Style and tests.
