@@ -60,7 +60,7 @@ def _sha256(path: Path, *_: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def changed(config: Any) -> dict[str, Any]:
+def non_defaults(config: Any) -> dict[str, Any]:
     """The settings of a dataclass that are not at their defaults, those inside it likewise: a setting that is added
     later does not change it. Another default does change what it stands for (see RECIPE in `merit.pretrain`).
     """
@@ -69,7 +69,7 @@ def changed(config: Any) -> dict[str, Any]:
         value = getattr(config, field.name)
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         if type(value) is type(default) and dataclasses.is_dataclass(value):
-            if inner := changed(value):
+            if inner := non_defaults(value):
                 found[field.name] = inner
         elif value != default:
             found[field.name] = plain(value)

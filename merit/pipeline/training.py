@@ -92,7 +92,7 @@ class Training(Recordings):
             used = {name: getattr(config, name) for name in origin.USED}
             return runs.digest({**known, "weights": weights_identity(config.source), **used})
         texts = [self._reports_identity, runs.file_digest(GLOSSARY)]
-        return runs.digest({**known, "settings": runs.changed(config), "texts": texts})
+        return runs.digest({**known, "settings": runs.non_defaults(config), "texts": texts})
 
     @property
     def _text_source(self) -> Path | str:
@@ -147,7 +147,7 @@ class Training(Recordings):
         encoder) and with (settings that are not at their defaults, the recipe's number). Not the source: an edit throws
         no pretraining away.
         """
-        model, pretrain = (runs.changed(config) for config in self.configs(objective, seed))
+        model, pretrain = (runs.non_defaults(config) for config in self.configs(objective, seed))
         for name in NOT_OF_TRAINING:
             pretrain.pop(name, None)
         text = None if method(objective).objective in WITHOUT_TEXT else self.text_identity

@@ -4,8 +4,8 @@ For Gaussians I = −½ Σ log(1 − ρᵢ²) over the canonical correlations, i
 can support, and those of most variance need not be those that are shared: an ECG's own directions may be louder. So
 directions come from canonical correlation analysis with a ridge (Vinod 1976), its penalty and the number of pairs of
 directions chosen by cross-validation, all on other patients than those on whom information is then estimated. What was
-fitted has not seen what is estimated, so independent sides give 0; directions that are found imperfectly give too
-little, never too much. Within a part, the sample's value for Gaussians is too high by a known amount (the expected
+fitted has not seen what is estimated, so independent sides give 0, and directions that are found imperfectly give too
+little. Within a part, the sample's value for Gaussians is too high by a known amount (the expected
 log-determinant of a Wishart matrix), which is taken off. Legend: N pairs, d and e columns, n canonical pairs.
 """
 
