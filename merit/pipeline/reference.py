@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merit import runs
-from merit.baselines import others
+from merit.encoders import others
 from merit.pipeline.comparisons import over_seeds, seed_differences
 from merit.pipeline.costs import costs
 from merit.pipeline.kept_pairs import pairs
