@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from merit.config import one_of
-from merit.intervals import corrected_t, holm, paired_resamples, seed_t
+from merit.intervals import corrected_t, holm, seed_t
 
 METRICS = ("auroc", "f1", "accuracy")
 PROBE_METRICS = ("auroc", "average_precision", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
 PROBE_SETTINGS = ("task", "variant")
-ZERO_SHOT_SETTINGS = ("task", "prompts", "ensemble", "scope")
 
 Result = Mapping[str, Any]
 Row = dict[str, Any]
@@ -34,22 +33,6 @@ def linear_probe_differences(
     for metric in metrics:
         one_of("metric", metric, PROBE_METRICS)
     return _differences(results, PROBE_SETTINGS, first, metrics, _probe_facts, _by_fold)
-
-
-def zero_shot_differences(
-    results: Sequence[Result], *, first: str = "merit", metrics: Sequence[str] | None = None
-) -> list[Row]:
-    """`first` minus each other encoder, paired by resample of the patients; Holm over all rows.
-
-    metrics: those whose resamples the results hold, by default. Raises ValueError where two results do not score the
-    same records and classes, or hold different numbers of resamples.
-    """
-    if metrics is None:
-        held = {metric for one in results for metric in one["values"].get("resamples", {})}
-        metrics = [metric for metric in METRICS if metric in held]
-    for metric in metrics:
-        one_of("metric", metric, METRICS)
-    return _differences(results, ZERO_SHOT_SETTINGS, first, metrics, _zero_shot_facts, _by_resample)
 
 
 def over_seeds(scores: Sequence[Row], columns: Sequence[str], settings: Sequence[str]) -> list[Row]:
@@ -129,28 +112,12 @@ def _probe_facts(result: Result) -> dict[str, Any]:
     }
 
 
-def _zero_shot_facts(result: Result) -> dict[str, Any]:
-    values, parameters = result["values"], result.get("parameters") or {}
-    return {
-        "scored classes": (values["classes"], values["unscored"]),
-        "records": (values["n_records"], values["n_patients"]),
-        "resamples": {metric: len(drawn) for metric, drawn in values.get("resamples", {}).items()},
-        "store": (result.get("inputs") or {}).get("store"),
-        "pretraining seed": parameters.get("encoder_seed"),
-    }
-
-
 def _by_fold(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> dict[str, Any]:
     differences = [
         None if None in (one[metric], other[metric]) else one[metric] - other[metric]
         for one, other in zip(a["folds"], b["folds"])
     ]
     return corrected_t(differences, fold_test_share(a))
-
-
-def _by_resample(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    sides = [(one["macro"].get(metric, {}).get("value"), one.get("resamples", {}).get(metric, [])) for one in (a, b)]
-    return paired_resamples(*sides[0], *sides[1])
 
 
 def fold_test_share(values: Mapping[str, Any]) -> float:

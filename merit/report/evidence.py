@@ -146,17 +146,22 @@ def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Ev
             metric = metric.removesuffix("_oracle")
         cells.setdefault((row["encoder"], row[task], metric), {})[row["encoder_seed"]] = unit * row["value"]
     split = "protocol" in found and found["protocol"].astype(str).str.startswith("official split").any()
-    empty = (
-        found[found["value"].isna() & (found.get("class", "macro") == "macro")]
-        if "class" in found
-        else found[found["value"].isna()]
-    )
+    empty = found[found["value"].isna()]
+    empty = empty[empty["class"].fillna("macro") == "macro"] if "class" in empty else empty
     reasons = tuple(dict.fromkeys(empty["reason"].dropna()))
     return Evidence(stage=stage, scores=cells, caveats=(PTB_XL_TOO,) * bool(split), reasons=reasons, **about)
 
 
+CLASSIFIED = ("auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
+"""Metrics of classification that claims speak of."""
+
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
     "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
+    "zero_shot": (
+        "task",
+        100,
+        {"prompts": "enriched", "scope": "unseen", "ensemble": True, "class": "macro", "metric": CLASSIFIED},
+    ),
 }
 """Study -> column that a claim calls a task, unit, and the scores that claims are judged on."""
 
@@ -178,12 +183,6 @@ def _linear_probe(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
     """Means over folds, of the embedding as it is: the paper says nothing of standardising."""
     if row["variant"] == "as_published":
         yield from _scores(row["task"], row["mean"], ending)
-
-
-def _zero_shot(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """All recordings that pretraining did not see, with enriched prompts, several phrasings averaged."""
-    if (row["prompts"], row["scope"], row["ensemble"]) == ("enriched", "unseen", True):
-        yield from _scores(row["task"], {name: one["value"] for name, one in row["macro"].items()}, ending)
 
 
 def _scores(task: str, macro: Mapping[str, float | None], ending: str) -> Iterator[Cell]:
@@ -232,7 +231,6 @@ def _generation(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
 
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
     "linear_probe": _linear_probe,
-    "zero_shot": _zero_shot,
     "information": _information,
     "clusters": _clusters,
     "generation": _generation,

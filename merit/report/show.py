@@ -60,6 +60,14 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
 }
 """Column -> value -> how it is written, in the order in which it stands everywhere."""
 
+BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
+"""Tasks side by side, as the paper's Tables 6 and 8 have them."""
+PAIRS = (("superclass", "subclass"), ("form", "rhythm"), ("all",), ("csn", "cpsc2018"))
+"""Tasks side by side where cells hold intervals: three of them are wider than a page."""
+
+PUBLISHED_METRIC = {"auroc": "auroc", "f1": "f1_oracle", "accuracy": "accuracy_oracle"}
+"""Where the paper's columns go: it does not state a threshold rule; its predecessors' code uses the oracle."""
+
 MARKS = {
     "overlap": ("†", "Recordings of this data set were in the encoder's pretraining; which of the patients scored here "
     "is not known, so the number is too high by an unknown amount."),
@@ -161,9 +169,35 @@ def table(
     marks = pd.concat([css for _, css in parts]).reindex(columns=texts.columns)
     apart = parts[1][0].index if len(parts) > 1 else ()
     head = Html('<p class="merit-caption">{}</p>').format(caption) if caption else Html("")
+    group = 0 if texts.columns.nlevels < 2 else int(texts.columns.get_level_values(0).value_counts().max())
     shown = {mark: what for name, (mark, what) in MARKS.items() if name in frame and frame[name].fillna(0).any()}
     notes = Html("").join(Html('<p class="merit-note">{} {}</p>').format(*note) for note in shown.items())
-    return head + render(texts, name, marks=marks, apart=apart) + notes
+    return head + render(texts, name, marks=marks, apart=apart, group=group) + notes
+
+
+def by_task(
+    frame: pd.DataFrame,
+    name: str,
+    *,
+    blocks: Sequence[Sequence[str]] = BLOCKS,
+    published: pd.DataFrame | None = None,
+    caption: str | Html = "",
+    **options: Any,
+) -> Html:
+    """`table` with a column per task and metric, one table per block of tasks that fit side by side; the paper's rows
+    where they hold a number. options: as `table` takes them.
+    """
+    tasks = list(dict.fromkeys(frame["task"]))
+    alone = [[task] for task in tasks if not any(task in block for block in blocks)]
+    parts = []
+    for block in [*blocks, *alone]:
+        own, theirs = frame[frame["task"].isin(block)], None
+        if published is not None:
+            theirs = published[published["task"].isin(own["task"]) & published["value"].notna()]
+        if len(own):
+            head, tag = "" if parts else caption, f"{name}-{'-'.join(block)}"
+            parts.append(table(own, ["task", "metric"], tag, published=theirs, caption=head, **options))
+    return Html("").join(parts) if parts else Html("<p>No task was scored.</p>")
 
 
 def _starred(row: Mapping[str, Any], printed: Callable[[Mapping[str, Any]], str | None]) -> str | None:
@@ -216,13 +250,15 @@ def facts(rows: Mapping[str, Mapping[str, Any]] | pd.DataFrame, name: str) -> Ht
 
 
 def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
-    """What survives of a table of the paper: encoder (`paper: MERIT`), task or transfer, metric, value in percent."""
+    """What survives of a table of the paper: encoder (`paper: MERIT`), its name here (`row`), task or transfer, metric
+    (`PUBLISHED_METRIC`), value in percent."""
     grid = paper.TABLES[number]
     rows = [
         {
             "encoder": paper.ROW_LABELS[row],
+            "row": row,
             key: task,
-            "metric": metric,
+            "metric": PUBLISHED_METRIC.get(metric, metric),
             **paper.number(number, row, task, metric)._asdict(),
         }
         for row in grid.rows
@@ -232,10 +268,18 @@ def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def against_paper(frame: pd.DataFrame, number: int, key: str = "task") -> pd.DataFrame:
+    """Ours minus the paper's where both have a number: encoder, task or transfer, metric, value as a fraction."""
+    theirs = paper_rows(number, key).dropna(subset="value").set_index(["row", key, "metric"])["value"]
+    ours = frame.set_index(["encoder", key, "metric"])["value"].rename_axis(["row", key, "metric"])
+    return (ours - theirs / 100).dropna().reset_index().rename(columns={"row": "encoder"})
+
+
 def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -> Sentence:
     """What has no score and why, one line per reason; published encoders without weights together in one line."""
     without: dict[str, dict[str, list[str]]] = {}
-    own = frame[frame["reason"].notna() & frame["value"].isna() & (frame.get("class", "macro") == "macro")]
+    own = frame[frame["reason"].notna() & frame["value"].isna()]
+    own = own[own["class"].fillna("macro") == "macro"] if "class" in own else own
     everyone = frame.groupby(by)["encoder"].agg(set) if len(frame) else {}
     for (place, reason), cell_ in own.groupby([by, "reason"], sort=False):
         names = set(cell_["encoder"])
@@ -266,10 +310,17 @@ def scale(frame: pd.DataFrame, column: str = "encoder") -> dict[str, Any]:
     }
 
 
-def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6) -> Drawing:
-    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download."""
+def figure(
+    plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6, line: float | None = None
+) -> Drawing:
+    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download.
+
+    line: where a grey vertical line stands in every panel, such as chance or no difference.
+    """
     drawing = Drawing(figsize=(width, height))
     plot.on(drawing).layout(engine="constrained").plot()
+    for axis in drawing.axes if line is not None else ():
+        axis.axvline(line, color="#7A7A7A", linewidth=0.9, zorder=0)
     for legend in drawing.legends:  # seaborn puts it over the last panel's edge
         legend.set_loc("center left")
         legend.set_bbox_to_anchor((1.0, 0.5))
@@ -309,14 +360,9 @@ def over_seeds(
     parts = []
     for about, frame in committed(study, ws.profile.name, ws.synthetic, group, folder):
         tag = f"{study}-{about['profile']}-{group or 'seeds'}"
-        seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
-        where_from = (
-            f"{'The same data, the same updates' if group else 'Reference'}: profile {about['profile']}, {seeds}; "
-            f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
-        )
         if about.get("costs"):
             parts += [introduction(about), _costs(about, tag)]
-        parts.append(Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from))
+        parts.append(_source(about))
         chosen = scores.scored(frame, **where)
         chosen = chosen[chosen["encoder"].isin(ORDER) | chosen["encoder"].isin(list(ENCODERS))]
         for metric in metrics:
@@ -336,11 +382,41 @@ def over_seeds(
                     table(pairs, by, f"{tag}-{metric}-pairs", rows="other", text=difference, bold=bold, caption=head)
                 )
                 parts.append(Html('<p class="merit-note">{}</p>').format(count_beyond_zero(pairs)))
-    if parts:
-        return Html("").join(parts)
-    kind = "synthetic" if ws.synthetic else "real"
-    return Html("<p>No scores of {} over several pretraining seeds on {} recordings are committed; <code>make reference"
-                "</code> makes them.</p>").format(study.replace("_", " "), kind)  # fmt: skip
+    return Html("").join(parts) if parts else _nothing_committed(study, ws.synthetic)
+
+
+def some_over_seeds(
+    study: str, ws: Any, by: str, encoders: Mapping[str, str], name: str, *, folder: Path | None = None, **where: Any
+) -> Html:
+    """Means over pretraining seeds of committed scores, of a few encoders under names of their own.
+
+    encoders: name -> how its row is called, in their order. where: which scores, of one metric.
+    """
+    parts = []
+    for about, frame in committed(study, ws.profile.name, ws.synthetic, folder=folder):
+        means = scores.over_seeds(scores.scored(frame, encoder=list(encoders), **where), [by])
+        means = means.sort_values("encoder", key=lambda column: column.map(list(encoders).index), kind="stable")
+        means["encoder"] = means["encoder"].map(encoders)
+        parts += [_source(about), table(means, by, f"{study}-{about['profile']}-{name}")]
+    return Html("").join(parts) if parts else _nothing_committed(study, ws.synthetic)
+
+
+def _source(about: Mapping[str, Any]) -> Html:
+    """Where committed scores come from: everything that they must be read with."""
+    seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
+    text = (
+        f"{'The same data, the same updates' if about.get('suffix') else 'Reference'}: profile {about['profile']}, "
+        f"{seeds}; {about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
+    )
+    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), text)
+
+
+def _nothing_committed(study: str, synthetic: bool) -> Html:
+    kind = "synthetic" if synthetic else "real"
+    return Html(
+        "<p>No scores of {} over several pretraining seeds on {} recordings are committed; <code>make reference</code> "
+        "makes them.</p>"
+    ).format(study.replace("_", " "), kind)
 
 
 def count_beyond_zero(pairs: pd.DataFrame) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from merit import runs
 from merit.data.taxonomy import TASKS
-from merit.evaluate import prompts as prompt_sets
-from merit.evaluate.prompts import Prompts
+from merit.evaluate.zero_shot import Prompts, load_prompts, own_prompts
 from merit.model.text import TextEncoder
 from merit.pretrain import origin
 
@@ -58,15 +57,15 @@ def load(folder: Path, width: int, device: str, given: str | Path | None = None)
 def classes(source: str | Path | Mapping[str, str | list[str]]) -> Prompts:
     """Classes and their texts: a task's name (ours), a dict of class and text or texts, or a JSON file of one."""
     if isinstance(source, Mapping):
-        return prompt_sets.free(source)
+        return own_prompts(source)
     if str(source) in TASKS:
-        return prompt_sets.load("enriched", str(source))
+        return load_prompts("enriched", str(source))
     if not os.path.isfile(source):
         raise ValueError(
             f"prompts: expected one of {', '.join(TASKS)}, or a dict of class and text (or a JSON file of one); got "
             f"{str(source)!r}"
         )
-    return prompt_sets.free(source)
+    return own_prompts(source)
 
 
 def _cached(name: str) -> Path | None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from merit.evaluate.prompts import Prompts, load, unknown_share, words_in, written_alike
 
 from merit.data import taxonomy
 from merit.evaluate import prompts
-from merit.evaluate.prompts import Prompts, load, unknown_share, words_in, written_alike
 from merit.evaluate.zero_shot import class_vectors
 
 TEXTS = {code: f"text of {code}" for code in taxonomy.classes("cpsc2018")}

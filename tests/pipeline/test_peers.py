@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from merit.pipeline.zero_shot import zero_shot
 
 from merit import scores
 from merit.data.store import Store
@@ -17,7 +18,6 @@ from merit.encoders import golden, others, outside
 from merit.pipeline import Workspace, encoders
 from merit.pipeline.peers import facts
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.zero_shot import zero_shot
 from merit.studies.shift import shift
 
 NAMES = tuple(outside.OUTSIDE)

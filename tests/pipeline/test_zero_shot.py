@@ -7,14 +7,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from merit.evaluate.prompts import load
+from merit.pipeline.zero_shot import prompt_facts, sensitivity, zero_shot
 
 from merit.data import taxonomy
 from merit.evaluate import metrics
-from merit.evaluate.prompts import load
 from merit.evaluate.seen import SeenInPretraining
 from merit.pipeline import Workspace
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.zero_shot import prompt_facts, sensitivity, zero_shot
 
 
 def again(workspace: Workspace) -> Workspace:
