@@ -19,8 +19,8 @@ from merit.bench.full import FullSize
 from merit.bench.updates import STEPS, Plan, Trainee, able, use
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
 from merit.data.batches import hold_out_patients
-from merit.pretrain.feed import Resident
-from merit.pretrain.loop import positions, pretrain
+from merit.pretrain.loaders import Resident
+from merit.pretrain.train import positions, pretrain
 from merit.profiles import profile
 from merit.report import cost_lines
 from merit.threads import one_thread_an_operation

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from merit.config import ModelConfig, PretrainConfig
 from merit.data.batches import PairedRecordings
-from merit.pretrain.feed import CHUNK, SHARE, Batch, Positions, Resident, Streamed, free_bytes
-from merit.pretrain.loop import positions
+from merit.pretrain.loaders import CHUNK, SHARE, Batch, MemmapLoader, Positions, ResidentLoader, free_bytes
+from merit.pretrain.train import positions
 
 DISTINCT = 16_000
 """Recordings that are really drawn; a larger set holds them several times, which costs the same."""
@@ -83,7 +83,7 @@ def loaded(data: PairedRecordings, at: Positions, device: torch.device, workers:
         yield tuple(part.to(device, non_blocking=True) for part in batch)
 
 
-class Noise(Resident):
+class Noise(ResidentLoader):
     """Recordings that are noise, drawn in the device's own memory: a full set in seconds, and nothing is copied."""
 
     def __init__(self, n: int, model: ModelConfig, device: torch.device) -> None:
@@ -111,8 +111,8 @@ def every_way(
         return positions(len(data), update, config)
 
     ways = {
-        "resident": Resident(data, device).batches(at, 0, ENDLESS),
-        "streamed": Streamed(data, device).batches(at, 0, ENDLESS),
+        "resident": ResidentLoader(data, device).batches(at, 0, ENDLESS),
+        "streamed": MemmapLoader(data, device).batches(at, 0, ENDLESS),
         **{f"loader_{count}": loaded(data, at, device, count) for count in workers},
     }
     with ExitStack() as stack:

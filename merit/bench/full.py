@@ -19,8 +19,8 @@ from merit.bench.growth import PAPER_RECORDINGS
 from merit.bench.updates import STEPS, Trainee, able, use
 from merit.config import ModelConfig, PretrainConfig
 from merit.pipeline.framework import facts
-from merit.pretrain.feed import free_bytes
-from merit.pretrain.loop import positions
+from merit.pretrain.loaders import free_bytes
+from merit.pretrain.train import positions
 from merit.profiles import paper
 from merit.threads import one_thread_an_operation
 

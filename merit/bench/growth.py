@@ -16,8 +16,8 @@ from merit.bench.updates import Plan, Trainee, use
 from merit.config import OBJECTIVE_NAMES, EncoderConfig, ModelConfig, PretrainConfig, replace
 from merit.data.batches import PairedRecordings
 from merit.pipeline.framework import facts
-from merit.pretrain.feed import feed
-from merit.pretrain.loop import positions
+from merit.pretrain.loaders import loader
+from merit.pretrain.train import positions
 from merit.profiles import paper
 
 PAPER_RECORDINGS = 745_916
@@ -66,7 +66,7 @@ def family(members: Mapping[Any, Member], pace: Pace, device: torch.device) -> l
 
 def _turn(member: Member, device: torch.device) -> Turn:
     model, config, data = member
-    batches = feed(data, device).batches(lambda update: positions(len(data), update, config), 0, ENDLESS)
+    batches = loader(data, device).batches(lambda update: positions(len(data), update, config), 0, ENDLESS)
     return Trainee(model, config, len(data), device).fed(batches)
 
 

@@ -15,11 +15,9 @@ from merit.bench.clock import Pace, Turn, Watch, beside, compare, forget_peak, p
 from merit.bench.feeds import every_way, on_disk, room
 from merit.config import ModelConfig, PretrainConfig
 from merit.pipeline.framework import facts
-from merit.pretrain.feed import Batch
-from merit.pretrain.schedule import rate_factor, total_updates
-from merit.pretrain.step import build, make_optimiser, ready, total_loss, update_terms
-from merit.pretrain.watch import Finite
-from merit.pretrain.world import World
+from merit.pretrain.distributed import World
+from merit.pretrain.loaders import Batch
+from merit.pretrain.train import FiniteCheck, build, compile_model, make_optimiser, total_updates, train_step
 
 FORWARDS = 3
 """An update costs as many: the gradients of inputs and those of weights take as many FLOPs as the forward, each."""
@@ -82,23 +80,13 @@ class Trainee:
         self.config, self.world, self.update = config, World(device=device), 0
         self.model = build(model, config).to(device).train()
         self.optimiser = make_optimiser(self.model, config)
-        self.called = ready(self.model, self.world, **{"compiled": False, **way})
-        self.finite, self.total = Finite(device), total_updates(config, n_records)
+        self.called = compile_model(self.model, self.world, **{"compiled": False, **way})
+        self.finite, self.total = FiniteCheck(device), total_updates(config, n_records)
 
     def one(self, batch: Batch, lap: Callable[[str], None] = lambda part: None) -> None:
         """One update; `lap` is told of the end of each part."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak_lr"] * rate_factor(self.update, self.total, self.config.warmup_share)
-        terms = update_terms(self.called, self.model, batch, self.config, self.update, self.world)
-        loss = total_loss(terms, self.config)
-        lap("forward")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        lap("backward")
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        self.finite.note({**terms, "gradient": norm}, self.update + 1)
-        self.optimiser.step()
-        lap("optimiser")
+        given = self.config, self.update, self.total, self.world, self.finite, lap
+        train_step(self.called, self.model, self.optimiser, batch, *given)
         self.update += 1
 
     def fed(self, batches: Iterator[Batch]) -> Turn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from merit.model.masking import hidden_from, n_visible, random_visible
+from merit.model.vit import hidden_from, n_visible, random_visible
 
 
 def test_same_count_in_each_lead_and_rising():

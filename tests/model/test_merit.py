@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig
-from merit.model.masking import random_visible
-from merit.model.merit import Merit
-from merit.model.scaling import normalise_patches, scale
+from merit.model.merit import Merit, normalise_patches, scale
+from merit.model.vit import random_visible
 
 ENCODER = EncoderConfig(n_samples=200, patch=20, width=16, depth=2, heads=2)
 CONFIG = ModelConfig(encoder=ENCODER, decoder=DecoderConfig(width=16, depth=1, heads=2), text_width=8, shared_width=12)

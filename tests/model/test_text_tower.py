@@ -8,9 +8,15 @@ import torch
 
 from merit.config import TextConfig, TextTowerConfig, replace
 from merit.data.token_states import load
-from merit.model.text import TextEncoder, train_text_encoder
-from merit.model.text_states import tower_config, tower_of, with_tower, write_states
-from merit.model.text_tower import TextTower
+from merit.model.text import (
+    TextEncoder,
+    TextTower,
+    tower_config,
+    tower_of,
+    train_text_encoder,
+    with_tower,
+    write_states,
+)
 
 CONFIG = TextConfig(width=16, depth=3, heads=2, vocabulary=400, updates=2, batch=8, max_tokens=24)
 REPORTS = [

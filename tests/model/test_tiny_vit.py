@@ -23,13 +23,12 @@ from merit.config import (
     TinyVitConfig,
     replace,
 )
-from merit.model.masking import random_visible
-from merit.model.merit import Merit, Outputs
-from merit.model.scaling import scale
+from merit.model.merit import Merit, Outputs, scale
 from merit.model.tiny_vit import Convolution, WindowAttention, stride_of
+from merit.model.vit import random_visible
 from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, weights
 from merit.pretrain import checkpoint
-from merit.pretrain.loop import pretrain
+from merit.pretrain.train import pretrain
 
 SMALL = TinyVitConfig(widths=(16, 32, 32, 64), depths=(1, 1, 2, 1), heads=(1, 2, 2, 4), windows=(7, 7, 14, 7))
 CONFIG = ModelConfig(
