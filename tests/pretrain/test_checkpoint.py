@@ -6,7 +6,9 @@ import json
 
 import pandas as pd
 import pytest
+from pretrain_runs import MODEL, run
 
+from merit import runs
 from merit.config import ModelConfig, PretrainConfig, TextConfig
 from merit.pretrain import checkpoint
 from merit.pretrain.checkpoint import model_card
@@ -80,3 +82,12 @@ def test_the_card_follows_objective_and_network(objective, encoder, said):
     assert said in text
     assert "zero_shot(" not in text
     assert "`seen.parquet` is missing" in text
+
+
+def test_a_checkpoint_from_before_there_were_kinds_is_a_vit(paired, tmp_path):
+    folder = run(paired, tmp_path / "c", updates=3)
+    settings = json.loads((folder / "config.json").read_text())
+    del settings["model"]["encoder"]["kind"], settings["model"]["encoder"]["tiny_vit"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    runs.seal(folder)
+    assert checkpoint.load_model(folder)[0].config == MODEL

@@ -21,7 +21,7 @@ from pretrain_runs import CPU, MODEL, WITH_TOWER, assert_same, history, recordin
 
 import merit
 from merit import runs
-from merit.config import PretrainConfig
+from merit.config import ModelConfig, PretrainConfig, TinyVitConfig
 from merit.data.batches import hold_out_patients
 from merit.data.token_states import TokenStates
 from merit.methods import ABLATIONS, PEERS, Method
@@ -40,7 +40,14 @@ from merit.pretrain.train import (
     update_terms,
 )
 
-METHODS = {"merit": Method("merit"), "ib": Method("ib"), **ABLATIONS, **PEERS}
+
+def hierarchical(model: ModelConfig) -> ModelConfig:
+    sizes = TinyVitConfig(widths=(8, 16, 16, 16), depths=(1, 1, 2, 1), heads=(1, 2, 2, 2))
+    return replace(model, encoder=replace(model.encoder, kind="tiny_vit", tiny_vit=sizes))
+
+
+METHODS = {"merit": Method("merit"), "ib": Method("ib"), "tiny-vit": Method("merit", hierarchical)}
+METHODS |= {**ABLATIONS, **PEERS}
 
 
 def run_method(data, folder: Path, name: str, **changes) -> Path:
@@ -236,12 +243,13 @@ def test_a_checkpoint_comes_back_as_it_was(paired, tmp_path, name):
     encoder, signal_mv = merit.load(folder).encoder, paired.signal_uv[:5].astype(np.float32) / 1000
     assert encoder.model.config == METHODS[name].model(MODEL)
     assert not encoder.model.training
-    assert encoder.shares_space == (name in ("merit", "ib", "merl-ours", "cma-whole"))
+    assert encoder.shares_space == (name in ("merit", "ib", "tiny-vit", "merl-ours", "cma-whole"))
     z = encoder.embed(signal_mv, 100)
     assert z.shape == (5, encoder.model.config.encoder.embedding_width)
     np.testing.assert_allclose(encoder.tokens(signal_mv, 100).mean(1), z, atol=1e-5)
     np.testing.assert_allclose(encoder.embed(signal_mv[2], 100), z[2], atol=1e-5)
-    assert ("ResNet18" if name == "merl-ours" else "ViT") in (folder / "README.md").read_text()
+    kind = {"merl-ours": "ResNet18", "tiny-vit": "TinyViT"}.get(name, "A ViT")
+    assert kind in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", METHODS)
