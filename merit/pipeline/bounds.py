@@ -193,8 +193,8 @@ class _Sweep:
 
     def _gradients(self) -> list[dict[str, Any]]:
         """A row a way and scale: the two norms on the profile's encoder, and their ratio over batches."""
-        from merit.pretrain.step import build
         from merit.pretrain.target_scale import gradients, short_run
+        from merit.pretrain.train import build
 
         scales = list(self.config.scales)
         pretrain = replace(
@@ -221,9 +221,8 @@ class _Sweep:
         """A row a scale, and one for the random network: held-out terms and probing over seeds."""
         import torch
 
-        from merit.pretrain.loop import validate
-        from merit.pretrain.step import build
         from merit.pretrain.target_scale import first_samples, short_run
+        from merit.pretrain.train import build, validate
 
         config, model = self.config, self._small_model()
         training, validation = (first_samples(part, config.n_samples) for part in (self.training, self.validation))
@@ -262,7 +261,7 @@ class _Sweep:
         """What is probed, with no patient that the short runs saw; or why nothing is."""
         from merit.evaluate.seen import refuse_seen
         from merit.evaluate.tasks import select
-        from merit.pretrain.loop import seen_records
+        from merit.pretrain.train import seen_records
 
         protocol = self.ws.protocol("ptb-xl")
         try:
@@ -293,7 +292,7 @@ class _Sweep:
 
 def _hidden_samples(model: ModelConfig) -> int:
     """d: samples of a recording that are hidden."""
-    from merit.model.masking import n_visible
+    from merit.model.vit import n_visible
 
     encoder = model.encoder
     return encoder.n_leads * encoder.patch * (encoder.n_patches - n_visible(encoder.n_patches, model.mask_ratio))

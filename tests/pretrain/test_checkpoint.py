@@ -6,10 +6,12 @@ import json
 
 import pandas as pd
 import pytest
+from pretrain_runs import MODEL, run
 
+from merit import runs
 from merit.config import ModelConfig, PretrainConfig, TextConfig
-from merit.pretrain import origin
-from merit.pretrain.card import card
+from merit.pretrain import checkpoint
+from merit.pretrain.checkpoint import model_card
 from merit.runs import plain
 
 SEEN = pd.DataFrame({"cohort": ["ptb-xl", "ptb-xl"], "patient_id": ["a", "b"], "record_id": ["1", "2"]})
@@ -30,27 +32,27 @@ def folder(tmp_path):
 
 def test_a_folder_is_noted_as_seen_from_the_checkpoint(folder, tmp_path):
     (tmp_path / "text" / "t").mkdir(parents=True)
-    about = origin.about(folder, tmp_path / "text" / "t", TextConfig(pooling="cls", max_tokens=9), synthetic=True)
+    about = checkpoint.origin(folder, tmp_path / "text" / "t", TextConfig(pooling="cls", max_tokens=9), synthetic=True)
     assert about == {"text": {"source": "../../text/t", "pooling": "cls", "max_tokens": 9}, "synthetic": True}
-    (folder / origin.FILE).write_text(json.dumps(about))
-    assert origin.read(folder) == about
-    assert (origin.text_config(folder).pooling, origin.text_config(folder).max_tokens) == ("cls", 9)
-    assert "**synthetic**" in card(settings(), about, SEEN)
+    (folder / checkpoint.ORIGIN).write_text(json.dumps(about))
+    assert checkpoint.read_origin(folder) == about
+    assert (checkpoint.text_config(folder).pooling, checkpoint.text_config(folder).max_tokens) == ("cls", 9)
+    assert "**synthetic**" in model_card(settings(), about, SEEN)
 
 
 def test_a_hub_name_is_noted_as_it_is(folder):
-    about = origin.about(folder, "owner/name", TextConfig(), synthetic=False)
+    about = checkpoint.origin(folder, "owner/name", TextConfig(), synthetic=False)
     assert about["text"]["source"] == "owner/name"
-    assert "real patients" in card(settings(), about, SEEN)
+    assert "real patients" in model_card(settings(), about, SEEN)
 
 
 def test_an_older_checkpoint_says_nothing(folder):
-    assert origin.read(folder) == {}
-    assert origin.text_config(folder) == TextConfig()
+    assert checkpoint.read_origin(folder) == {}
+    assert checkpoint.text_config(folder) == TextConfig()
 
 
 def test_the_card_says_what_it_is_what_it_saw_and_what_it_is_not_for():
-    text = card(settings(), {"text": {"source": "text"}, "synthetic": None}, SEEN)
+    text = model_card(settings(), {"text": {"source": "text"}, "synthetic": None}, SEEN)
     assert text.startswith("---\nlibrary_name: merit")
     for part in (
         "# MERIT companion: objective merit, seed 0",
@@ -76,7 +78,16 @@ def test_the_card_says_what_it_is_what_it_saw_and_what_it_is_not_for():
     ],
 )
 def test_the_card_follows_objective_and_network(objective, encoder, said):
-    text = card(json.loads(json.dumps(settings(objective, **encoder))), {}, None)
+    text = model_card(json.loads(json.dumps(settings(objective, **encoder))), {}, None)
     assert said in text
     assert "zero_shot(" not in text
     assert "`seen.parquet` is missing" in text
+
+
+def test_a_checkpoint_from_before_there_were_kinds_is_a_vit(paired, tmp_path):
+    folder = run(paired, tmp_path / "c", updates=3)
+    settings = json.loads((folder / "config.json").read_text())
+    del settings["model"]["encoder"]["kind"], settings["model"]["encoder"]["tiny_vit"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    runs.seal(folder)
+    assert checkpoint.load_model(folder)[0].config == MODEL

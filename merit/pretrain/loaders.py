@@ -1,6 +1,6 @@
 """Batches without work per recording: from memory of the device where the recordings fit, else read ahead from disk.
 
-B batch, N records, L leads, T samples, W text width.
+Shapes: B batch, N records, L leads, T samples, W text width.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHUNK = 4096
 """Recordings copied to the device at a time."""
 
 
-class Resident:
+class ResidentLoader:
     """All recordings in the device's memory, int16; a batch is a gather there."""
 
     def __init__(self, data: PairedRecordings, device: torch.device) -> None:
@@ -63,7 +63,7 @@ class Resident:
             yield self.take(positions(update))
 
 
-class Streamed:
+class MemmapLoader:
     """Recordings on disk, memory-mapped; a thread reads ahead, and copies to a GPU while that computes."""
 
     def __init__(self, data: PairedRecordings, device: torch.device) -> None:
@@ -78,33 +78,31 @@ class Streamed:
                     while len(waiting) <= AHEAD and update + len(waiting) < stop:
                         waiting.append(reader.submit(self._read, positions(update + len(waiting))))
                     words, read = waiting.pop(0).result()
-                    yield self._on_device(words, *read)
+                    signal, row, patient = (x.to(self.device, non_blocking=True) for x in read)
+                    text = self.text[row.clamp(min=0)] if words is None else words
+                    yield signal.float() / 1000, text, row >= 0, patient
             finally:
-                for left in waiting:
-                    left.cancel()
+                for future in waiting:
+                    future.cancel()
 
     def _read(self, positions: np.ndarray) -> tuple[Words | None, list[Tensor]]:
+        """What a batch needs from disk: tokens, and signals with rows of texts and patients."""
         data, rows = self.data, self.data.rows[positions]
         read = [torch.from_numpy(values[rows]) for values in (data.signal_uv, data.text_row, data.patient)]
         words = None if data.tokens is None else data.tokens.take(data.text_row[rows].clip(min=0), self.device)
         return words, [x.pin_memory() for x in read] if self.device.type == "cuda" else read
 
-    def _on_device(self, words: Words | None, *read: Tensor) -> Batch:
-        signal, row, patient = (x.to(self.device, non_blocking=True) for x in read)
-        text = self.text[row.clamp(min=0)] if words is None else words
-        return signal.float() / 1000, text, row >= 0, patient
 
-
-def feed(data: PairedRecordings, device: torch.device) -> Resident | Streamed:
-    """Resident where the recordings fit into the device's free memory, else Streamed, said in one line."""
+def loader(data: PairedRecordings, device: torch.device) -> ResidentLoader | MemmapLoader:
+    """Resident where the recordings fit into the device's free memory, else from disk, which it reports in one line."""
     needed, free = needed_bytes(data), free_bytes(device)
     if needed <= SHARE * free:
-        return Resident(data, device)
+        return ResidentLoader(data, device)
     print(
         f"{len(data):,} recordings need {needed / 1e9:.1f} GB and {device.type} has {free / 1e9:.1f} GB free, of which "
         f"{SHARE:.0%} may be used: they are read from disk as they are needed"
     )
-    return Streamed(data, device)
+    return MemmapLoader(data, device)
 
 
 def needed_bytes(data: PairedRecordings) -> int:

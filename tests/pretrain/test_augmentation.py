@@ -1,4 +1,4 @@
-"""What objectives show of a recording: alterations against slow versions, halves at their places, nothing leaked."""
+"""What objectives show of a recording: augmentations against slow versions, halves at their places, nothing leaked."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ import pytest
 import torch
 
 from merit.config import EncoderConfig, ModelConfig, ViewsConfig, replace
-from merit.model.masking import n_visible
-from merit.model.merit import Merit
-from merit.model.scaling import scale
+from merit.model.merit import Merit, scale
+from merit.model.vit import n_visible
 from merit.objectives import OBJECTIVES
-from merit.pretrain.network import network
-from merit.pretrain.step import mask_generator
-from merit.pretrain.views import MASKED, WAYS, altered, stretched, two_altered, two_halves, way
-from merit.pretrain.world import World
+from merit.pretrain.augmentation import (
+    AUGMENTATIONS,
+    MASKED,
+    augmentation,
+    augmented,
+    stretched,
+    two_augmented,
+    two_halves,
+)
+from merit.pretrain.checkpoint import network
+from merit.pretrain.distributed import World
+from merit.pretrain.train import mask_generator
 
 ENCODER = EncoderConfig(n_samples=200, patch=20, width=16, depth=1, heads=2)
 MODEL = ModelConfig(encoder=ENCODER, text_width=8, shared_width=12)
@@ -27,17 +34,17 @@ def signal() -> torch.Tensor:
 
 
 def drawn(objective: str, n: int = 3, update: int = 0, **changes) -> dict[str, torch.Tensor]:
-    return dict(way(objective).draw(n, MODEL, ViewsConfig(**changes), mask_generator(0, update, CPU)))
+    return dict(augmentation(objective).draw(n, MODEL, ViewsConfig(**changes), mask_generator(0, update, CPU)))
 
 
 def test_the_papers_objectives_see_masked_recordings_and_only_these():
-    assert {name for name in OBJECTIVES if way(name) is MASKED} == {"merit", "cma", "mse", "ib"}
-    assert set(WAYS) <= set(OBJECTIVES)
+    assert {name for name in OBJECTIVES if augmentation(name) is MASKED} == {"merit", "cma", "mse", "ib"}
+    assert set(AUGMENTATIONS) <= set(OBJECTIVES)
 
 
 def test_at_mask_ratio_0_alignment_trains_on_what_embed_gives(signal):
     whole = replace(MODEL, mask_ratio=0.0)
-    shown = MASKED.show(signal, MASKED.draw(3, whole, ViewsConfig(), mask_generator(0, 0, CPU)), ENCODER)
+    shown = MASKED.apply(signal, MASKED.draw(3, whole, ViewsConfig(), mask_generator(0, 0, CPU)), ENCODER)
     model = network(whole, "cma").eval()
     out = model(shown.signal_mv, torch.zeros(3, 8), shown.visible)
     torch.testing.assert_close(out.ecg, model.ecg_head(model.embed(signal)), rtol=0, atol=0)
@@ -46,7 +53,7 @@ def test_at_mask_ratio_0_alignment_trains_on_what_embed_gives(signal):
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.01, 0.04, 0.06, 0.5, 0.99])
-def test_an_objective_that_reconstructs_is_refused_where_nothing_is_hidden(ratio):
+def test_an_objective_that_reconstructs_is_rejected_where_nothing_is_hidden(ratio):
     config = replace(MODEL, mask_ratio=ratio)
     assert config.hides == (n_visible(ENCODER.n_patches, ratio) < ENCODER.n_patches)
     for objective, terms in OBJECTIVES.items():
@@ -79,7 +86,7 @@ def test_stretching_equals_interpolation_lead_by_lead(signal):
 
 def test_one_view_in_loops(signal):
     given = {name: values[:, 1] for name, values in drawn("simclr", lead_drop=0.5).items()}
-    found = altered(signal, given)
+    found = augmented(signal, given)
     cropped = stretched(signal, given["start"], given["share"])
     for b in range(3):
         for lead in range(12):
@@ -87,7 +94,7 @@ def test_one_view_in_loops(signal):
             torch.testing.assert_close(found[b, lead], torch.zeros(200) if given["dropped"][b, lead] else expected)
 
 
-def test_alterations_stay_in_their_bounds():
+def test_augmentations_stay_in_their_bounds():
     found = drawn("simclr", 500, crop_least=0.4, gain=0.3, noise_mv=0.02, lead_drop=0.95)
     assert 0.4 <= found["share"].min() < 0.41
     assert 0.99 < found["share"].max() <= 1
@@ -101,9 +108,9 @@ def test_alterations_stay_in_their_bounds():
     assert abs(torch.corrcoef(torch.stack(views))[0, 1]) < 0.1
 
 
-def test_without_alterations_both_views_are_the_recording(signal):
+def test_without_augmentations_both_views_are_the_recording(signal):
     none = drawn("simclr", crop_least=1.0, gain=0.0, noise_mv=0.0, lead_drop=0.0)
-    shown = two_altered(signal, none, ENCODER)
+    shown = two_augmented(signal, none, ENCODER)
     assert torch.equal(shown.signal_mv, torch.cat((signal, signal)))
     assert shown.visible is None
 
@@ -125,20 +132,20 @@ def test_a_half_is_seen_at_its_own_place_and_nothing_of_the_other(signal):
     torch.testing.assert_close(half, scale(signal[:1, :, 100:], "zscore")[0])
 
 
-def test_a_recording_that_cannot_be_halved_is_refused(signal):
+def test_a_recording_that_cannot_be_halved_is_rejected(signal):
     with pytest.raises(ValueError, match="expected an even number of patches, to halve a recording; got 5"):
         two_halves(signal, {}, EncoderConfig(n_samples=200, patch=40, width=16, depth=1, heads=2))
 
 
 def test_dropout_keeps_the_expectation_and_draws_both_views_apart():
-    kept = drawn("merl", 2000, dropout=0.1)["kept"]
-    assert sorted(kept.unique().tolist()) == pytest.approx([0, 1 / 0.9])
-    assert kept.mean().item() == pytest.approx(1, abs=0.01)
-    assert not torch.equal(kept[:, 0], kept[:, 1])
-    assert drawn("merl", 4, dropout=0.0)["kept"].unique().tolist() == [1]
+    factors = drawn("merl", 2000, dropout=0.1)["dropout"]
+    assert sorted(factors.unique().tolist()) == pytest.approx([0, 1 / 0.9])
+    assert factors.mean().item() == pytest.approx(1, abs=0.01)
+    assert not torch.equal(factors[:, 0], factors[:, 1])
+    assert drawn("merl", 4, dropout=0.0)["dropout"].unique().tolist() == [1]
 
 
-def test_settings_that_cannot_work_are_refused():
+def test_settings_that_cannot_work_are_rejected():
     with pytest.raises(ValueError, match=r"crop_least: expected a number above 0, at most 1; got 1.5"):
         ViewsConfig(crop_least=1.5)
     with pytest.raises(ValueError, match=r"lead_drop: expected a number from 0 and below 1; got 1.0"):
