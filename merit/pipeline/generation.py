@@ -21,15 +21,15 @@ from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import ENCODER_NAMES
 
 if TYPE_CHECKING:
-    from merit.evaluate.generation.summary import Summary
+    from merit.evaluate.generation.scores import Summary
     from merit.pipeline.workspace import Workspace
 
 ROWS = (*ENCODER_NAMES, "medtvt-r1", "qoq", "ecg-chat")
 TRAINED = "trained"
 """A language model, and a model for BERTScore, that are the workspace's own."""
-MODULES = [
-    f"merit.evaluate.generation.{name}" for name in ("training", "decoding", "summary", "controls", "language_model")
-] + ["merit.evaluate.seen"]
+MODULES = [f"merit.evaluate.generation.{name}" for name in ("training", "scores", "language_model")] + [
+    "merit.evaluate.seen"
+]
 LANGUAGE_SETTINGS = (
     "lm_width", "lm_depth", "lm_heads", "lm_kv_heads", "lm_vocabulary", "lm_updates", "lm_learning_rate", "max_tokens",
     "seed",
@@ -62,7 +62,7 @@ def most_common(ws: Workspace, **settings: Any) -> dict[str, Any]:
         answer = _common_answer(asked)
         found = _scored(ws, asked, config, [answer] * len(asked.test.pairs))
         about = {"encoder": None, "answer": answer, "n_test": len(asked.test.pairs)}
-        return about | {"conditions": {"most_common": found.values}}
+        return about | {"conditions": {"most_common": _plain(found)}}
 
     parameters = {"n_resamples": ws.profile.probe.n_resamples, "seed": config.seed, "test_pairs": config.test_pairs}
     parameters |= {"encoder": "none", "bert": config.bert}
@@ -77,7 +77,7 @@ def paper_example(ws: Workspace) -> dict[str, Any]:
     def compute() -> dict[str, Any]:
         """Its scores, and both texts with their statements."""
         from merit.evaluate.generation.findings import contradictions, lexicon, mentions
-        from merit.evaluate.generation.summary import summarise
+        from merit.evaluate.generation.scores import summarise
 
         pair = json.loads(path.read_text(encoding="utf-8"))
         found = summarise(
@@ -87,7 +87,7 @@ def paper_example(ws: Workspace) -> dict[str, Any]:
         text = {"question": "not printed", "reference": pair["reference"], "text": pair["response"]}
         text |= {"reference_mentions": mentions(pair["reference"]), "mentions": mentions(pair["response"])}
         return {
-            "source": pair["source"], "bert": _bert_name(ws, config), "conditions": {"model": found.values},
+            "source": pair["source"], "bert": _bert_name(ws, config), "conditions": {"model": _plain(found)},
             "text": text, "contradictions": contradictions(pair["response"]),
             "names": {code: entry.phrases[0] for code, entry in lexicon().items()},
         }  # fmt: skip
@@ -96,7 +96,7 @@ def paper_example(ws: Workspace) -> dict[str, Any]:
     with contextlib.suppress(NoCohort):
         inputs["bert"] = ws.text_identity if config.bert == TRAINED else weights_identity(config.bert)
     parameters = {"encoder": "paper's example", "bert": config.bert, "code": runs.own_source(__name__)}
-    modules = ["merit.evaluate.generation.summary"]
+    modules = ["merit.evaluate.generation.scores"]
     return ws.result("generation", compute, parameters, inputs, modules)
 
 
@@ -154,7 +154,7 @@ def _tested(asked: Questions, config: GenerationConfig) -> Questions:
     if wanted is None or wanted >= n:
         return asked
     kept = np.unique(np.linspace(0, n - 1, wanted).round().astype(int))
-    test = replace(asked.test, pairs=[asked.test.pairs[i] for i in kept], rows=asked.test.rows[kept])
+    test = asked.test._replace(pairs=[asked.test.pairs[i] for i in kept], rows=asked.test.rows[kept])
     return replace(asked, test=test)
 
 
@@ -186,9 +186,8 @@ def _language_model(ws: Workspace, asked: Questions, config: GenerationConfig) -
 def _values(
     ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int, allow_seen: bool
 ) -> dict[str, Any]:
-    from merit.evaluate.generation import controls
-    from merit.evaluate.generation.decoding import generate
-    from merit.evaluate.generation.summary import difference
+    from merit.evaluate.generation.language_model import generate
+    from merit.evaluate.generation.scores import difference, nearest, swapped
 
     records = ws.store(asked.cohort).records
     n_seen = _refuse_seen(ws, encoder, asked, seed, allow_seen)
@@ -199,12 +198,12 @@ def _values(
     texts = {"model": generate(model, prompts, test, config, records=names)}
     try:
         texts["shuffled"] = generate(
-            model, prompts, test[controls.swapped(patients, config.seed)], config, records=names
+            model, prompts, test[swapped(patients, config.seed)], config, records=names
         )  # fmt: skip
     except ValueError as reason:
         about["not_shuffled"] = str(reason)
     embedding = ws.embedding(encoder, asked.cohort, seed, _rows(asked))
-    found = controls.nearest(*np.split(embedding, [len(asked.train.pairs)]))
+    found = nearest(*np.split(embedding, [len(asked.train.pairs)]))
     texts["nearest"] = [asked.train.pairs[i].answer for i in found]
     texts["most_common"] = [_common_answer(asked)] * len(prompts)
     summaries = {name: _scored(ws, asked, config, written) for name, written in texts.items()}
@@ -215,7 +214,7 @@ def _values(
         "n_seen": n_seen,
         **about,
         "bert": _bert_name(ws, config),
-        "conditions": {name: summary.values for name, summary in summaries.items()},
+        "conditions": {name: _plain(summary) for name, summary in summaries.items()},
         "differences": {name: difference(own, summary) for name, summary in summaries.items() if name != "model"},
         "resamples": {
             name: [None if np.isnan(x) else round(float(x), 6) for x in own.resamples[name]] for name in _KEPT
@@ -229,10 +228,9 @@ _KEPT = ("f1", "meteor", "rouge_published", "bleu")
 
 def _adapted(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> tuple:
     """The adapted model, facts about its training, and what it reads of the test ECGs."""
-    from merit.evaluate.generation.conditioned import Conditioned
     from merit.evaluate.generation.generator import describe
-    from merit.evaluate.generation.language_model import NoLanguageModel, load_language_model
-    from merit.evaluate.generation.training import total_updates, train, truncated
+    from merit.evaluate.generation.language_model import Conditioned, NoLanguageModel, load_language_model
+    from merit.evaluate.generation.training import total_updates, train
 
     n_train = len(asked.train.pairs)
     ecg = _ecg(ws, encoder, asked, config, seed)
@@ -253,7 +251,7 @@ def _adapted(ws: Workspace, encoder: str, asked: Questions, config: GenerationCo
     describe(folder, encoder, checkpoint, config)
     about = {
         "updates": total_updates(config, n_train),
-        "truncated": truncated(folder),
+        "truncated": runs.read_json(runs.check(folder) / "config.json")["pairs"]["truncated"],
         "trained_parameters": sum(parameter.numel() for parameter in model.trained().values()),
         "language_model": {
             "name": "tiny Llama trained on the answers" if config.language_model == TRAINED else Path(source).name,
@@ -286,13 +284,13 @@ def _refuse_seen(ws: Workspace, encoder: str, asked: Questions, seed: int, allow
 
 
 def _common_answer(asked: Questions) -> str:
-    from merit.evaluate.generation.controls import most_common as commonest
+    from merit.evaluate.generation.scores import most_common as commonest
 
     return commonest([pair.answer for pair in asked.train.pairs])
 
 
 def _scored(ws: Workspace, asked: Questions, config: GenerationConfig, texts: Sequence[str]) -> Summary:
-    from merit.evaluate.generation.summary import summarise
+    from merit.evaluate.generation.scores import summarise
 
     groups = ws.store(asked.cohort).records["group"].iloc[asked.test.rows].astype(str).to_numpy()
     references = [pair.answer for pair in asked.test.pairs]
@@ -300,6 +298,10 @@ def _scored(ws: Workspace, asked: Questions, config: GenerationConfig, texts: Se
         references, texts, groups, bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
         n_resamples=ws.profile.probe.n_resamples, seed=config.seed,
     )  # fmt: skip
+
+
+def _plain(summary: Summary) -> dict[str, Any]:
+    return {"scores": summary.scores, "per_statement": summary.per_statement}
 
 
 def _bert(ws: Workspace, config: GenerationConfig) -> Path | str | None:
