@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from merit.baselines.base import Sequenced
 from merit.config import GenerationConfig, SignalConfig, replace
 from merit.data.chunks import process
 from merit.data.preprocess import MAX_GAP_FRACTION
 from merit.data.recording import Recording
+from merit.encoders.base import Sequenced
 from merit.evaluate.generation.language_model import Conditioned, collate, encode_pair, generate, make_tokenizer
 from merit.evaluate.generation.pairs import wording
 from merit.evaluate.generation.training import ADAPTER, load_adapter, make_optimiser
@@ -85,7 +85,7 @@ def load(
 
     FileNotFoundError for a folder without a finished adapter, ValueError where its encoder has no checkpoint.
     """
-    from merit.baselines import ours
+    from merit.encoders import ours
 
     folder = Path(folder)
     if not (folder / ABOUT).is_file() or not (folder / ADAPTER).is_file():
