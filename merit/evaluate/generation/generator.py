@@ -7,7 +7,6 @@ and one of decoding at Llama-3.2-1B's shape, with random weights, and prints wha
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +22,10 @@ from merit.data.recording import Recording
 from merit.encoders.base import Sequenced
 from merit.evaluate.generation.language_model import Conditioned, collate, encode_pair, generate, make_tokenizer
 from merit.evaluate.generation.pairs import wording
-from merit.evaluate.generation.training import ADAPTER, load_adapter, make_optimiser
+from merit.evaluate.generation.training import ABOUT, ADAPTER, load_adapter, make_optimiser
 from merit.pool import peak_memory
-from merit.runs import check, read_json, seal, sealed, write_json
+from merit.runs import check, read_json
 
-ABOUT = "generator.json"
-DECODING = ("decoding", "temperature", "top_p", "max_new_tokens")
-"""Settings that a generator takes over from its run, and its user may change."""
 LLAMA_1B = {
     "vocab_size": 128256,
     "hidden_size": 2048,
@@ -63,18 +59,6 @@ class Generator:
         read = self.encoder.tokens if self.config.ecg_input == "tokens" else self.encoder.embed
         ecg = read(stored[None].astype(np.float32) / 1000, signal.fs_hz)
         return generate(self.model, [question or wording()["questions"][0]], ecg, self.config, progress=False)[0]
-
-
-def describe(folder: Path, encoder: str, checkpoint: Path | None, config: GenerationConfig) -> None:
-    """Write down beside an adapter which encoder it was trained with, where its checkpoint lies from there, and how
-    texts were decoded the first time; kept where it is there.
-    """
-    if sealed(folder / ABOUT):
-        return
-    where = None if checkpoint is None else os.path.relpath(checkpoint, folder)
-    decoding = {name: getattr(config, name) for name in DECODING}
-    write_json(folder / ABOUT, {"encoder": encoder, "checkpoint": where, "decoding": decoding})
-    seal(folder / ABOUT)
 
 
 def load(

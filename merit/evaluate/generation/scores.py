@@ -186,16 +186,6 @@ def summarise(
     return Summary(scores, said["per_statement"], {name: drawn[name][1:] for name in COMPARED})
 
 
-def difference(first: Summary, second: Summary) -> dict[str, dict[str, float | None]]:
-    """Name of a score -> value, low, high of the first minus the second, paired by resample."""
-    differences = {}
-    for name in COMPARED:
-        a, b = (summary.scores[name]["value"] for summary in (first, second))
-        value = np.nan if a is None or b is None else a - b
-        differences[name] = intervals.around(value, first.resamples[name] - second.resamples[name])
-    return differences
-
-
 # -- controls: the commonest answer, the answer of the nearest training ECG, another patient's ECG ---------------------
 
 

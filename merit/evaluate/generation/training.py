@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from merit.threads import one_thread_an_operation
 
 STATE = "training_state.pt"
 ADAPTER = "adapter.safetensors"
+ABOUT = "generator.json"
 LINE_EVERY = 20
 """Updates between two lines of the history."""
 NOT_OF_TRAINING = (
@@ -39,6 +41,8 @@ NOT_OF_TRAINING = (
     "save_every",
 )
 """Settings that a trained adapter does not depend on."""
+DECODING = ("decoding", "temperature", "top_p", "max_new_tokens")
+"""Settings that a generator takes over from its run, and its user may change."""
 MAY_DIFFER = ("language_model.source",)
 """Where the language model lies; its fingerprint may not."""
 
@@ -216,3 +220,15 @@ def load_adapter(folder: Path, source: str | Path | None = None, device: str = "
         raise ValueError(f"{folder}: expected the language model that it was trained with; {where} is another")
     model.load_kept(load_file(folder / ADAPTER))
     return model.eval()
+
+
+def describe(folder: Path, encoder: str, checkpoint: Path | None, config: GenerationConfig) -> None:
+    """Write down beside an adapter which encoder it was trained with, where its checkpoint lies from there, and how
+    texts were decoded the first time; kept where it is there.
+    """
+    if runs.sealed(folder / ABOUT):
+        return
+    where = None if checkpoint is None else os.path.relpath(checkpoint, folder)
+    decoding = {name: getattr(config, name) for name in DECODING}
+    runs.write_json(folder / ABOUT, {"encoder": encoder, "checkpoint": where, "decoding": decoding})
+    runs.seal(folder / ABOUT)
