@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.spatial.distance import cdist
 
 from merit import intervals
@@ -115,12 +116,12 @@ def silhouette(x: np.ndarray, classes: np.ndarray, groups: np.ndarray, metric: s
 
 def by_class(
     values: np.ndarray, classes: np.ndarray, groups: np.ndarray, n_classes: int, config: ClusterConfig, share: bool
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Mean of per-record values for each class and over classes, with 95 % intervals from random halves of the groups.
 
     values [N]; share: they lie from 0 to 1. Neighbours stay what they were: only who is counted is resampled. Two calls
-    with the same classes, groups and settings draw the same groups. Gives per_class: a list [C] of value, low, high,
-    and macro with its resamples. A class without records has None.
+    with the same classes, groups and settings draw the same groups. Gives value, low and high of each class, None for a
+    class without records, and last those of the mean over classes, with its `draws`.
     """
     known = np.isfinite(values)
     _, place = np.unique(groups, return_inverse=True)
@@ -132,16 +133,13 @@ def by_class(
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (weights @ total) / (weights @ count)  # [1 + R, C]
     macro = bootstrap.mean_over_classes(means[:, ~np.isnan(means[0])].T)
-
-    def interval(column: np.ndarray) -> dict[str, float | None]:
-        """Value (the first entry) and its ends (from the others); None where there is nothing."""
-        found = (float(column[0]), *intervals.ends(column[0], column[1:], share))
-        return intervals.named(*([np.nan] * 3 if np.isnan(found).any() else (round(end, DIGITS) for end in found)))
-
-    return {
-        "per_class": [interval(column) for column in means.T],
-        "macro": interval(macro) | {"resamples": np.round(macro[1:], 5).tolist()},
-    }
+    rows = []
+    for column in (*means.T, macro):
+        ends = (float(column[0]), *intervals.ends(column[0], column[1:], share))
+        ends = [None] * 3 if np.isnan(ends).any() else [round(end, DIGITS) for end in ends]
+        rows.append(dict(zip(("value", "low", "high"), ends)))
+    rows[-1]["draws"] = np.round(macro[1:], 5).tolist()
+    return rows
 
 
 def umap_plane(x: np.ndarray, config: ClusterConfig, cache: Path) -> np.ndarray:
@@ -176,8 +174,8 @@ def clusters(
     names: Sequence[str],
     config: ClusterConfig,
     cache: Path,
-) -> dict[str, Any]:
-    """The values of one encoder, JSON-ready: points of the picture, purity and silhouette in both spaces.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of one encoder, one row per space, metric and class (`macro`: their mean); and the picture's points.
 
     features float32 [N, D]; labels bool [N, C], each record with at least one; groups [N]. `chance`: a class's expected
     purity if neighbours were drawn at random from other groups; `highest`: the highest that it can have, with fewer
@@ -193,31 +191,24 @@ def clusters(
             f"clusters: expected two classes of at least {FEWEST} patients and more than {fewest} records; got "
             f"{int(scored.sum())} such classes and {len(features)} records"
         )
-    points = umap_plane(features, config, cache)
+    plane = umap_plane(features, config, cache)
     kept = scored[classes]
     own, group = classes[kept], groups[kept]
-    spaces = {}
-    for space, x, metric in (("encoder", features, config.metric), ("umap", points, "euclidean")):
-        pure, apart = purity(x[kept], own, group, k, metric), silhouette(x[kept], own, group, metric)
-        spaces[space] = {
-            "purity": by_class(pure, own, group, len(names), config, share=True),
-            "silhouette": by_class(apart, own, group, len(names), config, share=False),
-        }
-    chance, highest = [None] * len(names), [None] * len(names)
+    about = [
+        {"class": name, "n": int((classes == c).sum()), "n_groups": int(n_groups[c])} for c, name in enumerate(names)
+    ]
+    for c in np.flatnonzero(~scored):
+        about[c]["reason"] = f"fewer than {FEWEST} patients"
     for c in np.flatnonzero(scored):
-        away = [group != g for g in group[own == c]]
-        chance[c] = float(np.mean([(own[other] == c).mean() for other in away]))
-        highest[c] = float(np.mean(np.minimum([(own[other] == c).sum() for other in away], k) / k))
-    return {
-        "classes": list(names),
-        "n": np.bincount(classes, minlength=len(names)).tolist(),
-        "n_groups": n_groups.tolist(),
-        "scored": scored.tolist(),
-        "n_records": len(features),
-        "n_several": int((labels.sum(axis=1) > 1).sum()),
-        "chance": chance,
-        "highest": highest,
-        "spaces": spaces,
-        "points": points.tolist(),
-        "point_class": classes.tolist(),
-    }
+        others = [own[group != g] == c for g in group[own == c]]
+        about[c]["chance"] = float(np.mean([same.mean() for same in others]))
+        about[c]["highest"] = float(np.mean(np.minimum([same.sum() for same in others], k) / k))
+    about.append({"class": "macro", "n": len(features), "n_several": int((labels.sum(axis=1) > 1).sum())})
+    rows = []
+    for space, x, metric in (("encoder", features[kept], config.metric), ("umap", plane[kept], "euclidean")):
+        per_record = {"purity": purity(x, own, group, k, metric), "silhouette": silhouette(x, own, group, metric)}
+        for name, values in per_record.items():
+            found = by_class(values, own, group, len(names), config, share=name == "purity")
+            rows += [{"space": space, "metric": name, **of, **number} for of, number in zip(about, found)]
+    points = pd.DataFrame(plane, columns=["x", "y"]).assign(**{"class": np.array(names)[classes]})
+    return pd.DataFrame(rows), points

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.spatial import cKDTree
 from scipy.special import digamma
 
@@ -588,60 +589,57 @@ def halves_of(groups: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
 
 def estimate(
     x: np.ndarray, y: np.ndarray, groups: np.ndarray, critic: CriticConfig | None, *, ksg_pairs: int = 4, seed: int = 0
-) -> tuple[dict[str, float], dict[str, Any], Callable[[np.ndarray], dict[str, float]]]:
+) -> tuple[dict[str, dict[str, Any]], Callable[[np.ndarray], dict[str, float]]]:
     """Three estimates of the mutual information of rows x [N, d] and y [N, e], in directions of other patients.
 
     groups [N]: patients. critic: None leaves the InfoNCE bound out. ksg_pairs: leading canonical pairs that the
-    nearest-neighbour estimate sees, at most. Returns (1) the values, nats: info_nce, ksg, gaussian; (2) what belongs to
-    them, JSON-ready: ceilings, plain, shuffled, planted, pairs, and no_vote, estimator -> why it cannot be trusted on
-    pairs like these: the nearest-neighbour estimate where it does not find what is planted, or finds what is not there;
-    (3) a function that gives the values on some rows only.
+    nearest-neighbour estimate sees, at most. Returns for info_nce, ksg and gaussian, in nats: value, ceiling, plain
+    (bias left in), shuffled (texts dealt out at random), planted (of planted_truth, what is found) and no_vote, why it
+    cannot be trusted on pairs like these: the nearest-neighbour estimate where it does not find what is planted, or
+    finds what is not there. And a function that gives the values on some rows only.
     """
     parts = cross_fit(x, y, groups, seed=seed)
     gaussian, nearest = gaussian_information(parts), _leading_ksg(parts, ksg_pairs, seed)
-    values = {"ksg": nearest.value, "gaussian": gaussian.value}
-    ceilings = {"ksg": mean_over_parts(parts, lambda u, v: Estimate(ksg_ceiling(len(u)), 0.0)).value}
-    contributions = None
+    bound, contributions = {}, None
     if critic is not None:
         contributions, highest = critic_information(x, y, groups, parts, critic, seed)
-        values = {"info_nce": float(contributions.mean())} | values
-        ceilings = {"info_nce": float(highest.mean())} | ceilings
-
-    wrong = np.random.default_rng([seed, 1]).permutation(len(x))
-    apart = cross_fit(x, y[wrong], groups, seed=seed)
-    shuffled = {"ksg": _leading_ksg(apart, ksg_pairs, seed).value, "gaussian": gaussian_information(apart).value}
+        bound = {"info_nce": {"value": float(contributions.mean()), "ceiling": float(highest.mean())}}
+    shuffled = cross_fit(x, y[np.random.default_rng([seed, 1]).permutation(len(x))], groups, seed=seed)
     truth, *known = planted(x, y, choose(x, y, groups, seed=seed)[1], seed=seed)
     again = cross_fit(*known, groups, seed=seed)
-    recovered = {
-        "truth": truth,
-        "ksg": _leading_ksg(again, ksg_pairs, seed).plain,
-        "gaussian": gaussian_information(again).value,
+    of_gaussian = {
+        "value": gaussian.value,
+        "plain": gaussian.plain,
+        "shuffled": gaussian_information(shuffled).value,
+        "planted": gaussian_information(again).value,
+        "planted_truth": truth,
     }
-    no_vote = {}
-    if not abs(recovered["ksg"] - truth) <= TOLERANCE:
-        no_vote["ksg"] = (
+    of_ksg = {
+        "value": nearest.value,
+        "plain": nearest.plain,
+        "ceiling": mean_over_parts(parts, lambda u, v: Estimate(ksg_ceiling(len(u)), 0.0)).value,
+        "shuffled": _leading_ksg(shuffled, ksg_pairs, seed).value,
+        "planted": _leading_ksg(again, ksg_pairs, seed).plain,
+        "planted_truth": truth,
+    }
+    if not abs(of_ksg["planted"] - truth) <= TOLERANCE:
+        of_ksg["no_vote"] = (
             f"of {truth:.2f} nats planted in Gaussians of the same number and covariance, it finds "
-            f"{recovered['ksg']:.2f}"
+            f"{of_ksg['planted']:.2f}"
         )
-    elif not abs(shuffled["ksg"]) <= TOLERANCE:
-        no_vote["ksg"] = f"with texts dealt out at random it finds {shuffled['ksg']:.2f} nats"
+    elif not abs(of_ksg["shuffled"]) <= TOLERANCE:
+        of_ksg["no_vote"] = f"with texts dealt out at random it finds {of_ksg['shuffled']:.2f} nats"
 
     def on(rows: np.ndarray) -> dict[str, float]:
         inside = np.zeros(len(x), dtype=bool)
         inside[rows] = True
-        bound = {} if contributions is None else {"info_nce": float(contributions[rows].mean())}
+        found = {} if contributions is None else {"info_nce": float(contributions[rows].mean())}
         nearest, gaussian = _leading_ksg(parts, ksg_pairs, seed, inside), gaussian_information(parts, inside)
-        return bound | {"ksg": nearest.value, "gaussian": gaussian.value}
+        return found | {"ksg": nearest.value, "gaussian": gaussian.value}
 
-    about = {
-        "ceilings": ceilings,
-        "plain": {"ksg": nearest.plain, "gaussian": gaussian.plain},
-        "shuffled": shuffled,
-        "planted": recovered,
-        "no_vote": no_vote,
-        "pairs": [len(part.correlations) for part in parts],
-    }
-    return values, about, on
+    estimates = bound | {"ksg": of_ksg, "gaussian": of_gaussian}
+    n_pairs = [len(part.correlations) for part in parts]
+    return {name: {**of, "canonical_pairs": n_pairs} for name, of in estimates.items()}, on
 
 
 def planted(
@@ -669,13 +667,14 @@ def planted(
 
 def measure(
     ecg: np.ndarray, text: np.ndarray, encoded: np.ndarray, groups: np.ndarray, config: InformationConfig
-) -> dict[str, Any]:
-    """The values of one encoder, JSON-ready: information, geometry, controls and the picture's points.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of one encoder, one row per number of the information and the geometry; and points of the picture.
 
     ecg, text: [N, d] of length 1, row i of a pair, every report once; encoded: [N, D] before the projection; groups
     [N]: patients. Intervals come from halves of the patients, drawn without replacement: the spread of a statistic over
     halves is that over whole samples of this size (its variance at N/2 of N is σ²/N). Resampling with replacement would
-    make ties, which no nearest-neighbour estimate survives. NotEnoughData under `FEWEST` pairs.
+    make ties, which no nearest-neighbour estimate survives. `draws` are the halves' deviations from their mean. Points:
+    x and y on the joint principal plane by side, ecg or text. NotEnoughData under `FEWEST` pairs.
     """
     if len(ecg) < FEWEST:
         raise NotEnoughData(f"information: expected at least {FEWEST} pairs with distinct reports; got {len(ecg)}")
@@ -684,45 +683,33 @@ def measure(
         raise NotEnoughData(f"information: expected at least {fewest} patients; got {n_patients}")
     if min(float(np.var(side, axis=0).sum()) for side in (ecg, text)) < NO_VARIANCE:
         raise NotEnoughData("information: expected embeddings that differ; those of one side are all alike")
-    values, about, on = estimate(ecg, text, groups, config.critic, ksg_pairs=config.ksg_pairs, seed=config.seed)
+    estimates, on = estimate(ecg, text, groups, config.critic, ksg_pairs=config.ksg_pairs, seed=config.seed)
     geometry = geometry_of(ecg, text, encoded)
-    shape = geometry(np.arange(len(ecg)))
+    numbers = estimates | {name: {"value": value} for name, value in geometry(np.arange(len(ecg))).items()}
     halves = [on(rows) | geometry(rows) for rows in halves_of(groups, config.halves, config.seed)]
-
-    def with_interval(name: str, value: float) -> dict[str, Any]:
-        """Value, 95 % interval and the halves' deviations from their mean, for differences between encoders."""
-        away = np.asarray([half[name] for half in halves], dtype=float)
+    size = {"n": len(ecg), "n_patients": n_patients, "log_n": float(np.log(len(ecg)))}
+    rows = []
+    for name, number in numbers.items():
+        value, away = number["value"], np.asarray([half[name] for half in halves], dtype=float)
         away = away - np.mean(away)
         reach = Z * float(np.std(away, ddof=1)) if len(away) > 1 else float("nan")
-        if not np.isfinite([value, reach]).all():
-            return {"value": float(value) if np.isfinite(value) else None, "low": None, "high": None, "draws": []}
-        ends = np.array([value - reach, value + reach])
-        low, high = np.clip(ends, 0.0, 1.0) if "_in_" in name or "outside" in name else ends  # shares end at 0 and 1
-        return {"value": float(value), "low": float(low), "high": float(high), "draws": np.round(away, 5).tolist()}
-
-    x, y, shares = plane(ecg, text)
-    rows = np.sort(np.random.default_rng([config.seed, 3]).permutation(len(ecg))[: config.most_points])
-    picture = {"ecg": np.round(x[rows], 3).tolist(), "text": np.round(y[rows], 3).tolist(), "explained": shares}
-    return _rounded(
-        {
-            "n": len(ecg),
-            "n_patients": n_patients,
-            "estimates": {name: with_interval(name, value) for name, value in values.items()},
-            "geometry": {name: with_interval(name, value) for name, value in shape.items()},
-            "log_n": float(np.log(len(ecg))),
-            **about,
-            "picture": picture,
-        }
-    )
-
-
-def _rounded(values: Any) -> Any:
-    """The same with every float to `DIGITS` decimals."""
-    if isinstance(values, dict):
-        return {name: _rounded(value) for name, value in values.items()}
-    if isinstance(values, list):
-        return [_rounded(value) for value in values]
-    return round(values, DIGITS) if isinstance(values, float) else values
+        row = {**size, "metric": name, **number}
+        if np.isfinite([value, reach]).all():
+            ends = np.array([value - reach, value + reach])
+            share = "_in_" in name or "outside" in name
+            row["low"], row["high"] = (np.clip(ends, 0.0, 1.0) if share else ends).tolist()
+            row["draws"] = np.round(away, 5).tolist()
+        rows.append({key: round(one, DIGITS) if isinstance(one, float) else one for key, one in row.items()})
+    *sides, shares = plane(ecg, text)
+    rows += [
+        {**size, "metric": f"plane_share_{k + 1}", "value": round(share, DIGITS)} for k, share in enumerate(shares)
+    ]
+    chosen = np.sort(np.random.default_rng([config.seed, 3]).permutation(len(ecg))[: config.most_points])
+    points = [
+        pd.DataFrame(np.round(side[chosen], 3), columns=["x", "y"]).assign(side=name)
+        for name, side in zip(("ecg", "text"), sides)
+    ]
+    return pd.DataFrame(rows), pd.concat(points, ignore_index=True)
 
 
 # ---------------------------------------------------------------- pairs of known information
@@ -755,26 +742,19 @@ def known_pairs(
 
 
 def estimates_against_truth(
-    shape: str,
-    width: int,
-    truths: Sequence[float],
-    n: int,
-    critic: CriticConfig | None,
-    seed: int = 0,
-    private: tuple[int, int] = (0, 0),
+    shape: str, width: int, n: int, truths: Sequence[float], private: tuple[int, int], critic: CriticConfig | None
 ) -> list[dict[str, Any]]:
-    """One row per estimator and truth: shape, width, private directions, n, estimator, truth, estimate, ceiling (None:
-    none) and, in no_vote, why it cannot be trusted (None: it can); nats.
-
-    critic: None leaves the InfoNCE bound out, which takes longest.
+    """One row per truth and estimator (`metric`): what the pairs are, truth, value, for InfoNCE its ceiling and, in
+    no_vote, why it cannot be trusted; nats. critic: None leaves the InfoNCE bound out, which takes longest.
     """
     rows = []
     for truth in truths:
-        x, y = known_pairs(shape, width, truth, n, seed, private=private)
-        values, about, _ = estimate(x, y, np.arange(n), critic, seed=seed)
-        pairs = {"shape": shape, "width": width, "private": list(private), "n": n, "truth": truth}
-        for name, value in {**values, "ksg_plain": about["plain"]["ksg"]}.items():
-            ceiling = about["ceilings"].get(name) if name == "info_nce" else None
-            row = {"estimator": name, "estimate": round(value, DIGITS), "ceiling": ceiling}
-            rows.append(pairs | row | {"no_vote": about["no_vote"].get(name)})
+        x, y = known_pairs(shape, width, truth, n, seed=0, private=private)
+        estimates, _ = estimate(x, y, np.arange(n), critic)
+        pairs = {"shape": shape, "width": width, "own_ecg": private[0], "own_text": private[1], "n": n, "truth": truth}
+        estimates["ksg_plain"] = {"value": estimates["ksg"]["plain"]}
+        for name, of in estimates.items():
+            ceiling = of["ceiling"] if name == "info_nce" else None
+            row = {"metric": name, "value": round(of["value"], DIGITS), "ceiling": ceiling}
+            rows.append(pairs | row | {"no_vote": of.get("no_vote")})
     return rows
