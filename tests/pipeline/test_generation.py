@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from merit.pipeline.generation import generation, generator_folder, most_common, paper_example
 
 from merit.config import replace
 from merit.data.one_record import read_record
@@ -20,7 +21,6 @@ from merit.evaluate.generation.pairs import NotTheForm, Pair, composed_pairs, wr
 from merit.evaluate.seen import SeenInPretraining
 from merit.evaluate.splits import NotEnoughData
 from merit.pipeline import Workspace, encoders, reference_stages
-from merit.pipeline.generation import generation, generator_folder, most_common, paper_example
 from merit.pipeline.questions import COMPOSED, asked_patients, published_files, questions
 
 
