@@ -45,7 +45,7 @@ ONLY_IN = {
     "peft": {"merit.evaluate.generation"},
     "sacrebleu": {"merit.evaluate.generation"},
     "nltk": {"merit.evaluate.generation"},
-    "neurokit2": {"merit.evaluate.kept.delineation"},
+    "neurokit2": {"merit.evaluate.retention_factors"},
     "umap": {"merit.evaluate.clusters"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},

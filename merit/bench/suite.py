@@ -17,7 +17,7 @@ from merit.bench.full import FullSize, measure_full
 from merit.bench.growth import growth, networks, projection
 from merit.bench.updates import Plan, for_gpu, measure
 from merit.config import one_of, replace
-from merit.evaluate.kept.bench import in_fresh_process
+from merit.evaluate.retention_bench import in_fresh_process
 from merit.pipeline import Workspace
 from merit.profiles import profile
 from merit.report import cost_lines

@@ -11,7 +11,7 @@ import numpy as np
 
 from merit import runs
 from merit.config import replace
-from merit.evaluate.kept.measure import Asked, Block, KeptConfig
+from merit.evaluate.retention import Block, Question, RetentionConfig
 from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
 from merit.pipeline import kept_factors
 from merit.pipeline.kept_factors import Known, factors_of
@@ -23,7 +23,7 @@ ENCODERS = ("merit", "cma", "ib", "mse", "random")
 EVALUATED = "ptb-xl"
 """The evaluated data set that has reports."""
 MODULES = (
-    "merit.evaluate.kept.measure", "merit.evaluate.kept.factors", "merit.evaluate.seen",
+    "merit.evaluate.retention", "merit.evaluate.retention_factors", "merit.evaluate.seen",
     "merit.evaluate.information.gaussian", *kept_factors.MODULES,
 )  # fmt: skip
 """Modules of this package whose own functions shape the values."""
@@ -56,13 +56,13 @@ ALSO_STATED_AS = {
 def kept(
     ws: Workspace, encoders: Sequence[str] = ENCODERS, *, encoder_seed: int = 0, **settings: Any
 ) -> list[dict[str, Any]]:
-    """Results, one per encoder, values as `evaluate.kept.measure` gives them; `settings` change `KeptConfig`.
+    """Results, one per encoder, values as `evaluate.retention` gives them; `settings` change `RetentionConfig`.
 
     Where the data set is missing or too small, values hold a reason in place of numbers. `source` says whether factors
     are known (synthetic recordings) or measured; measured, a report is its words and the codes that were taken from it,
     and no finding is scored as unstated: in PTB-XL a code is there because the report says so.
     """
-    config = KeptConfig(n_resamples=ws.profile.probe.n_resamples)
+    config = RetentionConfig(n_resamples=ws.profile.probe.n_resamples)
     config = replace(config, **{k: v for k, v in settings.items() if v is not None})
     session = _Session(ws, config, encoder_seed)
     return [session.one(encoder) for encoder in encoders]
@@ -73,7 +73,7 @@ class _Session:
     """What the results of one call share: the question, and what reports alone say."""
 
     ws: Workspace
-    config: KeptConfig
+    config: RetentionConfig
     seed: int
 
     def one(self, encoder: str) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class _Session:
         return factors_of(self.ws, EVALUATED)
 
     def _values(self, encoder: str) -> dict[str, Any]:
-        from merit.evaluate.kept.measure import beyond_another, measure
+        from merit.evaluate.retention import measure, partial_r2_beyond
         from merit.evaluate.seen import refuse_seen
 
         about = {"encoder": encoder, "cohort": EVALUATED, "source": self.factors.source}
@@ -109,8 +109,8 @@ class _Session:
         scored = {(EVALUATED, patient) for patient in self.factors.records["patient_id"][asked.scored]}
         n_seen = refuse_seen(scored, self.ws.seen(encoder, self.seed))
         embedding = self.ws.embedding(encoder, EVALUATED, self.seed)
-        values = measure(embedding, asked, said, self.config)
-        values["beyond_text"] = beyond_another(embedding, asked, by_text, self.config)
+        values = _nested(measure(embedding, asked, said, self.config), asked)
+        values["beyond_text"] = partial_r2_beyond(embedding, asked, by_text, self.config)
         about |= {"n_seen": n_seen, "n_features": self._statements.shape[1], **self.factors.left_out(asked.scored)}
         return about | values
 
@@ -127,9 +127,9 @@ class _Session:
         return np.column_stack([self.factors.words(FEWEST_STATED), *columns]).astype(np.uint8)
 
     @cached_property
-    def asked(self) -> Asked:
+    def asked(self) -> Question:
         """The question: factors, findings and statements of every record."""
-        from merit.evaluate.kept.factors import axis_deviates, continuous
+        from merit.evaluate.retention_factors import axis_deviates, continuous
 
         findings, silent, factors = {}, {}, self.factors
         axis = axis_deviates(factors.table)
@@ -141,17 +141,17 @@ class _Session:
             said = set(codes) | set(ALSO_STATED_AS.get(name, ()))
             silent[name] = np.array([factors.leaves_out and not (one & said) for one in factors.stated], dtype=bool)
         groups = factors.records["group"].astype(str).to_numpy()
-        return Asked(continuous(factors.table), findings, silent, self._made, groups, self._folds(groups))
+        return Question(continuous(factors.table), findings, silent, self._made, groups, self._folds(groups))
 
     def _folds(self, groups: np.ndarray) -> np.ndarray:
         """int [N]: folds of patients; where the cohort was pretrained on, folds 9 and 10, the others never scored."""
         from merit.evaluate.information.gaussian import fold_of
-        from merit.evaluate.kept.decode import NEVER
+        from merit.evaluate.retention import TRAINING_ONLY
 
         if self.ws.protocol(EVALUATED) != OFFICIAL_SPLIT:
             return fold_of(groups, self.config.folds, self.config.seed)
         official = self.factors.records["fold"].to_numpy()
-        folds = np.full(len(groups), NEVER)
+        folds = np.full(len(groups), TRAINING_ONLY)
         for k, fold in enumerate(UNSEEN_FOLDS):
             folds[official == fold] = k
         return folds
@@ -159,16 +159,56 @@ class _Session:
     @cached_property
     def said(self) -> list[Block]:
         """What the statements of the reports say of each factor."""
-        from merit.evaluate.kept.measure import blocks
+        from merit.evaluate.retention import blocks
 
         return blocks(self.asked, self._statements, seed=self.config.seed)
 
     @cached_property
     def said_by_text(self) -> list[Block]:
         """The same by the frozen text encoder's embedding of the report."""
-        from merit.evaluate.kept.measure import blocks
+        from merit.evaluate.retention import blocks
 
         reports = sorted(set(self.factors.records["report"]))
         rows = {report: k for k, report in enumerate(reports)}
         embedded = self.ws.text_embeddings(reports)[[rows[report] for report in self.factors.records["report"]]]
         return blocks(self.asked, embedded, standardise=True, findings=False, seed=self.config.seed)
+
+
+def _nested(rows: list[dict[str, Any]], question: Question) -> dict[str, Any]:
+    """The rows of `evaluate.retention.measure` in the form that pages read."""
+
+    def numbers(row: dict[str, Any]) -> dict[str, Any]:
+        return {key: row[key] for key in ("value", "low", "high", "draws") if key in row}
+
+    names = {"r2": "raw", "r2_both": "both", "r2_partial": "partial", "auroc": "all", "auroc_silent": "silent"}
+    factors: dict[str, Any] = {}
+    findings: dict[str, Any] = {}
+    statements: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    for row in rows:
+        decoder, metric, target = row["decoder"], row["metric"], row["target"]
+        if row["kind"] == "factor":
+            about = factors.setdefault(target, {"n": row["n"]})
+            if decoder == "report":
+                about["report"] = numbers(row)
+            else:
+                about.setdefault(decoder, {})[names[metric]] = numbers(row)
+        elif row["kind"] == "finding":
+            about = findings.setdefault(target, {})
+            about["n" if metric == "auroc" else "n_silent"] = row["n"]
+            scored = about.setdefault(decoder, {})
+            if row["value"] is not None:
+                scored[names[metric]] = numbers(row)
+        elif row["kind"] == "statement":
+            statements[target] = row["value"]
+        else:
+            key = "in_report" if metric == "auroc_stated" else "beyond"
+            summary.setdefault(decoder, {})[key] = numbers(row)
+    return {
+        "n_records": int(question.scored.sum()),
+        "n_patients": len(np.unique(question.groups[question.scored])),
+        "factors": factors,
+        "findings": findings,
+        "summary": summary,
+        "statements": statements,
+    }

@@ -19,7 +19,7 @@ from merit.pipeline import measured
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
 
-MODULES = ("merit.synthetic.statements", "merit.evaluate.kept.words", "merit.evaluate.kept.einthoven")
+MODULES = ("merit.synthetic.statements", "merit.evaluate.retention")
 NEEDED = ("heart_rate_bpm", "rr_rmssd_ms", "qrs_ms")
 """Measurements without which a delineation has failed, and none of that recording counts. P and T may be missing."""
 COMPARES_LEADS = ("axis_deg", "_mv_")
@@ -109,7 +109,7 @@ class Measured(Known):
     @cached_property
     def on_one_scale(self) -> np.ndarray:
         """bool [N]: records whose leads can be compared with each other."""
-        from merit.evaluate.kept.einthoven import on_one_scale
+        from merit.evaluate.retention_factors import on_one_scale
 
         return on_one_scale(self.ws.store(self.cohort).signal_uv)
 
@@ -125,7 +125,7 @@ class Measured(Known):
 
     def words(self, fewest: int) -> np.ndarray:
         """uint8 [N, W]: words and pairs of words that at least `fewest` reports have."""
-        from merit.evaluate.kept.words import words
+        from merit.evaluate.retention import words
 
         return words(self.records["report"].tolist(), fewest)
 

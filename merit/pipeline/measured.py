@@ -14,15 +14,15 @@ from merit.threads import usable_cores
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
 
-MODULES = ("merit.evaluate.kept.measured",)
+MODULES = ("merit.evaluate.retention_factors",)
 LUDB = "ludb"
 """Folder of LUDB under the data root."""
-CEILING_MODULES = ("merit.evaluate.kept.ludb",)
+CEILING_MODULES = ("merit.evaluate.retention_reliability",)
 
 
 def identity(store: Store) -> str:
     """Of the table of a store's measured factors: its signals, the library and our code around it."""
-    from merit.evaluate.kept.delineation import version
+    from merit.evaluate.retention_factors import version
 
     return runs.identity("measured", {"neurokit2": version()}, {"store": store.identity}, MODULES)
 
@@ -41,34 +41,36 @@ def measured(ws: Workspace, cohort: str, progress: bool = True) -> pd.DataFrame:
 
 
 def _write(path: Path, store: Store, progress: bool) -> None:
-    from merit.evaluate.kept.measured import measure_all
+    from merit.evaluate.retention_factors import measure_recordings
 
-    table = measure_all(store.signal_uv, store.fs_hz, usable_cores(), progress)
+    table = measure_recordings(store.signal_uv, store.fs_hz, usable_cores(), progress)
     table.insert(0, "record_id", store.records["record_id"].astype(str).to_numpy())
     with runs.new_file(path) as made:
         table.to_parquet(made, index=False)
 
 
 def ceiling(ws: Workspace, n_resamples: int = 2000, seed: int = 0, progress: bool = True) -> list[dict[str, Any]]:
-    """How well measured factors agree with LUDB's manual marks, a row a factor and way (`evaluate.kept.ludb.rows`), at
-    the store's rate and at 500 Hz, with 95 % intervals over records; [] where there is no LUDB beside the other data.
+    """How well measured factors agree with LUDB's manual marks, as `evaluate.retention_reliability` gives it, with 95 %
+    intervals over records; [] where there is no LUDB beside the other data.
     """
     if ws.data is None or not (ws.data / LUDB / "data").is_dir():
         return []
-    from merit.evaluate.kept import ludb
-    from merit.evaluate.kept.delineation import version
+    from merit.evaluate import retention_reliability
+    from merit.evaluate.retention_factors import version
 
     root = ws.data / LUDB
     parameters = {
-        "ways": ludb.WAYS,
+        "delineators": retention_reliability.DELINEATORS,
         "n_resamples": n_resamples,
         "neurokit2": version(),
     }
-    inputs = {"ludb": runs.digest([runs.file_digest(path) for path in ludb.files(root)])}
+    inputs = {"ludb": runs.digest([runs.file_digest(path) for path in retention_reliability.files(root)])}
 
     def compute() -> dict[str, Any]:
         """The values of the stage."""
-        found = ludb.rows(root, n_resamples=n_resamples, seed=seed, workers=usable_cores(), progress=progress)
+        found = retention_reliability.measure_agreement(
+            root, n_resamples=n_resamples, seed=seed, workers=usable_cores(), progress=progress
+        )
         return {"rows": found}
 
     return ws.result("ceiling", compute, parameters, inputs, CEILING_MODULES, seed=seed)["values"]["rows"]
