@@ -6,21 +6,23 @@ the recordings whose report does not state it. Intervals resample patients of th
 not fitted again.
 
 Read from top to bottom: a report's words, what a decoder reads, ridge regression, decoding fold by fold, the numbers.
-Ridge is ours because it reads features in chunks of rows: scikit-learn's RidgeCV gives the same coefficients, and holds
-PTB-XL's words whole. Legend: N recordings, D numbers of an embedding, F features, K targets, R resamples.
+Legend: N recordings, D numbers of an embedding, F features, K targets, R resamples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from merit import intervals
 from merit.evaluate.bootstrap import Pooled, pool, weights_of
 from merit.evaluate.splits import NotEnoughData
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import RidgeCV
 
 # --------------------------------------------------------------------------------------------------- words of reports
 
@@ -52,35 +54,6 @@ def words(reports: Sequence[str], fewest: int) -> np.ndarray:
 LANDMARKS = 100
 FEWEST_PER_LANDMARK = 4
 LEAST_VARIANCE = 1e-12
-CHUNK = 2048
-"""Rows whose features are in memory at a time: of 3,094 features, 51 MB, where all of PTB-XL would be 540 MB."""
-
-
-def as_float(rows: np.ndarray) -> np.ndarray:
-    """The reader that changes nothing: float64 [n, D]."""
-    return np.asarray(rows, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Features:
-    """The features [N, F] of rows, never in memory all at once."""
-
-    values: np.ndarray
-    """[N, D], of any type: the rows as they come."""
-    read: Callable[[np.ndarray], np.ndarray] = as_float
-    """Rows as they come -> features float64 [n, F]."""
-
-    def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Places and features float64 [at most `CHUNK`, F], in order."""
-        for start in range(0, len(self.values), CHUNK):
-            at = slice(start, start + CHUNK)
-            yield at, self.read(self.values[at])
-
-    def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """float64 [F] each: mean, and variance around it."""
-        n = len(self.values)
-        mean = sum(x.sum(axis=0) for _, x in self.chunks()) / n
-        return mean, sum(((x - mean) ** 2).sum(axis=0) for _, x in self.chunks()) / n
 
 
 def reader(train: np.ndarray, *, standardise: bool, nonlinear: bool, seed: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -92,7 +65,8 @@ def reader(train: np.ndarray, *, standardise: bool, nonlinear: bool, seed: int) 
     100 landmarks (Nyström: Williams and Seeger 2001) makes ridge regression non-linear at a cost that is linear in the
     rows; two rows lie 2 apart in squared distance on average, where the kernel has fallen to exp(−1).
     """
-    mean, variance = Features(train).moments()
+    rows = np.asarray(train, dtype=np.float64)
+    mean, variance = rows.mean(axis=0), rows.var(axis=0)
     if standardise:
         spread = np.where(variance > LEAST_VARIANCE, np.sqrt(variance), np.inf)
         spread = spread * np.sqrt(max(int(np.isfinite(spread).sum()), 1))
@@ -100,7 +74,7 @@ def reader(train: np.ndarray, *, standardise: bool, nonlinear: bool, seed: int) 
         spread = np.full(len(mean), np.sqrt(max(float(variance.sum()), LEAST_VARIANCE)))
 
     def linear(rows: np.ndarray) -> np.ndarray:
-        return (as_float(rows) - mean) / spread
+        return (np.asarray(rows, dtype=np.float64) - mean) / spread
 
     if not nonlinear:
         return linear
@@ -110,8 +84,7 @@ def reader(train: np.ndarray, *, standardise: bool, nonlinear: bool, seed: int) 
     landmarks = max(1, min(LANDMARKS, distinct, len(train) // FEWEST_PER_LANDMARK))
     chosen = np.random.RandomState(seed).permutation(len(train))[:landmarks]  # as Nystroem draws them from all rows
     kernel = Nystroem(kernel="rbf", gamma=0.5, n_components=landmarks, random_state=seed).fit(linear(train[chosen]))
-    _, variance = Features(train, lambda rows: kernel.transform(linear(rows))).moments()
-    size = np.sqrt(max(float(variance.sum()), LEAST_VARIANCE))
+    size = np.sqrt(max(float(kernel.transform(linear(train)).var(axis=0).sum()), LEAST_VARIANCE))
 
     def linear_and_kernel(rows: np.ndarray) -> np.ndarray:
         x = linear(rows)
@@ -124,68 +97,32 @@ def reader(train: np.ndarray, *, standardise: bool, nonlinear: bool, seed: int) 
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 1e6)
 """Penalties that are tried, as shares of the features' total variance times N; the last leaves the mean alone."""
-SMALLEST = 1e-9
-"""Share of the largest eigenvalue under which a direction is rounding error."""
-MOST_LEVERAGE = 1 - 1e-6
 
 
 @dataclass(frozen=True)
 class Ridge:
-    """Ridge regression with an intercept, for K targets at one decomposition, each with its own penalty."""
+    """Ridge regression for K targets, each with the penalty whose left-out squared error is lowest (Allen 1974)."""
 
-    mean: np.ndarray
-    """[F]: of the features."""
-    coefficients: np.ndarray
-    """[F, K]."""
-    intercepts: np.ndarray
-    """[K]: the targets' means."""
+    model: RidgeCV
     left_out: np.ndarray
     """[N, K]: each training row's residual under the fit without it."""
-    penalties: np.ndarray
-    """[K]: as in `PENALTIES`."""
 
     @classmethod
-    def fitted(cls, x: np.ndarray | Features, y: np.ndarray) -> Self:
-        """On features x [N, F] and targets y [N, K], by the penalties whose left-out squared errors are lowest.
+    def fitted(cls, x: np.ndarray, y: np.ndarray) -> Self:
+        """On features x [N, F] and targets y [N, K]."""
+        from sklearn.linear_model import RidgeCV
 
-        For the hat matrix H, the residual of a row that was left out of the fit is (y − ŷ) / (1 − h) with h its
-        diagonal, the leverage (Allen 1974), so every penalty is tried without fitting again.
-        """
-        features = x if isinstance(x, Features) else Features(x)
-        n = len(features.values)
-        mean, intercepts = sum(part.sum(axis=0) for _, part in features.chunks()) / n, y.mean(axis=0)
-        gram = np.zeros((len(mean), len(mean)))
-        for _, part in features.chunks():
-            centred = part - mean
-            gram += centred.T @ centred
-        values, vectors = np.linalg.eigh(gram)
-        enough = values > SMALLEST * max(float(values[-1]), np.finfo(float).tiny)
-        values, back = values[enough], vectors[:, enough] / np.sqrt(values[enough])
-        del gram, vectors
-        shrink = values[:, None] / (values[:, None] + np.array(PENALTIES) * values.sum())  # [directions, penalties]
-        squared = [((part - mean) @ back) ** 2 @ shrink for _, part in features.chunks()]
-        leverage = np.minimum(1 / n + np.vstack(squared), MOST_LEVERAGE)  # [N, penalties]
+        total = float(((x - x.mean(axis=0)) ** 2).sum()) or 1.0
+        alphas = np.array(PENALTIES) * total
+        model = RidgeCV(alphas, alpha_per_target=True, store_cv_results=True, gcv_mode="eigen").fit(x, y)
+        chosen = np.searchsorted(alphas, np.atleast_1d(model.alpha_))
+        squared = model.cv_results_[:, np.arange(y.shape[1]), chosen]
+        residual = y - model.predict(x).reshape(y.shape)  # of the same sign, and smaller
+        return cls(model, np.copysign(np.sqrt(squared), residual))
 
-        inside = back.T @ sum((part - mean).T @ (y[at] - intercepts) for at, part in features.chunks())
-        tried = [back @ (share[:, None] * inside) for share in shrink.T]
-        errors = np.zeros((len(tried), y.shape[1]))
-        for at, part in features.chunks():
-            centred, wanted = part - mean, y[at] - intercepts
-            for k, coefficients in enumerate(tried):
-                residual = (wanted - centred @ coefficients) / (1 - leverage[at, k, None])
-                errors[k] += np.einsum("nk,nk->k", residual, residual)
-        best = errors.argmin(axis=0)
-        coefficients = np.choose(best, tried)
-        left_out = np.empty(y.shape)
-        for at, part in features.chunks():
-            left_out[at] = (y[at] - intercepts - (part - mean) @ coefficients) / (1 - leverage[at][:, best])
-        return cls(mean, coefficients, intercepts, left_out, np.array(PENALTIES)[best])
-
-    def predict(self, x: np.ndarray | Features) -> np.ndarray:
+    def predict(self, x: np.ndarray) -> np.ndarray:
         """[n, K] for features [n, F]."""
-        if isinstance(x, Features):
-            return np.concatenate([self.predict(part) for _, part in x.chunks()])
-        return (x - self.mean) @ self.coefficients + self.intercepts
+        return self.model.predict(x).reshape(len(x), -1)
 
 
 # ------------------------------------------------------------------------------------------------ decoding, out of fold
@@ -301,16 +238,16 @@ class Block:
                 values[test] = by_report[:, :k] + added.predict((of_test - by_report[:, k:])[:, : end - k])
         return predicted
 
-    def _read_report(self, train: np.ndarray, test: np.ndarray) -> tuple[Features, Features]:
+    def _read_report(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The report's features for those who train and those who are scored."""
         values = self.report[self.rows[train]]
         read = reader(values, standardise=self.standardise, nonlinear=True, seed=self.seed)
-        return Features(values, read), Features(self.report[self.rows[test]], read)
+        return read(values), read(self.report[self.rows[test]])
 
     def _read_embedding(
         self, embedding: np.ndarray, train: np.ndarray, test: np.ndarray, decoder: str
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The same of the embedding, in memory; ValueError for other recordings."""
+        """The same of the embedding; ValueError for other recordings."""
         if len(embedding) != len(self.targets):
             raise ValueError(f"embedding: expected a row for each of {len(self.targets)} records; got {len(embedding)}")
         read = reader(embedding[train], standardise=True, nonlinear=decoder == "nonlinear", seed=self.seed)

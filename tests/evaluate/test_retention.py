@@ -170,19 +170,6 @@ def test_memory_is_that_of_one_fold_and_not_of_all():
     assert peak < 50e6
 
 
-def test_chunks_and_the_type_of_statements_change_nothing(monkeypatch):
-    rng = np.random.default_rng(9)
-    s, z = (rng.random((300, 20)) < 0.3).astype(np.float64), rng.normal(size=(300, 4))
-    y, folds = z[:, [0]] + s[:, [1]], np.arange(300) % 3
-    whole = Block(s, y, folds)
-    monkeypatch.setattr(retention, "CHUNK", 37)
-    chunked = Block(s.astype(np.uint8), y, folds)
-    assert chunked.predicted == pytest.approx(whole.predicted, abs=1e-9)
-    for decoder, found in whole.both(z).items():
-        assert chunked.both(z)[decoder] == pytest.approx(found, abs=1e-9)
-        assert chunked.both(z, [decoder])[decoder] == pytest.approx(found, abs=1e-9)
-
-
 RECORDINGS = 400
 CONFIG = retention.RetentionConfig(n_resamples=40)
 
