@@ -23,6 +23,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -354,6 +355,66 @@ def source_closure(modules: Iterable[str]) -> dict[str, str]:
         found[name], imported = parsed(path)
         queue += imported
     return found
+
+
+def reached(function: Callable[..., Any]) -> dict[str, str]:
+    """Module or `module.name` -> digest of the source that a function reaches: the definitions of its own module that
+    it names, one by the other, and whole modules of ours that these import, but for those that bring inputs, which have
+    identities of their own.
+    """
+    tree = ast.parse(Path(sys.modules[function.__module__].__file__).read_text(encoding="utf-8"))
+    defined: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        for name in _names_given(node):
+            defined[name] = node
+    found: dict[str, str] = {}
+    imported: set[str] = set()
+    queue = [function.__name__]
+    while queue:
+        name = queue.pop()
+        if name not in defined or f"{function.__module__}.{name}" in found:
+            continue
+        node = defined[name]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imported |= _imported(node, only=name)
+            continue
+        imported |= {m for inner in ast.walk(node) for m in _imported(inner)}
+        found[f"{function.__module__}.{name}"] = _digest_of(node)
+        queue += [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
+    ours = {module for module in imported if module_file(module) and not module.startswith(INPUTS)}
+    return {**found, **source_closure(ours)}
+
+
+INPUTS = ("merit.pipeline", "merit.studies.core", "merit.studies.workspace")
+"""Modules that bring what a study reads; that has identities of its own."""
+
+
+def _names_given(node: ast.stmt) -> list[str]:
+    """Names that a statement of a module's top level defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)]
+
+
+def _imported(node: ast.AST, only: str | None = None) -> set[str]:
+    """Dotted names of ours that an import statement may stand for; only: for the one name that it gives."""
+    if not isinstance(node, ast.Import | ast.ImportFrom):
+        return set()
+    names = [alias.name for alias in node.names if only in (None, (alias.asname or alias.name).split(".")[0])]
+    if isinstance(node, ast.ImportFrom):
+        names = [node.module or "", *(f"{node.module}.{name}" for name in names)]
+    return {name for name in names if name.startswith("merit.")}
+
+
+def _digest_of(node: ast.AST) -> str:
+    """Of a definition's syntax tree without docstrings and comments."""
+    for inner in ast.walk(node):
+        if isinstance(getattr(inner, "body", None), list):
+            inner.body = [one for one in inner.body if not _is_docstring(one)]
+    return hashlib.sha256(ast.dump(node, annotate_fields=False).encode()).hexdigest()[:16]
 
 
 def own_source(name: str) -> str:

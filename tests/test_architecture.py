@@ -22,17 +22,19 @@ BELOW = {
     "threads": set(),
     "pool": set(),
     "intervals": set(),
+    "scores": {"runs", "intervals"},
     "data": {"config", "runs", "threads", "pool"},
     "synthetic": {"config", "runs", "pool", "data"},
     "model": {"config", "runs", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
     "baselines": {"config", "runs", "data", "model", "pretrain"},
     "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "baselines"},
-    "report": {"config", "runs", "intervals"},
+    "report": {"config", "runs", "intervals", "scores"},
     "publish": {"config", "profiles", "runs", "threads", "pool", "data", "baselines", "report"},
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "baselines", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
-    | {"pretrain", "baselines", "evaluate"},
+    | {"pretrain", "baselines", "evaluate", "scores", "studies"},
+    "studies": {"config", "runs", "scores", "data", "evaluate", "pipeline"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
     | {"publish", "baselines"},
 }

@@ -17,14 +17,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from merit import runs
+import pandas as pd
+
+from merit import runs, scores
 from merit.baselines import others
 from merit.pipeline.comparisons import over_seeds, seed_differences
 from merit.pipeline.costs import costs
 from merit.pipeline.kept_pairs import pairs
 from merit.pipeline.measured import ceiling
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, PUBLISHED, STAGES, Group, Stage
+from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, PUBLISHED, STAGES, STUDIES, Group, Stage
 from merit.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ DIGITS = 6
 
 def make_reference(
     workspace: Workspace, seeds: int, folder: Path, say: Callable[[str], None] = lambda text: None,
-    groups: Sequence[str] = tuple(GROUPS), stages: Sequence[str] = tuple(STAGES), encoders: Sequence[str] | None = None,
+    groups: Sequence[str] = tuple(GROUPS), stages: Sequence[str] = (*STAGES, *STUDIES),
+    encoders: Sequence[str] | None = None,
 ) -> list[Path]:  # fmt: skip
     """Pretrain every encoder of the groups (those in `encoders`, if given) at `seeds` seeds, run those of their stages
     that are in `stages`, and write a file a stage and group into `folder`; none where a stage has nothing to say of
@@ -71,15 +74,45 @@ def _make(
         workspace.checkpoints([name for name in ours if name != "random"], range(seeds))
     paths = {name: folder / f"{name}-{run_name(workspace, group)}.json" for name in stages}
     found: dict[str, list[tuple[int, dict[str, Any]]]] = {name: [] for name in stages}
+    frames: dict[str, list[pd.DataFrame]] = {}
     for seed in range(seeds):
         for name in stages:
             wanted = ours if seed else encoders  # published weights have no other seed
+            if name in STUDIES:
+                frames.setdefault(name, []).append(STUDIES[name](workspace, wanted, seed))
+                _write_scores(paths[name], workspace, group, encoders, pd.concat(frames[name], ignore_index=True))
+                say(f"{name}, seed {seed + 1} of {seeds}: {paths[name].name}")
+                continue
             found[name] += [(seed, result) for result in STAGES[name].run(workspace, wanted, seed)]
             if not found[name]:
                 continue
             _write(paths[name], _file(workspace, name, group, encoders, seed + 1, found[name]))
             say(f"{name}, seed {seed + 1} of {seeds}: {paths[name].name}")
-    return [paths[name] for name in stages if found[name]]
+    return [paths[name] for name in stages if found[name] or name in frames]
+
+
+def _write_scores(
+    path: Path, workspace: Workspace, group: str, encoders: Sequence[str], found: pd.DataFrame
+) -> None:  # fmt: skip
+    """A committed file of scores, unless the file has these rows already, and more."""
+    seeds = found["encoder_seed"].nunique()
+    about = {
+        "study": found["study"].iloc[0],
+        "group": group,
+        "suffix": GROUPS[group].suffix or None,
+        "profile": workspace.profile.name,
+        "synthetic": workspace.synthetic,
+        "seeds": seeds,
+        "device": workspace.torch_device(),
+        "cores": usable_cores(),
+        "finished": time.strftime("%Y-%m-%d", time.gmtime()),
+        "commit": runs.commit(),
+        "versions": runs.versions(),
+        "costs": _rounded(costs(workspace, encoders, range(seeds))) if group == EQUAL_BUDGET else [],
+    }
+    found = found.assign(reason=[_without_paths(reason, workspace) for reason in found["reason"]])
+    if not path.exists() or not scores.held(path, found):
+        scores.write(path, about, found)
 
 
 def run_name(workspace: Workspace, group: str = OBJECTIVES) -> str:

@@ -13,10 +13,12 @@ from merit.pipeline.dials import carried_over, left_out
 from merit.pipeline.generation import generation
 from merit.pipeline.information import information
 from merit.pipeline.kept import kept
-from merit.pipeline.shift import shift
 from merit.pipeline.zero_shot import zero_shot
+from merit.studies.shift import shift
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from merit.pipeline.workspace import Workspace
 
 PAPER_TASKS = tuple(task for task in TASKS if task != "csn_as_released")
@@ -98,13 +100,6 @@ STAGES = {
         scores=lambda values: {metric: one["value"] for metric, one in values["macro"].items()},
         keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "overlap", "macro"),
     ),
-    "shift": Stage(
-        run=lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
-        columns=("source", "target"),
-        settings=("variant",),
-        scores=lambda values: {"auroc": values["auroc"]["value"]},
-        keep=("scope", "n_classes", "n_records", "n_patients", "n_seen", "auroc", "with_class_only", "in_domain"),
-    ),
     "information": Stage(
         run=lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed),
         columns=("scope",),
@@ -150,6 +145,12 @@ STAGES = {
     "carried_over": _of_kept("hearts", lambda ws, encoders, seed: carried_over(ws, encoders, encoder_seed=seed)),
 }
 """Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
+
+
+STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
+    "shift": lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
+}
+"""Study -> its scores of these encoders at one pretraining seed, as they are committed."""
 
 
 class Group(NamedTuple):

@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from merit import runs
+from merit import runs, scores
 from merit.report import (
     ablation_tables,
     alignment_tables,
@@ -27,7 +27,7 @@ from merit.report import (
     provenance,
     recordings,
     rule_tables,
-    shift_tables,
+    show,
     style,
     subgroup_tables,
     tables,
@@ -115,7 +115,7 @@ def renamed(monkeypatch):
     """Labels of encoders, tasks and data sets that are such text."""
     monkeypatch.setattr(style, "look", lambda name: style.Look(f"{name} {ALL}", "#000000", "P", "-"))
     monkeypatch.setattr(style, "task_label", lambda name: f"{name} {ALL}")
-    for module in (ablation_tables, alignment_tables, differences, shift_tables, subgroup_tables, tables, figures):
+    for module in (ablation_tables, alignment_tables, differences, subgroup_tables, tables, figures):
         for name in ("look", "task_label"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, getattr(style, name))
@@ -157,10 +157,18 @@ def test_tables_show_what_they_are_given(results, renamed):
         assert "alert(1)" in BeautifulSoup(html._repr_html_(), "html.parser").get_text(), k
 
 
-def test_reasons_of_a_direction_and_of_a_group_are_text(renamed):
-    reason = {"values": {"source": "csn", "target": "superclass", "variant": "as_published", "encoder": "merit"}}
-    reason["values"] |= {"in_domain": {"reason": ALL}}
-    assert live(shift_tables.in_domain([reason], "as_published")._repr_html_()) == []
+def test_frames_of_scores_are_shown_as_text():
+    frame = scores.frame([
+        {"encoder": ALL, "task": ALL, "metric": "auroc", "value": 0.5},
+        {"encoder": ALL, "task": "form", "metric": "auroc", "reason": ALL},
+    ])  # fmt: skip
+    assert live(show.table(scores.scored(frame), "task", ALL, caption=ALL)._repr_html_()) == []
+    assert live(show.facts({ALL: {ALL: ALL}}, "facts")._repr_html_()) == []
+    shown = show.missing(frame, absent=[SimpleNamespace(label=ALL)])._repr_markdown_()
+    assert live(MarkdownIt("commonmark").render(shown)) == []
+
+
+def test_reasons_of_a_group_are_text(renamed):
     groups = {"values": {"task": "form", "variant": "as_published", "encoder": "merit"}}
     groups["values"] |= {"attributes": {name: {"reason": ALL, "classes": [ALL]} for name in ("sex", "age")}}
     assert live(subgroup_tables.groups([groups], "as_published")._repr_html_()) == []

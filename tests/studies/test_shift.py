@@ -18,8 +18,8 @@ from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS
 from merit.pipeline import Workspace
 from merit.pipeline.label_alignment import label_alignment, label_notes
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.shift import shift
 from merit.profiles import profile
+from merit.studies.shift import TRANSFERS, shift
 
 PROFILE = replace(profile("smoke"), probe=ProbeConfig(epochs=2, n_resamples=10))
 CODES = {"ptb-xl": ("NORM", "IMI", "LVH", "CLBBB", "NDT"), "cpsc2018": taxonomy.classes("cpsc2018")}
@@ -65,17 +65,23 @@ def workspace(tmp_path: Path) -> MadeUp:
     return MadeUp(PROFILE, None, "cpu", tmp_path / "run")
 
 
+def macro(found: pd.DataFrame, scored: str = "target") -> pd.DataFrame:
+    """A row per transfer."""
+    return found[(found["scored"] == scored) & (found["class"] == "macro")].reset_index(drop=True)
+
+
 def test_six_directions_are_computed_once_and_then_read(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = shift(workspace, ["random"])
-    values = [one["values"] for one in results]
-    assert [(v["source"], v["target"]) for v in values] == list(DIRECTIONS)
-    assert [v["n_classes"] for v in values] == [3, 5, 3, 9, 5, 9]
-    assert {v["scope"] for v in values} == {"the whole data set"}
-    assert {v["n_records"] for v in values} == {200}
-    assert values[0]["parts"] == {"source": "official folds 1-8, 9, 10", "target": "our folds 1-8, 9, 10"}
+    found = shift(workspace, ["random"])
+    target = macro(found)
+    assert list(target["transfer"]) == list(TRANSFERS)
+    assert list(target["n_classes"]) == [3, 5, 3, 9, 5, 9]
+    assert set(target["scope"]) == {"the whole data set"}
+    assert set(target["n"]) == {200}
+    assert target["split"][0] == "official folds 1-8, 9, 10"
     monkeypatch.setattr("merit.evaluate.shift.train_head", lambda *_: pytest.fail("computed again"))
-    assert shift(workspace, ["random"]) == results
-    assert results[0]["parameters"]["probe"]["select"] == "best_validation"
+    pd.testing.assert_frame_equal(shift(workspace, ["random"]), found)
+    kept = [result for name, result in workspace.used.items() if name.startswith("shift")]
+    assert kept[0]["parameters"]["arguments"]["config"]["select"] == "best_validation"
 
 
 def test_a_head_is_trained_once_for_both_targets(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,23 +94,23 @@ def test_a_head_is_trained_once_for_both_targets(workspace: MadeUp, monkeypatch:
 
 
 def test_settings_and_variants_have_results_of_their_own(workspace: MadeUp) -> None:
-    both = shift(workspace, ["random"], ("as_published", "standardised"))
-    last = shift(workspace, ["random"], select="last")
-    ids = [one["id"] for one in (*both, *last)]
-    assert len(set(ids)) == 18
+    both = macro(shift(workspace, ["random"], ["as_published", "standardised"]))
+    shift(workspace, ["random"], select="last")
+    assert len(list((workspace.folder / "results").glob("shift-*.json"))) == 18
     alone = MadeUp(PROFILE, None, "cpu", workspace.folder.with_name("other"))
-    again = shift(alone, ["random"], ("standardised",))
-    assert [one["values"] for one in again] == [one["values"] for one in both[1::2]]
+    again = macro(shift(alone, ["random"], "standardised"))
+    assert list(again["value"]) == list(both.loc[both["variant"] == "standardised", "value"])
     with pytest.raises(ValueError, match="variant: expected one of"):
-        shift(workspace, ["random"], ("raw",))
+        shift(workspace, ["random"], "raw")
 
 
 def test_a_missing_data_set_is_a_reason_and_not_a_stop(workspace: MadeUp) -> None:
     workspace.missing = ("csn",)
-    results = shift(workspace, ["random"])
-    reasons = [one["values"].get("reason") for one in results]
-    assert [bool(reason) for reason in reasons] == ["csn" in direction for direction in DIRECTIONS]
-    assert reasons[1] == "csn: no such data set under /nowhere"
+    found = shift(workspace, ["random"])
+    reasons = found[found["value"].isna() & found["scored"].isna()].set_index("transfer")["reason"]
+    assert list(reasons.index) == [name for name in TRANSFERS if "csn" in name]
+    assert reasons["superclass>csn"] == "csn: no such data set under /nowhere"
+    assert not list((workspace.folder / "results").glob("shift-*csn*"))
     aligned = label_alignment(workspace)
     assert [bool(one["values"]["missing"]) for one in aligned] == ["csn" in direction for direction in DIRECTIONS]
     assert aligned[1]["values"]["positives"]["target"] is None
@@ -113,11 +119,11 @@ def test_a_missing_data_set_is_a_reason_and_not_a_stop(workspace: MadeUp) -> Non
 
 def test_what_was_pretrained_on_is_scored_on_folds_nine_and_ten_alone(workspace: MadeUp) -> None:
     workspace.pretrained_on_ptb_xl = True
-    found = {(v["source"], v["target"]): v for v in (one["values"] for one in shift(workspace, ["random"]))}
-    assert found["cpsc2018", "superclass"]["n_records"] == 40
-    assert "not seen" in found["cpsc2018", "superclass"]["scope"]
-    assert found["superclass", "cpsc2018"]["n_records"] == 200
-    assert {v["n_seen"] for v in found.values()} == {0}
+    found = macro(shift(workspace, ["random"])).set_index("transfer")
+    assert found.loc["cpsc2018>superclass", "n"] == 40
+    assert "not seen" in found.loc["cpsc2018>superclass", "scope"]
+    assert found.loc["superclass>cpsc2018", "n"] == 200
+    assert set(found["n_seen"]) == {0}
 
 
 def test_what_was_seen_is_refused_unless_allowed(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +131,7 @@ def test_what_was_seen_is_refused_unless_allowed(workspace: MadeUp, monkeypatch:
     monkeypatch.setattr(MadeUp, "seen", lambda *_: seen)
     with pytest.raises(SeenInPretraining, match="patient p3 of csn"):
         shift(workspace, ["merit"])
-    marked = shift(workspace, ["merit"], allow_seen=True)
-    assert [one["values"]["n_seen"] for one in marked] == [0, 1, 0, 1, 0, 0]
+    assert list(macro(shift(workspace, ["merit"], allow_seen=True))["n_seen"]) == [0, 1, 0, 1, 0, 0]
 
 
 def test_merls_lists_divide_a_data_set_where_they_are(workspace: MadeUp, tmp_path: Path) -> None:
@@ -135,11 +140,13 @@ def test_merls_lists_divide_a_data_set_where_they_are(workspace: MadeUp, tmp_pat
     for part, rows in {"train": range(120), "val": range(120, 150), "test": range(150, 190)}.items():
         (folder / f"icbeb_{part}.csv").write_text("\n".join(["filename", *(f"cpsc2018{i:03d}" for i in rows)]))
     workspace.data = tmp_path / "data"
-    ours, first = shift(MadeUp(PROFILE, None, "cpu", workspace.folder), ["random"])[0], shift(workspace, ["random"])[0]
-    assert first["values"]["parts"]["target"] == "MERL's lists"
-    assert first["values"]["in_domain"]["n_target_test"] == 40
-    assert first["values"]["n_records"] == 200
-    assert first["id"] != ours["id"]
+    shift(MadeUp(PROFILE, None, "cpu", workspace.folder), ["random"])
+    found = shift(workspace, ["random"])
+    assert macro(found)["split"][2] == "MERL's lists"
+    assert macro(found, "own")["n"][0] == 40
+    assert macro(found)["n"][0] == 200
+    n_kept = len(list((workspace.folder / "results").glob("shift-*.json")))
+    assert n_kept == 10  # the four directions with CPSC2018 twice
 
 
 def test_an_empty_part_leaves_the_target_and_takes_the_source(
@@ -154,10 +161,11 @@ def test_an_empty_part_leaves_the_target_and_takes_the_source(
         return store
 
     monkeypatch.setattr(MadeUp, "store", without_fold_nine)
-    values = [one["values"] for one in shift(workspace, ["random"])]
-    assert values[1]["n_records"] == 200
-    assert "too few recordings" in values[1]["in_domain"]["reason"]
-    assert values[4]["reason"] == "csn: no head, since training, validation or test part is empty"
+    found = shift(workspace, ["random"])
+    assert macro(found).set_index("transfer").loc["superclass>csn", "n"] == 200
+    reasons = found[found["reason"].notna()].drop_duplicates("transfer").set_index("transfer")["reason"]
+    assert "too few recordings" in reasons["superclass>csn"]
+    assert reasons["csn>superclass"] == "csn: no head, since training, validation or test part is empty"
 
 
 def test_positives_are_counted_as_a_loop_does(workspace: MadeUp) -> None:
@@ -173,5 +181,5 @@ def test_a_table_of_ones_own_makes_results_of_its_own(workspace: MadeUp, tmp_pat
     lines = ["space,class,counterpart_space,counterpart_codes", "superclass,MI,csn,MI", "superclass,CD,cpsc2018,1AVB"]
     path = tmp_path / "own.csv"
     path.write_text("\n".join([*lines, "cpsc2018,AFIB,csn,AFIB AF"]))
-    results = shift(workspace, ["random"], alignment=path)
-    assert [one["values"]["classes"] for one in results] == [["CD"], ["MI"], ["CD"], ["AFIB"], ["MI"], ["AFIB"]]
+    classes = macro(shift(workspace, ["random"], alignment=path))["classes"]
+    assert list(classes) == [["CD"], ["MI"], ["CD"], ["AFIB"], ["MI"], ["AFIB"]]
