@@ -185,9 +185,9 @@ def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> 
     encoders of others have their weights at hand, and whether this machine can run a profile: device, memory, disk,
     models of the hub, hours. Quick; nothing is written or downloaded.
     """
-    from merit.baselines import others
     from merit.bench import readiness
     from merit.data.doctor import describe, examine
+    from merit.encoders import others
 
     found = examine(data)
     print(describe(found), others.describe(), readiness.describe(found, profile, data, device), sep="\n\n")

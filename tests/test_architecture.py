@@ -27,22 +27,22 @@ BELOW = {
     "synthetic": {"config", "runs", "pool", "data"},
     "model": {"config", "runs", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
-    "baselines": {"config", "runs", "data", "model", "pretrain"},
-    "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "baselines"},
+    "encoders": {"config", "runs", "data", "model", "pretrain"},
+    "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "encoders"},
     "report": {"config", "runs", "intervals", "scores"},
-    "publish": {"config", "profiles", "runs", "threads", "pool", "data", "baselines", "report"},
-    "use": {"config", "runs", "threads", "data", "model", "pretrain", "baselines", "evaluate"},
+    "publish": {"config", "profiles", "runs", "threads", "pool", "data", "encoders", "report"},
+    "use": {"config", "runs", "threads", "data", "model", "pretrain", "encoders", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
-    | {"pretrain", "baselines", "evaluate", "scores", "studies"},
+    | {"pretrain", "encoders", "evaluate", "scores", "studies"},
     "studies": {"config", "runs", "scores", "data", "evaluate", "pipeline"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
-    | {"publish", "baselines"},
+    | {"publish", "encoders"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 
 ONLY_IN = {
     "wfdb": {"merit.data.wfdb_io", "merit.data.ingest_bench"},
-    "transformers": {"merit.model.text", "merit.evaluate.generation", "merit.baselines"},
+    "transformers": {"merit.model.text", "merit.evaluate.generation", "merit.encoders"},
     "tokenizers": {"merit.model.text", "merit.evaluate.generation"},
     "peft": {"merit.evaluate.generation"},
     "sacrebleu": {"merit.evaluate.generation"},

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 
 from merit import runs
-from merit.baselines import others
 from merit.config import Profile
 from merit.data.doctor import CohortStatus
+from merit.encoders import others
 from merit.pipeline import Workspace
 from merit.pipeline.encoders import WHOLE
 from merit.report import cost_lines, cost_tables

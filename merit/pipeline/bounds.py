@@ -146,7 +146,7 @@ def target_scale(ws: Workspace, **settings: Any) -> dict[str, Any]:
         "task": TASK, "protocol": ws.protocol("ptb-xl"),
     }  # fmt: skip
     modules = ["merit.pretrain.target_scale", "merit.evaluate.probe_tables", "merit.evaluate.seen"]
-    modules += ["merit.evaluate.embeddings", "merit.baselines.ours"]
+    modules += ["merit.evaluate.embeddings", "merit.encoders.ours"]
 
     def compute() -> dict[str, Any]:
         """The values of the stage."""
@@ -274,7 +274,7 @@ class _Sweep:
 
     def _probed(self, model: Merit, task: TaskData | str) -> Any:
         """Pooled macro AUROC of a linear head on the embedding, with its interval; None without a task."""
-        from merit.baselines.ours import MeritEncoder
+        from merit.encoders.ours import MeritEncoder
         from merit.evaluate.embeddings import embed_store
         from merit.evaluate.probe_tables import probe
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merit import runs
-from merit.baselines import others
 from merit.config import GenerationConfig, replace
+from merit.encoders import others
 from merit.evaluate.splits import NotEnoughData
 from merit.model.weights import downloaded, pinned, weights_identity
 from merit.pipeline.questions import Questions, questions

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merit import runs
-from merit.baselines import others
 from merit.config import one_of, replace
+from merit.encoders import others
 from merit.evaluate.information.measure import InformationConfig
 from merit.evaluate.splits import NotEnoughData
 

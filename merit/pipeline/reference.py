@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from merit import runs, scores
-from merit.baselines import others
+from merit.encoders import others
 from merit.pipeline.comparisons import over_seeds, seed_differences
 from merit.pipeline.costs import costs
 from merit.pipeline.kept_pairs import pairs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from merit.baselines.outside import OUTSIDE
 from merit.data.taxonomy import TASKS
+from merit.encoders.outside import OUTSIDE
 from merit.methods import ABLATIONS, PEERS, without_text
 from merit.pipeline.clusters import rhythm_clusters
 from merit.pipeline.dials import carried_over, left_out

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from merit import pool, runs
-from merit.baselines import others
 from merit.data.store import SOURCES
+from merit.encoders import others
 from merit.publish import parameters as declarations
 from merit.publish import record
 from merit.publish.stage import pages

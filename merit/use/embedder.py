@@ -19,10 +19,10 @@ import pandas as pd
 from huggingface_hub import ModelHubMixin, snapshot_download
 from safetensors.torch import save_file
 
-from merit.baselines import ours
-from merit.baselines.ours import MeritEncoder
 from merit.config import SignalConfig
 from merit.data.store import Store
+from merit.encoders import ours
+from merit.encoders.ours import MeritEncoder
 from merit.evaluate import zero_shot
 from merit.evaluate.embeddings import embed_store
 from merit.model.text import TextEncoder

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 import merit
 from merit import runs
-from merit.baselines.ours import random_encoder
 from merit.config import (
     OBJECTIVE_NAMES,
     DecoderConfig,
@@ -23,6 +22,7 @@ from merit.config import (
     TinyVitConfig,
     replace,
 )
+from merit.encoders.ours import random_encoder
 from merit.model.masking import random_visible
 from merit.model.merit import Merit, Outputs
 from merit.model.scaling import scale

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from merit.baselines import xresnet
 from merit.config import replace
 from merit.data.one_record import read_record
 from merit.data.recording import RejectedRecording
+from merit.encoders import xresnet
 from merit.evaluate.generation import findings, generator, scores
 from merit.evaluate.generation.qa import NotTheForm, Pair, write_pairs
 from merit.evaluate.seen import SeenInPretraining

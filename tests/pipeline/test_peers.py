@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from merit import scores
-from merit.baselines import golden, others, outside
 from merit.data.store import Store
+from merit.encoders import golden, others, outside
 from merit.pipeline import Workspace, encoders
 from merit.pipeline.peers import facts
 from merit.pipeline.recordings import NoCohort

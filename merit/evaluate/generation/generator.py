@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from merit.baselines.base import Sequenced
 from merit.config import GenerationConfig, SignalConfig, replace
 from merit.data.chunks import process
 from merit.data.preprocess import MAX_GAP_FRACTION
 from merit.data.recording import Recording
+from merit.encoders.base import Sequenced
 from merit.evaluate.generation.compose import wording
 from merit.evaluate.generation.conditioned import Conditioned
 from merit.evaluate.generation.decoding import generate
@@ -66,7 +66,7 @@ def load(
 
     FileNotFoundError for a folder without a finished adapter, ValueError where its encoder has no checkpoint.
     """
-    from merit.baselines import ours
+    from merit.encoders import ours
 
     folder = Path(folder)
     if not (folder / ABOUT).is_file() or not (folder / ADAPTER).is_file():
