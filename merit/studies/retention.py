@@ -10,7 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -128,11 +128,10 @@ def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
     known = _known(ws)
     made = sorted(frozenset().union(*known.stated))
     stated = {name: np.array([name in said for said in known.stated], dtype=bool) for name in made}
-    findings, silent = {}, {}
+    findings, silent, axis = {}, {}, axis_deviates(known.table)
     for name, codes in FINDINGS.items():
         if name == AXIS and known.source == "measured":
             continue  # asked in degrees alone: no code of PTB-XL says it
-        axis = axis_deviates(known.table)
         findings[name] = axis if name == AXIS else np.array([bool(p & set(codes)) for p in known.present], dtype=bool)
         said_as = set(codes) | set(ALSO_STATED_AS.get(name, ()))
         leaves_out = known.source == "truth"  # measured: what is there is what the report states
@@ -205,7 +204,7 @@ def _known(ws: Workspace) -> Known:
     return Known("measured", records, table, present, present, one_scale)
 
 
-# ---------------------------------------------------------------------------- factors that are measured, and how reliably
+# -------------------------------------------------------------------------- factors that are measured, and how reliably
 
 
 def measured_identity(store: Store) -> str:
@@ -265,7 +264,7 @@ def reliability(ws: Workspace, n_resamples: int = 2000, seed: int = 0) -> pd.Dat
     return pd.DataFrame([{**row, "metric": metric, **number} for row, metric, number in metrics])
 
 
-# ----------------------------------------------------------------------------------------- committed, and what changes it
+# --------------------------------------------------------------------------------------- committed, and what changes it
 
 
 def differences(found: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -341,5 +340,6 @@ def synthetic_to_real(ws: Workspace, encoders: Sequence[str], *, encoder_seed: i
     return pd.concat(found, ignore_index=True)
 
 
-def committed(found: pd.DataFrame, by: str, *more: pd.DataFrame) -> dict[str, Any] | pd.DataFrame:
-    raise NotImplementedError
+def to_commit(found: pd.DataFrame, by: str, *more: pd.DataFrame) -> pd.DataFrame:
+    """The scores of one pretraining seed as they are committed, their differences beside them; no row where none is."""
+    return pd.concat([found, differences(found, by), *more], ignore_index=True) if len(found) else found
