@@ -95,6 +95,7 @@ def retention(ws: Workspace, encoder: str, encoder_seed: int = 0, *, config: Ret
     found = pd.concat([found, pd.DataFrame([last | beyond_text])], ignore_index=True)
     return found.assign(
         cohort=COHORT,
+        protocol=ws.protocol(COHORT),
         source=known.source,
         n_records=n_scored,
         n_patients=len(np.unique(question.groups[question.scored])),
