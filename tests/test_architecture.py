@@ -34,18 +34,8 @@ BELOW = {
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "encoders", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "encoders", "evaluate", "scores", "studies"},
-    "studies": {
-        "config",
-        "methods",
-        "profiles",
-        "runs",
-        "threads",
-        "scores",
-        "data",
-        "synthetic",
-        "evaluate",
-        "pipeline",
-    },
+    "studies": {"config", "methods", "profiles", "runs", "threads", "scores", "data", "model", "synthetic", "evaluate"}
+    | {"pipeline"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
     | {"publish", "encoders"},
 }

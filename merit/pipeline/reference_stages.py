@@ -9,9 +9,9 @@ from merit.data.taxonomy import TASKS
 from merit.encoders.outside import OUTSIDE
 from merit.methods import ABLATIONS, PEERS, without_text
 from merit.pipeline.clusters import rhythm_clusters
-from merit.pipeline.generation import generation
 from merit.pipeline.information import information
 from merit.pipeline.zero_shot import zero_shot
+from merit.studies.generation import generation
 from merit.studies.retention import reliability, report_omission, retention, synthetic_to_real, to_commit
 from merit.studies.shift import shift
 
@@ -30,16 +30,6 @@ def _with_text(encoders: Sequence[str]) -> list[str]:
 
 WRITERS = ("merit", "merl-ours", "random", "medtvt-r1", "qoq", "ecg-chat")
 """Encoders that text is generated from here: adapting a language model costs as much as a pretraining."""
-
-
-def _generated(ws: Workspace, encoders: Sequence[str], seed: int) -> list[dict[str, Any]]:
-    """Results of `generation` with the scores of each condition, without its texts and statements."""
-    found = []
-    for one in generation(ws, [name for name in encoders if name in WRITERS], encoder_seed=seed):
-        conditions = one["values"].get("conditions", {})
-        scores = {name: {"scores": condition["scores"]} for name, condition in conditions.items()}
-        found.append({**one, "values": {**one["values"], "conditions": scores}})
-    return found
 
 
 Run = Callable[["Workspace", Sequence[str], int], list[dict[str, Any]]]
@@ -108,13 +98,6 @@ STAGES = {
         },
         keep=("n_records", "n_patients", "n_seen", "classes", "spaces"),
     ),
-    "generation": Stage(
-        run=_generated,
-        columns=("source",),
-        settings=(),
-        scores=lambda values: {name: one["value"] for name, one in values["conditions"]["model"]["scores"].items()},
-        keep=("cohort", "n_train", "n_test", "n_test_patients", "n_seen", "updates", "bert", "conditions"),
-    ),
 }
 """Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
 
@@ -127,6 +110,9 @@ def _retention(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFram
 
 STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
     "shift": lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
+    "generation": lambda ws, encoders, seed: generation(
+        ws, [name for name in encoders if name in WRITERS], encoder_seed=seed
+    ),
     "kept": _retention,
     "left_out": lambda ws, encoders, seed: to_commit(report_omission(ws, encoders, encoder_seed=seed), "share"),
     "carried_over": lambda ws, encoders, seed: to_commit(synthetic_to_real(ws, encoders, encoder_seed=seed), "hearts"),

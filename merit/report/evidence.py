@@ -158,6 +158,7 @@ def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Ev
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
     "kept": ("decoder", 100, {"kind": "summary", "metric": "r2_partial"}),
     "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
+    "generation": ("study", 100, {"condition": "model"}),
 }
 """Study -> column that a claim calls a task, unit, and the scores that claims are judged on."""
 
@@ -215,17 +216,10 @@ def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
                 yield "rhythm", f"{space} {name}{what}", None if found["value"] is None else 100 * found["value"]
 
 
-def _generation(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Scores of the text from the recording's own ECG, percent; finding F1 is the whole corpus's."""
-    for name, one in row["conditions"]["model"]["scores"].items():
-        yield "generation", name, None if one["value"] is None else 100 * one["value"]
-
-
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
     "linear_probe": _linear_probe,
     "zero_shot": _zero_shot,
     "information": _information,
     "clusters": _clusters,
-    "generation": _generation,
 }
 """Stage -> what reads a row of its results."""

@@ -122,7 +122,7 @@ class Asked:
 
 @functools.lru_cache(maxsize=2)
 def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
-    from merit.evaluate.information.gaussian import fold_of
+    from merit.evaluate.information import fold_of
     from merit.evaluate.retention import blocks, words
     from merit.evaluate.retention_factors import axis_deviates, continuous
 
@@ -186,7 +186,7 @@ COMPARES_LEADS = ("axis_deg", "_mv_")
 @functools.lru_cache(maxsize=2)
 def _known(ws: Workspace) -> Known:
     from merit.evaluate.retention_factors import on_one_scale
-    from merit.synthetic.statements import statements
+    from merit.synthetic.reports import statements
 
     store, truth = ws.store(COHORT), ws.truth(COHORT)
     records = store.records
