@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, one_of, replace
 from merit.data.batches import PairedRecordings
-from merit.evaluate.kept.bench import in_fresh_process
+from merit.evaluate.retention_bench import in_fresh_process
 from merit.pipeline import Workspace
 from merit.pipeline.framework import facts
 from merit.pool import peak_memory
