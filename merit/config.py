@@ -556,7 +556,7 @@ KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def parts(config: Any) -> dict[str, Any]:
+def parts_of(config: Any) -> dict[str, Any]:
     """Name -> value of the fields of a dataclass, or of a mapping."""
     return dict(config) if isinstance(config, Mapping) else {f.name: getattr(config, f.name) for f in fields(config)}
 
@@ -564,7 +564,7 @@ def parts(config: Any) -> dict[str, Any]:
 def settable(config: Any, within: str = "") -> dict[str, Any]:
     """Path -> value of every field that a setting may change, those of its parts by their dotted paths."""
     every: dict[str, Any] = {}
-    for name, value in parts(config).items():
+    for name, value in parts_of(config).items():
         path = f"{within}{name}"
         if path not in FIXED:
             inner = dataclasses.is_dataclass(value) or isinstance(value, Mapping)
@@ -596,7 +596,7 @@ def changed(config: Any, changes: Mapping[str, Any], names: Mapping[str, str] | 
         except TypeError:
             raise ValueError(f"{names.get(full, full)}: expected {_in_words(hint)}; got {value!r}") from None
     for name, more in inner.items():
-        typed[name] = changed(parts(config)[name], more, names, f"{within}{name}.")
+        typed[name] = changed(parts_of(config)[name], more, names, f"{within}{name}.")
     if isinstance(config, Mapping):
         return {**config, **typed}
     try:
@@ -609,7 +609,7 @@ def changed(config: Any, changes: Mapping[str, Any], names: Mapping[str, str] | 
 
 def replace(config: Any, **changes: Any) -> Any:
     """`dataclasses.replace` that names the unknown field and the known ones."""
-    known = list(parts(config))
+    known = list(parts_of(config))
     if unknown := sorted(set(changes) - set(known)):
         raise ValueError(f"unknown settings {unknown} of {type(config).__name__}; known: {known}")
     return dataclasses.replace(config, **changes)
@@ -620,7 +620,7 @@ def converted(value: Any, hint: Any) -> Any:
     commas, several, whole numbers become numbers, and nothing else is converted.
     """
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if type(None) in kinds and (value is None or value in ("", "None", "none")):
+    if type(None) in kinds and (value is None or (isinstance(value, str) and value.lower() in ("", "none"))):
         return None
     for kind in kinds:
         try:
@@ -645,10 +645,9 @@ def converted(value: Any, hint: Any) -> Any:
 def _in_words(hint: Any) -> str:
     """What a field takes."""
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    several = [f"{KINDS[get_args(kind)[0]]}s with commas between" for kind in kinds if get_origin(kind) is tuple]
-    return " or ".join(
-        [text.replace("a ", "", 1) for text in several] + [KINDS[kind] for kind in kinds if kind in KINDS]
-    )
+    several = [KINDS[get_args(kind)[0]].removeprefix("a ") for kind in kinds if get_origin(kind) is tuple]
+    words = [f"{word}s with commas between" for word in several] + [KINDS[kind] for kind in kinds if kind in KINDS]
+    return " or ".join(words)
 
 
 def _near(path: str, known: Mapping[str, Any]) -> str:
