@@ -13,21 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import seaborn.objects as so
 
 from merit import runs, scores
 from merit.report import paper
 from merit.report.budget import introduction
-from merit.report.figures import Drawing
+from merit.report.figures import Drawing, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, Sentence, badge, listing, literal
 from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
 from merit.report.tables import SHADE, render
-
-with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
-    warnings.simplefilter("ignore")
-    import seaborn.objects as so
-
-warnings.filterwarnings("ignore", message=".*copy keyword is deprecated.*")
 
 ORDER = (
     "mse", "ib-0.1", "ib", "ib-1", "cma", "cma-whole", "merit", "st-mem-ours", "merl-ours", "simclr", "clocs", "random",
@@ -57,6 +52,26 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
     "metric": METRICS,
     "cohort": COHORT_LABELS,
     "variant": {"as_published": "as published", "standardised": "standardised"},
+    "factor": {
+        "pr": "PR interval",
+        "qrs": "QRS duration",
+        "qt": "QT interval",
+        "axis": "axis in degrees",
+        "variability": "beat-to-beat variability",
+        "qrs_leads": "relative QRS by lead",
+        "t_leads": "relative T by lead",
+        "st_leads": "relative ST by lead",
+        "heart_rate": "heart rate*",
+    },
+    "decoder": {"linear": "linear decoder", "nonlinear": "non-linear decoder"},
+    "retained": {"auroc_stated": "in the report", "r2_partial": "beyond the report"},
+    "measure": {
+        "auroc_stated linear": "in the report,\nlinear",
+        "auroc_stated nonlinear": "in the report,\nnon-linear",
+        "r2_partial linear": "beyond it,\nlinear",
+        "r2_partial nonlinear": "beyond it,\nnon-linear",
+        "r2_partial_text linear": "beyond its text embedding,\nlinear",
+    },
 }
 """Column -> value -> how it is written, in the order in which it stands everywhere."""
 
@@ -158,8 +173,13 @@ def table(
 
     frame: one score per cell. name: unique on the page. text: a row of the frame -> what its cell says. best: rank
     within each "column", each "row", or None. bold: which rows of the frame are bold instead. published: rows of the
-    paper's, set apart below and ranked among themselves (`paper_rows`). What a cell's marks mean stands below.
+    paper's, set apart below and ranked among themselves (`paper_rows`). What a cell's marks mean stands below. No row:
+    nothing is shown.
     """
+    if frame.empty:
+        return Html("")
+    if frame.empty:
+        return Html("<p>Nothing was scored.</p>")
     parts = [_pivot(frame, columns, rows, text, best, bold)]
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
@@ -251,7 +271,8 @@ def facts(rows: Mapping[str, Mapping[str, Any]] | pd.DataFrame, name: str) -> Ht
 
 def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
     """What survives of a table of the paper: encoder (`paper: MERIT`), its name here (`row`), task or transfer, metric
-    (`PUBLISHED_METRIC`), value in percent."""
+    (`PUBLISHED_METRIC`), value in percent.
+    """
     grid = paper.TABLES[number]
     rows = [
         {
@@ -317,8 +338,12 @@ def figure(
 
     line: where a grey vertical line stands in every panel, such as chance or no difference.
     """
+    if data.empty:
+        return nothing("nothing was scored")
     drawing = Drawing(figsize=(width, height))
-    plot.on(drawing).layout(engine="constrained").plot()
+    with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
+        warnings.filterwarnings("ignore", message="The copy keyword is deprecated")
+        plot.on(drawing).layout(engine="constrained").plot()
     for axis in drawing.axes if line is not None else ():
         axis.axvline(line, color="#7A7A7A", linewidth=0.9, zorder=0)
     for legend in drawing.legends:  # seaborn puts it over the last panel's edge
@@ -332,20 +357,40 @@ def figure(
 
 
 def committed(
-    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None
-) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None,
+    read: Callable[[Path], tuple[dict[str, Any], pd.DataFrame]] = scores.read,
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:  # fmt: skip
     """(where from, scores) of this profile and kind of recordings; else of other profiles on the same kind; else [].
 
-    group: of the encoders, such as equal-budget; None: the paper's own.
+    group: of the encoders, such as equal-budget; None: the paper's own. read: how a file is read.
     """
     folder = folder or runs.home() / "book" / "reference"
     ending = f"-{group}" if group else ""
     own = folder / f"{study}-{profile}{'' if synthetic else '-real'}{ending}.json"
     paths = [own] if own.exists() else sorted(folder.glob(f"{study}-*.json"))
-    found = [scores.read(path) for path in paths]
+    found = [read(path) for path in paths]
     return [
         (about, frame) for about, frame in found if about["synthetic"] == synthetic and about.get("suffix") == group
     ]
+
+
+def source(about: Mapping[str, Any]) -> Html:
+    """Where committed scores come from: everything that a number of them must be read with."""
+    where_from = (
+        f"{'The same data, the same updates' if about.get('suffix') == 'equal-budget' else 'Reference'}: profile "
+        f"{about['profile']}, {about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}; "
+        f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
+    )
+    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from)
+
+
+def absent(study: str, synthetic: bool) -> Html:
+    """That no scores of a study are committed, in one line."""
+    text = Html(
+        "<p>No scores of {} over several pretraining seeds on {} recordings are committed; "
+        "<code>make reference</code> makes them.</p>"
+    )
+    return text.format(study.replace("_", " "), "synthetic" if synthetic else "real")
 
 
 def over_seeds(
@@ -362,7 +407,7 @@ def over_seeds(
         tag = f"{study}-{about['profile']}-{group or 'seeds'}"
         if about.get("costs"):
             parts += [introduction(about), _costs(about, tag)]
-        parts.append(_source(about))
+        parts.append(source(about))
         chosen = scores.scored(frame, **where)
         chosen = chosen[chosen["encoder"].isin(ORDER) | chosen["encoder"].isin(list(ENCODERS))]
         for metric in metrics:
@@ -382,7 +427,7 @@ def over_seeds(
                     table(pairs, by, f"{tag}-{metric}-pairs", rows="other", text=difference, bold=bold, caption=head)
                 )
                 parts.append(Html('<p class="merit-note">{}</p>').format(count_beyond_zero(pairs)))
-    return Html("").join(parts) if parts else _nothing_committed(study, ws.synthetic)
+    return Html("").join(parts) if parts else absent(study, ws.synthetic)
 
 
 def some_over_seeds(
@@ -397,26 +442,8 @@ def some_over_seeds(
         means = scores.over_seeds(scores.scored(frame, encoder=list(encoders), **where), [by])
         means = means.sort_values("encoder", key=lambda column: column.map(list(encoders).index), kind="stable")
         means["encoder"] = means["encoder"].map(encoders)
-        parts += [_source(about), table(means, by, f"{study}-{about['profile']}-{name}")]
-    return Html("").join(parts) if parts else _nothing_committed(study, ws.synthetic)
-
-
-def _source(about: Mapping[str, Any]) -> Html:
-    """Where committed scores come from: everything that they must be read with."""
-    seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
-    text = (
-        f"{'The same data, the same updates' if about.get('suffix') else 'Reference'}: profile {about['profile']}, "
-        f"{seeds}; {about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
-    )
-    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), text)
-
-
-def _nothing_committed(study: str, synthetic: bool) -> Html:
-    kind = "synthetic" if synthetic else "real"
-    return Html(
-        "<p>No scores of {} over several pretraining seeds on {} recordings are committed; <code>make reference</code> "
-        "makes them.</p>"
-    ).format(study.replace("_", " "), kind)
+        parts += [source(about), table(means, by, f"{study}-{about['profile']}-{name}")]
+    return Html("").join(parts) if parts else absent(study, ws.synthetic)
 
 
 def count_beyond_zero(pairs: pd.DataFrame) -> str:

@@ -7,8 +7,8 @@ import json
 import numpy as np
 
 import merit
-from merit.evaluate import prompts, zero_shot
-from merit.pretrain import origin
+from merit.evaluate import zero_shot
+from merit.pretrain.checkpoint import read_origin
 
 
 def test_a_file_has_the_embedding_and_scores_of_its_row(workspace, tmp_path):
@@ -18,7 +18,7 @@ def test_a_file_has_the_embedding_and_scores_of_its_row(workspace, tmp_path):
     paths = [workspace.sources["ptb-xl"] / path for path in store.records["path"]]
     z = workspace.embedding("merit", "ptb-xl")
     assert np.array_equal(model.embed(paths), z)
-    chosen = prompts.load("enriched", "superclass")
+    chosen = zero_shot.load_prompts("enriched", "superclass")
     vectors = zero_shot.class_vectors(workspace.shared_text("merit", chosen.flat), chosen.owner)
     expected = zero_shot.cosines(workspace.shared("merit", "ptb-xl"), vectors)
     np.testing.assert_allclose(model.zero_shot(paths, "superclass").to_numpy(), expected, atol=1e-5)
@@ -29,7 +29,7 @@ def test_a_file_has_the_embedding_and_scores_of_its_row(workspace, tmp_path):
 
 def test_a_checkpoint_says_where_it_comes_from(workspace):
     folder = workspace.checkpoint("merit")
-    said = origin.read(folder)
+    said = read_origin(folder)
     assert said["synthetic"] is True
     assert (folder / said["text"]["source"] / "model.safetensors").is_file()
     assert said["text"]["max_tokens"] == workspace.profile.text.max_tokens
