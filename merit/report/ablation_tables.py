@@ -36,11 +36,6 @@ COUNTED_IN = {4: 1, 9: 2}
 
 LOST = "All numbers of the paper's Table {table} are lost in the text that we have: no row of it stands here."
 
-PAIRS = (("superclass", "subclass"), ("form", "rhythm"), ("all",), ("csn", "cpsc2018"))
-"""Tasks side by side where cells hold intervals: three of them are wider than a page."""
-
-THRESHOLDS = "Thresholds are not chosen again in a resample: intervals of F1 and accuracy are too narrow."
-
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 Result = Mapping[str, Any]
@@ -98,21 +93,6 @@ def per_fold(results: Sequence[Result], variant: str, task: str, metric: str) ->
     texts = numbers.map(lambda value: None if pd.isna(value) else f"{value:.1f}").astype(object)
     head = Html('<p class="merit-caption"><b>{}</b>, {}</p>').format(METRICS[metric], task_label(task))
     return head + render(texts, f"folds-{variant}-{task}-{metric}", marks=ranked(numbers))
-
-
-def zero_shot(results: Sequence[Result], *, synthetic: bool, comparable: bool = False) -> Html:
-    """Table 9: zero-shot scores with the interval from resampling patients; below them the paper's rows."""
-    cells: Cells = {}
-    for one in _scored(results):
-        for metric in METRICS:
-            score = one["macro"].get(metric) or {}
-            if score.get("value") is not None:
-                there = score.get("low") is not None
-                ends = [f"[{100 * score['low']:.1f},{NO_BREAK}{100 * score['high']:.1f}]"] if there else []
-                key = one["encoder"], one["task"], metric
-                cells[key] = 100 * score["value"], _lines(score["value"], *ends)
-    html = _tables(cells, "zero-shot", 9, synthetic, comparable, PAIRS)
-    return html + Html('<p class="merit-note">{}</p>').format(THRESHOLDS) if cells else html
 
 
 def firsts(results: Sequence[Result], variant: str, task: str, metric: str) -> str:
