@@ -426,7 +426,7 @@ def generate(
 
 def compare(a: Positional[Path], b: Positional[Path]) -> None:
     """Say what differs between two executed notebooks: parameters, inputs, then numbers."""
-    from merit.publish.compare import compare as differences
+    from merit.publish.record import compare as differences
 
     print(differences(a, b))
 

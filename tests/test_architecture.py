@@ -13,8 +13,7 @@ import pytest
 from merit import runs
 
 BELOW = {
-    "alternatives": set(),
-    "config": {"alternatives"},
+    "config": set(),
     "profiles": {"config", "runs"},
     "methods": {"config"},
     "runs": {"config"},
