@@ -42,7 +42,7 @@ METRICS = {
 ENCODERS = {**LOOKS, **PEER_LOOKS}
 TASKS = {**TASK_LABELS, **{one: " → ".join(TASK_LABELS[t] for t in one.split(">")) for one in paper.TRANSFERS}}
 VOCABULARY: dict[str, Mapping[str, str]] = {
-    "encoder": {name: look.label for name, look in ENCODERS.items()},
+    "encoder": {"report": "report alone", **{name: look.label for name, look in ENCODERS.items()}},
     "other": {name: look.label for name, look in ENCODERS.items()},
     "task": TASKS,
     "transfer": {
