@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import seaborn.objects as so
 
 from merit import runs, scores
 from merit.report import paper
@@ -22,12 +23,6 @@ from merit.report.numerals import fixed
 from merit.report.prose import Html, Sentence, badge, listing, literal
 from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
 from merit.report.tables import SHADE, render
-
-with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
-    warnings.simplefilter("ignore")
-    import seaborn.objects as so
-
-warnings.filterwarnings("ignore", message=".*copy keyword is deprecated.*")
 
 ORDER = (
     "mse", "ib-0.1", "ib", "ib-1", "cma", "cma-whole", "merit", "st-mem-ours", "merl-ours", "simclr", "clocs", "random",
@@ -57,6 +52,26 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
     "metric": METRICS,
     "cohort": COHORT_LABELS,
     "variant": {"as_published": "as published", "standardised": "standardised"},
+    "factor": {
+        "pr": "PR interval",
+        "qrs": "QRS duration",
+        "qt": "QT interval",
+        "axis": "axis in degrees",
+        "variability": "beat-to-beat variability",
+        "qrs_leads": "relative QRS by lead",
+        "t_leads": "relative T by lead",
+        "st_leads": "relative ST by lead",
+        "heart_rate": "heart rate*",
+    },
+    "decoder": {"linear": "linear decoder", "nonlinear": "non-linear decoder"},
+    "retained": {"auroc_stated": "in the report", "r2_partial": "beyond the report"},
+    "measure": {
+        "auroc_stated linear": "in the report,\nlinear",
+        "auroc_stated nonlinear": "in the report,\nnon-linear",
+        "r2_partial linear": "beyond it,\nlinear",
+        "r2_partial nonlinear": "beyond it,\nnon-linear",
+        "r2_partial_text linear": "beyond its text embedding,\nlinear",
+    },
 }
 """Column -> value -> how it is written, in the order in which it stands everywhere."""
 
@@ -150,8 +165,11 @@ def table(
 
     frame: one score per cell. name: unique on the page. text: a row of the frame -> what its cell says. best: rank
     within each "column", each "row", or None. bold: which rows of the frame are bold instead. published: rows of the
-    paper's, set apart below and ranked among themselves (`paper_rows`). What a cell's marks mean stands below.
+    paper's, set apart below and ranked among themselves (`paper_rows`). What a cell's marks mean stands below. No row:
+    nothing is shown.
     """
+    if frame.empty:
+        return Html("")
     parts = [_pivot(frame, columns, rows, text, best, bold)]
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
@@ -269,7 +287,9 @@ def scale(frame: pd.DataFrame, column: str = "encoder") -> dict[str, Any]:
 def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6) -> Drawing:
     """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download."""
     drawing = Drawing(figsize=(width, height))
-    plot.on(drawing).layout(engine="constrained").plot()
+    with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
+        warnings.filterwarnings("ignore", message="The copy keyword is deprecated")
+        plot.on(drawing).layout(engine="constrained").plot()
     for legend in drawing.legends:  # seaborn puts it over the last panel's edge
         legend.set_loc("center left")
         legend.set_bbox_to_anchor((1.0, 0.5))
@@ -281,20 +301,40 @@ def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float 
 
 
 def committed(
-    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None
-) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None,
+    read: Callable[[Path], tuple[dict[str, Any], pd.DataFrame]] = scores.read,
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:  # fmt: skip
     """(where from, scores) of this profile and kind of recordings; else of other profiles on the same kind; else [].
 
-    group: of the encoders, such as equal-budget; None: the paper's own.
+    group: of the encoders, such as equal-budget; None: the paper's own. read: how a file is read.
     """
     folder = folder or runs.home() / "book" / "reference"
     ending = f"-{group}" if group else ""
     own = folder / f"{study}-{profile}{'' if synthetic else '-real'}{ending}.json"
     paths = [own] if own.exists() else sorted(folder.glob(f"{study}-*.json"))
-    found = [scores.read(path) for path in paths]
+    found = [read(path) for path in paths]
     return [
         (about, frame) for about, frame in found if about["synthetic"] == synthetic and about.get("suffix") == group
     ]
+
+
+def source(about: Mapping[str, Any]) -> Html:
+    """Where committed scores come from: everything that a number of them must be read with."""
+    where_from = (
+        f"{'The same data, the same updates' if about.get('suffix') == 'equal-budget' else 'Reference'}: profile "
+        f"{about['profile']}, {about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}; "
+        f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
+    )
+    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from)
+
+
+def absent(study: str, synthetic: bool) -> Html:
+    """That no scores of a study are committed, in one line."""
+    text = Html(
+        "<p>No scores of {} over several pretraining seeds on {} recordings are committed; "
+        "<code>make reference</code> makes them.</p>"
+    )
+    return text.format(study.replace("_", " "), "synthetic" if synthetic else "real")
 
 
 def over_seeds(
@@ -309,14 +349,9 @@ def over_seeds(
     parts = []
     for about, frame in committed(study, ws.profile.name, ws.synthetic, group, folder):
         tag = f"{study}-{about['profile']}-{group or 'seeds'}"
-        seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
-        where_from = (
-            f"{'The same data, the same updates' if group else 'Reference'}: profile {about['profile']}, {seeds}; "
-            f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
-        )
         if about.get("costs"):
             parts += [introduction(about), _costs(about, tag)]
-        parts.append(Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from))
+        parts.append(source(about))
         chosen = scores.scored(frame, **where)
         chosen = chosen[chosen["encoder"].isin(ORDER) | chosen["encoder"].isin(list(ENCODERS))]
         for metric in metrics:
@@ -336,11 +371,7 @@ def over_seeds(
                     table(pairs, by, f"{tag}-{metric}-pairs", rows="other", text=difference, bold=bold, caption=head)
                 )
                 parts.append(Html('<p class="merit-note">{}</p>').format(count_beyond_zero(pairs)))
-    if parts:
-        return Html("").join(parts)
-    kind = "synthetic" if ws.synthetic else "real"
-    return Html("<p>No scores of {} over several pretraining seeds on {} recordings are committed; <code>make reference"
-                "</code> makes them.</p>").format(study.replace("_", " "), kind)  # fmt: skip
+    return Html("").join(parts) if parts else absent(study, ws.synthetic)
 
 
 def count_beyond_zero(pairs: pd.DataFrame) -> str:
