@@ -1,4 +1,4 @@
-"""What an encoder must offer to stand in a table: the protocol that ours, the random one and every peer's fulfil."""
+"""What an encoder must offer to stand in a table: the protocol that ours, the random one and every other one fulfil."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """What an encoder wants to be fed; `embed` converts to it."""
+    """The input that an encoder expects; its `embed` converts to it."""
 
     fs_hz: float
     duration_s: float
@@ -22,7 +22,7 @@ class InputSpec:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """An ECG encoder under evaluation. What it may offer besides: `Sequenced`, `TextAligned`."""
+    """An ECG encoder under evaluation; what it may offer in addition: `Sequenced`, `TextAligned`."""
 
     name: str
     input_spec: InputSpec
@@ -36,16 +36,16 @@ class Encoder(Protocol):
 
 
 class Sequenced(Protocol):
-    """What an encoder with an order in time offers besides, for a model that reads tokens."""
+    """What an encoder with an order in time offers in addition, for a model that reads tokens."""
 
     def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, n, D], first to last; their mean is the embedding."""
+        """float32 [B, n, D], first to last; their mean is the embedding unless the encoder says otherwise."""
 
 
 @runtime_checkable
 class TextAligned(Protocol):
-    """What an encoder that shares a space with texts offers besides; both vectors have length 1, so that their product
-    is the similarity that zero-shot classification ranks by.
+    """What an encoder that shares a space with texts offers in addition; both kinds of vectors have length 1, so that
+    their product is the similarity that zero-shot classification ranks by.
     """
 
     def embed_shared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:

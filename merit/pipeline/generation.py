@@ -13,7 +13,7 @@ import numpy as np
 
 from merit import runs
 from merit.config import GenerationConfig, replace
-from merit.encoders import others
+from merit.encoders import registry
 from merit.evaluate.splits import NotEnoughData
 from merit.model.weights import downloaded, pinned, weights_identity
 from merit.pipeline.questions import Questions, questions
@@ -249,7 +249,7 @@ def _adapted(ws: Workspace, encoder: str, asked: Questions, config: GenerationCo
             model, [pair.question for pair in pairs], [pair.answer for pair in pairs], ecg[:n_train], config, folder,
             records=[pair.record for pair in pairs], source=source,
         )  # fmt: skip
-    checkpoint = None if encoder == "random" or others.known(encoder) else ws.checkpoint(encoder, seed)
+    checkpoint = None if encoder == "random" or registry.known(encoder) else ws.checkpoint(encoder, seed)
     describe(folder, encoder, checkpoint, config)
     about = {
         "updates": total_updates(config, n_train),
@@ -279,7 +279,7 @@ def _refuse_seen(ws: Workspace, encoder: str, asked: Questions, seed: int, allow
     """Test patients that the encoder was pretrained on; None where that is not known (an encoder of others)."""
     from merit.evaluate.seen import refuse_seen
 
-    if others.known(encoder) and asked.cohort in others.pretrained_on(encoder):
+    if registry.known(encoder) and asked.cohort in registry.entry(encoder).pretraining_cohorts():
         return None
     patients = ws.store(asked.cohort).records["patient_id"].iloc[asked.test.rows]
     return refuse_seen([(asked.cohort, patient) for patient in patients], ws.seen(encoder, seed), allow_seen)

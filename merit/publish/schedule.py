@@ -16,7 +16,7 @@ from typing import Any
 
 from merit import pool, runs
 from merit.data.store import SOURCES
-from merit.encoders import others
+from merit.encoders import registry
 from merit.publish import parameters as declarations
 from merit.publish import record
 from merit.publish.stage import pages
@@ -154,7 +154,7 @@ def _surroundings(root: Path, data: str | None, kept: Path) -> str:
     ]
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     pinned = (root / "requirements.txt").read_text()
-    return runs.digest([tables, others.surroundings(), pinned, sys.version, _data_fingerprint(data, kept)])
+    return runs.digest([tables, registry.surroundings(), pinned, sys.version, _data_fingerprint(data, kept)])
 
 
 def _data_fingerprint(data: str | None, kept: Path) -> dict[str, str]:
