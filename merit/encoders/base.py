@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from merit.data.recording import LEADS
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
@@ -53,3 +55,22 @@ class TextAligned(Protocol):
 
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [R, d]."""
+
+
+def fitted(signal_mv: np.ndarray, fs_hz: float, spec: InputSpec, duration_s: float | None = None) -> np.ndarray:
+    """[B, L, T] in millivolts at the rate, the length (unless another is given) and in the leads of `spec`.
+
+    signal_mv: finite [B, 12, T] at any rate, ValueError else; it is resampled polyphase, then cut or padded with zeros
+    at its end.
+    """
+    from merit.data.preprocess import fix_length, resample
+
+    signal = np.asarray(signal_mv, np.float32)
+    if signal.ndim != 3 or signal.shape[1] != len(LEADS):
+        raise ValueError(f"signal_mv: expected [batch, 12, samples], {', '.join(LEADS)}; got {list(signal.shape)}")
+    if not np.isfinite(signal).all():
+        raise ValueError(
+            "signal_mv: expected finite values; got NaN or infinity; see merit.data.preprocess.repair_gaps"
+        )
+    n_samples, order = round(spec.fs_hz * (duration_s or spec.duration_s)), [LEADS.index(lead) for lead in spec.leads]
+    return np.stack([fix_length(resample(row[order], fs_hz, spec.fs_hz), n_samples) for row in signal])

@@ -7,7 +7,6 @@ shared space.
 from __future__ import annotations
 
 import functools
-import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,25 +46,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, allowed: Tensor | None =
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed).transpose(1, 2).flatten(2)
 
 
-class JointAttention(nn.Module):
-    """Queries, keys and values from one matrix, `in_proj_weight`, in this order; then `out_proj`.
-
-    The parts are named as in `torch.nn.MultiheadAttention`, whose own path at inference the counter of FLOPs misses.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) / math.sqrt(width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
+class Attention(nn.MultiheadAttention):
+    """PyTorch's attention by `attend`: its own path at inference has operations that the counter of FLOPs misses."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """[B, n, W] from [B, n, W], which attend to `context`, [B, m, W], or to themselves."""
+        """[B, n, W] from [B, n, W], which attend to `context`, [B, m, kdim], or to themselves."""
         context = x if context is None else context
-        matrices, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        q, k, v = (F.linear(of, w, b) for of, w, b in zip((x, context, context), matrices, biases))
-        return self.out_proj(attend(q, k, v, self.heads))
+        apart = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        matrices = apart if self.in_proj_weight is None else self.in_proj_weight.chunk(3)
+        rows = zip((x, context, context), matrices, self.in_proj_bias.chunk(3))
+        q, k, v = (F.linear(of, matrix, bias) for of, matrix, bias in rows)
+        return self.out_proj(attend(q, k, v, self.num_heads))
 
 
 class SplitAttention(nn.Module):

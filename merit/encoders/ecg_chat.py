@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from merit.data.recording import LEADS
 from merit.encoders import golden, weights
 from merit.encoders.base import InputSpec
-from merit.encoders.blocks import MEDCPT, BertSize, JointAttention, TextTower, named
+from merit.encoders.blocks import MEDCPT, Attention, BertSize, TextTower, named
 from merit.encoders.published import TextAlignedEncoder, unit
 from merit.encoders.weights import State
 
@@ -47,7 +47,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.ln_1, self.attn, self.ln_2 = nn.LayerNorm(width), JointAttention(width, heads), nn.LayerNorm(width)
+        self.ln_1, self.attn, self.ln_2 = nn.LayerNorm(width), Attention(width, heads), nn.LayerNorm(width)
         self.mlp = named(c_fc=nn.Linear(width, 4 * width), gelu=nn.GELU(), c_proj=nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,6 +79,13 @@ class EcgTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, D], rows of length 1: the projected class token, from [B, 12, T]."""
         return F.normalize(self.ln_post(self.states(x)[:, 0]) @ self.proj, dim=-1)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, W]: the patches as ECG-Chat's language model reads them, before the last normalisation.
+
+        It reads the class token too, which has no place in time. Their mean is not the feature, the class token is.
+        """
+        return self.states(x)[:, 1:]
 
 
 class EcgChatText(TextTower):
@@ -113,10 +120,7 @@ class EcgChat(TextAlignedEncoder):
     def parts(cls, size: Size) -> dict[str, tuple[str, nn.Module]]:
         return {
             "ecg.": ("the ECG encoder of ECG-CoCa", EcgTransformer(size)),
-            "text.proj.": (
-                "the projection of texts of ECG-CoCa",
-                nn.Linear(size.text.width, size.shared, bias=False),
-            ),
+            "text.proj.": ("the projection of texts of ECG-CoCa", nn.Linear(size.text.width, size.shared, bias=False)),
         }
 
     @classmethod
@@ -124,13 +128,6 @@ class EcgChat(TextAlignedEncoder):
         """Without `module.`, where several GPUs trained the network."""
         several = bool(state) and all(key.startswith("module.") for key in state)
         return weights.strip(state, "module.") if several else state
-
-    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 100, 768]: the patches as ECG-Chat's language model reads them, before the last normalisation.
-
-        It reads the class token too, which has no place in time. Their mean is not the feature, the class token is.
-        """
-        return self.run(lambda x: self.network.states(x)[:, 1:], self.prepared(signal_mv, fs_hz))
 
     def shared(self, x: np.ndarray) -> np.ndarray:
         """float32 [B, D], rows of length 1: the feature itself."""

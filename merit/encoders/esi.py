@@ -107,8 +107,8 @@ class ConvNeXt(nn.Module):
             x = stage(down(x))
         return x
 
-    def in_time(self, x: Tensor) -> Tensor:
-        """[B, n, D], whose mean is `forward`: each column, normalised by the statistics of the columns' mean."""
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, D], whose mean is the feature: each column, normalised by the statistics of the columns' mean."""
         columns = self.columns(x).transpose(1, 2)
         mean = columns.mean(1, keepdim=True)
         scale = (mean.var(-1, correction=0, keepdim=True) + self.norm.eps).rsqrt()
@@ -193,10 +193,6 @@ class Esi(TextAlignedEncoder):
         mean = signal_mv.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
         deviation = signal_mv.std(axis=(1, 2), keepdims=True, ddof=1, dtype=np.float64)
         return (signal_mv - mean) / (deviation + EPSILON)
-
-    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 156, 1024], first to last; their mean is the embedding."""
-        return self.run(self.network.in_time, self.prepared(signal_mv, fs_hz))
 
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [R, 768] of length 1: BioLinkBERT's first token through `text_to_latents`.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from merit.data.recording import LEADS
 from merit.encoders import golden, weights
-from merit.encoders.base import InputSpec
+from merit.encoders.base import InputSpec, fitted
 from merit.encoders.blocks import PreNormBlock, attend, named, sin_cos
 from merit.encoders.published import PublishedEncoder
 from merit.encoders.weights import State
@@ -45,13 +45,6 @@ class StMemSize:
     head_width: int = 64
 
 
-class Patches(nn.Module):
-    """[B, L, T] to [B, L, n, 75]: 0.3 s of one lead per patch."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, PATCH))
-
-
 class StMemNetwork(nn.Module):
     """Patches of each lead between two SEP tokens, all leads in one sequence; names are the published state's."""
 
@@ -59,7 +52,7 @@ class StMemNetwork(nn.Module):
         super().__init__()
         n, width = N_SAMPLES // PATCH, size.width
         self.to_patch_embedding = nn.Sequential(
-            Patches(), nn.LayerNorm(PATCH), nn.Linear(PATCH, width), nn.LayerNorm(width)
+            nn.Unflatten(-1, (-1, PATCH)), nn.LayerNorm(PATCH), nn.Linear(PATCH, width), nn.LayerNorm(width)
         )
         ends = torch.zeros(1, width)
         self.pos_embedding = nn.Parameter(torch.cat((ends, sin_cos(n, width), ends))[None], requires_grad=False)
@@ -85,8 +78,11 @@ class StMemNetwork(nn.Module):
         """[B, W]: the mean over leads and time is taken first, then normalised, as the authors' classifier reads it."""
         return self.norm(self.patches(x).mean((1, 2)))
 
-    def over_time(self, x: Tensor) -> Tensor:
-        """[B, n, W]: each patch normalised, as the authors' decoder reads it, then averaged over leads."""
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, W], one per 0.3 s: each patch normalised, as the authors' decoder reads it, then averaged over leads.
+
+        Their mean is not the feature: the original normalises after averaging, and averages three crops.
+        """
         return self.norm(self.patches(x)).mean(1)
 
 
@@ -134,19 +130,13 @@ class StMem(PublishedEncoder):
         """float32 [B, W] from [B, 12, T] millivolts at any rate: the mean over the three crops."""
         return np.mean([self.run(self.network, crop) for crop in self.crops(signal_mv, fs_hz)], axis=0)
 
-    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 30, W]: one token per 0.3 s of the middle crop. Their mean is not the embedding: the original
-        normalises after averaging, and averages three crops.
-        """
-        return self.run(self.network.over_time, self.prepared(signal_mv, fs_hz))
-
     def prepared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, 12, 2250]: the middle crop."""
         return self.crops(signal_mv, fs_hz)[len(STARTS) // 2]
 
     def crops(self, signal_mv: np.ndarray, fs_hz: float) -> list[np.ndarray]:
         """float32 [B, 12, 2250] for each of `STARTS`."""
-        whole = self.resampled(signal_mv, fs_hz, duration_s=10).astype(np.float32)
+        whole = fitted(signal_mv, fs_hz, self.input_spec, duration_s=10).astype(np.float32)
         cut = (whole[:, :, start : start + N_SAMPLES] for start in STARTS)
         return [np.ascontiguousarray(self.conditioned(crop), np.float32) for crop in cut]
 
@@ -162,7 +152,7 @@ class StMem(PublishedEncoder):
         x, crops = golden.signal(2, len(LEADS), N_SAMPLES), self.crops(golden.signal(1, len(LEADS), 2500), FS_HZ)
         return {
             "feature": self.run(self.network, x),
-            "tokens": self.run(self.network.over_time, x),
+            "tokens": self.run(self.network.tokens, x),
             "positions": self.ecg_network(self.small).pos_embedding[0].numpy(),
             "crops": np.stack(crops)[:, 0, ::4, ::45],
         }
@@ -231,8 +221,10 @@ class EcgJepa(nn.Module):
         allowed = (lead[:, None] == lead) | (time[:, None] == time)
         self.register_buffer("allowed", torch.tensor(allowed), persistent=False)
 
-    def over_time(self, x: Tensor) -> Tensor:
-        """[B, n, W], the tokens of one time averaged over leads, from [B, 8, 2500]."""
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, W] from [B, 8, 2500]: those of one time averaged over leads; their mean is the feature, all that
+        QoQ-Med's model reads.
+        """
         tokens = self.W_P(x.unflatten(-1, (N_TOKENS, TOKEN)).flatten(1, 2))
         for block in self.encoder_blocks["blocks"]:  # positions are added before every one of them
             tokens = block(tokens + self.pos_embed, self.allowed)
@@ -240,7 +232,7 @@ class EcgJepa(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, W]: the mean over all tokens."""
-        return self.over_time(x).mean(1)
+        return self.tokens(x).mean(1)
 
 
 class Qoq(PublishedEncoder):
@@ -271,13 +263,9 @@ class Qoq(PublishedEncoder):
             return state
         return weights.strip(weights.leave(state, *cls.beside_tower), TOWER)
 
-    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 50, W]: one token per 0.2 s; their mean is the embedding, all that QoQ-Med's model reads."""
-        return self.run(self.network.over_time, self.prepared(signal_mv, fs_hz))
-
     def golden(self) -> dict[str, np.ndarray]:
         """Outputs of the network, and its fixed positions."""
         x = golden.signal(2, len(JEPA_LEADS), N_TOKENS * TOKEN)
         positions = self.ecg_network(self.small).pos_embed.numpy()[::37]
-        tokens = self.run(self.network.over_time, x)
+        tokens = self.run(self.network.tokens, x)
         return {"feature": self.run(self.network, x), "tokens": tokens, "positions": positions}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from merit.encoders import golden
 from merit.encoders.base import InputSpec
-from merit.encoders.blocks import MEDCPT, BertSize, JointAttention, PreNormBlock, TextTower
+from merit.encoders.blocks import MEDCPT, Attention, BertSize, PreNormBlock, TextTower
 from merit.encoders.published import MIMIC_LEADS, TextAlignedEncoder, min_max, unit
 from merit.encoders.weights import State
 
@@ -92,7 +92,7 @@ class ResNet(nn.Module):
             n_in = width
 
     def tokens(self, x: Tensor) -> Tensor:
-        """[B, n, D], the columns of the last stage, from [B, 12, T]."""
+        """[B, n, D], the 313 columns of the last stage, from [B, 12, T]; their mean is the feature."""
         x = torch.relu(self.bn1(self.conv1(x)))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
@@ -122,8 +122,8 @@ class ViT(nn.Module):
         return x
 
     def tokens(self, x: Tensor) -> Tensor:
-        """[B, n, D], the patches in order, from [B, 12, T]: each is brought through the normalisation as their mean is,
-        with the mean's own centre and deviation, so that the mean of these tokens is the feature.
+        """[B, n, D], the 100 patches in order, from [B, 12, T]: each is brought through the normalisation with the
+        centre and the deviation of their mean, so that the mean of these tokens is the feature.
         """
         states = self._states(x)
         mean = states.mean(1, keepdim=True)
@@ -145,7 +145,7 @@ class AttentionPool(nn.Module):
         super().__init__()
         self.positional_embedding = nn.Parameter(torch.randn(1, n_columns + 1, width) / width)
         self.cls_token = nn.Parameter(torch.randn(1, 1, width))
-        self.mhsa, self.c_proj = JointAttention(width, POOLING_HEADS), nn.Linear(width, width)
+        self.mhsa, self.c_proj = Attention(width, POOLING_HEADS), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, W] from [B, n, W]."""
@@ -228,10 +228,6 @@ class Merl(TextAlignedEncoder):
     def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
         """[B, L, T] from 0 to 1."""
         return min_max(signal_mv)
-
-    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, n, D]: 313 columns (merl) or 100 patches (merl-vit), first to last; their mean is the feature."""
-        return self.run(self.network.tokens, self.prepared(signal_mv, fs_hz))
 
     def shared(self, x: np.ndarray) -> np.ndarray:
         """float32 [B, d], rows of length 1, from what `prepared` gives."""

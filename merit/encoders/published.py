@@ -17,10 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from merit import runs
-from merit.data.preprocess import fix_length, resample
-from merit.data.recording import LEADS
 from merit.encoders import golden, weights
-from merit.encoders.base import InputSpec
+from merit.encoders.base import InputSpec, fitted
 from merit.encoders.blocks import TextTower, frozen
 from merit.encoders.weights import State
 
@@ -145,25 +143,13 @@ class PublishedEncoder:
         """float32 [B, D] from [B, 12, T] millivolts at any rate."""
         return self.run(self.network, self.prepared(signal_mv, fs_hz))
 
+    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, n, D], first to last, by the network's `tokens`, which says whether their mean is the feature."""
+        return self.run(self.network.tokens, self.prepared(signal_mv, fs_hz))
+
     def prepared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, L, T] at the encoder's rate and length, leads in its order, filtered and scaled as it expects."""
-        return np.ascontiguousarray(self.conditioned(self.resampled(signal_mv, fs_hz)), np.float32)
-
-    def resampled(self, signal_mv: np.ndarray, fs_hz: float, duration_s: float | None = None) -> np.ndarray:
-        """[B, L, T] in millivolts at the rate, the length (unless another is given) and in the leads of `input_spec`;
-        polyphase.
-        """
-        signal = np.asarray(signal_mv, np.float32)
-        if signal.ndim != 3 or signal.shape[1] != len(LEADS):
-            raise ValueError(f"signal_mv: expected [batch, 12, samples]; got {list(signal.shape)}")
-        if not np.isfinite(signal).all():
-            raise ValueError(
-                "signal_mv: expected finite values; got NaN or infinity; see merit.data.preprocess.repair_gaps"
-            )
-        spec = self.input_spec
-        n_samples = round(spec.fs_hz * (duration_s or spec.duration_s))
-        order = [LEADS.index(lead) for lead in spec.leads]
-        return np.stack([fix_length(resample(row[order], fs_hz, spec.fs_hz), n_samples) for row in signal])
+        return np.ascontiguousarray(self.conditioned(fitted(signal_mv, fs_hz, self.input_spec)), np.float32)
 
     def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
         """[B, L, T] filtered and scaled; millivolts as they are unless a subclass says otherwise."""

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from merit.data.recording import LEADS
 from merit.encoders import golden
 from merit.encoders.base import InputSpec
-from merit.encoders.blocks import BertSize, TextTower, UnitLength, attend, named, read_folder
+from merit.encoders.blocks import Attention, BertSize, TextTower, UnitLength, attend, named, read_folder
 from merit.encoders.published import MIMIC_LEADS, PublishedEncoder, TextAlignedEncoder, min_max
 from merit.encoders.weights import State
 
@@ -132,10 +132,10 @@ class SegmentedWav2Vec2(Wav2Vec2):
     """[B, 12, T] to [B, W]: the mean over positions and over the segments of SEGMENT samples, a remainder left out."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.positions(x).mean(1)
+        return self.tokens(x).mean(1)
 
-    def positions(self, x: Tensor) -> Tensor:
-        """[B, n, W], first to last, each from its own segment alone."""
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, W], 156 of each segment, from it alone; their mean is the feature."""
         segments = x[:, :, : x.shape[2] // SEGMENT * SEGMENT].unflatten(2, (-1, SEGMENT)).transpose(1, 2)
         return super().forward(segments.flatten(0, 1)).unflatten(0, segments.shape[:2]).flatten(1, 2)
 
@@ -170,14 +170,10 @@ class EcgFm(PublishedEncoder):
         centred = np.where(constant, 0, signal_mv - signal_mv.mean(2, keepdims=True, dtype=np.float64))
         return centred / np.where(constant, 1, centred.std(2, keepdims=True))
 
-    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 312, 768], 156 of each segment; their mean is the embedding."""
-        return self.run(self.network.positions, self.prepared(signal_mv, fs_hz))
-
     def golden(self) -> dict[str, np.ndarray]:
         """The feature, and the first and last positions of each segment."""
         x = golden.signal(2, 12, 2 * SEGMENT)
-        positions = self.run(self.network.positions, x)
+        positions = self.run(self.network.tokens, x)
         n = positions.shape[1]
         return {"feature": self.run(self.network, x), "positions": positions[:, [0, n // 2 - 1, n // 2, n - 1]]}
 
@@ -200,36 +196,17 @@ class MelpSize:
     """MedCPT's or heart_bert's, with one more word, [BOS]; `load` takes the number of words from the file."""
 
 
-class Pooler(nn.Module):
+class AttentionPooler(nn.Module):
     """[B, n, W] to [B, m, d]: learnt queries attend to the positions, both normalised."""
 
     def __init__(self, queries: int, width: int, context: int, heads: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.randn(queries, width))
-        self.attn = CrossAttention(width, context, heads)
+        self.attn = Attention(width, heads, kdim=context, vdim=context)
         self.ln_q, self.ln_k = nn.LayerNorm(width), nn.LayerNorm(context)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.attn(self.ln_q(self.query).expand(len(x), -1, -1), self.ln_k(x))
-
-
-class CrossAttention(nn.Module):
-    """[B, m, d] from queries [B, m, d] and a context of another width, under `nn.MultiheadAttention`'s names."""
-
-    def __init__(self, width: int, context: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q_proj_weight = nn.Linear(width, width, bias=False).weight
-        self.k_proj_weight = nn.Linear(context, width, bias=False).weight
-        self.v_proj_weight = nn.Linear(context, width, bias=False).weight
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-
-    def forward(self, queries: Tensor, context: Tensor) -> Tensor:
-        q_bias, k_bias, v_bias = self.in_proj_bias.chunk(3)
-        q = F.linear(queries, self.q_proj_weight, q_bias)
-        k, v = F.linear(context, self.k_proj_weight, k_bias), F.linear(context, self.v_proj_weight, v_bias)
-        return self.out_proj(attend(q, k, v, self.heads))
 
 
 class MelpNetwork(nn.Module):
@@ -238,12 +215,16 @@ class MelpNetwork(nn.Module):
     def __init__(self, size: MelpSize) -> None:
         super().__init__()
         self.ecg_encoder = Wav2Vec2(size.ecg)
-        self.attn_pool_contrast = Pooler(size.queries, size.shared, size.ecg.width, size.heads)
+        self.attn_pool_contrast = AttentionPooler(size.queries, size.shared, size.ecg.width, size.heads)
         self.ln_contrast = nn.LayerNorm(size.shared)
         self.proj_contrast = nn.Linear(size.shared, size.shared, bias=False).weight
 
     def forward(self, x: Tensor) -> Tensor:
         return self.ln_contrast(self.attn_pool_contrast(self.ecg_encoder(x))).mean(1)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, 312, W], the positions; the feature is pooled from them by attention, it is not their mean."""
+        return self.ecg_encoder(x)
 
     def shared(self, x: Tensor) -> Tensor:
         """[B, d] of length 1 in the space that texts share: the feature through one more matrix."""
@@ -308,11 +289,7 @@ class Melp(TextAlignedEncoder):
     )
     published = MelpSize()
     small = MelpSize(
-        ecg=SMALL,
-        queries=3,
-        heads=2,
-        shared=8,
-        text=BertSize(vocabulary=90, width=16, depth=2, heads=2, positions=128),
+        ecg=SMALL, queries=3, heads=2, shared=8, text=BertSize(vocabulary=90, width=16, depth=2, heads=2, positions=128)
     )
     inside = ("state_dict",)
     texts_take = "a checkpoint of MELP's training, of which its authors publish none"
@@ -323,7 +300,6 @@ class Melp(TextAlignedEncoder):
         # Prediction of words, alignment of sentences, the decoder of reports, the loss's temperature:
         *("lm_model.cls.", "sent_proj.", "text_decoder.", "logit_scale"),
     )
-
     text_class, text_prefix, text_head = MelpText, "lm_model.bert.", "proj_t."
 
     @classmethod
@@ -342,12 +318,6 @@ class Melp(TextAlignedEncoder):
     def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
         """[B, 12, T] from 0 to 1, float64."""
         return min_max(signal_mv.astype(np.float64))
-
-    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 312, 768], the transformer's positions; what the authors probe is pooled from them by attention,
-        and is not their mean.
-        """
-        return self.run(self.network.ecg_encoder, self.prepared(signal_mv, fs_hz))
 
     def embed_shared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, 256] of length 1 from [B, 12, T] millivolts, by any file."""
@@ -435,6 +405,10 @@ class DBetaNetwork(nn.Module):
         with_class = torch.cat([self.class_embedding.expand(len(patches), 1, -1), patches], 1)
         return self.multi_modal_ecg_proj(self.ecg_encoder.encoder(with_class))
 
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, d], the positions; their mean is not the feature, which is the class token's."""
+        return self.projected(x)[:, 1:]
+
 
 class FlanT5(nn.Module):
     """Flan-T5's first token, projected and pooled."""
@@ -495,7 +469,6 @@ class DBeta(TextAlignedEncoder):
         *("multi_modal_ecg_pooler.", "multi_modal_language_pooler."),
     )
     """What pretraining alone runs; its authors delete the first before they load the rest."""
-
     text_class, text_prefix = DBetaText, "text/"  # our own prefix: the file has none
 
     @classmethod
@@ -525,10 +498,6 @@ class DBeta(TextAlignedEncoder):
             raise ValueError(f"{path}: {' and '.join(WORDS)} are one table, and differ")
         state = state | {key: words[0] for key in WORDS if words}
         return {cls.text_prefix * key.startswith(TEXT_PARTS) + key: value for key, value in state.items()}
-
-    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 312, 768], first to last; their mean is not the embedding, which is a class token's."""
-        return self.run(lambda x: self.network.projected(x)[:, 1:], self.prepared(signal_mv, fs_hz))
 
     def embed_shared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, 770] of length 1 from [B, 12, T] millivolts; see the class."""

@@ -65,6 +65,10 @@ class XResNet1d101(nn.Sequential):
             stages.append(nn.Sequential(*blocks, *(Bottleneck(n_in, width, 1) for _ in range(n_blocks - 1))))
         super().__init__(*stem, nn.MaxPool1d(3, 2, 1), *stages)
 
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, 32, 768], the columns; their mean is the feature."""
+        return self(x).transpose(1, 2)
+
 
 class MedTvtR1(PublishedEncoder):
     """Millivolts, Fourier-resampled to 100 Hz as in the original, not scaled, gaps as 0; the 32 columns averaged."""
@@ -88,21 +92,18 @@ class MedTvtR1(PublishedEncoder):
         return {twice.get(key, key): value for key, value in state.items()}
 
     def embed(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 768] from [B, 12, T] millivolts; see `tokens`."""
+        """float32 [B, 768] from [B, 12, T] millivolts: the mean of the tokens."""
         return self.tokens(signal_mv, fs_hz).mean(1)
 
-    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 32, 768] of ten seconds."""
-        return self.run(lambda x: self.network(x).transpose(1, 2), self.prepared(signal_mv, fs_hz))
-
-    def resampled(self, signal_mv: np.ndarray, fs_hz: float, duration_s: float | None = None) -> np.ndarray:
-        """[B, 12, 1000] in millivolts."""
+    def prepared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, 12, 1000]."""
         signal = np.nan_to_num(np.asarray(signal_mv, np.float32))
         if signal.ndim != 3 or signal.shape[1] != len(LEADS):
             raise ValueError(f"signal_mv: expected [batch, 12, samples]; got {list(signal.shape)}")
         window = round(fs_hz * N_SAMPLES / FS_HZ)
         signal = np.pad(signal, ((0, 0), (0, 0), (0, max(0, window - signal.shape[2]))))[:, :, :window]
-        return signal if window == N_SAMPLES else fourier_resample(signal, N_SAMPLES, axis=2)
+        signal = signal if window == N_SAMPLES else fourier_resample(signal, N_SAMPLES, axis=2)
+        return np.ascontiguousarray(signal, np.float32)
 
     def golden(self) -> dict[str, np.ndarray]:
         """At the published size: part of the columns, and the feature."""
