@@ -11,15 +11,12 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from merit import runs
 from merit.encoders import user, weights
 from merit.encoders.base import Encoder
 from merit.encoders.user import UserEncoder
-
-if TYPE_CHECKING:
-    from merit.encoders.published import PublishedEncoder
 
 ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
@@ -54,8 +51,8 @@ class Published:
     remark: str = ""
     """What of the original is reproduced, or differs, that a reader of a table should know."""
 
-    def adapter_class(self) -> type[PublishedEncoder]:
-        """The class that reads its weights."""
+    def adapter_class(self) -> type[Any]:
+        """The class that reads its weights, a `PublishedEncoder`."""
         module, _, name = self.adapter.partition(":")
         return getattr(importlib.import_module(module), name)
 
