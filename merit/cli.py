@@ -183,10 +183,10 @@ def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> 
     """
     from merit.bench import readiness
     from merit.data.doctor import describe, examine
-    from merit.encoders import others
+    from merit.encoders import registry
 
     found = examine(data)
-    print(describe(found), others.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
+    print(describe(found), registry.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
 
 
 def ingest(

@@ -727,10 +727,10 @@ def test_shared_trees(odd: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["html", "lfs", "lfs_safetensors", "cut", "empty"])
 def test_shared_broken_weights(odd: Path, monkeypatch: Any, case: str) -> None:
-    from merit.encoders import outside
+    from merit.encoders.registry import PUBLISHED
 
     monkeypatch.setenv("MERIT_WEIGHTS", str(odd / "10-broken-weights" / case))
-    with pytest.raises(outside.NoWeights, match=r"weights/merl/\S+ was not downloaded whole") as refusal:
-        outside.load("merl", "cpu")
+    with pytest.raises(runs.Unavailable, match=r"weights/merl/\S+ was not downloaded whole") as refusal:
+        PUBLISHED["merl"].load("cpu")
     assert "\n" not in str(refusal.value)
     assert "trust" not in str(refusal.value)
