@@ -11,7 +11,7 @@ from pathlib import Path
 
 from merit import runs
 from merit.baselines.base import Encoder
-from merit.data.paths import shown, something_else
+from merit.data.recording import shown, something_else
 
 
 class NoWeights(runs.Unavailable):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from merit.baselines.outside import NOT_WHOLE, not_whole
-from merit.data.paths import shown
+from merit.data.recording import shown
 
 State = dict[str, Tensor]
 

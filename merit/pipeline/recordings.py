@@ -76,7 +76,7 @@ class Recordings:
         """Whether numbers come from synthetic hospitals: made here, or found under `data` and declared as such."""
         if self.data is None:
             return True
-        from merit.data.cohorts.registry import open_cohort
+        from merit.data.cohorts import open_cohort
 
         return any(open_cohort(name, root).synthetic for name, root in self.sources.items())
 
@@ -84,7 +84,7 @@ class Recordings:
     def sources(self) -> dict[str, Path]:
         """Cohort -> root of its files; the synthetic hospitals are written when they are missing."""
         if self.data is not None:
-            from merit.data.cohorts.registry import find_cohorts, nothing_found
+            from merit.data.cohorts import find_cohorts, nothing_found
 
             found = find_cohorts(self.data)
             if not found:

@@ -25,11 +25,11 @@ def with_tokens(
     missing; frozen and reports, `data.text`'s in its order, are asked for only then. They take 4 bytes a token and
     unit of width: about 13 GB for MedCPT and 170,000 reports of 25 tokens.
     """
-    from merit.data.token_states import load
+    from merit.data.batches import load_tokens
     from merit.model.text_states import write_states
 
     key = runs.identity("token_states", {"layers": layers}, inputs, ["merit.model.text_states"])
     states = folder / f"states-{key}"
-    tokens = load(runs.once(states, lambda: write_states(frozen(), reports(), layers, states)))
+    tokens = load_tokens(runs.once(states, lambda: write_states(frozen(), reports(), layers, states)))
     tower = TextTowerConfig(**tokens.tower)
     return dataclasses.replace(data, tokens=tokens), replace(model, text_tower=tower)

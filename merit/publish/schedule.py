@@ -160,7 +160,7 @@ def _surroundings(root: Path, data: str | None, kept: Path) -> str:
 def _data_fingerprint(data: str | None, kept: Path) -> dict[str, str]:
     if data is None:
         return {}
-    from merit.data.cohorts.registry import find_cohorts, open_cohort
+    from merit.data.cohorts import find_cohorts, open_cohort
 
     kept.parent.mkdir(parents=True, exist_ok=True)
     return {name: open_cohort(name, folder).fingerprint(kept) for name, folder in sorted(find_cohorts(data).items())}

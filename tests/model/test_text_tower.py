@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from merit.config import TextConfig, TextTowerConfig, replace
-from merit.data.token_states import load
+from merit.data.batches import load_tokens
 from merit.model.text import TextEncoder, train_text_encoder
 from merit.model.text_states import tower_config, tower_of, with_tower, write_states
 from merit.model.text_tower import TextTower
@@ -34,7 +34,7 @@ def frozen(folder) -> TextEncoder:
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_untrained_it_gives_the_frozen_encoders_embeddings(folder, tmp_path, layers, pooling):
     frozen = TextEncoder(folder, replace(CONFIG, pooling=pooling))
-    tokens = load(write_states(frozen, REPORTS, layers, tmp_path / "states", batch=2))
+    tokens = load_tokens(write_states(frozen, REPORTS, layers, tmp_path / "states", batch=2))
     tower = TextTower(TextTowerConfig(**tokens.tower))
     tower.load_state_dict(tokens.weights)
     with torch.inference_mode():
@@ -44,7 +44,7 @@ def test_untrained_it_gives_the_frozen_encoders_embeddings(folder, tmp_path, lay
 
 
 def test_groups_change_neither_output_nor_gradient(frozen, tmp_path):
-    tokens = load(write_states(frozen, REPORTS, 2, tmp_path / "states"))
+    tokens = load_tokens(write_states(frozen, REPORTS, 2, tmp_path / "states"))
     rows = np.array([1, 0, 4, 4, 2, 3, 1])
     found = []
     for n_groups in (1, 2, 7):

@@ -13,8 +13,8 @@ import torch
 
 from merit.baselines import xresnet
 from merit.config import replace
-from merit.data.one_record import read_record
 from merit.data.recording import RejectedRecording
+from merit.data.wfdb_io import read_record
 from merit.evaluate.generation import findings, generator, scores
 from merit.evaluate.generation.qa import NotTheForm, Pair, write_pairs
 from merit.evaluate.seen import SeenInPretraining

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, TextTowerConfig, replace
-from merit.data.token_states import TokenStates
+from merit.data.batches import TokenStates
 from merit.pretrain.step import build, ready, total_loss, update_terms
 from merit.pretrain.world import World
 

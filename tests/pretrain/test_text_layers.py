@@ -20,8 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, TextTowerConfig, replace
-from merit.data.batches import PairedRecordings
-from merit.data.token_states import TokenStates
+from merit.data.batches import PairedRecordings, TokenStates
 from merit.model.text_tower import TextTower
 from merit.pretrain import checkpoint
 from merit.pretrain.feed import Resident, Streamed, needed_bytes

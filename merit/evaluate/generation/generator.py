@@ -10,8 +10,7 @@ import numpy as np
 
 from merit.baselines.base import Sequenced
 from merit.config import GenerationConfig, SignalConfig, replace
-from merit.data.chunks import process
-from merit.data.preprocess import MAX_GAP_FRACTION
+from merit.data.preprocess import MAX_GAP_FRACTION, process
 from merit.data.recording import Recording
 from merit.evaluate.generation.compose import wording
 from merit.evaluate.generation.conditioned import Conditioned
