@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from merit.baselines.base import InputSpec
-from merit.baselines.own import register
+from merit.encoders.base import InputSpec
+from merit.encoders.own import register
 
 if TYPE_CHECKING:
     from merit.use.embedder import Embedder

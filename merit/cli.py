@@ -185,9 +185,9 @@ def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> 
     encoders of others have their weights at hand, and whether this machine can run a profile: device, memory, disk,
     models of the hub, hours. Quick; nothing is written or downloaded.
     """
-    from merit.baselines import others
     from merit.bench import readiness
     from merit.data.doctor import describe, examine
+    from merit.encoders import others
 
     found = examine(data)
     print(describe(found), others.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
@@ -330,14 +330,15 @@ def reference(
         encoders: Which of the group's, separated by commas; default: all of them.
     """
     from merit.pipeline.reference import make_reference
-    from merit.pipeline.reference_stages import GROUPS, STAGES
+    from merit.pipeline.reference_stages import GROUPS, STAGES, STUDIES
     from merit.profiles import run_name
     from merit.runs import home
 
     require_least(1, seeds=seeds)
     groups = tuple(GROUPS) if group == "all" else (group,)
     known = tuple(dict.fromkeys(one for group in groups for one in GROUPS[group].encoders))
-    wanted = listed("stages", stages, tuple(STAGES)) if stages else tuple(STAGES)
+    every = (*STAGES, *STUDIES)
+    wanted = listed("stages", stages, every) if stages else every
     names = listed("encoders", encoders, known) if encoders else None
     workspace = opened(run, names or known)
     own = home() / "artifacts" / run_name(workspace.profile, run.data) / "reference"
@@ -425,7 +426,7 @@ def generate(
 
 def compare(a: Positional[Path], b: Positional[Path]) -> None:
     """Say what differs between two executed notebooks: parameters, inputs, then numbers."""
-    from merit.publish.compare import compare as differences
+    from merit.publish.record import compare as differences
 
     print(differences(a, b))
 
@@ -451,7 +452,7 @@ def bench(
         full: In place of the stages, six minutes of the paper's network on 745,916 recordings in the GPU's memory.
         price_per_hour: Of such a machine in USD, for the projection of the paper's run; an example.
     """
-    from merit.bench import run
+    from merit.bench.measure import run
 
     if not 0 < price_per_hour < float("inf"):
         raise ValueError(f"price_per_hour: expected a number above 0; got {price_per_hour}")

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit, ndtr
+from scipy.special import expit, logit, ndtr, stdtr, stdtrit
 
 LEVEL = 0.05
 """A corrected p value below this is a difference."""
@@ -138,3 +138,68 @@ def _p(difference: Mapping[str, Any]) -> float | None:
         return difference.get("p")
     low, high = difference["low"], difference["high"]
     return normal_p((low + high) / 2, (high - low) / (2 * Z))
+
+
+# -- paired differences: folds (which share training recordings), pretraining seeds, halves of the scored patients -----
+
+
+def corrected_t(differences: Sequence[float | None] | np.ndarray, test_share: float) -> dict[str, Any]:
+    """The corrected resampled t-test over the folds of one cross-validation (Nadeau and Bengio 2003, Machine Learning
+    52:239, Eq. 9): the variance of the mean is s² (1/F + n_test / n_train), with F - 1 degrees of freedom.
+
+    The ordinary s²/F is too small, since the heads of different folds share most of their training recordings.
+
+    differences: [F], NaN or None where a fold lacks one. test_share: n_test / n_train, recordings. Gives value (the
+    mean), low, high, p (two-sided), n and n_dropped; None where it is not defined: one fold has a difference alone;
+    equal differences give no interval, since they tell nothing about the variance.
+    """
+    if not 0 <= test_share < np.inf:
+        raise ValueError(f"test_share: expected n_test / n_train, at least 0; got {test_share}")
+    given = np.asarray(differences, dtype=np.float64).reshape(-1)
+    kept = given[~np.isnan(given)]
+    found = {"value": None, "low": None, "high": None, "p": None, "n": len(kept), "n_dropped": len(given) - len(kept)}
+    if not len(kept):
+        return found
+    mean = found["value"] = float(kept.mean())
+    if len(kept) == 1:
+        return found
+    spread = float(kept.std(ddof=1))
+    if spread < EQUAL:
+        return {**found, "p": 1.0 if abs(mean) < EQUAL else None}
+    error = spread * (1 / len(kept) + test_share) ** 0.5
+    reach = float(stdtrit(len(kept) - 1, 1 - LEVEL / 2)) * error
+    p = 2 * float(stdtr(len(kept) - 1, -abs(mean) / error))
+    return {**found, "low": mean - reach, "high": mean + reach, "p": p}
+
+
+def seed_t(differences: Sequence[float | None] | np.ndarray) -> dict[str, Any]:
+    """The paired t-test over pretraining seeds, which are independent: variance s²/n, n - 1 degrees of freedom.
+
+    differences: [n] of one encoder's score minus the other's at the same seed. Gives what `corrected_t` gives.
+    """
+    return corrected_t(differences, 0.0)
+
+
+def paired_resamples(
+    value_a: float | None,
+    resamples_a: Sequence[float | None] | np.ndarray,
+    value_b: float | None,
+    resamples_b: Sequence[float | None] | np.ndarray,
+) -> dict[str, Any]:
+    """a - b of two scores without training, on the same random halves of the patients; what `corrected_t` gives.
+
+    resamples_a, resamples_b: [R], the r-th of both from the same patients. Interval and p are normal and from one
+    standard error, so that p is below 0.05 exactly where the interval leaves out 0. ValueError where R differs.
+    """
+    a, b = (np.asarray(resamples, dtype=np.float64).reshape(-1) for resamples in (resamples_a, resamples_b))
+    if len(a) != len(b):
+        raise ValueError(f"resamples: expected as many of both scores, drawn alike; got {len(a)} and {len(b)}")
+    drawn = (a - b)[~np.isnan(a - b)]
+    found = {"value": None, "low": None, "high": None, "p": None, "n": len(drawn), "n_dropped": len(a) - len(drawn)}
+    if value_a is None or value_b is None or np.isnan(value_a) or np.isnan(value_b):
+        return found
+    mean = found["value"] = float(value_a - value_b)
+    if len(drawn):
+        low, high = ends(mean, drawn)
+        found |= {"low": low, "high": high, "p": normal_p(mean, standard_error(mean, drawn))}
+    return found

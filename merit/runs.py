@@ -23,6 +23,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -169,6 +170,50 @@ def check_appended(path: Path) -> None:
     content = path.read_bytes()
     if content[-TAIL:] != f"\nsha256:{hashlib.sha256(content[:-TAIL]).hexdigest()}\n".encode():
         raise Damaged(path, "its digest is another")
+
+
+def write_state(path: Path, settings: Any, state: Mapping[str, Any]) -> None:
+    """All that a training loop changes, and its settings, as one file with its digest at its end, renamed into place: a
+    kill leaves the old one or the new one. state: what `torch.load(weights_only=True)` takes.
+    """
+    import torch
+
+    with written(path) as temporary:
+        torch.save({**state, "settings": json.dumps(plain(settings), sort_keys=True)}, temporary)
+        append_digest(temporary)
+
+
+def read_state(path: Path, settings: Any, may_differ: Iterable[str] = (), device: Any = "cpu") -> dict[str, Any] | None:
+    """What `write_state` wrote, on a device; None where there is none. ValueError for other settings than these, those
+    in `may_differ` apart ("part.name"); Damaged for a file that is not as it was written.
+    """
+    import torch
+
+    if not path.exists():
+        return None
+    check_appended(path)
+    state = torch.load(path, map_location=device, weights_only=True)
+    require_same_settings(path, json.loads(state.pop("settings")), settings, may_differ)
+    return state
+
+
+def require_same_settings(path: Path, there: Any, here: Any, may_differ: Iterable[str] = ()) -> None:
+    """ValueError, with those that differ, for a run in `path` of other settings, those in `may_differ` apart."""
+    differing = [
+        f"{name}: {old!r} there, {new!r} here"
+        for name, old, new in differences(there, json.loads(json.dumps(plain(here))))
+        if name not in may_differ
+    ]
+    if differing:
+        raise ValueError(f"{path}: expected a run of these settings; they differ in {'; '.join(differing)}")
+
+
+def differences(there: Any, here: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """Which leaves of two JSON-like trees differ: name ("part.name"), value there, value here."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        names = sorted(there.keys() | here.keys())
+        return [d for k in names for d in differences(there.get(k), here.get(k), f"{name}.{k}".lstrip("."))]
+    return [] if there == here else [(name, there, here)]
 
 
 def plain(value: Any) -> Any:
@@ -354,6 +399,66 @@ def source_closure(modules: Iterable[str]) -> dict[str, str]:
         found[name], imported = parsed(path)
         queue += imported
     return found
+
+
+def reached(function: Callable[..., Any]) -> dict[str, str]:
+    """Module or `module.name` -> digest of the source that a function reaches: the definitions of its own module that
+    it names, one by the other, and whole modules of ours that these import, but for those that bring inputs, which have
+    identities of their own.
+    """
+    tree = ast.parse(Path(sys.modules[function.__module__].__file__).read_text(encoding="utf-8"))
+    defined: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        for name in _names_given(node):
+            defined[name] = node
+    found: dict[str, str] = {}
+    imported: set[str] = set()
+    queue = [function.__name__]
+    while queue:
+        name = queue.pop()
+        if name not in defined or f"{function.__module__}.{name}" in found:
+            continue
+        node = defined[name]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imported |= _imported(node, only=name)
+            continue
+        imported |= {m for inner in ast.walk(node) for m in _imported(inner)}
+        found[f"{function.__module__}.{name}"] = _digest_of(node)
+        queue += [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
+    ours = {module for module in imported if module_file(module) and not module.startswith(INPUTS)}
+    return {**found, **source_closure(ours)}
+
+
+INPUTS = ("merit.pipeline", "merit.studies.core", "merit.studies.workspace")
+"""Modules that bring what a study reads; that has identities of its own."""
+
+
+def _names_given(node: ast.stmt) -> list[str]:
+    """Names that a statement of a module's top level defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)]
+
+
+def _imported(node: ast.AST, only: str | None = None) -> set[str]:
+    """Dotted names of ours that an import statement may stand for; only: for the one name that it gives."""
+    if not isinstance(node, ast.Import | ast.ImportFrom):
+        return set()
+    names = [alias.name for alias in node.names if only in (None, (alias.asname or alias.name).split(".")[0])]
+    if isinstance(node, ast.ImportFrom):
+        names = [node.module or "", *(f"{node.module}.{name}" for name in names)]
+    return {name for name in names if name.startswith("merit.")}
+
+
+def _digest_of(node: ast.AST) -> str:
+    """Of a definition's syntax tree without docstrings and comments."""
+    for inner in ast.walk(node):
+        if isinstance(getattr(inner, "body", None), list):
+            inner.body = [one for one in inner.body if not _is_docstring(one)]
+    return hashlib.sha256(ast.dump(node, annotate_fields=False).encode()).hexdigest()[:16]
 
 
 def own_source(name: str) -> str:

@@ -61,7 +61,7 @@ class SmallPeer:
     texts = ("sinus rhythm", "atrial fibrillation", "left bundle branch block", "myocardial infarction", "normal ecg")
 
     def __init__(self, name: str) -> None:
-        from merit.baselines.outside import OUTSIDE
+        from merit.encoders.outside import OUTSIDE
 
         self.name, self.module = name, importlib.import_module(OUTSIDE[name].module)
         self.has_text = OUTSIDE[name].text is not None
@@ -83,7 +83,7 @@ class SmallPeer:
 
     def state(self, size=None) -> dict:
         """Weights of these names and shapes."""
-        from merit.baselines import golden
+        from merit.encoders import golden
 
         state = golden.weights(self.shapes(size))
         if self.name == "d-beta":
@@ -122,5 +122,5 @@ class SmallPeer:
 
 @pytest.fixture(scope="session")
 def small_peer() -> type[SmallPeer]:
-    """Call it with a name of `merit.baselines.outside.OUTSIDE`."""
+    """Call it with a name of `merit.encoders.outside.OUTSIDE`."""
     return SmallPeer

@@ -13,8 +13,7 @@ import pytest
 from merit import runs
 
 BELOW = {
-    "alternatives": set(),
-    "config": {"alternatives"},
+    "config": set(),
     "profiles": {"config", "runs"},
     "methods": {"config"},
     "runs": {"config"},
@@ -22,30 +21,33 @@ BELOW = {
     "threads": set(),
     "pool": set(),
     "intervals": set(),
+    "scores": {"runs", "intervals"},
     "data": {"config", "runs", "threads", "pool"},
     "synthetic": {"config", "runs", "pool", "data"},
     "model": {"config", "runs", "threads"},
     "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
-    "baselines": {"config", "runs", "data", "model", "pretrain"},
-    "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "baselines"},
-    "report": {"config", "runs", "intervals"},
-    "publish": {"config", "profiles", "runs", "threads", "pool", "data", "baselines", "report"},
-    "use": {"config", "runs", "threads", "data", "model", "pretrain", "baselines", "evaluate"},
+    "encoders": {"config", "runs", "data", "model", "pretrain"},
+    "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "encoders"},
+    "report": {"config", "runs", "intervals", "scores"},
+    "publish": {"config", "profiles", "runs", "threads", "pool", "data", "encoders", "report"},
+    "use": {"config", "runs", "threads", "data", "model", "pretrain", "encoders", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
-    | {"pretrain", "baselines", "evaluate"},
+    | {"pretrain", "encoders", "evaluate", "scores", "studies"},
+    "studies": {"config", "methods", "profiles", "runs", "threads", "scores", "data", "model", "synthetic", "evaluate"}
+    | {"pipeline"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
-    | {"publish", "baselines"},
+    | {"publish", "encoders"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 
 ONLY_IN = {
     "wfdb": {"merit.data.wfdb_io"},
-    "transformers": {"merit.model.text", "merit.evaluate.generation", "merit.baselines"},
+    "transformers": {"merit.model.text", "merit.evaluate.generation", "merit.encoders"},
     "tokenizers": {"merit.model.text", "merit.evaluate.generation"},
     "peft": {"merit.evaluate.generation"},
     "sacrebleu": {"merit.evaluate.generation"},
     "nltk": {"merit.evaluate.generation"},
-    "neurokit2": {"merit.evaluate.kept.delineation"},
+    "neurokit2": {"merit.evaluate.retention_factors"},
     "umap": {"merit.evaluate.clusters"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from merit import runs
-from merit.baselines import bert_text, d_beta
 from merit.config import GenerationConfig, TextConfig
+from merit.encoders import bert_text, d_beta
 from merit.evaluate.generation import scores
 from merit.evaluate.generation.language_model import load_language_model
 from merit.model.text import TextEncoder, train_text_encoder

@@ -86,7 +86,7 @@ def grouped(rows: np.ndarray, length: np.ndarray, n_groups: int = GROUPS) -> tup
 
 
 def load_tokens(folder: Path) -> TokenStates:
-    """What `merit.model.text_states.write_states` wrote; the states stay on disk until they are read."""
+    """What `merit.model.text.write_states` wrote; the states stay on disk until they are read."""
     from safetensors.torch import load_file
 
     states = np.load(check(folder) / "states.npy", mmap_mode="c", allow_pickle=False)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from merit.baselines.base import Encoder
 from merit.data.store import Store
+from merit.encoders.base import Encoder
 from merit.runs import new_file
 from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
 

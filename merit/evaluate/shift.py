@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from merit.config import ProbeConfig
 from merit.evaluate import bootstrap, linear_probe, metrics
@@ -93,65 +94,60 @@ def countable(labels: np.ndarray, min_positives: int) -> np.ndarray:
 
 def transfer(
     source: Domain, head: Head, target: Domain, own: Head | None, alignment: Alignment, config: ProbeConfig
-) -> dict[str, Any]:
-    """Values of one direction, JSON-ready: macro AUROC on the whole target with its interval, by class, and in domain.
+) -> pd.DataFrame:
+    """Scores of one direction: macro AUROC on the whole target with its interval, by class, and in domain.
 
-    head, own: of the source and of the target (None where it has too little to train one). Raises NotEnoughData where
-    no evaluation class can be scored.
+    head, own: of the source and of the target (None where it has too little to train one). `scored` says on what:
+    `target`: all of it, and every evaluation class beside the macro average; `with a class`: without the records that
+    have no evaluation class, the other reading of "the full target"; then on test parts alone, over one set of classes:
+    `home`: the source's head at home; `own`: the target's own head there; `transferred`: the source's head there;
+    `cost`: own minus transferred, paired. Raises NotEnoughData where no evaluation class can be scored.
     """
-    rows, task = np.flatnonzero(target.scored), target.task
-    labels = alignment.target.any_of(task.labels[rows])
-    scores, reached = alignment.source.highest(head.logits(target.features[rows]), head.usable)
-    enough = countable(labels, config.min_positives)
-    unscored = _unscored(alignment, reached, enough, labels, config.min_positives)
+    chosen, task, least = np.flatnonzero(target.scored), target.task, config.min_positives
+    labels = alignment.target.any_of(task.labels[chosen])
+    scores, reached = alignment.source.highest(head.logits(target.features[chosen]), head.usable)
+    enough = countable(labels, least)
+    unscored = _unscored(alignment, reached, enough, labels, least)
     if not (reached & enough).any():
         reasons = "; ".join(f"{name}: {why}" for name, why in unscored.items())
         raise NotEnoughData(f"{alignment.source.space} to {alignment.target.space}: no class can be scored ({reasons})")
-    pooled = bootstrap.pool_ranks(labels, scores, reached & enough, task.groups[rows], config)
-    return {
-        "classes": list(alignment.classes),
-        "n_classes": int((reached & enough).sum()),
-        "unscored": unscored,
-        "not_learnt": _not_learnt(alignment, head),
-        "dropped_source": list(alignment.source.dropped),
-        "dropped_target": list(alignment.target.dropped),
-        "n_records": len(rows),
-        "n_patients": len(np.unique(task.patients[rows])),
-        "n_without_class": int((~labels.any(axis=1)).sum()),
-        "epoch": int(head.heads.epoch[0, 0]),
-        "auroc": pooled.triple(),
-        "resamples": {"auroc": [metrics.number(x) for x in pooled.resamples["auroc"]]},
-        "per_class": {
-            name: {"n_positive": int(labels[:, k].sum()), "auroc": metrics.number(pooled.per_class["auroc"][k])}
-            for k, name in enumerate(alignment.classes)
-        },
-        "with_class_only": _with_class_only(labels, scores, reached, task.groups[rows], config),
-        "in_domain": in_domain(source, head, target, own, alignment, config),
-    }
-
-
-def _with_class_only(
-    labels: np.ndarray, scores: np.ndarray, reached: np.ndarray, groups: np.ndarray, config: ProbeConfig
-) -> dict[str, Any]:
-    """The other reading of "the full target": only records with one of the shared classes."""
-    rows = labels.any(axis=1)
-    scored = reached & countable(labels[rows], config.min_positives)
-    if not scored.any():
-        return {"reason": "no class can be scored"}
-    pooled = bootstrap.pool_ranks(labels[rows], scores[rows], scored, groups[rows], config)
-    return {**pooled.triple(), "n_records": int(rows.sum()), "n_classes": int(scored.sum())}
+    pooled = bootstrap.pool_ranks(labels, scores, reached & enough, task.groups[chosen], config)
+    used = {code for codes in alignment.source.merged.values() for code in codes}
+    with_class = labels.any(axis=1)
+    rows = [
+        {
+            "scored": "target", "class": "macro", **pooled.triple(), "draws": pooled.resamples["auroc"],
+            "n": len(chosen), "n_patients": len(np.unique(task.patients[chosen])),
+            "n_without_class": int((~with_class).sum()), "n_classes": int((reached & enough).sum()),
+            "classes": list(alignment.classes), "epoch": int(head.heads.epoch[0, 0]),
+            "not_learnt": [n for n, yes in zip(alignment.source.classes, head.usable) if n in used and not yes],
+            "dropped_source": list(alignment.source.dropped), "dropped_target": list(alignment.target.dropped),
+        }
+    ]  # fmt: skip
+    for k, name in enumerate(alignment.classes):
+        value, n_positive = metrics.number(pooled.per_class["auroc"][k]), int(labels[:, k].sum())
+        rows.append({"scored": "target", "class": name, "value": value, "n_positive": n_positive})
+        rows[-1] |= {"reason": unscored[name]} if name in unscored else {}
+    counted = reached & countable(labels[with_class], least)
+    if counted.any():
+        part = bootstrap.pool_ranks(
+            labels[with_class], scores[with_class], counted, task.groups[chosen][with_class], config
+        )
+        found = {**part.triple(), "n": int(with_class.sum()), "n_classes": int(counted.sum())}
+    else:
+        found = {"reason": "no class can be scored"}
+    rows.append({"scored": "with a class", "class": "macro", **found})
+    rows += in_domain(source, head, target, own, alignment, config)
+    return pd.DataFrame(rows).assign(metric="auroc")
 
 
 def in_domain(
     source: Domain, head: Head, target: Domain, own: Head | None, alignment: Alignment, config: ProbeConfig
-) -> dict[str, Any]:
-    """What the transfer is held against, all over the same classes; or a reason where there is none.
-
-    source: the source's head on the source's test part. target: the target's own head on the target's test part.
-    transfer_on_target_test: the source's head there. drop: the difference of the last two, its interval paired.
-    """
+) -> list[dict[str, Any]]:
+    """Rows of what a transfer is held against, all over the same classes (`transfer`); or the reason for none."""
     if own is None or source.split is None or target.split is None:
-        return {"reason": f"{alignment.target.space} has too few recordings to train a head of its own"}
+        why = f"{alignment.target.space} has too few recordings to train a head of its own"
+        return [{"scored": "own", "class": "macro", "reason": why}]
     home = alignment.source.any_of(source.task.labels[source.split.test])
     away = alignment.target.any_of(target.task.labels[target.split.test])
     there = target.features[target.split.test]
@@ -160,20 +156,20 @@ def in_domain(
     at_target, reached_own = alignment.target.highest(own.logits(there), own.usable)
     scored = reached & reached_own & countable(home, config.min_positives) & countable(away, config.min_positives)
     if not scored.any():
-        return {"reason": f"no class has {config.min_positives} positives and negatives in both test parts"}
+        why = f"no class has {config.min_positives} positives and negatives in both test parts"
+        return [{"scored": "own", "class": "macro", "reason": why}]
     groups = target.task.groups[target.split.test]
     moved, trained_there = (
         bootstrap.pool_ranks(away, scores, scored, groups, config) for scores in (transferred, at_target)
     )
-    return {
-        "classes": [name for name, yes in zip(alignment.classes, scored) if yes],
-        "n_source_test": len(home),
-        "n_target_test": len(away),
-        "source": bootstrap.pool_ranks(home, at_home, scored, source.task.groups[source.split.test], config).triple(),
-        "target": trained_there.triple(),
-        "transfer_on_target_test": moved.triple(),
-        "drop": bootstrap.paired(trained_there, moved),
-    }
+    stayed = bootstrap.pool_ranks(home, at_home, scored, source.task.groups[source.split.test], config)
+    about = {"class": "macro", "classes": [name for name, yes in zip(alignment.classes, scored) if yes]}
+    return [
+        {"scored": "home", **about, **stayed.triple(), "n": len(home)},
+        {"scored": "own", **about, **trained_there.triple(), "n": len(away)},
+        {"scored": "transferred", **about, **moved.triple(), "n": len(away)},
+        {"scored": "cost", **about, **bootstrap.paired(trained_there, moved), "n": len(away)},
+    ]
 
 
 def _unscored(
@@ -188,9 +184,3 @@ def _unscored(
         elif not enough[k]:
             found[name] = f"{positives} positives, {len(labels) - positives} negatives in {alignment.target.space}"
     return found
-
-
-def _not_learnt(alignment: Alignment, head: Head) -> list[str]:
-    """Source classes of Table 5 that had too few positives to train on, and take no part in the highest score."""
-    used = {code for codes in alignment.source.merged.values() for code in codes}
-    return [name for name, usable in zip(alignment.source.classes, head.usable) if name in used and not usable]

@@ -7,14 +7,12 @@ n_dropped, and n_comparisons, over which p_holm is corrected. Scores are fractio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from merit.config import one_of
-from merit.evaluate.comparison import Comparison, corrected_t, paired_resamples, seed_t
-from merit.intervals import holm
+from merit.intervals import corrected_t, holm, paired_resamples, seed_t
 
 METRICS = ("auroc", "f1", "accuracy")
 PROBE_METRICS = ("auroc", "average_precision", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
@@ -23,7 +21,7 @@ ZERO_SHOT_SETTINGS = ("task", "prompts", "ensemble", "scope")
 
 Result = Mapping[str, Any]
 Row = dict[str, Any]
-Compare = Callable[[Mapping[str, Any], Mapping[str, Any], str], Comparison]
+Compare = Callable[[Mapping[str, Any], Mapping[str, Any], str], dict[str, Any]]
 
 
 def linear_probe_differences(
@@ -82,7 +80,7 @@ def seed_differences(
             for metric in _metrics(cell):
                 pairs = [[of_seed.get((name, seed), {}).get(metric) for name in (first, other)] for seed in seeds]
                 found = seed_t([None if None in pair else pair[0] - pair[1] for pair in pairs])
-                rows.append({**key, "metric": metric, "encoder": first, "other": other, **asdict(found)})
+                rows.append({**key, "metric": metric, "encoder": first, "other": other, **_mean(found)})
     families = _grouped(rows, (*settings, "metric"))
     return [row for _, family in families for row in _corrected(family)]
 
@@ -103,7 +101,7 @@ def _differences(
             _need_alike(pair, facts, f"{first} and {other} on {key['task']}")
             for metric in metrics:
                 found = compare(pair[0]["values"], pair[1]["values"], metric)
-                rows.append({**key, "metric": metric, "encoder": first, "other": other, **asdict(found)})
+                rows.append({**key, "metric": metric, "encoder": first, "other": other, **_mean(found)})
     return _corrected(rows)
 
 
@@ -142,7 +140,7 @@ def _zero_shot_facts(result: Result) -> dict[str, Any]:
     }
 
 
-def _by_fold(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> Comparison:
+def _by_fold(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> dict[str, Any]:
     differences = [
         None if None in (one[metric], other[metric]) else one[metric] - other[metric]
         for one, other in zip(a["folds"], b["folds"])
@@ -150,7 +148,7 @@ def _by_fold(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> Compari
     return corrected_t(differences, fold_test_share(a))
 
 
-def _by_resample(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> Comparison:
+def _by_resample(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> dict[str, Any]:
     sides = [(one["macro"].get(metric, {}).get("value"), one.get("resamples", {}).get(metric, [])) for one in (a, b)]
     return paired_resamples(*sides[0], *sides[1])
 
@@ -183,6 +181,10 @@ def _grouped(rows: Iterable[Row], names: Sequence[str]) -> list[tuple[Row, list[
 
 def _metrics(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(metric for row in rows for metric in row["scores"]))
+
+
+def _mean(found: Mapping[str, Any]) -> Row:
+    return {"mean" if name == "value" else name: number for name, number in found.items()}
 
 
 def _short(value: Any) -> str:

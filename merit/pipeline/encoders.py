@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.baselines import others
 from merit.config import replace
+from merit.encoders import others
 from merit.evaluate.seen import remarks
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import Training
 
 if TYPE_CHECKING:
-    from merit.baselines.base import Encoder
-    from merit.baselines.ours import MeritEncoder
     from merit.data.store import Store
+    from merit.encoders.base import Encoder
+    from merit.encoders.ours import MeritEncoder
 
 
 WHOLE = 50_000
@@ -68,10 +68,10 @@ class Encoders(Training):
         return self.checkpoint_identity(encoder, seed)
 
     def encoder(self, encoder: str, seed: int = 0) -> Encoder:
-        """The encoder itself, pretrained where it has to be: a `MeritEncoder`, or one of others (`baselines.others`),
+        """The encoder itself, pretrained where it has to be: a `MeritEncoder`, or one of others (`encoders.others`),
         which has no seed. NoWeights where a user has to bring them.
         """
-        from merit.baselines import ours
+        from merit.encoders import ours
 
         if others.known(encoder):
             return others.load(encoder, self.torch_device())
@@ -117,7 +117,7 @@ class Encoders(Training):
             inputs["signals"] = "of these records, at 500 Hz" if apart else self.signals(encoder, cohort).identity
         return runs.identity(
             "embed", {"encoder": self.encoder_identity(encoder, seed)}, inputs,
-            ["merit.evaluate.embeddings", *([] if others.known(encoder) else ["merit.baselines.ours"])],
+            ["merit.evaluate.embeddings", *([] if others.known(encoder) else ["merit.encoders.ours"])],
         )  # fmt: skip
 
     def embedding(self, encoder: str, cohort: str, seed: int = 0, rows: np.ndarray | None = None) -> np.ndarray:

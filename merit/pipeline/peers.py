@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from merit.baselines import outside
+from merit.encoders import outside
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
@@ -19,20 +19,20 @@ def peers(ws: Workspace) -> dict[str, Any]:
 
     def compute() -> dict[str, Any]:
         """The values of the stage."""
-        from merit.baselines.golden import TOLERANCE
+        from merit.encoders.golden import TOLERANCE
         from merit.threads import one_thread_an_operation
 
         with one_thread_an_operation():  # so that sums do not depend on the cores
             return {"rows": [facts(name) for name in outside.OUTSIDE], "tolerance": TOLERANCE}
 
     parameters = {"entries": outside.OUTSIDE}
-    modules = sorted({entry.module for entry in outside.OUTSIDE.values()}) + ["merit.baselines.golden", __name__]
+    modules = sorted({entry.module for entry in outside.OUTSIDE.values()}) + ["merit.encoders.golden", __name__]
     return ws.result("peers", compute, parameters, _golden_files(), modules)
 
 
 def _golden_files() -> dict[str, str]:
     from merit import runs
-    from merit.baselines.golden import FOLDER
+    from merit.encoders.golden import FOLDER
 
     return {path.name: runs.file_digest(path) for path in sorted(FOLDER.glob("*.npz"))}
 
@@ -43,7 +43,7 @@ def facts(name: str) -> dict[str, Any]:
     """
     import torch
 
-    from merit.baselines import golden
+    from merit.encoders import golden
     from merit.evaluate.flops import total_flops
 
     entry = outside.OUTSIDE[name]

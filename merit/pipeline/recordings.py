@@ -24,7 +24,7 @@ class NoCohort(runs.Unavailable):
     """A data set that is not there; the message says in one line what was looked for where."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Recordings:
     """The stores of one profile and one source of recordings, in `artifacts/<name>/`."""
 

@@ -15,18 +15,18 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.baselines import others
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
+from merit.encoders import others
 from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.strengths import chosen, pairs
 from merit.pipeline.training import ENCODER_NAMES
 
 if TYPE_CHECKING:
-    from merit.baselines.base import Encoder
     from merit.data.recording import Recording
     from merit.data.store import Store
+    from merit.encoders.base import Encoder
     from merit.evaluate.robustness import Probe, Rows
     from merit.evaluate.tasks import TaskData
     from merit.pipeline.workspace import Workspace

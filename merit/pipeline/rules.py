@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from merit import runs
-from merit.baselines import others
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
+from merit.encoders import others
 from merit.evaluate.splits import NotEnoughData
 from merit.pipeline.workspace import VARIANTS
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from merit.model.text import TextEncoder
 
 
-@dataclass
+@dataclass(eq=False)
 class Transferred(Workspace):
     """Recordings, splits and results of this workspace; checkpoints and their text encoder of `origin`.
 

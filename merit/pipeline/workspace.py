@@ -6,7 +6,7 @@ Heavy packages are imported where something has to be computed: on the cached pa
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -172,6 +172,24 @@ class Workspace(Encoders):
         )
         label = " ".join(str(parameters.get(k, "")) for k in ("encoder", "task", "variant")).strip()
         self.used[f"{stage} {label}".strip()] = result
+        return result
+
+    def kept(
+        self, study: str, compute: Callable[[], dict[str, Any]], arguments: Mapping[str, Any],
+        inputs: Mapping[str, str], source: Mapping[str, str],
+    ) -> dict[str, Any]:  # fmt: skip
+        """A study's result for one point of its grid, read where it is and computed else; noted for `provenance`."""
+
+        def facts() -> dict[str, Any]:
+            """What does not change the numbers."""
+            return {"profile": self.profile.name, "synthetic": self.synthetic, "device": self.torch_device()}
+
+        parameters = {"arguments": arguments, "code": source}
+        result = runs.read_or_compute(
+            self.folder / "results", study, compute, parameters=parameters, inputs=inputs, modules=(), facts=facts
+        )
+        label = " ".join(str(value) for value in arguments.values() if isinstance(value, str))
+        self.used[f"{study} {label}".strip()] = result
         return result
 
     def provenance(self) -> pd.DataFrame:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merit import runs
-from merit.baselines import others
-from merit.baselines.outside import NoWeights
 from merit.config import OBJECTIVE_NAMES, one_of
 from merit.data.taxonomy import TASK_COHORT, TASKS
+from merit.encoders import others
+from merit.encoders.outside import NoWeights
 from merit.evaluate import prompts as prompt_sets
 from merit.evaluate.prompts import Prompts
 from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData

@@ -12,8 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from merit import runs
-from merit.report import reference
+from merit import scores as scores_of
+from merit.report import reference, retention
 
 Key = tuple[str, str, str]
 """Encoder, task, metric."""
@@ -76,7 +79,7 @@ def references(root: Path | None = None, rule: str = "oracle") -> list[Evidence]
     rule: which threshold F1 and accuracy have, `oracle` or `honest`. Raises ValueError for a file of another form.
     """
     folder = (root or runs.home()) / "book" / "reference"
-    paths = [path for stage in READERS for path in reference.files(folder, stage)]
+    paths = [path for stage in (*READERS, *JUDGED) for path in reference.files(folder, stage)]
     found = [_from_file(path, rule) for path in paths]
     split = {one.run for one in found if PTB_XL_TOO in one.caveats}
     found = [
@@ -89,6 +92,8 @@ def own(
     stage: str, results: Sequence[Mapping[str, Any]], *, profile: str, synthetic: bool, rule: str = "oracle"
 ) -> Evidence:
     """The results of the reader's own run at a stage, as the workspace gives them."""
+    if isinstance(results, pd.DataFrame):
+        return _from_scores(stage, results, rule, profile=profile, synthetic=synthetic)
     known = ({"encoder_seed": 0, **one["parameters"]} for one in results)
     rows = [
         {"encoder_seed": told["encoder_seed"], "protocol": told.get("protocol"), **one["values"]}
@@ -105,6 +110,16 @@ def inputs(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
 def _from_file(path: Path, rule: str) -> Evidence:
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
+        if "about" in file or file.get("stage") == "kept":
+            about, found = retention.read(path)
+            made = {name: about.get(name) for name in ("commit", "device", "finished")}
+            told = {
+                "profile": str(about["profile"]),
+                "synthetic": bool(about["synthetic"]),
+                "group": about.get("suffix"),
+            }
+            run = path.stem.removeprefix(f"{about['study']}-")
+            return _from_scores(about["study"], found, rule, run=run, made=made, **told)
         stage = file.get("stage") or path.name.split("-")[0]
         about = {"profile": str(file["profile"]), "synthetic": bool(file["synthetic"])}
         made = {name: file.get(name) for name in ("commit", "device", "finished")}
@@ -115,6 +130,37 @@ def _from_file(path: Path, rule: str) -> Evidence:
             f"{path}: expected reference results with profile, synthetic and results; got {reason!r}; "
             "make it again with make reference"
         ) from reason
+
+
+def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Evidence:
+    """Evidence from a frame of scores: those that claims are judged on."""
+    if rule not in THRESHOLD_RULES:
+        raise ValueError(f"rule: expected one of {', '.join(THRESHOLD_RULES)}; got {rule!r}")
+    task, unit, where = JUDGED[stage]
+    cells: dict[Key, dict[int, float]] = {}
+    for row in scores_of.scored(found, **where).to_dict("records"):
+        metric = str(row["metric"])
+        if metric.removesuffix("_oracle") in ("f1", "accuracy"):
+            if metric.endswith("_oracle") != bool(THRESHOLD_RULES[rule]):
+                continue
+            metric = metric.removesuffix("_oracle")
+        cells.setdefault((row["encoder"], row[task], metric), {})[row["encoder_seed"]] = unit * row["value"]
+    split = "protocol" in found and found["protocol"].astype(str).str.startswith("official split").any()
+    empty = (
+        found[found["value"].isna() & (found.get("class", "macro") == "macro")]
+        if "class" in found
+        else found[found["value"].isna()]
+    )
+    reasons = tuple(dict.fromkeys(empty["reason"].dropna()))
+    return Evidence(stage=stage, scores=cells, caveats=(PTB_XL_TOO,) * bool(split), reasons=reasons, **about)
+
+
+JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
+    "kept": ("decoder", 100, {"kind": "summary", "metric": "r2_partial"}),
+    "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
+    "generation": ("study", 100, {"condition": "model"}),
+}
+"""Study -> column that a claim calls a task, unit, and the scores that claims are judged on."""
 
 
 def _evidence(stage: str, rows: Sequence[Mapping[str, Any]], rule: str, **about: Any) -> Evidence:
@@ -148,13 +194,6 @@ def _scores(task: str, macro: Mapping[str, float | None], ending: str) -> Iterat
         yield task, metric, None if value is None else 100 * value
 
 
-def _shift(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Macro AUROC on the whole target."""
-    if row["variant"] == "as_published":
-        value = row["auroc"]["value"]
-        yield f"{row['source']}>{row['target']}", "auroc", None if value is None else 100 * value
-
-
 def _information(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
     """Estimates in nats and the geometry as it is, on the pairs that the paper draws: held-out pairs of pretraining.
 
@@ -177,29 +216,10 @@ def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
                 yield "rhythm", f"{space} {name}{what}", None if found["value"] is None else 100 * found["value"]
 
 
-def _kept(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """What an embedding adds to the report about factors of the signal, by a linear and a nonlinear decoder; percent.
-
-    The share of a factor's variance, of what the report leaves open, averaged over factors.
-    """
-    for decoder, measures in row["summary"].items():
-        value = measures["beyond"]["value"]
-        yield "signal", f"beyond_{decoder}", None if value is None else 100 * value
-
-
-def _generation(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Scores of the text from the recording's own ECG, percent; finding F1 is the whole corpus's."""
-    for name, one in row["conditions"]["model"]["scores"].items():
-        yield "generation", name, None if one["value"] is None else 100 * one["value"]
-
-
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
     "linear_probe": _linear_probe,
     "zero_shot": _zero_shot,
-    "shift": _shift,
     "information": _information,
     "clusters": _clusters,
-    "generation": _generation,
-    "kept": _kept,
 }
 """Stage -> what reads a row of its results."""

@@ -13,7 +13,7 @@ from merit.report import generation_tables as scored
 from merit.report import tables
 from merit.report.generation_tables import foremost, paragraph, row_label
 from merit.report.prose import Html
-from merit.report.shift_tables import interval
+from merit.report.tables import interval
 
 
 class Mark(NamedTuple):

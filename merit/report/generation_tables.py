@@ -19,8 +19,8 @@ from merit.report.ablation_tables import NO_BREAK
 from merit.report.figures import PANEL_WIDTH, Drawing, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
-from merit.report.shift_tables import interval
 from merit.report.style import COHORT_LABELS, look
+from merit.report.tables import interval
 
 PUBLISHED, PROPER, FOUND = "as published", "proper", "findings"
 COLUMNS = {

@@ -11,8 +11,8 @@ from merit.intervals import around, told_apart
 from merit.report.numerals import fixed
 from merit.report.prose import listing
 from merit.report.robustness_figures import KINDS, clean, corrupted, encoders, found, kinds, written
-from merit.report.shift_tables import interval
 from merit.report.style import look
+from merit.report.tables import interval
 
 Result = Mapping[str, Any]
 CHANCE = 0.5

@@ -16,8 +16,8 @@ from merit.report import tables
 from merit.report.figures import Drawing, distinct, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, listing
-from merit.report.shift_tables import interval
 from merit.report.style import look, task_label
+from merit.report.tables import interval
 
 Result = Mapping[str, Any]
 CLEAN = "clean"

@@ -13,9 +13,8 @@ from merit.report import others
 from merit.report.alignment_tables import singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
 from merit.report.prose import Html, listing
-from merit.report.shift_tables import interval
 from merit.report.style import look, task_label
-from merit.report.tables import mapping, render
+from merit.report.tables import interval, mapping, render
 
 Result = Mapping[str, Any]
 ATTRIBUTES = ("sex", "age")

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from merit.report import paper
+from merit.report.numerals import fixed
 from merit.report.others import Absent, dashes, footnotes, mark
 from merit.report.prose import Html
 from merit.report.style import look, task_label
@@ -143,6 +144,16 @@ def _published_rows(tasks: Sequence[str], columns: pd.MultiIndex) -> pd.DataFram
             rows[label] = cells
     frame = pd.DataFrame.from_dict(rows, orient="index") if rows else pd.DataFrame()
     return frame.reindex(columns=columns).astype(object)
+
+
+def interval(triple: Mapping[str, float | None], *, sign: bool = False, signs: str = "") -> str:
+    """`71.2` with its marks and on a line of its own `[69.0, 73.1]`, percent; a dash for None."""
+    if triple["value"] is None:
+        return "–"
+    value = fixed(100 * triple["value"], 1, sign) + signs
+    if triple["low"] is None or triple["high"] is None:
+        return value
+    return f"{value}\n[{fixed(100 * triple['low'], 1, sign)}, {fixed(100 * triple['high'], 1, sign)}]"
 
 
 def pooled(results: Sequence[Result], variant: str, metric: str = "auroc") -> Html:

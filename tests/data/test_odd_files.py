@@ -726,7 +726,7 @@ def test_shared_trees(odd: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["html", "lfs", "lfs_safetensors", "cut", "empty"])
 def test_shared_broken_weights(odd: Path, monkeypatch: Any, case: str) -> None:
-    from merit.baselines import outside
+    from merit.encoders import outside
 
     monkeypatch.setenv("MERIT_WEIGHTS", str(odd / "10-broken-weights" / case))
     with pytest.raises(outside.NoWeights, match=r"weights/merl/\S+ was not downloaded whole") as refusal:

@@ -6,11 +6,11 @@ import dataclasses
 import json
 
 import pytest
+from merit.pipeline.shift import shift
 
 from merit.methods import PEERS
 from merit.pipeline import Workspace
 from merit.pipeline.costs import costs, of_network
-from merit.pipeline.shift import shift
 from merit.pipeline.zero_shot import zero_shot
 from merit.profiles import paper
 

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn.objects as so
 from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from merit import runs
+from merit import runs, scores
 from merit.report import (
     ablation_tables,
     alignment_tables,
@@ -25,9 +26,8 @@ from merit.report import (
     others,
     prose,
     provenance,
-    recordings,
     rule_tables,
-    shift_tables,
+    show,
     style,
     subgroup_tables,
     tables,
@@ -115,11 +115,10 @@ def renamed(monkeypatch):
     """Labels of encoders, tasks and data sets that are such text."""
     monkeypatch.setattr(style, "look", lambda name: style.Look(f"{name} {ALL}", "#000000", "P", "-"))
     monkeypatch.setattr(style, "task_label", lambda name: f"{name} {ALL}")
-    for module in (ablation_tables, alignment_tables, differences, shift_tables, subgroup_tables, tables, figures):
+    for module in (ablation_tables, alignment_tables, differences, subgroup_tables, tables, figures):
         for name in ("look", "task_label"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, getattr(style, name))
-    monkeypatch.setitem(recordings.COHORT_LABELS, "ptb-xl", ALL)
 
 
 def generated() -> dict:
@@ -146,8 +145,6 @@ def test_tables_show_what_they_are_given(results, renamed):
         ablation_tables.per_fold(results, "as_published", "form", "auroc"),
         others.footnotes([{"overlap": True}], [SimpleNamespace(label=ALL, note=ALL)]),
         generation_examples.examples([generated()], {"values": {"answer": ALL}}, 3),
-        recordings.counts({"ptb-xl": {"counts": {"rows": 3}}, ALL: ALL}),
-        recordings.refusals({"ptb-xl": {"rejected": {ALL: 3}}}),
         prose.banner(ALL, False) + prose.banner(ALL, True),
         prose.Html(prose.Provenance([{"what": ALL}], ALL, True)._repr_mimebundle_()["text/html"]),
         provenance.inputs([{"notebook": ALL, "inputs": [{"what": ALL, "device": ALL}]}]),
@@ -157,10 +154,18 @@ def test_tables_show_what_they_are_given(results, renamed):
         assert "alert(1)" in BeautifulSoup(html._repr_html_(), "html.parser").get_text(), k
 
 
-def test_reasons_of_a_direction_and_of_a_group_are_text(renamed):
-    reason = {"values": {"source": "csn", "target": "superclass", "variant": "as_published", "encoder": "merit"}}
-    reason["values"] |= {"in_domain": {"reason": ALL}}
-    assert live(shift_tables.in_domain([reason], "as_published")._repr_html_()) == []
+def test_frames_of_scores_are_shown_as_text():
+    frame = scores.frame([
+        {"encoder": ALL, "task": ALL, "metric": "auroc", "value": 0.5},
+        {"encoder": ALL, "task": "form", "metric": "auroc", "reason": ALL},
+    ])  # fmt: skip
+    assert live(show.table(scores.scored(frame), "task", ALL, caption=ALL)._repr_html_()) == []
+    assert live(show.facts({ALL: {ALL: ALL}}, "facts")._repr_html_()) == []
+    shown = show.missing(frame, absent=[SimpleNamespace(label=ALL)])._repr_markdown_()
+    assert live(MarkdownIt("commonmark").render(shown)) == []
+
+
+def test_reasons_of_a_group_are_text(renamed):
     groups = {"values": {"task": "form", "variant": "as_published", "encoder": "merit"}}
     groups["values"] |= {"attributes": {name: {"reason": ALL, "classes": [ALL]} for name in ("sex", "age")}}
     assert live(subgroup_tables.groups([groups], "as_published")._repr_html_()) == []
@@ -181,12 +186,10 @@ def test_figures_draw_every_text_as_it_stands(results, renamed, monkeypatch):
     sheet = diagram.Diagram(4, 2)
     sheet.box(diagram.Box(0.1, 0.1, 2, 1), TEXTS[2], [TEXTS[3]])
     assert TEXTS[3] not in sheet.overflowing()
-    store = SimpleNamespace(cohort="csn", fs_hz=100.0, signal_uv=np.zeros((1, 12, 1000), np.int16))
-    store.records = pd.DataFrame({"record_id": [TEXTS[3]], "labels": [TEXTS[:9]]})
-    signal_mv, title = recordings.example(store, TEXTS[2])
-    ecg = ecg_paper.draw_ecg(signal_mv, 100, title=title)
-    shares = figures.label_shares({TEXTS[2]: recordings.label_shares(store)})
-    for one in (drawn, sheet.figure, ecg, shares, figures.probe_scores(results, "as_published")):
+    ecg = ecg_paper.draw_ecg(np.zeros((12, 1000)), 100, title=ALL)
+    frame = show.labelled(pd.DataFrame({"encoder": TEXTS, "task": TEXTS[2], "value": range(len(TEXTS))}))
+    plot = so.Plot(frame, x="value", y="encoder", color="encoder").facet("task").add(so.Dot())
+    for one in (drawn, sheet.figure, ecg, show.figure(plot, frame), figures.probe_scores(results, "as_published")):
         assert one._repr_png_().startswith(b"\x89PNG")
     powers = [text for text in axes.get_xticklabels(which="both") if text.get_text()]
     assert powers

@@ -13,9 +13,9 @@ import torch
 from scipy.signal import resample_poly
 
 import merit
-from merit.baselines.base import Encoder, TextAligned
 from merit.data.recording import LEADS, RejectedRecording
 from merit.data.wfdb_io import read_record
+from merit.encoders.base import Encoder, TextAligned
 from merit.evaluate import zero_shot
 from merit.pretrain.checkpoint import finished
 from merit.runs import seal

@@ -1,0 +1,393 @@
+"""How frames of scores become what a page shows: one theme, one vocabulary, one cell, one table, one figure.
+
+`labelled` gives the names and the order that every table and figure has; `table` is a pivot and a Styler; `figure`
+displays a seaborn plot with its frame as CSV. Scores come in as fractions and are printed in percent.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import seaborn.objects as so
+
+from merit import runs, scores
+from merit.report import paper
+from merit.report.budget import introduction
+from merit.report.figures import Drawing
+from merit.report.numerals import fixed
+from merit.report.prose import Html, Sentence, badge, listing, literal
+from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
+from merit.report.tables import SHADE, render
+
+ORDER = (
+    "mse", "ib-0.1", "ib", "ib-1", "cma", "cma-whole", "merit", "st-mem-ours", "merl-ours", "simclr", "clocs", "random",
+)  # fmt: skip
+"""The paper's order of its ablation's rows."""
+
+METRICS = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "f1": "F1",
+    "f1_oracle": "F1 oracle",
+    "accuracy": "Acc.",
+    "accuracy_oracle": "Acc. oracle",
+}
+"""`oracle`: threshold chosen on the scored set itself; without: on the validation fold."""
+
+ENCODERS = {**LOOKS, **PEER_LOOKS}
+TASKS = {**TASK_LABELS, **{one: " → ".join(TASK_LABELS[t] for t in one.split(">")) for one in paper.TRANSFERS}}
+VOCABULARY: dict[str, Mapping[str, str]] = {
+    "encoder": {name: look.label for name, look in ENCODERS.items()},
+    "other": {name: look.label for name, look in ENCODERS.items()},
+    "task": TASKS,
+    "transfer": {
+        one: TASKS[one]
+        for one in sorted(paper.TRANSFERS, key=lambda t: [list(TASK_LABELS).index(p) for p in t.split(">")])
+    },
+    "metric": METRICS,
+    "cohort": COHORT_LABELS,
+    "variant": {"as_published": "as published", "standardised": "standardised"},
+    "factor": {
+        "pr": "PR interval",
+        "qrs": "QRS duration",
+        "qt": "QT interval",
+        "axis": "axis in degrees",
+        "variability": "beat-to-beat variability",
+        "qrs_leads": "relative QRS by lead",
+        "t_leads": "relative T by lead",
+        "st_leads": "relative ST by lead",
+        "heart_rate": "heart rate*",
+    },
+    "decoder": {"linear": "linear decoder", "nonlinear": "non-linear decoder"},
+    "retained": {"auroc_stated": "in the report", "r2_partial": "beyond the report"},
+    "measure": {
+        "auroc_stated linear": "in the report,\nlinear",
+        "auroc_stated nonlinear": "in the report,\nnon-linear",
+        "r2_partial linear": "beyond it,\nlinear",
+        "r2_partial nonlinear": "beyond it,\nnon-linear",
+        "r2_partial_text linear": "beyond its text embedding,\nlinear",
+    },
+}
+"""Column -> value -> how it is written, in the order in which it stands everywhere."""
+
+MARKS = {
+    "overlap": ("†", "Recordings of this data set were in the encoder's pretraining; which of the patients scored here "
+    "is not known, so the number is too high by an unknown amount."),
+    "n_band_limited": ("‡", "The encoder wants a higher rate than some or all of these files have: it saw upsampled, "
+    "band-limited recordings there."),
+}  # fmt: skip
+"""Fact of a score -> the mark that its number carries, and what that means."""
+
+
+THEMED = ("axes", "figure", "font", "grid", "legend", "lines", "xtick", "ytick")
+"""Groups of matplotlib's settings that a plot of seaborn takes over."""
+
+
+def theme() -> None:
+    """Set the look of every figure; call once per notebook."""
+    import matplotlib as mpl
+
+    apply()
+    mpl.rcParams.update({"axes.titlesize": 9, "legend.fontsize": 8.5, "axes.edgecolor": "#888888"})
+    so.Plot.config.theme.update({key: mpl.rcParams[key] for key in mpl.rcParams if key.split(".")[0] in THEMED})
+
+
+def label(value: Any, column: str) -> str:
+    """A value of a column as every page writes it."""
+    text = VOCABULARY.get(column, {}).get(value)
+    return text if text is not None else str(value).replace("_", " ")
+
+
+def labelled(frame: pd.DataFrame, unit: float = 1, **order: Sequence[Any]) -> pd.DataFrame:
+    """The frame with the names that pages print, as ordered categories; numbers times `unit` (100: percent).
+
+    order: column -> its values in the order wanted, where the vocabulary does not say; others stay as they come.
+    """
+    found = frame.copy()
+    for name in found.columns:
+        if name in VOCABULARY or name in order:
+            known = list(order.get(name, VOCABULARY.get(name, {})))
+            there = list(dict.fromkeys(found[name]))
+            ordered = [one for one in known if one in there] + [one for one in there if one not in known]
+            labels = [label(one, name) for one in ordered]
+            found[name] = pd.Categorical([label(one, name) for one in found[name]], dict.fromkeys(labels), ordered=True)
+    for name in ("value", "low", "high", "sd"):
+        if name in found:
+            found[name] = unit * found[name].astype(float)
+    return found
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def cell(row: Mapping[str, Any], unit: float = 100, digits: int = 1, sign: bool = False) -> str | None:
+    """`71.2†` and below it `[69.0, 73.1]`, or `±0.4` where there is a spread alone; None without a value."""
+    if pd.isna(row.get("value")):
+        return None
+    marks = "".join(mark for name, (mark, _) in MARKS.items() if name in row and not pd.isna(row[name]) and row[name])
+    text = fixed(unit * row["value"], digits, sign) + marks
+    if not pd.isna(row.get("low")):
+        return f"{text}\n[{fixed(unit * row['low'], digits, sign)}, {fixed(unit * row['high'], digits, sign)}]"
+    return text if pd.isna(row.get("sd")) else f"{text}\n±{fixed(unit * row['sd'], digits)}"
+
+
+def difference(row: Mapping[str, Any], unit: float = 100, digits: int = 1) -> str | None:
+    """A signed cell and, where it was tested, `p 0.012, Holm 0.35`."""
+    text = cell(row, unit, digits, sign=True)
+    if text is None or pd.isna(row["p"]):
+        return text
+    return f"{text}\np {p_value(row['p'])}, Holm {p_value(row['p_holm'])}"
+
+
+def p_value(p: float) -> str:
+    """`< 0.001`, `0.012` or `0.35`."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def table(
+    frame: pd.DataFrame,
+    columns: str | Sequence[str],
+    name: str,
+    *,
+    rows: str | Sequence[str] = "encoder",
+    text: Callable[[Mapping[str, Any]], str | None] = cell,
+    best: str | None = "column",
+    bold: pd.Series | None = None,
+    published: pd.DataFrame | None = None,
+    caption: str | Html = "",
+) -> Html:
+    """A row per encoder (`rows`), a column per value of `columns`; the best of a column bold, the second best shaded.
+
+    frame: one score per cell. name: unique on the page. text: a row of the frame -> what its cell says. best: rank
+    within each "column", each "row", or None. bold: which rows of the frame are bold instead. published: rows of the
+    paper's, set apart below and ranked among themselves (`paper_rows`). What a cell's marks mean stands below. No row:
+    nothing is shown.
+    """
+    if frame.empty:
+        return Html("")
+    parts = [_pivot(frame, columns, rows, text, best, bold)]
+    if published is not None and len(published):
+        printed = partial(cell, unit=1, digits=2)
+        parts.append(_pivot(published, columns, rows, lambda row: _starred(row, printed), best, None))
+    texts = pd.concat([texts for texts, _ in parts])
+    texts = texts[[one for one in parts[0][0].columns if one in texts.columns]]
+    marks = pd.concat([css for _, css in parts]).reindex(columns=texts.columns)
+    apart = parts[1][0].index if len(parts) > 1 else ()
+    head = Html('<p class="merit-caption">{}</p>').format(caption) if caption else Html("")
+    shown = {mark: what for name, (mark, what) in MARKS.items() if name in frame and frame[name].fillna(0).any()}
+    notes = Html("").join(Html('<p class="merit-note">{} {}</p>').format(*note) for note in shown.items())
+    return head + render(texts, name, marks=marks, apart=apart) + notes
+
+
+def _starred(row: Mapping[str, Any], printed: Callable[[Mapping[str, Any]], str | None]) -> str | None:
+    """The paper's number; a star where its column was inferred."""
+    text = printed(row)
+    return f"{text}*" if text and row.get("status") == "column inferred" else text
+
+
+def _pivot(
+    frame: pd.DataFrame, columns: str | Sequence[str], rows: str | Sequence[str],
+    text: Callable[[Mapping[str, Any]], str | None], best: str | None, bold: pd.Series | None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """Texts and CSS of a table."""
+    columns, rows = ([one] if isinstance(one, str) else list(one) for one in (columns, rows))
+    shown = labelled(frame)
+    for key in [*columns, *rows]:
+        if not isinstance(shown[key].dtype, pd.CategoricalDtype):
+            shown[key] = pd.Categorical(shown[key], dict.fromkeys(shown[key]), ordered=True)
+    if shown.duplicated([*rows, *columns]).any():
+        raise ValueError(f"table: expected one score per {', '.join([*rows, *columns])}; got several")
+    shown["text"] = [text(row) for row in frame.to_dict("records")]
+    shown["bold"] = False if bold is None else bold.to_numpy()
+    texts, numbers, heavy = (
+        shown.set_index([*rows, *columns])[what].unstack(columns).sort_index().sort_index(axis=1)
+        for what in ("text", "value", "bold")
+    )
+    css = pd.DataFrame("", index=texts.index, columns=texts.columns)
+    if bold is not None:
+        css = css.mask(heavy.fillna(False).astype(bool), "font-weight: bold")
+    elif best is not None:
+        ranks = numbers.rank(ascending=False, method="dense", axis=0 if best == "column" else 1)
+        css = css.mask(ranks == 1, "font-weight: bold").mask(ranks == 2, SHADE)
+    for one in (texts, css):
+        one.index = _flat(one.index)
+        one.columns = _flat(one.columns)
+    return texts.astype(object).where(texts.notna(), None), css
+
+
+def _flat(index: pd.Index) -> pd.Index:
+    """The labels as text, without names and levels of one."""
+    if index.nlevels > 1:
+        return pd.MultiIndex.from_tuples([tuple(map(str, one)) for one in index])
+    return pd.Index([str(one) for one in index.get_level_values(0)])
+
+
+def facts(rows: Mapping[str, Mapping[str, Any]] | pd.DataFrame, name: str) -> Html:
+    """A table of words: row label -> column -> text; what is missing is a dash."""
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame.from_dict(rows, orient="index")
+    return render(frame.map(lambda value: "–" if pd.isna(value) else str(value)), name, words=True)
+
+
+def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
+    """What survives of a table of the paper: encoder (`paper: MERIT`), task or transfer, metric, value in percent."""
+    grid = paper.TABLES[number]
+    rows = [
+        {
+            "encoder": paper.ROW_LABELS[row],
+            key: task,
+            "metric": metric,
+            **paper.number(number, row, task, metric)._asdict(),
+        }
+        for row in grid.rows
+        for task in grid.tasks
+        for metric in grid.metrics
+    ]
+    return pd.DataFrame(rows)
+
+
+def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -> Sentence:
+    """What has no score and why, one line per reason; published encoders without weights together in one line."""
+    without: dict[str, dict[str, list[str]]] = {}
+    own = frame[frame["reason"].notna() & frame["value"].isna() & (frame.get("class", "macro") == "macro")]
+    everyone = frame.groupby(by)["encoder"].agg(set) if len(frame) else {}
+    for (place, reason), cell_ in own.groupby([by, "reason"], sort=False):
+        names = set(cell_["encoder"])
+        who = "" if names == everyone[place] else listing(label(one, "encoder") for one in sorted(names))
+        without.setdefault(str(reason).removeprefix(f"{place}: "), {}).setdefault(who, []).append(label(place, by))
+    lines = [
+        f"- {listing(dict.fromkeys(places))}{', ' * bool(who)}{who}: not scored, {literal(reason)}"
+        for reason, whom in without.items()
+        for who, places in whom.items()
+    ]
+    if names := [one.label for one in absent]:
+        lines.append(
+            f"- No row, since their weights are not at hand (page peers says where they are): {', '.join(names)}"
+        )
+    return Sentence("\n".join(lines) or "Every row and column was scored.")
+
+
+# -- figures ----------------------------------------------------------------------------------------------------------
+
+
+def scale(frame: pd.DataFrame, column: str = "encoder") -> dict[str, Any]:
+    """Colour and marker of each encoder, for `.scale` of a plot of `labelled` scores."""
+    looks = {look.label: look for look in ENCODERS.values()}
+    names = [str(one) for one in frame[column].cat.categories]
+    return {
+        "color": so.Nominal({name: looks[name].colour if name in looks else "#000000" for name in names}),
+        "marker": so.Nominal({name: looks[name].marker if name in looks else "P" for name in names}),
+    }
+
+
+def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6) -> Drawing:
+    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download."""
+    drawing = Drawing(figsize=(width, height))
+    with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
+        warnings.filterwarnings("ignore", message="The copy keyword is deprecated")
+        plot.on(drawing).layout(engine="constrained").plot()
+    for legend in drawing.legends:  # seaborn puts it over the last panel's edge
+        legend.set_loc("center left")
+        legend.set_bbox_to_anchor((1.0, 0.5))
+    drawing.table = data.drop(columns=[name for name in scores.LISTS if name in data]).dropna(axis="columns", how="all")
+    return drawing
+
+
+# -- committed scores of several pretraining seeds --------------------------------------------------------------------
+
+
+def committed(
+    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None,
+    read: Callable[[Path], tuple[dict[str, Any], pd.DataFrame]] = scores.read,
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:  # fmt: skip
+    """(where from, scores) of this profile and kind of recordings; else of other profiles on the same kind; else [].
+
+    group: of the encoders, such as equal-budget; None: the paper's own. read: how a file is read.
+    """
+    folder = folder or runs.home() / "book" / "reference"
+    ending = f"-{group}" if group else ""
+    own = folder / f"{study}-{profile}{'' if synthetic else '-real'}{ending}.json"
+    paths = [own] if own.exists() else sorted(folder.glob(f"{study}-*.json"))
+    found = [read(path) for path in paths]
+    return [
+        (about, frame) for about, frame in found if about["synthetic"] == synthetic and about.get("suffix") == group
+    ]
+
+
+def source(about: Mapping[str, Any]) -> Html:
+    """Where committed scores come from: everything that a number of them must be read with."""
+    where_from = (
+        f"{'The same data, the same updates' if about.get('suffix') == 'equal-budget' else 'Reference'}: profile "
+        f"{about['profile']}, {about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}; "
+        f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
+    )
+    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from)
+
+
+def absent(study: str, synthetic: bool) -> Html:
+    """That no scores of a study are committed, in one line."""
+    text = Html(
+        "<p>No scores of {} over several pretraining seeds on {} recordings are committed; "
+        "<code>make reference</code> makes them.</p>"
+    )
+    return text.format(study.replace("_", " "), "synthetic" if synthetic else "real")
+
+
+def over_seeds(
+    study: str, ws: Any, by: str, *, metrics: Sequence[str] = ("auroc",), group: str | None = None,
+    folder: Path | None = None, **where: Any,
+) -> Html:  # fmt: skip
+    """Means over pretraining seeds of committed scores, and MERIT minus the others, paired by seed; in a group at equal
+    budget, first what is compared and what it costs.
+
+    ws: a workspace. by: the column of tasks or transfers. where: which scores, such as variant="as_published".
+    """
+    parts = []
+    for about, frame in committed(study, ws.profile.name, ws.synthetic, group, folder):
+        tag = f"{study}-{about['profile']}-{group or 'seeds'}"
+        if about.get("costs"):
+            parts += [introduction(about), _costs(about, tag)]
+        parts.append(source(about))
+        chosen = scores.scored(frame, **where)
+        chosen = chosen[chosen["encoder"].isin(ORDER) | chosen["encoder"].isin(list(ENCODERS))]
+        for metric in metrics:
+            own = chosen[chosen["metric"] == metric]
+            means = scores.over_seeds(own, [by])
+            pairs = scores.paired(own, [by], over="encoder_seed", family=["metric"])
+            head = Html("<b>{}</b>, mean ± standard deviation over pretraining seeds, percent").format(
+                METRICS.get(metric, metric)
+            )
+            parts.append(table(means, by, f"{tag}-{metric}", caption=head))
+            head = Html("<b>{}: MERIT minus …</b>, paired by seed, points; bold: beyond sampling error").format(
+                METRICS.get(metric, metric)
+            )
+            if len(pairs):
+                bold = scores.beyond_zero(pairs) != 0
+                parts.append(
+                    table(pairs, by, f"{tag}-{metric}-pairs", rows="other", text=difference, bold=bold, caption=head)
+                )
+                parts.append(Html('<p class="merit-note">{}</p>').format(count_beyond_zero(pairs)))
+    return Html("").join(parts) if parts else absent(study, ws.synthetic)
+
+
+def count_beyond_zero(pairs: pd.DataFrame) -> str:
+    """`MERIT is ahead of CMA in 3 of 6, behind in 0; …, beyond sampling error (Holm over 30 differences).`"""
+    sides, lines = scores.beyond_zero(pairs), []
+    if not pairs["p"].notna().any():
+        return f"{len(pairs)} differences, none with a p value: a single split, or a single seed, has no spread."
+    for other, own in labelled(pairs).groupby("other", sort=True, observed=True):
+        side = sides[own.index]
+        lines.append(f"of {other} in {(side > 0).sum()} of {len(own)}, behind in {(side < 0).sum()}")
+    first = label(pairs["encoder"].iloc[0], "encoder")
+    of_all = f"beyond sampling error (Holm over {pairs['n_comparisons'].max()} differences)"
+    return f"{first} is ahead {'; '.join(lines)}, {of_all}."
+
+
+def _costs(about: Mapping[str, Any], tag: str) -> Html:
+    from merit.report.budget import costs
+
+    return costs({"stage": tag, "profile": about["profile"], "costs": about["costs"]})

@@ -1,0 +1,1 @@
+"""What is run on which encoders and recordings: each study is a function that is declared once (`core.study`)."""

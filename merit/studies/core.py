@@ -1,0 +1,100 @@
+"""A study is one function, declared once: inputs, the grid that it runs over, and the scores of one point of the grid.
+
+The declaration does the rest for every study: it checks and resolves arguments, expands the grid, hashes the arguments,
+the inputs' identities and the source that the function reaches, reads what is there, lets one process make what is not,
+and turns `Unavailable` (no recordings, no weights) and `NotEnoughData` into a row with the reason in place of a value.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from merit import runs, scores
+from merit.config import Profile, one_of, replace
+from merit.data.taxonomy import TASKS
+from merit.evaluate.splits import NotEnoughData
+
+if TYPE_CHECKING:
+    from merit.pipeline.workspace import Workspace
+
+ALLOWED = {"variant": ("as_published", "standardised"), "task": tuple(TASKS)}
+"""Arguments of several studies and what they may be."""
+
+Frames = pd.DataFrame | dict[str, pd.DataFrame]
+"""The scores alone; or by the name of a part: "scores", and others such as texts or points of a picture."""
+
+
+def study(
+    *,
+    over: Mapping[str, Sequence[Any]],
+    needs: Callable[..., Mapping[str, str]],
+    config: str | Callable[[Profile], Any] | None = None,
+    preset: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[..., Frames]], Callable[..., pd.DataFrame]]:
+    """Declare a study; what is declared takes a workspace and the study's own arguments, and returns its scores.
+
+    over: argument -> what it runs over by default, the outermost first; each may be given as one value or a sequence.
+    needs: the same arguments -> identities of what is read, by name; it may raise `Unavailable`. config: the section of
+    the profile that the function takes as `config`, or a function of the profile that gives it; arguments that the
+    function does not name change its fields, None changes nothing, `updates` takes the place of `epochs`, and `preset`
+    stands where nothing is given. The function computes one point of the grid and returns rows of scores; columns of
+    the study, of `over` and of `encoder_seed` are put in front. `part=` asks for another of its frames.
+    """
+
+    def declare(compute: Callable[..., Frames]) -> Callable[..., pd.DataFrame]:
+        signature, name = inspect.signature(compute), compute.__name__
+
+        @functools.wraps(compute)
+        def run(ws: Workspace, *args: Any, part: str = "scores", **given: Any) -> pd.DataFrame:
+            own = {key: given.pop(key) for key in list(given) if key in signature.parameters}
+            if config is not None:
+                changes = {**(preset or {}), **{key: value for key, value in given.items() if value is not None}}
+                if "updates" in changes:
+                    changes.setdefault("epochs", None)
+                section = getattr(ws.profile, config) if isinstance(config, str) else config(ws.profile)
+                own["config"], given = replace(section, **changes), {}
+            bound = signature.bind_partial(ws, *args, **own, **given)
+            bound.apply_defaults()
+            arguments = dict(itertools.islice(bound.arguments.items(), 1, None))
+            for key, default in over.items():
+                chosen = arguments.get(key, default)
+                arguments[key] = [chosen] if isinstance(chosen, str) or not isinstance(chosen, Sequence) else chosen
+                for value in arguments[key] if key in ALLOWED else ():
+                    one_of(key, value, ALLOWED[key])
+            signature.bind(ws, **arguments)
+            rows: list[dict[str, Any]] = []
+            for values in itertools.product(*(arguments[key] for key in over)):
+                point = {**arguments, **dict(zip(over, values))}
+                seed = {"encoder_seed": point["encoder_seed"]} if "encoder_seed" in point else {}
+                front = {"study": name, **dict(zip(over, values)), **seed}
+                rows += [{**front, **row} for row in _point(ws, point, part)]
+            return scores.frame(rows)
+
+        def _point(ws: Workspace, point: dict[str, Any], part: str) -> list[dict[str, Any]]:
+            """The rows of one point of the grid, read or computed."""
+
+            def values() -> dict[str, Any]:
+                """What is kept of it."""
+                try:
+                    found = compute(ws, **point)
+                except NotEnoughData as reason:
+                    found = pd.DataFrame([{"value": None, "reason": str(reason)}])
+                parts = {"scores": found} if isinstance(found, pd.DataFrame) else found
+                return {key: scores.pack(one) for key, one in parts.items()}
+
+            try:
+                result = ws.kept(name, values, point, dict(needs(ws, **point)), runs.reached(compute))
+            except (runs.Unavailable, NotEnoughData) as reason:
+                return [{"value": None, "reason": str(reason)}]
+            found = result["values"].get(part) or result["values"]["scores"]
+            return scores.unpack(found)
+
+        return run
+
+    return declare

@@ -1,0 +1,156 @@
+"""What a declaration does for every study, on one that only counts."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from merit import runs, scores
+from merit.config import ProbeConfig
+from merit.evaluate.splits import NotEnoughData
+from merit.pipeline.workspace import Workspace
+from merit.profiles import profile
+from merit.studies import core
+
+computed: list[tuple] = []
+
+
+def needs(ws: Any, encoder: str, **_: Any) -> dict[str, str]:
+    if encoder == "away":
+        raise runs.Unavailable("away: no weights here")
+    return {"embedding": f"{encoder} {ws.version}"}
+
+
+@core.study(over={"encoder": ("merit", "random"), "task": ("form",)}, needs=needs, config="probe")
+def counted(ws: Any, encoder: str, task: str, encoder_seed: int = 0, *, config: ProbeConfig) -> dict[str, pd.DataFrame]:
+    computed.append((encoder, task, encoder_seed, config.epochs))
+    if task == "rhythm":
+        raise NotEnoughData("rhythm: too few")
+    rows = [{"metric": "auroc", "value": 0.1 + 0.2, "draws": [0.3, float("nan")]}, {"metric": "f1", "reason": "none"}]
+    return {"scores": pd.DataFrame(rows), "texts": pd.DataFrame([{"text": f"<{encoder}>"}])}
+
+
+@dataclass(eq=False)
+class MadeUp:
+    folder: Path
+    version: int = 0
+    synthetic: bool = True
+
+    def __post_init__(self) -> None:
+        self.profile, self.used = profile("smoke"), {}
+        self.kept = functools.partial(Workspace.kept, self)
+
+    def torch_device(self) -> str:
+        return "cpu"
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> MadeUp:
+    computed.clear()
+    return MadeUp(tmp_path)
+
+
+def test_the_grid_is_computed_once_and_read_to_the_last_digit(ws: MadeUp) -> None:
+    found = counted(ws)
+    assert computed == [("merit", "form", 0, ws.profile.probe.epochs), ("random", "form", 0, ws.profile.probe.epochs)]
+    assert list(found["encoder"]) == ["merit", "merit", "random", "random"]
+    assert list(found.columns[:4]) == ["study", "encoder", "task", "encoder_seed"]
+    assert found["value"][0] == 0.1 + 0.2
+    assert found["draws"][0] == [0.3, None]
+    pd.testing.assert_frame_equal(counted(ws), found)
+    assert len(computed) == 2
+    assert list(counted(ws, ["merit"], part="texts")["text"]) == ["<merit>"]
+    assert len(ws.used) == 2
+
+
+def test_arguments_settings_and_inputs_make_results_of_their_own(ws: MadeUp) -> None:
+    counted(ws, "merit")
+    counted(ws, "merit", epochs=None)
+    assert len(computed) == 1
+    counted(ws, "merit", epochs=99)
+    counted(ws, "merit", encoder_seed=1)
+    ws.version = 1
+    counted(ws, "merit")
+    assert computed[1:] == [
+        ("merit", "form", 0, 99), ("merit", "form", 1, ws.profile.probe.epochs),
+        ("merit", "form", 0, ws.profile.probe.epochs),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"task: expected one of superclass.*got 'forms'"):
+        counted(ws, "merit", "forms")
+    with pytest.raises(ValueError, match="epoch"):
+        counted(ws, "merit", epoch=3)
+
+
+def test_what_is_not_there_is_a_row_with_its_reason(ws: MadeUp) -> None:
+    found = counted(ws, ["away", "merit"], ["form", "rhythm"])
+    rows = found[found["value"].isna() & found["metric"].isna()]
+    assert list(zip(rows["encoder"], rows["task"], rows["reason"])) == [
+        ("away", "form", "away: no weights here"), ("away", "rhythm", "away: no weights here"),
+        ("merit", "rhythm", "rhythm: too few"),
+    ]  # fmt: skip
+    counted(ws, ["away", "merit"], ["form", "rhythm"])
+    assert len(computed) == 2  # too few recordings stay too few; what was not there may be there tomorrow
+
+
+def test_a_damaged_result_is_refused_by_name(ws: MadeUp) -> None:
+    counted(ws, "merit")
+    (path,) = (ws.folder / "results").glob("counted-*.json")
+    path.write_text(path.read_text().replace("0.30000000000000004", "0.31"))
+    with pytest.raises(runs.Damaged, match=path.name):
+        counted(ws, "merit")
+
+
+def test_a_study_knows_the_source_that_it_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+from merit.evaluate import metrics
+from merit.pipeline.workspace import Workspace
+LIMIT = 3
+def compute(ws: Workspace):
+    from merit.evaluate.splits import make_splits
+    return helper(LIMIT)
+def helper(x):
+    return metrics.auroc
+def unrelated():
+    return 1
+"""
+
+    def reached(changed: str) -> dict[str, str]:
+        path = tmp_path / "module.py"
+        path.write_text(changed)
+        monkeypatch.setitem(sys.modules, "made_up", SimpleNamespace(__file__=str(path)))
+        return runs.reached(SimpleNamespace(__module__="made_up", __name__="compute"))
+
+    first = reached(text)
+    assert {"made_up.compute", "made_up.helper", "made_up.LIMIT", "merit.evaluate.metrics"} <= first.keys()
+    assert "merit.evaluate.splits" in first
+    assert not any(name.startswith("merit.pipeline") for name in first)
+    assert reached(text.replace("return 1", "return 2")) == first
+    assert reached(text.replace("def helper", "# why\ndef helper")) == first
+    assert reached(text.replace("LIMIT = 3", "LIMIT = 4")) != first
+    assert reached(text.replace("return metrics.auroc", "return metrics.f1")) != first
+
+
+def test_a_committed_file_gives_its_scores_back_to_six_digits(tmp_path: Path) -> None:
+    frame = scores.frame([
+        {"encoder": "merit", "metric": "auroc", "value": 1 / 3, "n": 5, "draws": [1.0]},
+        {"encoder": "cma", "metric": "auroc", "reason": "no weights"},
+    ])  # fmt: skip
+    path = tmp_path / "counted-demo.json"
+    scores.write(path, {"profile": "demo", "synthetic": True}, frame)
+    about, found = scores.read(path)
+    assert about == {"profile": "demo", "synthetic": True}
+    assert found["value"][0] == 0.333333
+    assert "draws" not in found
+    assert found["reason"][1] == "no weights"
+    assert scores.held(path, frame[:1])
+    assert not scores.held(path, frame.assign(value=[0.5, None]))
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="expected scores with about, columns and rows"):
+        scores.read(path)

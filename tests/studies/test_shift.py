@@ -1,0 +1,185 @@
+"""The six transfers from a workspace whose stores and embeddings are made up: no hospital, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from merit.config import ProbeConfig, replace
+from merit.data import taxonomy
+from merit.evaluate import merl_splits
+from merit.evaluate.label_alignment import DIRECTIONS
+from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS
+from merit.pipeline import Workspace
+from merit.pipeline.label_alignment import label_alignment, label_notes
+from merit.pipeline.recordings import NoCohort
+from merit.profiles import profile
+from merit.studies.shift import TRANSFERS, shift
+
+PROFILE = replace(profile("smoke"), probe=ProbeConfig(epochs=2, n_resamples=10))
+CODES = {"ptb-xl": ("NORM", "IMI", "LVH", "CLBBB", "NDT"), "cpsc2018": taxonomy.classes("cpsc2018")}
+CODES["csn"] = taxonomy.classes("csn")
+
+
+class MadeUp(Workspace):
+    """A workspace of 200 drawn recordings a cohort and random embeddings of width 4."""
+
+    synthetic = True
+    missing: tuple[str, ...] = ()
+    pretrained_on_ptb_xl = False
+
+    def store(self, cohort: str) -> SimpleNamespace:
+        if cohort in self.missing:
+            raise NoCohort(f"{cohort}: no such data set under /nowhere")
+        generator = np.random.default_rng(len(cohort))
+        records = pd.DataFrame({
+            "record_id": [f"{cohort}{i:03d}" for i in range(200)],
+            "patient_id": [f"p{i // 2}" for i in range(200)],
+            "group": [f"p{i // 2}" for i in range(200)],
+            "fold": pd.array(np.arange(200) // 2 % 10 + 1, dtype="Int64"),
+            "labels": [["XYZ", CODES[cohort][k % len(CODES[cohort])]] for k in generator.permutation(200)],
+        })  # fmt: skip
+        return SimpleNamespace(records=records, identity=f"store of {cohort}")
+
+    def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
+        return f"{encoder} {cohort} {seed}"
+
+    def embedding(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
+        return np.random.default_rng([len(encoder), len(cohort)]).normal(size=(200, 4)).astype(np.float32)
+
+    def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
+        patients = [f"p{i}" for i in range(100) if i % 10 < 8] if self.pretrained_on_ptb_xl else []
+        return pd.DataFrame({"cohort": "ptb-xl", "patient_id": patients, "record_id": patients})
+
+    def protocol(self, cohort: str) -> str:
+        return OFFICIAL_SPLIT if cohort == "ptb-xl" and self.pretrained_on_ptb_xl else TEN_FOLDS
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> MadeUp:
+    return MadeUp(PROFILE, None, "cpu", tmp_path / "run")
+
+
+def macro(found: pd.DataFrame, scored: str = "target") -> pd.DataFrame:
+    """A row per transfer."""
+    return found[(found["scored"] == scored) & (found["class"] == "macro")].reset_index(drop=True)
+
+
+def test_six_directions_are_computed_once_and_then_read(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = shift(workspace, ["random"])
+    target = macro(found)
+    assert list(target["transfer"]) == list(TRANSFERS)
+    assert list(target["n_classes"]) == [3, 5, 3, 9, 5, 9]
+    assert set(target["scope"]) == {"the whole data set"}
+    assert set(target["n"]) == {200}
+    assert target["split"][0] == "official folds 1-8, 9, 10"
+    monkeypatch.setattr("merit.evaluate.shift.train_head", lambda *_: pytest.fail("computed again"))
+    pd.testing.assert_frame_equal(shift(workspace, ["random"]), found)
+    kept = [result for name, result in workspace.used.items() if name.startswith("shift")]
+    assert kept[0]["parameters"]["arguments"]["config"]["select"] == "best_validation"
+
+
+def test_a_head_is_trained_once_for_both_targets(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    from merit.evaluate import shift as module
+
+    trained, train = [], module.train_head
+    monkeypatch.setattr(module, "train_head", lambda d, *rest: (trained.append(d.task.task), train(d, *rest))[1])
+    shift(workspace, ["random"])
+    assert sorted(trained) == ["cpsc2018", "csn", "superclass"]
+
+
+def test_settings_and_variants_have_results_of_their_own(workspace: MadeUp) -> None:
+    both = macro(shift(workspace, ["random"], ["as_published", "standardised"]))
+    shift(workspace, ["random"], select="last")
+    assert len(list((workspace.folder / "results").glob("shift-*.json"))) == 18
+    alone = MadeUp(PROFILE, None, "cpu", workspace.folder.with_name("other"))
+    again = macro(shift(alone, ["random"], "standardised"))
+    assert list(again["value"]) == list(both.loc[both["variant"] == "standardised", "value"])
+    with pytest.raises(ValueError, match="variant: expected one of"):
+        shift(workspace, ["random"], "raw")
+
+
+def test_a_missing_data_set_is_a_reason_and_not_a_stop(workspace: MadeUp) -> None:
+    workspace.missing = ("csn",)
+    found = shift(workspace, ["random"])
+    reasons = found[found["value"].isna() & found["scored"].isna()].set_index("transfer")["reason"]
+    assert list(reasons.index) == [name for name in TRANSFERS if "csn" in name]
+    assert reasons["superclass>csn"] == "csn: no such data set under /nowhere"
+    assert not list((workspace.folder / "results").glob("shift-*csn*"))
+    aligned = label_alignment(workspace)
+    assert [bool(one["values"]["missing"]) for one in aligned] == ["csn" in direction for direction in DIRECTIONS]
+    assert aligned[1]["values"]["positives"]["target"] is None
+    assert label_notes(workspace)["company"]["csn"] is None
+
+
+def test_what_was_pretrained_on_is_scored_on_folds_nine_and_ten_alone(workspace: MadeUp) -> None:
+    workspace.pretrained_on_ptb_xl = True
+    found = macro(shift(workspace, ["random"])).set_index("transfer")
+    assert found.loc["cpsc2018>superclass", "n"] == 40
+    assert "not seen" in found.loc["cpsc2018>superclass", "scope"]
+    assert found.loc["superclass>cpsc2018", "n"] == 200
+    assert set(found["n_seen"]) == {0}
+
+
+def test_what_was_seen_is_refused_unless_allowed(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = pd.DataFrame({"cohort": ["csn"], "patient_id": ["p3"], "record_id": ["x"]})
+    monkeypatch.setattr(MadeUp, "seen", lambda *_: seen)
+    with pytest.raises(SeenInPretraining, match="patient p3 of csn"):
+        shift(workspace, ["merit"])
+    assert list(macro(shift(workspace, ["merit"], allow_seen=True))["n_seen"]) == [0, 1, 0, 1, 0, 0]
+
+
+def test_merls_lists_divide_a_data_set_where_they_are(workspace: MadeUp, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / merl_splits.FOLDER / "icbeb"
+    folder.mkdir(parents=True)
+    for part, rows in {"train": range(120), "val": range(120, 150), "test": range(150, 190)}.items():
+        (folder / f"icbeb_{part}.csv").write_text("\n".join(["filename", *(f"cpsc2018{i:03d}" for i in rows)]))
+    workspace.data = tmp_path / "data"
+    shift(MadeUp(PROFILE, None, "cpu", workspace.folder), ["random"])
+    found = shift(workspace, ["random"])
+    assert macro(found)["split"][2] == "MERL's lists"
+    assert macro(found, "own")["n"][0] == 40
+    assert macro(found)["n"][0] == 200
+    n_kept = len(list((workspace.folder / "results").glob("shift-*.json")))
+    assert n_kept == 10  # the four directions with CPSC2018 twice
+
+
+def test_an_empty_part_leaves_the_target_and_takes_the_source(
+    workspace: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = MadeUp.store
+
+    def without_fold_nine(self: MadeUp, cohort: str) -> SimpleNamespace:
+        store = whole(self, cohort)
+        if cohort == "csn":
+            store.records["fold"] = store.records["fold"].mask(store.records["fold"] == 9)
+        return store
+
+    monkeypatch.setattr(MadeUp, "store", without_fold_nine)
+    found = shift(workspace, ["random"])
+    assert macro(found).set_index("transfer").loc["superclass>csn", "n"] == 200
+    reasons = found[found["reason"].notna()].drop_duplicates("transfer").set_index("transfer")["reason"]
+    assert "too few recordings" in reasons["superclass>csn"]
+    assert reasons["csn>superclass"] == "csn: no head, since training, validation or test part is empty"
+
+
+def test_positives_are_counted_as_a_loop_does(workspace: MadeUp) -> None:
+    values = label_alignment(workspace)[1]["values"]
+    labels = workspace.store("csn").records["labels"]
+    wanted = {"RVH", "LVH"}
+    assert values["positives"]["target"]["HYP"] == sum(bool(wanted & set(one)) for one in labels)
+    assert values["n_target"] == sum(bool(set(one) & set(taxonomy.classes("csn"))) for one in labels)
+    assert values["from_target"]["HYP"] == ["RVH", "LVH"]
+
+
+def test_a_table_of_ones_own_makes_results_of_its_own(workspace: MadeUp, tmp_path: Path) -> None:
+    lines = ["space,class,counterpart_space,counterpart_codes", "superclass,MI,csn,MI", "superclass,CD,cpsc2018,1AVB"]
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join([*lines, "cpsc2018,AFIB,csn,AFIB AF"]))
+    classes = macro(shift(workspace, ["random"], alignment=path))["classes"]
+    assert list(classes) == [["CD"], ["MI"], ["CD"], ["AFIB"], ["MI"], ["AFIB"]]
