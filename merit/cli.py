@@ -405,7 +405,7 @@ def generate(
         language_model: Folder of the language model, if it no longer lies where it did in training.
         device: cpu, cuda, cuda:1 or auto.
     """
-    from merit.data.one_record import read_record
+    from merit.data.wfdb_io import read_record
     from merit.evaluate.generation.generator import load
     from merit.threads import torch_device
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CLEAN = "clean"
 MODULES = (
-    "merit.evaluate.robustness", "merit.evaluate.embeddings", "merit.evaluate.seen", "merit.data.cohorts.registry",
+    "merit.evaluate.robustness", "merit.evaluate.embeddings", "merit.evaluate.seen", "merit.data.cohorts",
 )  # fmt: skip
 EXAMPLE_S = 3.0
 """Seconds of the picture of each corruption."""
@@ -214,7 +214,7 @@ class _Session:
 
     def _recordings(self, fs_hz: float) -> list[Recording]:
         """The test part as its files have it, in the order of the task."""
-        from merit.data.cohorts.registry import open_cohort
+        from merit.data.cohorts import open_cohort
 
         cohort = open_cohort(self.cohort, self.ws.sources[self.cohort])
         if cohort.synthetic and runs.sealed(cohort.root):

@@ -129,7 +129,7 @@ class Workspace:
         """Whether numbers come from synthetic hospitals: made here, or found under `data` and declared as such."""
         if self.data is None:
             return True
-        from merit.data.cohorts.registry import open_cohort
+        from merit.data.cohorts import open_cohort
 
         return any(open_cohort(name, root).synthetic for name, root in self.sources.items())
 
@@ -137,7 +137,7 @@ class Workspace:
     def sources(self) -> dict[str, Path]:
         """Cohort -> root of its files; the synthetic hospitals are written when they are missing."""
         if self.data is not None:
-            from merit.data.cohorts.registry import find_cohorts, nothing_found
+            from merit.data.cohorts import find_cohorts, nothing_found
 
             found = find_cohorts(self.data)
             if not found:
@@ -393,7 +393,7 @@ class Workspace:
             if (
                 config.text_layers
             ):  # the frozen layers' states of every report, once, on disk: 4 bytes a token and width
-                from merit.data.token_states import load
+                from merit.data.batches import load_tokens
                 from merit.model.text import write_states
 
                 inputs = {"text": self.text_identity, "reports": self._reports_identity}
@@ -404,7 +404,7 @@ class Workspace:
                     """Write them."""
                     write_states(self._text_encoder, self.distinct_reports(), config.text_layers, states)
 
-                tokens = load(runs.once(states, write))
+                tokens = load_tokens(runs.once(states, write))
                 data = dataclasses.replace(data, tokens=tokens)
                 model = replace(model, text_tower=TextTowerConfig(**tokens.tower))
             with contextlib.nullcontext() if together() else runs.claimed(folder):

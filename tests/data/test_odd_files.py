@@ -24,12 +24,11 @@ from merit.data import doctor
 from merit.data import ingest as module
 from merit.data import wfdb_io as wfdb_io_module
 from merit.data.cohorts import base
+from merit.data.cohorts.base import BadTable, read_table
 from merit.data.ingest import ingest
-from merit.data.one_record import read_record
 from merit.data.preprocess import resample
 from merit.data.recording import LEADS, RejectedRecording, UnreadableFile
-from merit.data.tables import BadTable, read_table
-from merit.data.wfdb_io import read_raw, read_waveform
+from merit.data.wfdb_io import read_raw, read_record, read_waveform
 
 DIGITAL = np.random.default_rng(5).integers(-100, 101, (12, 1000)).astype(np.int64)
 """Small enough for every format."""
