@@ -12,7 +12,7 @@ import pandas as pd
 from merit import runs
 from merit.config import replace
 from merit.encoders import others
-from merit.evaluate.seen import remarks
+from merit.evaluate.tasks import remarks
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import Training
 
@@ -198,7 +198,7 @@ class Encoders(Training):
         return found
 
     def remarks(self, encoder: str, cohort: str) -> dict[str, Any]:
-        """What a number of an encoder of others must be read with (`evaluate.seen.remarks`); {} for ours."""
+        """What a number of an encoder of others must be read with (`evaluate.tasks.remarks`); {} for ours."""
         if not others.known(encoder):
             return {}
         overlap, wanted_hz = cohort in others.pretrained_on(encoder), others.fs_hz(encoder)

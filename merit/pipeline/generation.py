@@ -14,7 +14,7 @@ import numpy as np
 from merit import runs
 from merit.config import GenerationConfig, replace
 from merit.encoders import others
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 from merit.model.weights import downloaded, pinned, weights_identity
 from merit.pipeline.questions import Questions, questions
 from merit.pipeline.recordings import NoCohort
@@ -29,7 +29,7 @@ TRAINED = "trained"
 """A language model, and a model for BERTScore, that are the workspace's own."""
 MODULES = [
     f"merit.evaluate.generation.{name}" for name in ("training", "decoding", "summary", "controls", "language_model")
-] + ["merit.evaluate.seen"]
+] + ["merit.evaluate.tasks"]
 LANGUAGE_SETTINGS = (
     "lm_width", "lm_depth", "lm_heads", "lm_kv_heads", "lm_vocabulary", "lm_updates", "lm_learning_rate", "max_tokens",
     "seed",
@@ -277,7 +277,7 @@ def _rows(asked: Questions) -> np.ndarray:
 
 def _refuse_seen(ws: Workspace, encoder: str, asked: Questions, seed: int, allow_seen: bool) -> int | None:
     """Test patients that the encoder was pretrained on; None where that is not known (an encoder of others)."""
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     if others.known(encoder) and asked.cohort in others.pretrained_on(encoder):
         return None

@@ -12,7 +12,7 @@ import numpy as np
 from merit import runs
 from merit.config import replace
 from merit.evaluate.kept.measure import Asked, Block, KeptConfig
-from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
+from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
 from merit.pipeline import kept_factors
 from merit.pipeline.kept_factors import Known, factors_of
 
@@ -23,7 +23,7 @@ ENCODERS = ("merit", "cma", "ib", "mse", "random")
 EVALUATED = "ptb-xl"
 """The evaluated data set that has reports."""
 MODULES = (
-    "merit.evaluate.kept.measure", "merit.evaluate.kept.factors", "merit.evaluate.seen",
+    "merit.evaluate.kept.measure", "merit.evaluate.kept.factors", "merit.evaluate.tasks",
     "merit.evaluate.information.gaussian", *kept_factors.MODULES,
 )  # fmt: skip
 """Modules of this package whose own functions shape the values."""
@@ -99,7 +99,7 @@ class _Session:
 
     def _values(self, encoder: str) -> dict[str, Any]:
         from merit.evaluate.kept.measure import beyond_another, measure
-        from merit.evaluate.seen import refuse_seen
+        from merit.evaluate.tasks import refuse_seen
 
         about = {"encoder": encoder, "cohort": EVALUATED, "source": self.factors.source}
         try:

@@ -14,7 +14,7 @@ import numpy as np
 from merit import runs
 from merit.evaluate.generation.compose import pairs_of
 from merit.evaluate.generation.qa import Joined, NotTheForm, Pair, join, read_pairs, write_pairs
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 from merit.pipeline.recordings import NoCohort
 
 if TYPE_CHECKING:

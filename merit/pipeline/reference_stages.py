@@ -14,6 +14,7 @@ from merit.pipeline.generation import generation
 from merit.pipeline.information import information
 from merit.pipeline.kept import kept
 from merit.pipeline.zero_shot import zero_shot
+from merit.studies.probing import linear_probe
 from merit.studies.shift import shift
 
 if TYPE_CHECKING:
@@ -86,13 +87,6 @@ def _of_kept(column: str, run: Run) -> Stage:
 
 
 STAGES = {
-    "linear_probe": Stage(
-        run=lambda ws, encoders, seed: ws.linear_probe(encoders, PAPER_TASKS, encoder_seed=seed),
-        columns=("task",),
-        settings=("variant",),
-        scores=lambda values: values["mean"],
-        keep=("protocol", "n_records", "n_patients", "n_seen", "overlap", "mean", "sd", "pooled"),
-    ),
     "zero_shot": Stage(
         run=lambda ws, encoders, seed: zero_shot(ws, _with_text(encoders), PAPER_TASKS, encoder_seed=seed),
         columns=("task",),
@@ -147,7 +141,17 @@ STAGES = {
 """Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
 
 
+def _probed(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFrame:
+    """Macro scores of linear probing without what stands fold by fold or class by class."""
+    found = linear_probe(ws, encoders, PAPER_TASKS, encoder_seed=seed)
+    if "class" not in found:
+        return found
+    lists = ["test_folds", "n_test", "classes", "unscored", "epochs", "n_positive", "n_folds"]
+    return found[found["class"].fillna("macro") == "macro"].drop(columns=lists)
+
+
 STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
+    "linear_probe": _probed,
     "shift": lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
 }
 """Study -> its scores of these encoders at one pretraining seed, as they are committed."""

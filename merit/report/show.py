@@ -235,7 +235,8 @@ def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
 def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -> Sentence:
     """What has no score and why, one line per reason; published encoders without weights together in one line."""
     without: dict[str, dict[str, list[str]]] = {}
-    own = frame[frame["reason"].notna() & frame["value"].isna() & (frame.get("class", "macro") == "macro")]
+    macro = frame["class"].fillna("macro") == "macro" if "class" in frame else True
+    own = frame[frame["reason"].notna() & frame["value"].isna() & macro]
     everyone = frame.groupby(by)["encoder"].agg(set) if len(frame) else {}
     for (place, reason), cell_ in own.groupby([by, "reason"], sort=False):
         names = set(cell_["encoder"])

@@ -17,8 +17,7 @@ from merit.data.recording import RejectedRecording
 from merit.encoders import xresnet
 from merit.evaluate.generation import findings, generator, scores
 from merit.evaluate.generation.qa import NotTheForm, Pair, write_pairs
-from merit.evaluate.seen import SeenInPretraining
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData, SeenInPretraining
 from merit.pipeline import Workspace, encoders, reference_stages
 from merit.pipeline.generation import generation, generator_folder, most_common, paper_example
 from merit.pipeline.questions import COMPOSED, asked_patients, published_files, questions

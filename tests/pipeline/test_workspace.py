@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.tasks import SeenInPretraining
 from merit.pipeline import Workspace, training
 from merit.pipeline.recordings import NoCohort
 

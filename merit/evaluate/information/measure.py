@@ -28,7 +28,7 @@ from merit.evaluate.information.gaussian import (
     principal,
 )
 from merit.evaluate.information.ksg import NEIGHBOURS, KsgInformation, ceiling, ksg_information
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 FEWEST = 60
 """Pairs with distinct reports under which nothing is estimated."""

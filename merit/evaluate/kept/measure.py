@@ -17,7 +17,7 @@ import numpy as np
 from merit import intervals
 from merit.evaluate.bootstrap import pool, weights_of
 from merit.evaluate.kept.decode import DECODERS, NEVER, Report
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 DIGITS = 6
 """Decimals that are kept: the last bits of linear algebra depend on the number of cores."""

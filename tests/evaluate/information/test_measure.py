@@ -19,7 +19,7 @@ from merit.evaluate.information.measure import (
     one_a_report,
     planted,
 )
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 QUICK = InformationConfig(halves=4, critic=CriticConfig(epochs=2), most_points=30)
 

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from merit.data.recording import LEADS
 from merit.evaluate.bootstrap import weights_of
 from merit.evaluate.kept import factors, measure
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 N = 400
 CONFIG = measure.KeptConfig(n_resamples=40)
