@@ -34,7 +34,7 @@ BELOW = {
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "encoders", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "encoders", "evaluate", "scores", "studies"},
-    "studies": {"config", "runs", "scores", "data", "evaluate", "pipeline"},
+    "studies": {"config", "runs", "scores", "data", "model", "evaluate", "pipeline"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
     | {"publish", "encoders"},
 }

@@ -36,16 +36,17 @@ def study(
     needs: Callable[..., Mapping[str, str]],
     config: str | None = None,
     preset: Mapping[str, Any] | None = None,
-    choose: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> Callable[[Callable[..., Frames]], Callable[..., pd.DataFrame]]:
     """Declare a study; what is declared takes a workspace and the study's own arguments, and returns its scores.
 
     over: argument -> what it runs over by default, the outermost first; each may be given as one value or a sequence.
     needs: the same arguments -> identities of what is read, by name; it may raise `Unavailable`. config: the section of
     the profile that the function takes as `config`; arguments that the function does not name change its fields, None
-    changes nothing, and `preset` stands where nothing is given. choose: columns of the scores, computed together, that
-    a caller may choose values of. The function computes one point of the grid and returns rows of scores; columns of
-    the study, of `over` and of `encoder_seed` are put in front. `part=` asks for another of its frames.
+    changes nothing, `updates` takes the place of `epochs`, and `preset` stands where nothing is given. columns: columns
+    of the scores that are there even where nothing could be scored, and of which a caller may choose values. The
+    function computes one point of the grid and returns rows of scores; columns of the study, of `over` and of
+    `encoder_seed` are put in front. `part=` asks for another of its frames.
     """
 
     def declare(compute: Callable[..., Frames]) -> Callable[..., pd.DataFrame]:
@@ -53,10 +54,12 @@ def study(
 
         @functools.wraps(compute)
         def run(ws: Workspace, *args: Any, part: str = "scores", **given: Any) -> pd.DataFrame:
-            wanted = {key: _listed(given.pop(key)) for key in choose if given.get(key) is not None}
+            wanted = {key: _listed(given.pop(key)) for key in columns if given.get(key) is not None}
             own = {key: given.pop(key) for key in list(given) if key in signature.parameters}
             if config is not None:
                 changes = {**(preset or {}), **{key: value for key, value in given.items() if value is not None}}
+                if "updates" in changes:
+                    changes.setdefault("epochs", None)
                 own["config"], given = replace(getattr(ws.profile, config), **changes), {}
             bound = signature.bind_partial(ws, *args, **own, **given)
             bound.apply_defaults()
@@ -75,7 +78,8 @@ def study(
                 rows += [{**front, **row} for row in _point(ws, point, part)]
             # A row with a reason may stand for every value of a column.
             chosen = [all(row.get(key) in (None, *values) for key, values in wanted.items()) for row in rows]
-            return scores.frame(itertools.compress(rows, chosen))
+            found = scores.frame(itertools.compress(rows, chosen))
+            return found.assign(**{name: None for name in columns if name not in found})
 
         def _point(ws: Workspace, point: dict[str, Any], part: str) -> list[dict[str, Any]]:
             """The rows of one point of the grid, read or computed."""
@@ -91,7 +95,7 @@ def study(
 
             try:
                 result = ws.kept(name, values, point, dict(needs(ws, **point)), runs.reached(compute))
-            except runs.Unavailable as reason:
+            except (runs.Unavailable, NotEnoughData) as reason:
                 return [{"value": None, "reason": str(reason)}]
             found = result["values"].get(part) or result["values"]["scores"]
             return scores.unpack(found)

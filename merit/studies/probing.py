@@ -28,7 +28,7 @@ def _inputs(ws: Workspace, task: str, encoder: str, encoder_seed: int, **_: obje
     over={"task": tuple(TASKS), "encoder": ENCODER_NAMES},
     needs=_inputs,
     config="probe",
-    choose=("variant",),
+    columns=("variant", "scored", "class", "sd"),
 )
 def linear_probe(
     ws: Workspace,

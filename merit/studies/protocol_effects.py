@@ -36,6 +36,7 @@ def _task_inputs(ws: Workspace, task: str, encoder: str, encoder_seed: int, **_:
     needs=_task_inputs,
     config="probe",
     preset={"select": "last"},
+    columns=("rule", "scored", "sd", "n"),
 )
 def protocol_effects(
     ws: Workspace, encoder: str, task: str, variant: str, encoder_seed: int = 0, *, config: ProbeConfig
@@ -84,6 +85,7 @@ def _pretraining_inputs(ws: Workspace, encoder: str, encoder_seed: int, **_: obj
     needs=_pretraining_inputs,
     config="probe",
     preset={"select": "last"},
+    columns=("rule", "scored", "sd", "n"),
 )
 def seen_effects(
     ws: Workspace, encoder: str, variant: str, encoder_seed: int = 0, *, config: ProbeConfig

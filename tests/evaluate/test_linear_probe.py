@@ -3,6 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from merit.evaluate.probe_bench import train_alone
+
+from merit.config import ProbeConfig, replace
 from merit.evaluate.probing import (
     AS_PUBLISHED,
     STANDARDISED,
@@ -12,9 +15,6 @@ from merit.evaluate.probing import (
     standardisation,
     train,
 )
-
-from merit.config import ProbeConfig, replace
-from merit.evaluate.probe_bench import train_alone
 from merit.evaluate.tasks import OFFICIAL_SPLIT, make_splits
 
 CONFIG = ProbeConfig(epochs=4, batch_size=16, learning_rate=1e-2, weight_decay=0.1)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from merit.evaluate.tasks import merl_files, merl_folds
+from merit.evaluate.tasks import MERL_FOLDER, MERL_FOLDS, MERL_NAMES, merl_files, merl_folds
 
 
 def written(data: Path, cohort: str = "csn") -> dict[str, Path]:
-    name, column = merl_splits.NAMES[cohort]
-    folder = data / merl_splits.FOLDER / name
+    name, column = MERL_NAMES[cohort]
+    folder = data / MERL_FOLDER / name
     folder.mkdir(parents=True)
-    for k, part in enumerate(merl_splits.FOLDS):
+    for k, part in enumerate(MERL_FOLDS):
         (folder / f"{name}_{part}.csv").write_text(f"{column},age\n/chapman/WFDBRecords/01/010/JS0000{k}.mat,12\n")
     return merl_files(data, cohort)
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from merit.evaluate.probing import FOLD_METRICS, probe
 
 from merit.config import ProbeConfig, replace
 from merit.evaluate import metrics, probing, thresholds
+from merit.evaluate.probing import FOLD_METRICS, probe
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TaskData, make_splits, select
 
 CONFIG = ProbeConfig(epochs=8, learning_rate=1e-2, n_resamples=20)

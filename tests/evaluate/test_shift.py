@@ -118,9 +118,7 @@ def test_the_epoch_is_the_best_on_the_sources_validation_part() -> None:
     for epoch in range(1, CONFIG.epochs + 1):
         last = replace(CONFIG, epochs=epoch, select="last")
         rows = source.split.validation
-        heads = probing.train(
-            source.features, source.task.labels, [source.split], last, variants=("standardised",)
-        )
+        heads = probing.train(source.features, source.task.labels, [source.split], last, variants=("standardised",))
         logits, labels = heads.logits(source.features[rows], 0, 0), source.task.labels[rows]
         counted = [c for c in range(9) if 2 <= labels[:, c].sum() <= len(rows) - 2]
         figures.append(np.mean([slow_auroc(labels[:, c].tolist(), logits[:, c].tolist()) for c in counted]))

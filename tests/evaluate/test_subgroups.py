@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from merit.evaluate.probing import probe
 from sklearn.metrics import roc_auc_score
 
 from merit.config import ProbeConfig
+from merit.evaluate.probing import probe
 from merit.evaluate.subgroups import AGES, SEXES, UNKNOWN, age_groups, compare, out_of_fold, sex_groups
 from merit.evaluate.tasks import TaskData
 

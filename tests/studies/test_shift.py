@@ -12,7 +12,7 @@ import pytest
 from merit.config import ProbeConfig, replace
 from merit.data import taxonomy
 from merit.evaluate.label_alignment import DIRECTIONS
-from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining, merl_files, merl_folds
+from merit.evaluate.tasks import MERL_FOLDER, OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
 from merit.pipeline import Workspace
 from merit.pipeline.label_alignment import label_alignment, label_notes
 from merit.pipeline.recordings import NoCohort
