@@ -7,7 +7,7 @@ displays a seaborn plot with its frame as CSV. Scores come in as fractions and a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import seaborn.objects as so
 from merit import runs, scores
 from merit.report import paper
 from merit.report.budget import introduction
-from merit.report.figures import Drawing
+from merit.report.figures import Drawing, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, Sentence, badge, listing, literal
 from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
@@ -38,6 +38,12 @@ METRICS = {
     "accuracy_oracle": "Acc. oracle",
 }
 """`oracle`: threshold chosen on the scored set itself; without: on the validation fold."""
+
+ORACLE = {"f1": "f1_oracle", "accuracy": "accuracy_oracle"}
+"""Metric of the paper -> ours: it states no threshold rule, and its predecessors' code chooses on the scored set."""
+
+BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
+"""Tasks side by side in a table that is too wide for all, as the paper's Tables 6 and 8 have them."""
 
 ENCODERS = {**LOOKS, **PEER_LOOKS}
 TASKS = {**TASK_LABELS, **{one: " → ".join(TASK_LABELS[t] for t in one.split(">")) for one in paper.TRANSFERS}}
@@ -159,9 +165,19 @@ def table(
     marks = pd.concat([css for _, css in parts]).reindex(columns=texts.columns)
     apart = parts[1][0].index if len(parts) > 1 else ()
     head = Html('<p class="merit-caption">{}</p>').format(caption) if caption else Html("")
+    inner = texts.columns.get_level_values(0).value_counts() if texts.columns.nlevels > 1 else pd.Series([0])
+    group = int(inner.iloc[0]) if inner.nunique() == 1 else 0
     shown = {mark: what for name, (mark, what) in MARKS.items() if name in frame and frame[name].fillna(0).any()}
     notes = Html("").join(Html('<p class="merit-note">{} {}</p>').format(*note) for note in shown.items())
-    return head + render(texts, name, marks=marks, apart=apart) + notes
+    return head + render(texts, name, marks=marks, apart=apart, group=group) + notes
+
+
+def blocks(frame: pd.DataFrame, column: str = "task") -> Iterator[tuple[str, pd.DataFrame]]:
+    """A frame in the parts that stand side by side (`BLOCKS`), each with a name; other tasks stand alone."""
+    grouped = {task for block in BLOCKS for task in block}
+    for block in (*BLOCKS, *((task,) for task in frame[column].unique() if task not in grouped)):
+        if (chosen := frame[column].isin(block)).any():
+            yield "-".join(map(str, block)), frame[chosen]
 
 
 def _starred(row: Mapping[str, Any], printed: Callable[[Mapping[str, Any]], str | None]) -> str | None:
@@ -265,12 +281,21 @@ def scale(frame: pd.DataFrame, column: str = "encoder") -> dict[str, Any]:
     }
 
 
-def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6) -> Drawing:
-    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download."""
+def figure(
+    plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6, zero: bool = False
+) -> Drawing:  # fmt: skip
+    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download.
+
+    zero: with a line where x is 0, as in a plot of differences.
+    """
+    if data.empty:
+        return nothing("nothing was scored")
     drawing = Drawing(figsize=(width, height))
     with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
         warnings.filterwarnings("ignore", message="The copy keyword is deprecated")
         plot.on(drawing).layout(engine="constrained").plot()
+    for axis in drawing.axes if zero else ():
+        axis.axvline(0, color="#444444", linewidth=0.8)
     for legend in drawing.legends:  # seaborn puts it over the last panel's edge
         legend.set_loc("center left")
         legend.set_bbox_to_anchor((1.0, 0.5))
@@ -298,6 +323,25 @@ def committed(
     ]
 
 
+def source(about: Mapping[str, Any]) -> Html:
+    """Where committed scores come from: everything that a number of them must be read with."""
+    where_from = (
+        f"{'The same data, the same updates' if about.get('suffix') == 'equal-budget' else 'Reference'}: profile "
+        f"{about['profile']}, {about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}; "
+        f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
+    )
+    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from)
+
+
+def absent(study: str, synthetic: bool) -> Html:
+    """That no scores of a study are committed, in one line."""
+    text = Html(
+        "<p>No scores of {} over several pretraining seeds on {} recordings are committed; "
+        "<code>make reference</code> makes them.</p>"
+    )
+    return text.format(study.replace("_", " "), "synthetic" if synthetic else "real")
+
+
 def over_seeds(
     study: str, ws: Any, by: str, *, metrics: Sequence[str] = ("auroc",), group: str | None = None,
     folder: Path | None = None, **where: Any,
@@ -310,14 +354,9 @@ def over_seeds(
     parts = []
     for about, frame in committed(study, ws.profile.name, ws.synthetic, group, folder):
         tag = f"{study}-{about['profile']}-{group or 'seeds'}"
-        seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
-        where_from = (
-            f"{'The same data, the same updates' if group else 'Reference'}: profile {about['profile']}, {seeds}; "
-            f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
-        )
         if about.get("costs"):
             parts += [introduction(about), _costs(about, tag)]
-        parts.append(Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from))
+        parts.append(source(about))
         chosen = scores.scored(frame, **where)
         chosen = chosen[chosen["encoder"].isin(ORDER) | chosen["encoder"].isin(list(ENCODERS))]
         for metric in metrics:
@@ -337,11 +376,7 @@ def over_seeds(
                     table(pairs, by, f"{tag}-{metric}-pairs", rows="other", text=difference, bold=bold, caption=head)
                 )
                 parts.append(Html('<p class="merit-note">{}</p>').format(count_beyond_zero(pairs)))
-    if parts:
-        return Html("").join(parts)
-    kind = "synthetic" if ws.synthetic else "real"
-    return Html("<p>No scores of {} over several pretraining seeds on {} recordings are committed; <code>make reference"
-                "</code> makes them.</p>").format(study.replace("_", " "), kind)  # fmt: skip
+    return Html("").join(parts) if parts else absent(study, ws.synthetic)
 
 
 def count_beyond_zero(pairs: pd.DataFrame) -> str:
