@@ -58,6 +58,26 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
     "metric": METRICS,
     "cohort": COHORT_LABELS,
     "variant": {"as_published": "as published", "standardised": "standardised"},
+    "factor": {
+        "pr": "PR interval",
+        "qrs": "QRS duration",
+        "qt": "QT interval",
+        "axis": "axis in degrees",
+        "variability": "beat-to-beat variability",
+        "qrs_leads": "relative QRS by lead",
+        "t_leads": "relative T by lead",
+        "st_leads": "relative ST by lead",
+        "heart_rate": "heart rate*",
+    },
+    "decoder": {"linear": "linear decoder", "nonlinear": "non-linear decoder"},
+    "retained": {"auroc_stated": "in the report", "r2_partial": "beyond the report"},
+    "measure": {
+        "auroc_stated linear": "in the report,\nlinear",
+        "auroc_stated nonlinear": "in the report,\nnon-linear",
+        "r2_partial linear": "beyond it,\nlinear",
+        "r2_partial nonlinear": "beyond it,\nnon-linear",
+        "r2_partial_text linear": "beyond its text embedding,\nlinear",
+    },
 }
 """Column -> value -> how it is written, in the order in which it stands everywhere."""
 
@@ -307,17 +327,18 @@ def figure(
 
 
 def committed(
-    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None
-) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None,
+    read: Callable[[Path], tuple[dict[str, Any], pd.DataFrame]] = scores.read,
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:  # fmt: skip
     """(where from, scores) of this profile and kind of recordings; else of other profiles on the same kind; else [].
 
-    group: of the encoders, such as equal-budget; None: the paper's own.
+    group: of the encoders, such as equal-budget; None: the paper's own. read: how a file is read.
     """
     folder = folder or runs.home() / "book" / "reference"
     ending = f"-{group}" if group else ""
     own = folder / f"{study}-{profile}{'' if synthetic else '-real'}{ending}.json"
     paths = [own] if own.exists() else sorted(folder.glob(f"{study}-*.json"))
-    found = [scores.read(path) for path in paths]
+    found = [read(path) for path in paths]
     return [
         (about, frame) for about, frame in found if about["synthetic"] == synthetic and about.get("suffix") == group
     ]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from merit import runs, scores
-from merit.config import one_of, replace
+from merit.config import Profile, one_of, replace
 from merit.data.taxonomy import TASKS
 from merit.evaluate.tasks import NotEnoughData
 
@@ -34,7 +34,7 @@ def study(
     *,
     over: Mapping[str, Sequence[Any]],
     needs: Callable[..., Mapping[str, str]],
-    config: str | None = None,
+    config: str | Callable[[Profile], Any] | None = None,
     preset: Mapping[str, Any] | None = None,
     columns: Sequence[str] = (),
 ) -> Callable[[Callable[..., Frames]], Callable[..., pd.DataFrame]]:
@@ -42,11 +42,11 @@ def study(
 
     over: argument -> what it runs over by default, the outermost first; each may be given as one value or a sequence.
     needs: the same arguments -> identities of what is read, by name; it may raise `Unavailable`. config: the section of
-    the profile that the function takes as `config`; arguments that the function does not name change its fields, None
-    changes nothing, `updates` takes the place of `epochs`, and `preset` stands where nothing is given. columns: columns
-    of the scores that are there even where nothing could be scored, and of which a caller may choose values. The
-    function computes one point of the grid and returns rows of scores; columns of the study, of `over` and of
-    `encoder_seed` are put in front. `part=` asks for another of its frames.
+    the profile that the function takes as `config`, or a function of the profile that gives it; arguments that the
+    function does not name change its fields, None changes nothing, `updates` takes the place of `epochs`, and `preset`
+    stands where nothing is given. columns: columns of the scores that are there even where nothing could be scored, and
+    of which a caller may choose values. The function computes one point of the grid and returns rows of scores; columns
+    of the study, of `over` and of `encoder_seed` are put in front. `part=` asks for another of its frames.
     """
 
     def declare(compute: Callable[..., Frames]) -> Callable[..., pd.DataFrame]:
@@ -60,7 +60,8 @@ def study(
                 changes = {**(preset or {}), **{key: value for key, value in given.items() if value is not None}}
                 if "updates" in changes:
                     changes.setdefault("epochs", None)
-                own["config"], given = replace(getattr(ws.profile, config), **changes), {}
+                section = getattr(ws.profile, config) if isinstance(config, str) else config(ws.profile)
+                own["config"], given = replace(section, **changes), {}
             bound = signature.bind_partial(ws, *args, **own, **given)
             bound.apply_defaults()
             arguments = dict(itertools.islice(bound.arguments.items(), 1, None))
