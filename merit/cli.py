@@ -251,13 +251,15 @@ def evaluate(
         encoders: Which, separated by commas.
     """
     from merit.data.taxonomy import TASKS
-    from merit.report.lines import result_line
+    from merit.report.lines import probe_lines
+    from merit.studies.probing import linear_probe
 
     wanted, names = listed("tasks", tasks, tuple(TASKS)), listed("encoders", encoders)
     workspace = opened(run, names)
     workspace.checkpoints([name for name in names if workspace.trains(name)])
-    for result in workspace.linear_probe(names, wanted):
-        print(result_line(result["values"]))
+    for task in wanted:
+        for name in names:
+            print("\n".join(probe_lines(linear_probe(workspace, name, task))))
 
 
 def book(run: flat(Paged) = Paged()) -> None:

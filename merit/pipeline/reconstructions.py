@@ -15,7 +15,7 @@ from merit.config import COHORTS
 from merit.data.leads import RIDGE, lead_covariances
 from merit.data.recording import LEADS
 from merit.evaluate.bootstrap import weights_of
-from merit.evaluate.seen import refuse_seen
+from merit.evaluate.tasks import refuse_seen
 from merit.pipeline.recordings import NoCohort
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,17 +25,14 @@ from merit.config import (
     OBJECTIVE_NAMES,
     ModelConfig,
     PretrainConfig,
-    ProbeConfig,
     Profile,
     TextTowerConfig,
     one_of,
     replace,
     require_hidden,
 )  # fmt: skip
-from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.encoders import registry
-from merit.evaluate.seen import remarks
-from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS, NotEnoughData
+from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, remarks
 from merit.methods import PEERS, WITHOUT_TEXT, method
 from merit.model.weights import GLOSSARY, TEXT_RECIPE, pinned, weights_identity
 from merit.pool import ordered_map
@@ -626,7 +623,7 @@ class Workspace:
         return found
 
     def remarks(self, encoder: str, cohort: str) -> dict[str, Any]:
-        """What a number of an encoder of others must be read with (`evaluate.seen.remarks`); {} for ours."""
+        """What a number of an encoder of others must be read with (`evaluate.tasks.remarks`); {} for ours."""
         if not registry.known(encoder):
             return {}
         overlap, wanted_hz = cohort in registry.entry(encoder).pretraining_cohorts(), registry.entry(encoder).fs_hz
@@ -662,89 +659,12 @@ class Workspace:
         result = self.result("bounds", compute, {"mask_ratio": ratio}, inputs, ["merit.evaluate.reconstruction"])
         return result["values"]
 
-    def linear_probe(
-        self,
-        encoders: Sequence[str] = ENCODER_NAMES,
-        tasks: Sequence[str] | None = None,
-        variants: Sequence[str] = VARIANTS,
-        *,
-        encoder_seed: int = 0,
-        allow_seen: bool = False,
-        **settings: Any,
-    ) -> list[dict[str, Any]]:
-        """Results of linear probing (Table 1), one per encoder, task and variant; `settings` change `ProbeConfig`.
-
-        A task without enough recordings gives a result whose values hold a reason in place of scores.
-        """
-        config = replace(self.profile.probe, **{k: v for k, v in settings.items() if v is not None})
-        for variant in variants:
-            one_of("variant", variant, VARIANTS)
-        results = []
-        for task in tasks or TASKS:
-            one_of("task", task, TASKS)
-            for encoder in encoders:
-                results += self._probe_one(encoder, task, tuple(variants), config, encoder_seed, allow_seen)
-        return results
-
-    def _probe_one(
-        self, encoder: str, task: str, variants: tuple[str, ...], config: ProbeConfig, seed: int, allow_seen: bool
-    ) -> list[dict[str, Any]]:
-        cohort = TASK_COHORT[task]
-        try:
-            inputs = {"store": self.store(cohort).identity}
-            inputs["embedding"] = self.embedding_identity(encoder, cohort, seed)
-        except runs.Unavailable as reason:
-            return [self._without(encoder, task, variant, str(reason)) for variant in variants]
-        protocol = self.protocol(cohort)
-        compute = functools.cache(
-            lambda: self._probe_values(encoder, task, variants, config, seed, allow_seen, protocol)
-        )
-        parameters = {
-            "encoder": encoder, "encoder_seed": seed, "task": task, "protocol": protocol, "allow_seen": allow_seen,
-            "probe": asdict(config),
-        }  # fmt: skip
-        modules = ["merit.evaluate.probe_tables", "merit.evaluate.seen"]
-        return [
-            self.result(
-                "linear_probe", lambda v=variant: compute()[v], {**parameters, "variant": variant}, inputs, modules,
-                seed=config.seed,
-            )
-            for variant in variants
-        ]  # fmt: skip
-
     def protocol(self, cohort: str) -> str:
         """One official split for a cohort that is also pretrained on, else ten folds."""
         try:
             return OFFICIAL_SPLIT if cohort == self.pretraining_cohort and len(self.pretraining_rows) else TEN_FOLDS
         except NoCohort:
             return TEN_FOLDS
-
-    def _probe_values(
-        self, encoder: str, task: str, variants: tuple[str, ...], config: ProbeConfig, seed: int, allow_seen: bool,
-        protocol: str,
-    ) -> dict[str, dict[str, Any]]:  # fmt: skip
-        from merit.evaluate.probe_tables import probe
-        from merit.evaluate.seen import refuse_seen
-        from merit.evaluate.tasks import select
-
-        store = self.store(TASK_COHORT[task])
-        try:
-            chosen = select(task, store.records, protocol=protocol, min_positives=config.min_positives)
-        except NotEnoughData as reason:
-            return {v: {"task": task, "encoder": encoder, "variant": v, "reason": str(reason)} for v in variants}
-        n_seen = refuse_seen(chosen.scored_patients(protocol), self.seen(encoder, seed), allow_seen)
-        features = self.embedding(encoder, chosen.cohort, seed)[chosen.rows]
-        found = probe(
-            features, chosen, config, encoder=encoder, variant=variants[0] if len(variants) == 1 else None,
-            protocol=protocol, device=self.torch_device(),
-        )  # fmt: skip
-        about = {"n_seen": n_seen, **self.remarks(encoder, chosen.cohort)}
-        return {v: {**found[v], **about} for v in variants}
-
-    def _without(self, encoder: str, task: str, variant: str, reason: str) -> dict[str, Any]:
-        """A result in form alone, for a data set that is not there; it is not written."""
-        values = {"task": task, "encoder": encoder, "variant": variant, "reason": reason}
-        return {"stage": "linear_probe", "id": None, "values": values, "parameters": {}, "inputs": {}, "seconds": 0.0}
 
     def result(
         self, stage: str, compute: Callable[[], dict[str, Any]], parameters: Any, inputs: dict[str, str],
