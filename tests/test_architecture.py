@@ -34,14 +34,14 @@ BELOW = {
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "encoders", "evaluate", "scores", "studies"},
     "studies": {"config", "methods", "profiles", "runs", "threads", "scores", "data", "model", "synthetic", "evaluate"}
-    | {"pipeline"},
+    | {"encoders", "pipeline"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
     | {"publish", "encoders"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 
 ONLY_IN = {
-    "wfdb": {"merit.data.wfdb_io", "merit.data.ingest_bench"},
+    "wfdb": {"merit.data.wfdb_io"},
     "transformers": {"merit.model.text", "merit.evaluate.generation", "merit.encoders"},
     "tokenizers": {"merit.model.text", "merit.evaluate.generation"},
     "peft": {"merit.evaluate.generation"},

@@ -26,10 +26,9 @@ import pandas as pd
 
 from merit import runs
 from merit.data import taxonomy
-from merit.data.reports import clean
+from merit.data.recording import clean
 from merit.evaluate import bootstrap, metrics, thresholds
-from merit.evaluate.splits import NotEnoughData
-from merit.evaluate.tasks import TaskData
+from merit.evaluate.tasks import NotEnoughData, TaskData
 
 # -- prompts: what each class is called -------------------------------------------------------------------------------
 

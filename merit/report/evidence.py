@@ -146,23 +146,35 @@ def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Ev
             metric = metric.removesuffix("_oracle")
         cells.setdefault((row["encoder"], row[task], metric), {})[row["encoder_seed"]] = unit * row["value"]
     split = "protocol" in found and found["protocol"].astype(str).str.startswith("official split").any()
-    empty = found[found["value"].isna()]
-    empty = empty[empty["class"].fillna("macro") == "macro"] if "class" in empty else empty
+    macro = found["class"].fillna("macro") == "macro" if "class" in found else True
+    empty = found[found["value"].isna() & macro]
     reasons = tuple(dict.fromkeys(empty["reason"].dropna()))
     return Evidence(stage=stage, scores=cells, caveats=(PTB_XL_TOO,) * bool(split), reasons=reasons, **about)
 
 
-CLASSIFIED = ("auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
-"""Metrics of classification that claims speak of."""
-
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
+    "linear_probe": (
+        "task",
+        100,
+        {
+            "variant": "as_published",
+            "scored": "by fold",
+            "metric": ["auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle"],
+        },
+    ),
     "kept": ("decoder", 100, {"kind": "summary", "metric": "r2_partial"}),
-    "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
     "zero_shot": (
         "task",
         100,
-        {"prompts": "enriched", "scope": "unseen", "ensemble": True, "class": "macro", "metric": CLASSIFIED},
+        {
+            "prompts": "enriched",
+            "scope": "unseen",
+            "ensemble": True,
+            "class": "macro",
+            "metric": ["auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle"],
+        },
     ),
+    "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
     "generation": ("study", 100, {"condition": "model"}),
 }
 """Study -> column that a claim calls a task, unit, and the scores that claims are judged on."""
@@ -179,12 +191,6 @@ def _evidence(stage: str, rows: Sequence[Mapping[str, Any]], rule: str, **about:
     split = any(str(row.get("protocol")).startswith("official split") for row in rows)
     reasons = tuple(dict.fromkeys(str(row["reason"]) for row in rows if "reason" in row))
     return Evidence(stage=stage, scores=scores, caveats=(PTB_XL_TOO,) * split, reasons=reasons, **about)
-
-
-def _linear_probe(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Means over folds, of the embedding as it is: the paper says nothing of standardising."""
-    if row["variant"] == "as_published":
-        yield from _scores(row["task"], row["mean"], ending)
 
 
 def _scores(task: str, macro: Mapping[str, float | None], ending: str) -> Iterator[Cell]:
@@ -216,7 +222,6 @@ def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
 
 
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
-    "linear_probe": _linear_probe,
     "information": _information,
     "clusters": _clusters,
 }

@@ -13,8 +13,7 @@ import pytest
 
 from merit.data import taxonomy
 from merit.evaluate import zero_shot as z
-from merit.evaluate.splits import NotEnoughData
-from merit.evaluate.tasks import TaskData, labelled, select
+from merit.evaluate.tasks import NotEnoughData, TaskData, labelled, select
 
 
 def made(labels: np.ndarray, folds: list[int] | None = None, patients: list[str] | None = None) -> TaskData:

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from merit.evaluate.retention import TRAINING_ONLY
-from merit.evaluate.seen import SeenInPretraining
-from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS
+from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
 from merit.pipeline import Workspace, kept_factors
 from merit.pipeline import kept as stage
 from merit.pipeline.recordings import NoCohort

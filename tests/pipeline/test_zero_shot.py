@@ -11,7 +11,7 @@ import pytest
 from merit import scores
 from merit.data import taxonomy
 from merit.evaluate import metrics
-from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.tasks import SeenInPretraining
 from merit.evaluate.zero_shot import load_prompts
 from merit.pipeline import Workspace
 from merit.pipeline.recordings import NoCohort
