@@ -24,6 +24,7 @@ PLURALS = {
     "subgroups": "",
     "notes": "",
     "prompt facts": "",
+    "sinus rhythm": "",
     "information": " results",
     "retention": " results",
 }
