@@ -246,7 +246,8 @@ def _flat(index: pd.Index) -> pd.Index:
 def facts(rows: Mapping[str, Mapping[str, Any]] | pd.DataFrame, name: str) -> Html:
     """A table of words: row label -> column -> text; what is missing is a dash."""
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame.from_dict(rows, orient="index")
-    return render(frame.map(lambda value: "–" if pd.isna(value) else str(value)), name, words=True)
+    texts = frame.map(lambda value: "–" if pd.isna(value) else str(value))
+    return render(texts.rename_axis(index=None, columns=None), name, words=True)
 
 
 def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
