@@ -18,7 +18,7 @@ from merit.encoders.registry import PUBLISHED
 from merit.pipeline import Workspace, encoders
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.zero_shot import zero_shot
-from merit.studies.peers import facts
+from merit.studies.peers import facts, peers
 from merit.studies.shift import shift
 
 NAMES = tuple(PUBLISHED)
