@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.spatial.distance import cdist
 
 from merit import intervals
@@ -114,14 +115,13 @@ def silhouette(x: np.ndarray, classes: np.ndarray, groups: np.ndarray, metric: s
 
 
 def by_class(
-    values: np.ndarray, classes: np.ndarray, groups: np.ndarray, n_classes: int, n_resamples: int, seed: int,
-    share: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+    values: np.ndarray, classes: np.ndarray, groups: np.ndarray, n_classes: int, config: ClusterConfig, share: bool
+) -> list[dict[str, Any]]:
     """Mean of per-record values for each class and over classes, with 95 % intervals from random halves of the groups.
 
     values [N]; share: they lie from 0 to 1. Neighbours stay what they were: only who is counted is resampled. Two calls
-    with the same classes, groups, number and seed draw the same groups. Gives per_class: a list [C] of value, low,
-    high, and macro with its resamples. A class without records has None.
+    with the same classes, groups and settings draw the same groups. Gives value, low and high of each class, None for a
+    class without records, and last those of the mean over classes, with its `draws`.
     """
     known = np.isfinite(values)
     _, place = np.unique(groups, return_inverse=True)
@@ -129,110 +129,86 @@ def by_class(
     total, count = np.zeros((2, n_groups, n_classes))
     np.add.at(total, (place[known], classes[known]), values[known])
     np.add.at(count, (place[known], classes[known]), 1.0)
-    weights = bootstrap.weights_of(np.arange(n_groups), n_resamples, seed).astype(np.float64).T
+    weights = bootstrap.weights_of(np.arange(n_groups), config.n_resamples, config.seed).astype(np.float64).T
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (weights @ total) / (weights @ count)  # [1 + R, C]
-    scored = ~np.isnan(means[0])
-    macro = bootstrap.mean_over_classes(means[:, scored].T)
-    return {
-        "per_class": [_interval(column, share) for column in means.T],
-        "macro": _interval(macro, share) | {"resamples": np.round(macro[1:], 5).tolist()},
-    }
-
-
-def _interval(column: np.ndarray, share: bool) -> dict[str, float | None]:
-    """Value (the first entry) and interval (from the others); None where there is nothing."""
-    ends = (float(column[0]), *intervals.ends(column[0], column[1:], share))
-    if np.isnan(ends).any():
-        return dict.fromkeys(("value", "low", "high"))
-    return intervals.named(*(round(end, DIGITS) for end in ends))
+    macro = bootstrap.mean_over_classes(means[:, ~np.isnan(means[0])].T)
+    rows = []
+    for column in (*means.T, macro):
+        ends = (float(column[0]), *intervals.ends(column[0], column[1:], share))
+        ends = [None] * 3 if np.isnan(ends).any() else [round(end, DIGITS) for end in ends]
+        rows.append(dict(zip(("value", "low", "high"), ends)))
+    rows[-1]["draws"] = np.round(macro[1:], 5).tolist()
+    return rows
 
 
 def umap_plane(x: np.ndarray, config: ClusterConfig, cache: Path) -> np.ndarray:
     """float64 [N, 2], 3 decimals: UMAP of rows (McInnes et al. 2018), the same in every process on any core count.
 
-    Neighbours are exact, the start is the first two principal components (rounded, their signs fixed), one thread.
-    cache: folder for what numba compiles.
+    Neighbours are exact, one thread; the start is the first two principal components, the first one 10 wide as UMAP
+    starts, to 4 decimals with their signs fixed, so that the last bit of the linear algebra, which differs between
+    machines, does not grow into another picture. cache: folder for what numba compiles.
     """
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
     os.environ["NUMBA_NUM_THREADS"] = "1"
+    centred = np.asarray(x, dtype=np.float64) - np.mean(x, axis=0, dtype=np.float64)
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    start = left[:, :2] * singular[:2]
+    start = start * np.sign(start[np.abs(start).argmax(axis=0), range(2)])
+    start = np.round(10 * start / max(np.abs(start).max(), np.finfo(float).tiny), 4).astype(np.float32)
+    index, distance = neighbours(x, config.n_neighbors, config.metric)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        index, distance = neighbours(x, config.n_neighbors, config.metric)
-        reducer = UMAP(
-            n_neighbors=config.n_neighbors, min_dist=config.min_dist, metric=config.metric, init=_start(x),
-            precomputed_knn=(index.astype(np.int32), distance.astype(np.float32)), random_state=config.seed, n_jobs=1,
-        )  # fmt: skip
+        nearest = (index.astype(np.int32), distance.astype(np.float32))
+        settings = {"n_neighbors": config.n_neighbors, "min_dist": config.min_dist, "metric": config.metric}
+        reducer = UMAP(**settings, init=start, precomputed_knn=nearest, random_state=config.seed, n_jobs=1)
         return np.round(reducer.fit_transform(np.asarray(x, np.float32)).astype(np.float64), 3)
 
 
-def _start(x: np.ndarray) -> np.ndarray:
-    """float32 [N, 2]: principal components, the first one 10 wide as UMAP starts; 4 decimals, so that the last bit of
-    the linear algebra, which differs between machines, does not grow into another picture.
-    """
-    centred = np.asarray(x, dtype=np.float64) - np.mean(x, axis=0, dtype=np.float64)
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    two = left[:, :2] * singular[:2]
-    two = two * np.sign(two[np.abs(two).argmax(axis=0), range(2)])
-    return np.round(10 * two / max(np.abs(two).max(), np.finfo(float).tiny), 4).astype(np.float32)
-
-
 def clusters(
-    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, names: Sequence[str], config: ClusterConfig,
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    names: Sequence[str],
+    config: ClusterConfig,
     cache: Path,
-) -> dict[str, Any]:  # fmt: skip
-    """The values of one encoder, JSON-ready: points of the picture, purity and silhouette in both spaces.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of one encoder, one row per space, metric and class (`macro`: their mean); and the picture's points.
 
-    features float32 [N, D]; labels bool [N, C], each record with at least one; groups [N]. A class of fewer than
-    `FEWEST` groups is drawn and not scored. NotEnoughData under two scored classes or too few records.
+    features float32 [N, D]; labels bool [N, C], each record with at least one; groups [N]. `chance`: a class's expected
+    purity if neighbours were drawn at random from other groups; `highest`: the highest that it can have, with fewer
+    than k records of other groups. A class of fewer than `FEWEST` groups is drawn and not scored. NotEnoughData under
+    two scored classes or too few records.
     """
     classes = single_class(labels)
-    counts = np.bincount(classes, minlength=len(names))
     n_groups = np.array([len(np.unique(groups[classes == c])) for c in range(len(names))])
-    scored = n_groups >= FEWEST
-    fewest = max(config.n_neighbors, config.purity_neighbours) + 1
+    scored, k = n_groups >= FEWEST, config.purity_neighbours
+    fewest = max(config.n_neighbors, k) + 1
     if scored.sum() < 2 or len(features) <= fewest:
         raise NotEnoughData(
             f"clusters: expected two classes of at least {FEWEST} patients and more than {fewest} records; got "
             f"{int(scored.sum())} such classes and {len(features)} records"
         )
-    points = umap_plane(features, config, cache)
+    plane = umap_plane(features, config, cache)
     kept = scored[classes]
-    spaces = {"encoder": (features, config.metric), "umap": (points, "euclidean")}
-    return {
-        "classes": list(names), "n": counts.tolist(), "n_groups": n_groups.tolist(), "scored": scored.tolist(),
-        "n_records": len(features), "n_several": int((labels.sum(axis=1) > 1).sum()),
-        "chance": [_chance(classes[kept], groups[kept], c) if scored[c] else None for c in range(len(names))],
-        "highest": [_highest(classes, groups, c, config.purity_neighbours) if scored[c] else None
-                    for c in range(len(names))],
-        "spaces": {name: _numbers(x[kept], classes[kept], groups[kept], len(names), metric, config)
-                   for name, (x, metric) in spaces.items()},
-        "points": points.tolist(), "point_class": classes.tolist(),
-    }  # fmt: skip
-
-
-def _numbers(
-    x: np.ndarray, classes: np.ndarray, groups: np.ndarray, n_classes: int, metric: str, config: ClusterConfig
-) -> dict[str, Any]:
-    per_record = {
-        "purity": purity(x, classes, groups, config.purity_neighbours, metric),
-        "silhouette": silhouette(x, classes, groups, metric),
-    }
-    return {
-        name: by_class(values, classes, groups, n_classes, config.n_resamples, config.seed, share=name == "purity")
-        for name, values in per_record.items()
-    }
-
-
-def _chance(classes: np.ndarray, groups: np.ndarray, c: int) -> float:
-    """Expected purity of a class if neighbours were drawn at random from other groups, mean over its records."""
-    own = [(groups != group) for group in groups[classes == c]]
-    return float(np.mean([(classes[other] == c).mean() for other in own]))
-
-
-def _highest(classes: np.ndarray, groups: np.ndarray, c: int, k: int) -> float:
-    """The highest purity that a class can have: it may have fewer than k records of other groups."""
-    others = [((classes == c) & (groups != group)).sum() for group in groups[classes == c]]
-    return float(np.mean(np.minimum(others, k) / k))
+    own, group = classes[kept], groups[kept]
+    about = [
+        {"class": name, "n": int((classes == c).sum()), "n_groups": int(n_groups[c])} for c, name in enumerate(names)
+    ]
+    for c in np.flatnonzero(~scored):
+        about[c]["reason"] = f"fewer than {FEWEST} patients"
+    for c in np.flatnonzero(scored):
+        others = [own[group != g] == c for g in group[own == c]]
+        about[c]["chance"] = float(np.mean([same.mean() for same in others]))
+        about[c]["highest"] = float(np.mean(np.minimum([same.sum() for same in others], k) / k))
+    about.append({"class": "macro", "n": len(features), "n_several": int((labels.sum(axis=1) > 1).sum())})
+    rows = []
+    for space, x, metric in (("encoder", features[kept], config.metric), ("umap", plane[kept], "euclidean")):
+        per_record = {"purity": purity(x, own, group, k, metric), "silhouette": silhouette(x, own, group, metric)}
+        for name, values in per_record.items():
+            found = by_class(values, own, group, len(names), config, share=name == "purity")
+            rows += [{"space": space, "metric": name, **of, **number} for of, number in zip(about, found)]
+    points = pd.DataFrame(plane, columns=["x", "y"]).assign(**{"class": np.array(names)[classes]})
+    return pd.DataFrame(rows), points

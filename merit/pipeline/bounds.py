@@ -64,11 +64,11 @@ def contrastive_bound(ws: Workspace) -> dict[str, Any]:
 
     def compute() -> dict[str, Any]:
         """The values of the stage."""
-        from merit.evaluate.bounds.contrastive import against_truth
+        from merit.evaluate.bounds import contrastive_bound
 
-        return {"rows": against_truth(**parameters), "seeds": parameters["seeds"], "paper_batch": PAPER_BATCH}
+        return {"rows": contrastive_bound(**parameters), "seeds": parameters["seeds"], "paper_batch": PAPER_BATCH}
 
-    modules = ["merit.evaluate.bounds.contrastive"]
+    modules = ["merit.evaluate.bounds"]
     return ws.result("contrastive_bound", compute, parameters | {"paper_batch": PAPER_BATCH}, {}, modules, seed=0)
 
 
@@ -78,11 +78,11 @@ def decoder_bound(ws: Workspace) -> dict[str, Any]:
 
     def compute() -> dict[str, Any]:
         """The values of the stage."""
-        from merit.evaluate.bounds.decoder import against_truth
+        from merit.evaluate.bounds import decoder_bound
 
-        return against_truth(**parameters)
+        return decoder_bound(**parameters)
 
-    return ws.result("decoder_bound", compute, parameters, {}, ["merit.evaluate.bounds.decoder"], seed=0)
+    return ws.result("decoder_bound", compute, parameters, {}, ["merit.evaluate.bounds"], seed=0)
 
 
 def processing_bound(ws: Workspace) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def processing_bound(ws: Workspace) -> dict[str, Any]:
 
     def compute() -> dict[str, Any]:
         """The values of the stage."""
-        from merit.evaluate.bounds.processing import discrete_chains, gaussian_chains, resolutions
+        from merit.evaluate.bounds import discrete_chains, gaussian_chains, resolutions
 
         discrete = discrete_chains(parameters["n_chains"], parameters["n_samples"], 0)
         return {
@@ -99,7 +99,7 @@ def processing_bound(ws: Workspace) -> dict[str, Any]:
             "resolutions": resolutions(parameters["noises"]), "n_samples": parameters["n_samples"],
         }  # fmt: skip
 
-    return ws.result("processing_bound", compute, parameters, {}, ["merit.evaluate.bounds.processing"], seed=0)
+    return ws.result("processing_bound", compute, parameters, {}, ["merit.evaluate.bounds"], seed=0)
 
 
 def report_ceiling(ws: Workspace) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def report_ceiling(ws: Workspace) -> dict[str, Any]:
 
     def compute() -> dict[str, Any]:
         """The values of the stage."""
-        from merit.evaluate.bounds.contrastive import report_ceilings
+        from merit.evaluate.bounds import report_ceilings
 
         if len(reports) < 2:
             return {"reason": f"expected two recordings with reports to align; got {len(reports)}"}
@@ -123,7 +123,7 @@ def report_ceiling(ws: Workspace) -> dict[str, Any]:
 
     inputs = {"reports": runs.digest(reports)}
     about = {**parameters, "batch": ws.profile.pretrain.batch}
-    return ws.result("report_ceiling", compute, about, inputs, ["merit.evaluate.bounds.contrastive"], seed=0)
+    return ws.result("report_ceiling", compute, about, inputs, ["merit.evaluate.bounds"], seed=0)
 
 
 def target_scale(ws: Workspace, **settings: Any) -> dict[str, Any]:
@@ -193,8 +193,8 @@ class _Sweep:
 
     def _gradients(self) -> list[dict[str, Any]]:
         """A row a way and scale: the two norms on the profile's encoder, and their ratio over batches."""
-        from merit.pretrain.step import build
         from merit.pretrain.target_scale import gradients, short_run
+        from merit.pretrain.train import build
 
         scales = list(self.config.scales)
         pretrain = replace(
@@ -221,9 +221,8 @@ class _Sweep:
         """A row a scale, and one for the random network: held-out terms and probing over seeds."""
         import torch
 
-        from merit.pretrain.loop import validate
-        from merit.pretrain.step import build
         from merit.pretrain.target_scale import first_samples, short_run
+        from merit.pretrain.train import build, validate
 
         config, model = self.config, self._small_model()
         training, validation = (first_samples(part, config.n_samples) for part in (self.training, self.validation))
@@ -262,7 +261,7 @@ class _Sweep:
         """What is probed, with no patient that the short runs saw; or why nothing is."""
         from merit.evaluate.seen import refuse_seen
         from merit.evaluate.tasks import select
-        from merit.pretrain.loop import seen_records
+        from merit.pretrain.train import seen_records
 
         protocol = self.ws.protocol("ptb-xl")
         try:
@@ -293,7 +292,7 @@ class _Sweep:
 
 def _hidden_samples(model: ModelConfig) -> int:
     """d: samples of a recording that are hidden."""
-    from merit.model.masking import n_visible
+    from merit.model.vit import n_visible
 
     encoder = model.encoder
     return encoder.n_leads * encoder.patch * (encoder.n_patches - n_visible(encoder.n_patches, model.mask_ratio))

@@ -10,7 +10,7 @@ import numpy as np
 from merit import runs
 from merit.config import one_of, replace
 from merit.encoders import others
-from merit.evaluate.information.measure import InformationConfig
+from merit.evaluate.information import InformationConfig
 from merit.evaluate.splits import NotEnoughData
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SCOPES = ("unseen", "validation")
 the pretraining cohort that were held out to watch the loss; no gradient and no choice came from them."""
 EVALUATED = "ptb-xl"
 """The evaluated data set that has reports."""
-MODULES = ("merit.evaluate.information.measure", "merit.evaluate.seen", "merit.data.batches")
+MODULES = ("merit.evaluate.information", "merit.evaluate.seen", "merit.data.batches")
 
 
 def information(
@@ -72,7 +72,7 @@ def _reason(encoder: str, scope: str, reason: str) -> dict[str, Any]:
 def _values(
     ws: Workspace, encoder: str, scope: str, cohort: str, config: InformationConfig, seed: int
 ) -> dict[str, Any]:
-    from merit.evaluate.information.measure import FEWEST, entropy, measure, one_a_report
+    from merit.evaluate.information import FEWEST, entropy, measure, one_per_report
     from merit.evaluate.seen import refuse_seen
 
     model = ws.encoder(encoder, seed)
@@ -83,7 +83,7 @@ def _values(
     reports = records["report"].tolist()
     scored = [(cohort, patient) for patient in records["patient_id"].unique()]
     n_seen = refuse_seen(scored, ws.seen(encoder, seed), allow_seen=scope == "validation")
-    chosen = one_a_report(reports, config.most_pairs, config.seed)
+    chosen = one_per_report(reports, config.most_pairs, config.seed)
     about = {
         "encoder": encoder, "scope": scope, "cohort": cohort, "n_pairs": len(rows), "n_reports": len(set(reports)),
         "n_seen": n_seen, "entropy": entropy(reports) if reports else 0.0,
@@ -135,16 +135,16 @@ def known_information(ws: Workspace) -> dict[str, Any]:
 
     def compute() -> dict[str, Any]:
         """The values of the stage."""
-        from merit.evaluate.information.known import against_truth
+        from merit.evaluate.information import estimates_against_truth
 
         rows, private = [], parameters["private"]
         for shape, width, n, with_critic in plan:
             critic = parameters["critic"] if with_critic else None
-            rows += against_truth(shape, width, parameters["truths"], n, critic)
+            rows += estimates_against_truth(shape, width, parameters["truths"], n, critic)
         for of_each in private["own"]:
-            rows += against_truth(
+            rows += estimates_against_truth(
                 "gaussian", private["width"], private["truths"], private["n"], parameters["critic"], private=of_each
             )
         return {"rows": rows}
 
-    return ws.result("known_information", compute, parameters, {}, ["merit.evaluate.information.known"], seed=0)
+    return ws.result("known_information", compute, parameters, {}, ["merit.evaluate.information"], seed=0)

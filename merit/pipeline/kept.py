@@ -24,7 +24,7 @@ EVALUATED = "ptb-xl"
 """The evaluated data set that has reports."""
 MODULES = (
     "merit.evaluate.kept.measure", "merit.evaluate.kept.factors", "merit.evaluate.seen",
-    "merit.evaluate.information.gaussian", *kept_factors.MODULES,
+    "merit.evaluate.information", *kept_factors.MODULES,
 )  # fmt: skip
 """Modules of this package whose own functions shape the values."""
 FEWEST_STATED = 5
@@ -145,7 +145,7 @@ class _Session:
 
     def _folds(self, groups: np.ndarray) -> np.ndarray:
         """int [N]: folds of patients; where the cohort was pretrained on, folds 9 and 10, the others never scored."""
-        from merit.evaluate.information.gaussian import fold_of
+        from merit.evaluate.information import fold_of
         from merit.evaluate.kept.decode import NEVER
 
         if self.ws.protocol(EVALUATED) != OFFICIAL_SPLIT:

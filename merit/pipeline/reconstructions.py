@@ -199,8 +199,8 @@ def _by_decoders(
     """Prediction [R, L, N, P] of each encoder that has a decoder, the target, and what was hidden [R, L, N]."""
     import torch
 
-    from merit.model.masking import hidden_from, random_visible
-    from merit.model.scaling import scale
+    from merit.model.merit import scale
+    from merit.model.vit import hidden_from, random_visible
     from merit.pretrain.checkpoint import load_model
     from merit.threads import one_thread_an_operation
 

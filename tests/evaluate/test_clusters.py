@@ -97,7 +97,7 @@ def test_silhouette_of_two_tight_pairs():
 def test_by_class_equals_resampling_patient_by_patient():
     generator = np.random.default_rng(0)
     values, classes, groups = generator.random(40), np.arange(40) % 2, np.arange(40) // 4
-    found = by_class(values, classes, groups, 3, 50, 7)
+    found = by_class(values, classes, groups, 3, ClusterConfig(n_resamples=50, seed=7), share=False)
     assert found["per_class"][0]["value"] == pytest.approx(values[::2].mean())
     assert found["per_class"][2] == {"value": None, "low": None, "high": None}
     draws, slow = np.random.default_rng(7), []
@@ -112,7 +112,7 @@ def test_by_class_equals_resampling_patient_by_patient():
 
 def test_a_class_of_few_resampled_patients_never_leaves_the_mean_undefined():
     values, classes, groups = np.array([1.0, 0.0, np.nan, 0.5]), np.array([0, 1, 1, 1]), np.arange(4)
-    found = by_class(values, classes, groups, 2, 30, 0)
+    found = by_class(values, classes, groups, 2, ClusterConfig(n_resamples=30), share=False)
     assert found["per_class"][1]["value"] == pytest.approx(0.25)
     assert len(found["macro"]["resamples"]) == 30
 
