@@ -13,8 +13,7 @@ import pytest
 from merit import runs
 
 BELOW = {
-    "alternatives": set(),
-    "config": {"alternatives"},
+    "config": set(),
     "profiles": {"config", "runs"},
     "methods": {"config"},
     "runs": {"config"},
@@ -34,20 +33,21 @@ BELOW = {
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "encoders", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "encoders", "evaluate", "scores", "studies"},
-    "studies": {"config", "runs", "scores", "data", "model", "evaluate", "pipeline"},
+    "studies": {"config", "methods", "profiles", "runs", "threads", "scores", "data", "model", "synthetic", "evaluate"}
+    | {"pipeline"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
     | {"publish", "encoders"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 
 ONLY_IN = {
-    "wfdb": {"merit.data.wfdb_io", "merit.data.ingest_bench"},
+    "wfdb": {"merit.data.wfdb_io"},
     "transformers": {"merit.model.text", "merit.evaluate.generation", "merit.encoders"},
     "tokenizers": {"merit.model.text", "merit.evaluate.generation"},
     "peft": {"merit.evaluate.generation"},
     "sacrebleu": {"merit.evaluate.generation"},
     "nltk": {"merit.evaluate.generation"},
-    "neurokit2": {"merit.evaluate.kept.delineation"},
+    "neurokit2": {"merit.evaluate.retention_factors"},
     "umap": {"merit.evaluate.clusters"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merit.data.taxonomy import TASKS
-from merit.encoders.outside import OUTSIDE
+from merit.encoders import registry
 from merit.methods import ABLATIONS, PEERS, without_text
 from merit.pipeline.clusters import rhythm_clusters
-from merit.pipeline.dials import carried_over, left_out
 from merit.pipeline.information import information
-from merit.pipeline.kept import kept
 from merit.pipeline.zero_shot import zero_shot
 from merit.studies.generation import generation
+from merit.studies.probing import linear_probe
+from merit.studies.retention import reliability, report_omission, retention, synthetic_to_real, to_commit
 from merit.studies.shift import shift
 
 if TYPE_CHECKING:
@@ -33,16 +33,6 @@ WRITERS = ("merit", "merl-ours", "random", "medtvt-r1", "qoq", "ecg-chat")
 """Encoders that text is generated from here: adapting a language model costs as much as a pretraining."""
 
 
-def _kept_scores(values: Mapping[str, Any]) -> dict[str, float | None]:
-    """`in_report_linear`, `beyond_nonlinear`, ... and `beyond_text` of a result of `kept`."""
-    found = {
-        f"{measure}_{decoder}": one["value"]
-        for decoder, measures in values["summary"].items()
-        for measure, one in measures.items()
-    }
-    return {**found, "beyond_text": values["beyond_text"]["value"]}
-
-
 Run = Callable[["Workspace", Sequence[str], int], list[dict[str, Any]]]
 
 
@@ -59,30 +49,9 @@ class Stage(NamedTuple):
     """Values -> metric -> the number of that seed."""
     keep: tuple[str, ...]
     """Other fields of the values that go into the file; folds, classes and resamples stay in the run's results."""
-    paired: bool = False
-    """Whether its file has the differences of any two encoders too, paired by resample (`kept_pairs`)."""
-
-
-KEPT = (
-    "cohort", "source", "n_records", "n_patients", "n_seen", "n_features", "n_failed", "n_scaled", "summary",
-    "beyond_text", "factors", "findings", "statements",
-)  # fmt: skip
-"""Fields of `kept` that go into the file."""
-
-
-def _of_kept(column: str, run: Run) -> Stage:
-    """A stage whose results are those of `kept`."""
-    return Stage(run=run, columns=(column,), settings=(), scores=_kept_scores, keep=KEPT, paired=True)
 
 
 STAGES = {
-    "linear_probe": Stage(
-        run=lambda ws, encoders, seed: ws.linear_probe(encoders, PAPER_TASKS, encoder_seed=seed),
-        columns=("task",),
-        settings=("variant",),
-        scores=lambda values: values["mean"],
-        keep=("protocol", "n_records", "n_patients", "n_seen", "overlap", "mean", "sd", "pooled"),
-    ),
     "zero_shot": Stage(
         run=lambda ws, encoders, seed: zero_shot(ws, _with_text(encoders), PAPER_TASKS, encoder_seed=seed),
         columns=("task",),
@@ -123,18 +92,32 @@ STAGES = {
         },
         keep=("n_records", "n_patients", "n_seen", "classes", "spaces"),
     ),
-    "kept": _of_kept("cohort", lambda ws, encoders, seed: kept(ws, encoders, encoder_seed=seed)),
-    "left_out": _of_kept("share", lambda ws, encoders, seed: left_out(ws, encoders, encoder_seed=seed)),
-    "carried_over": _of_kept("hearts", lambda ws, encoders, seed: carried_over(ws, encoders, encoder_seed=seed)),
 }
 """Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
 
 
+def _probed(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFrame:
+    """Macro scores of linear probing without what stands fold by fold or class by class."""
+    found = linear_probe(ws, encoders, PAPER_TASKS, encoder_seed=seed)
+    lists = ["test_folds", "n_test", "classes", "unscored", "epochs", "n_positive", "n_folds"]
+    return found[found["class"].fillna("macro") == "macro"].drop(columns=lists, errors="ignore")
+
+
+def _retention(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFrame:
+    """Retention; of real recordings, with the first seed, how reliable their measured factors are."""
+    more = [reliability(ws)] if not (ws.synthetic or seed) else []
+    return to_commit(retention(ws, encoders, encoder_seed=seed), "cohort", *more)
+
+
 STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
+    "linear_probe": _probed,
     "shift": lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
     "generation": lambda ws, encoders, seed: generation(
         ws, [name for name in encoders if name in WRITERS], encoder_seed=seed
     ),
+    "kept": _retention,
+    "left_out": lambda ws, encoders, seed: to_commit(report_omission(ws, encoders, encoder_seed=seed), "share"),
+    "carried_over": lambda ws, encoders, seed: to_commit(synthetic_to_real(ws, encoders, encoder_seed=seed), "hearts"),
 }
 """Study -> its scores of these encoders at one pretraining seed, as they are committed."""
 
@@ -160,7 +143,9 @@ GROUPS = {
         suffix=EQUAL_BUDGET,
     ),
     DIALS: Group(("merit", "cma", "mse", "random"), ("left_out", "carried_over")),
-    PUBLISHED: Group(("merit", *OUTSIDE), ("linear_probe", "zero_shot", "shift", "generation"), suffix=PUBLISHED),
+    PUBLISHED: Group(
+        ("merit", *registry.PUBLISHED), ("linear_probe", "zero_shot", "shift", "generation"), suffix=PUBLISHED
+    ),
 }
 """The paper's objectives; these beside peers' methods: the same recordings, updates and evaluation; some of them
 pretrained on other recordings; MERIT beside those published encoders whose weights are at hand, which have one seed.

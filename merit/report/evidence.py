@@ -16,7 +16,7 @@ import pandas as pd
 
 from merit import runs
 from merit import scores as scores_of
-from merit.report import reference
+from merit.report import reference, retention
 
 Key = tuple[str, str, str]
 """Encoder, task, metric."""
@@ -110,8 +110,8 @@ def inputs(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
 def _from_file(path: Path, rule: str) -> Evidence:
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
-        if "about" in file:
-            about, found = scores_of.read(path)
+        if "about" in file or file.get("stage") == "kept":
+            about, found = retention.read(path)
             made = {name: about.get(name) for name in ("commit", "device", "finished")}
             told = {
                 "profile": str(about["profile"]),
@@ -146,16 +146,23 @@ def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Ev
             metric = metric.removesuffix("_oracle")
         cells.setdefault((row["encoder"], row[task], metric), {})[row["encoder_seed"]] = unit * row["value"]
     split = "protocol" in found and found["protocol"].astype(str).str.startswith("official split").any()
-    empty = (
-        found[found["value"].isna() & (found.get("class", "macro") == "macro")]
-        if "class" in found
-        else found[found["value"].isna()]
-    )
+    macro = found["class"].fillna("macro") == "macro" if "class" in found else True
+    empty = found[found["value"].isna() & macro]
     reasons = tuple(dict.fromkeys(empty["reason"].dropna()))
     return Evidence(stage=stage, scores=cells, caveats=(PTB_XL_TOO,) * bool(split), reasons=reasons, **about)
 
 
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
+    "linear_probe": (
+        "task",
+        100,
+        {
+            "variant": "as_published",
+            "scored": "by fold",
+            "metric": ["auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle"],
+        },
+    ),
+    "kept": ("decoder", 100, {"kind": "summary", "metric": "r2_partial"}),
     "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
     "generation": ("study", 100, {"condition": "model"}),
 }
@@ -173,12 +180,6 @@ def _evidence(stage: str, rows: Sequence[Mapping[str, Any]], rule: str, **about:
     split = any(str(row.get("protocol")).startswith("official split") for row in rows)
     reasons = tuple(dict.fromkeys(str(row["reason"]) for row in rows if "reason" in row))
     return Evidence(stage=stage, scores=scores, caveats=(PTB_XL_TOO,) * split, reasons=reasons, **about)
-
-
-def _linear_probe(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Means over folds, of the embedding as it is: the paper says nothing of standardising."""
-    if row["variant"] == "as_published":
-        yield from _scores(row["task"], row["mean"], ending)
 
 
 def _zero_shot(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
@@ -215,21 +216,9 @@ def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
                 yield "rhythm", f"{space} {name}{what}", None if found["value"] is None else 100 * found["value"]
 
 
-def _kept(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """What an embedding adds to the report about factors of the signal, by a linear and a nonlinear decoder; percent.
-
-    The share of a factor's variance, of what the report leaves open, averaged over factors.
-    """
-    for decoder, measures in row["summary"].items():
-        value = measures["beyond"]["value"]
-        yield "signal", f"beyond_{decoder}", None if value is None else 100 * value
-
-
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
-    "linear_probe": _linear_probe,
     "zero_shot": _zero_shot,
     "information": _information,
     "clusters": _clusters,
-    "kept": _kept,
 }
 """Stage -> what reads a row of its results."""

@@ -7,7 +7,7 @@ displays a seaborn plot with its frame as CSV. Scores come in as fractions and a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import seaborn.objects as so
 from merit import runs, scores
 from merit.report import paper
 from merit.report.budget import introduction
-from merit.report.figures import Drawing
+from merit.report.figures import Drawing, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, Sentence, badge, listing, literal
 from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
@@ -39,10 +39,16 @@ METRICS = {
 }
 """`oracle`: threshold chosen on the scored set itself; without: on the validation fold."""
 
+ORACLE = {"f1": "f1_oracle", "accuracy": "accuracy_oracle"}
+"""Metric of the paper -> ours: it states no threshold rule, and its predecessors' code chooses on the scored set."""
+
+BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
+"""Tasks side by side in a table that is too wide for all, as the paper's Tables 6 and 8 have them."""
+
 ENCODERS = {**LOOKS, **PEER_LOOKS}
 TASKS = {**TASK_LABELS, **{one: " → ".join(TASK_LABELS[t] for t in one.split(">")) for one in paper.TRANSFERS}}
 VOCABULARY: dict[str, Mapping[str, str]] = {
-    "encoder": {name: look.label for name, look in ENCODERS.items()},
+    "encoder": {"report": "report alone", **{name: look.label for name, look in ENCODERS.items()}},
     "other": {name: look.label for name, look in ENCODERS.items()},
     "task": TASKS,
     "transfer": {
@@ -52,6 +58,26 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
     "metric": METRICS,
     "cohort": COHORT_LABELS,
     "variant": {"as_published": "as published", "standardised": "standardised"},
+    "factor": {
+        "pr": "PR interval",
+        "qrs": "QRS duration",
+        "qt": "QT interval",
+        "axis": "axis in degrees",
+        "variability": "beat-to-beat variability",
+        "qrs_leads": "relative QRS by lead",
+        "t_leads": "relative T by lead",
+        "st_leads": "relative ST by lead",
+        "heart_rate": "heart rate*",
+    },
+    "decoder": {"linear": "linear decoder", "nonlinear": "non-linear decoder"},
+    "retained": {"auroc_stated": "in the report", "r2_partial": "beyond the report"},
+    "measure": {
+        "auroc_stated linear": "in the report,\nlinear",
+        "auroc_stated nonlinear": "in the report,\nnon-linear",
+        "r2_partial linear": "beyond it,\nlinear",
+        "r2_partial nonlinear": "beyond it,\nnon-linear",
+        "r2_partial_text linear": "beyond its text embedding,\nlinear",
+    },
 }
 """Column -> value -> how it is written, in the order in which it stands everywhere."""
 
@@ -146,9 +172,11 @@ def table(
 
     frame: one score per cell. name: unique on the page. text: a row of the frame -> what its cell says. best: rank
     within each "column", each "row", or None. bold: which rows of the frame are bold instead. published: rows of the
-    paper's, set apart below and ranked among themselves (`paper_rows`). apart: rows that
-    are only set apart. What a cell's marks mean stands below.
+    paper's, set apart below and ranked among themselves (`paper_rows`). apart: rows that are only set apart. What a
+    cell's marks mean stands below. No row: nothing is shown.
     """
+    if frame.empty:
+        return Html("")
     parts = [_pivot(frame, columns, rows, text, best, bold)]
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
@@ -160,9 +188,19 @@ def table(
     marks = pd.concat([css for _, css in parts]).reindex(columns=texts.columns)
     below = [label for texts_below, _ in parts[1:] for label in texts_below.index]
     head = Html('<p class="merit-caption">{}</p>').format(caption) if caption else Html("")
+    inner = texts.columns.get_level_values(0).value_counts() if texts.columns.nlevels > 1 else pd.Series([0])
+    group = int(inner.iloc[0]) if inner.nunique() == 1 else 0
     shown = {mark: what for name, (mark, what) in MARKS.items() if name in frame and frame[name].fillna(0).any()}
     notes = Html("").join(Html('<p class="merit-note">{} {}</p>').format(*note) for note in shown.items())
-    return head + render(texts, name, marks=marks, apart=below) + notes
+    return head + render(texts, name, marks=marks, apart=below, group=group) + notes
+
+
+def blocks(frame: pd.DataFrame, column: str = "task") -> Iterator[tuple[str, pd.DataFrame]]:
+    """A frame in the parts that stand side by side (`BLOCKS`), each with a name; other tasks stand alone."""
+    grouped = {task for block in BLOCKS for task in block}
+    for block in (*BLOCKS, *((task,) for task in frame[column].unique() if task not in grouped)):
+        if (chosen := frame[column].isin(block)).any():
+            yield "-".join(map(str, block)), frame[chosen]
 
 
 def _starred(row: Mapping[str, Any], printed: Callable[[Mapping[str, Any]], str | None]) -> str | None:
@@ -234,7 +272,8 @@ def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
 def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -> Sentence:
     """What has no score and why, one line per reason; published encoders without weights together in one line."""
     without: dict[str, dict[str, list[str]]] = {}
-    own = frame[frame["reason"].notna() & frame["value"].isna() & (frame.get("class", "macro") == "macro")]
+    macro = frame["class"].fillna("macro") == "macro" if "class" in frame else True
+    own = frame[frame["reason"].notna() & frame["value"].isna() & macro]
     everyone = frame.groupby(by)["encoder"].agg(set) if len(frame) else {}
     for (place, reason), cell_ in own.groupby([by, "reason"], sort=False):
         names = set(cell_["encoder"])
@@ -265,12 +304,21 @@ def scale(frame: pd.DataFrame, column: str = "encoder") -> dict[str, Any]:
     }
 
 
-def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6) -> Drawing:
-    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download."""
+def figure(
+    plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6, zero: bool = False
+) -> Drawing:  # fmt: skip
+    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download.
+
+    zero: with a line where x is 0, as in a plot of differences.
+    """
+    if data.empty:
+        return nothing("nothing was scored")
     drawing = Drawing(figsize=(width, height))
     with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
         warnings.filterwarnings("ignore", message="The copy keyword is deprecated")
         plot.on(drawing).layout(engine="constrained").plot()
+    for axis in drawing.axes if zero else ():
+        axis.axvline(0, color="#444444", linewidth=0.8)
     for legend in drawing.legends:  # seaborn puts it over the last panel's edge
         legend.set_loc("center left")
         legend.set_bbox_to_anchor((1.0, 0.5))
@@ -282,20 +330,40 @@ def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float 
 
 
 def committed(
-    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None
-) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None,
+    read: Callable[[Path], tuple[dict[str, Any], pd.DataFrame]] = scores.read,
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:  # fmt: skip
     """(where from, scores) of this profile and kind of recordings; else of other profiles on the same kind; else [].
 
-    group: of the encoders, such as equal-budget; None: the paper's own.
+    group: of the encoders, such as equal-budget; None: the paper's own. read: how a file is read.
     """
     folder = folder or runs.home() / "book" / "reference"
     ending = f"-{group}" if group else ""
     own = folder / f"{study}-{profile}{'' if synthetic else '-real'}{ending}.json"
     paths = [own] if own.exists() else sorted(folder.glob(f"{study}-*.json"))
-    found = [scores.read(path) for path in paths]
+    found = [read(path) for path in paths]
     return [
         (about, frame) for about, frame in found if about["synthetic"] == synthetic and about.get("suffix") == group
     ]
+
+
+def source(about: Mapping[str, Any]) -> Html:
+    """Where committed scores come from: everything that a number of them must be read with."""
+    where_from = (
+        f"{'The same data, the same updates' if about.get('suffix') == 'equal-budget' else 'Reference'}: profile "
+        f"{about['profile']}, {about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}; "
+        f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
+    )
+    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from)
+
+
+def absent(study: str, synthetic: bool) -> Html:
+    """That no scores of a study are committed, in one line."""
+    text = Html(
+        "<p>No scores of {} over several pretraining seeds on {} recordings are committed; "
+        "<code>make reference</code> makes them.</p>"
+    )
+    return text.format(study.replace("_", " "), "synthetic" if synthetic else "real")
 
 
 def over_seeds(
@@ -310,14 +378,9 @@ def over_seeds(
     parts = []
     for about, frame in committed(study, ws.profile.name, ws.synthetic, group, folder):
         tag = f"{study}-{about['profile']}-{group or 'seeds'}"
-        seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
-        where_from = (
-            f"{'The same data, the same updates' if group else 'Reference'}: profile {about['profile']}, {seeds}; "
-            f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
-        )
         if about.get("costs"):
             parts += [introduction(about), _costs(about, tag)]
-        parts.append(Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from))
+        parts.append(source(about))
         chosen = scores.scored(frame, **where)
         chosen = chosen[chosen["encoder"].isin(ORDER) | chosen["encoder"].isin(list(ENCODERS))]
         for metric in metrics:
@@ -337,11 +400,7 @@ def over_seeds(
                     table(pairs, by, f"{tag}-{metric}-pairs", rows="other", text=difference, bold=bold, caption=head)
                 )
                 parts.append(Html('<p class="merit-note">{}</p>').format(count_beyond_zero(pairs)))
-    if parts:
-        return Html("").join(parts)
-    kind = "synthetic" if ws.synthetic else "real"
-    return Html("<p>No scores of {} over several pretraining seeds on {} recordings are committed; <code>make reference"
-                "</code> makes them.</p>").format(study.replace("_", " "), kind)  # fmt: skip
+    return Html("").join(parts) if parts else absent(study, ws.synthetic)
 
 
 def count_beyond_zero(pairs: pd.DataFrame) -> str:
