@@ -165,14 +165,15 @@ def table(
     best: str | None = "column",
     bold: pd.Series | None = None,
     published: pd.DataFrame | None = None,
+    apart: pd.DataFrame | None = None,
     caption: str | Html = "",
 ) -> Html:
     """A row per encoder (`rows`), a column per value of `columns`; the best of a column bold, the second best shaded.
 
     frame: one score per cell. name: unique on the page. text: a row of the frame -> what its cell says. best: rank
     within each "column", each "row", or None. bold: which rows of the frame are bold instead. published: rows of the
-    paper's, set apart below and ranked among themselves (`paper_rows`). What a cell's marks mean stands below. No row:
-    nothing is shown.
+    paper's, set apart below and ranked among themselves (`paper_rows`). apart: rows that are only set apart. What a
+    cell's marks mean stands below. No row: nothing is shown.
     """
     if frame.empty:
         return Html("")
@@ -180,16 +181,18 @@ def table(
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
         parts.append(_pivot(published, columns, rows, lambda row: _starred(row, printed), best, None))
+    if apart is not None and len(apart):
+        parts.append(_pivot(apart, columns, rows, text, None, None))
     texts = pd.concat([texts for texts, _ in parts])
     texts = texts[[one for one in parts[0][0].columns if one in texts.columns]]
     marks = pd.concat([css for _, css in parts]).reindex(columns=texts.columns)
-    apart = parts[1][0].index if len(parts) > 1 else ()
+    below = [label for texts_below, _ in parts[1:] for label in texts_below.index]
     head = Html('<p class="merit-caption">{}</p>').format(caption) if caption else Html("")
     inner = texts.columns.get_level_values(0).value_counts() if texts.columns.nlevels > 1 else pd.Series([0])
     group = int(inner.iloc[0]) if inner.nunique() == 1 else 0
     shown = {mark: what for name, (mark, what) in MARKS.items() if name in frame and frame[name].fillna(0).any()}
     notes = Html("").join(Html('<p class="merit-note">{} {}</p>').format(*note) for note in shown.items())
-    return head + render(texts, name, marks=marks, apart=apart, group=group) + notes
+    return head + render(texts, name, marks=marks, apart=below, group=group) + notes
 
 
 def blocks(frame: pd.DataFrame, column: str = "task") -> Iterator[tuple[str, pd.DataFrame]]:
