@@ -48,7 +48,7 @@ BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc20
 ENCODERS = {**LOOKS, **PEER_LOOKS}
 TASKS = {**TASK_LABELS, **{one: " → ".join(TASK_LABELS[t] for t in one.split(">")) for one in paper.TRANSFERS}}
 VOCABULARY: dict[str, Mapping[str, str]] = {
-    "encoder": {name: look.label for name, look in ENCODERS.items()},
+    "encoder": {"report": "report alone", **{name: look.label for name, look in ENCODERS.items()}},
     "other": {name: look.label for name, look in ENCODERS.items()},
     "task": TASKS,
     "transfer": {

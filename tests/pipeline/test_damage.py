@@ -48,15 +48,15 @@ USES: dict[str, tuple[str, Callable[[Workspace], Any]]] = {
     "embedded reports": ("text/reports-*.npy", lambda ws: ws.report_embeddings()),
     "result": ("results/linear_probe-*.json", probe),
     "truth": ("raw/ptb-xl/truth.parquet", lambda ws: ws.truth("ptb-xl").read_bytes()),
-    "measured factors": ("measured/csn-*.parquet", lambda ws: measured_values(ws)),
+    "measured factors": ("measured/ptb-xl-*.parquet", lambda ws: measured_values(ws)),
 }
 """Kind of file -> where it lies, and what is computed from it."""
 
 
 def measured_values(ws: Workspace) -> np.ndarray:
-    from merit.pipeline.measured import measured
+    from merit.studies.retention import measured_factors
 
-    return measured(ws, "csn", progress=False).drop(columns="record_id").to_numpy(float)
+    return measured_factors(ws, progress=False).drop(columns="record_id").to_numpy(float)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from merit.evaluate.tasks import SeenInPretraining
-from merit.pipeline import Workspace, training
 from merit.pipeline.recordings import NoCohort
+from merit.studies import workspace as training
+from merit.studies.workspace import Workspace
 
 
 def again(workspace: Workspace, **changes) -> Workspace:
