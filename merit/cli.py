@@ -183,10 +183,10 @@ def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> 
     """
     from merit.bench import readiness
     from merit.data.doctor import describe, examine
-    from merit.encoders import others
+    from merit.encoders import registry
 
     found = examine(data)
-    print(describe(found), others.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
+    print(describe(found), registry.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
 
 
 def ingest(
@@ -407,7 +407,7 @@ def generate(
         language_model: Folder of the language model, if it no longer lies where it did in training.
         device: cpu, cuda, cuda:1 or auto.
     """
-    from merit.data.one_record import read_record
+    from merit.data.wfdb_io import read_record
     from merit.evaluate.generation.generator import load
     from merit.threads import torch_device
 

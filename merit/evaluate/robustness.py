@@ -14,8 +14,7 @@ import pandas as pd
 
 from merit import intervals
 from merit.config import ProbeConfig, SignalConfig
-from merit.data.chunks import MARGIN_S, process
-from merit.data.preprocess import repair_gaps
+from merit.data.preprocess import MARGIN_S, process, repair_gaps
 from merit.data.recording import LEADS, Recording, RejectedRecording
 from merit.evaluate import bootstrap, metrics
 from merit.evaluate.corruptions import corrupt

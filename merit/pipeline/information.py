@@ -9,7 +9,7 @@ import numpy as np
 
 from merit import runs
 from merit.config import one_of, replace
-from merit.encoders import others
+from merit.encoders import registry
 from merit.evaluate.information import InformationConfig
 from merit.evaluate.tasks import NotEnoughData
 
@@ -48,8 +48,8 @@ def information(
 def _one(ws: Workspace, encoder: str, scope: str, config: InformationConfig, seed: int) -> dict[str, Any]:
     parameters = {"encoder": encoder, "encoder_seed": seed, "variant": scope, "information": config}
     try:
-        if others.known(encoder):
-            others.identity(encoder)
+        if registry.known(encoder):
+            registry.entry(encoder).identity()
             raise runs.Unavailable(f"{encoder} is not pretrained here: the estimates are of encoders that are")
         cohort = EVALUATED if scope == "unseen" else ws.pretraining_cohort
         inputs = {"embedding": ws.embedding_identity(encoder, cohort, seed), "text": ws.text_identity}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merit.data.taxonomy import TASKS
-from merit.encoders.outside import OUTSIDE
+from merit.encoders import registry
 from merit.methods import ABLATIONS, PEERS, without_text
 from merit.pipeline.clusters import rhythm_clusters
 from merit.pipeline.information import information
@@ -143,7 +143,9 @@ GROUPS = {
         suffix=EQUAL_BUDGET,
     ),
     DIALS: Group(("merit", "cma", "mse", "random"), ("left_out", "carried_over")),
-    PUBLISHED: Group(("merit", *OUTSIDE), ("linear_probe", "zero_shot", "shift", "generation"), suffix=PUBLISHED),
+    PUBLISHED: Group(
+        ("merit", *registry.PUBLISHED), ("linear_probe", "zero_shot", "shift", "generation"), suffix=PUBLISHED
+    ),
 }
 """The paper's objectives; these beside peers' methods: the same recordings, updates and evaluation; some of them
 pretrained on other recordings; MERIT beside those published encoders whose weights are at hand, which have one seed.

@@ -31,7 +31,7 @@ from merit.config import (
     replace,
     require_hidden,
 )  # fmt: skip
-from merit.encoders import others
+from merit.encoders import registry
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, remarks
 from merit.methods import PEERS, WITHOUT_TEXT, method
 from merit.model.weights import GLOSSARY, TEXT_RECIPE, pinned, weights_identity
@@ -126,7 +126,7 @@ class Workspace:
         """Whether numbers come from synthetic hospitals: made here, or found under `data` and declared as such."""
         if self.data is None:
             return True
-        from merit.data.cohorts.registry import open_cohort
+        from merit.data.cohorts import open_cohort
 
         return any(open_cohort(name, root).synthetic for name, root in self.sources.items())
 
@@ -134,7 +134,7 @@ class Workspace:
     def sources(self) -> dict[str, Path]:
         """Cohort -> root of its files; the synthetic hospitals are written when they are missing."""
         if self.data is not None:
-            from merit.data.cohorts.registry import find_cohorts, nothing_found
+            from merit.data.cohorts import find_cohorts, nothing_found
 
             found = find_cohorts(self.data)
             if not found:
@@ -390,7 +390,7 @@ class Workspace:
             if (
                 config.text_layers
             ):  # the frozen layers' states of every report, once, on disk: 4 bytes a token and width
-                from merit.data.token_states import load
+                from merit.data.batches import load_tokens
                 from merit.model.text import write_states
 
                 inputs = {"text": self.text_identity, "reports": self._reports_identity}
@@ -401,7 +401,7 @@ class Workspace:
                     """Write them."""
                     write_states(self._text_encoder, self.distinct_reports(), config.text_layers, states)
 
-                tokens = load(runs.once(states, write))
+                tokens = load_tokens(runs.once(states, write))
                 data = dataclasses.replace(data, tokens=tokens)
                 model = replace(model, text_tower=TextTowerConfig(**tokens.tower))
             with contextlib.nullcontext() if together() else runs.claimed(folder):
@@ -457,7 +457,7 @@ class Workspace:
 
     def trains(self, encoder: str) -> bool:
         """Whether an encoder is pretrained here."""
-        return encoder != "random" and not others.known(encoder)
+        return encoder != "random" and not registry.known(encoder)
 
     def require(self, encoders: Sequence[str]) -> None:
         """ValueError, before any work, for a name that stands for nothing, or for what these settings cannot train."""
@@ -488,18 +488,18 @@ class Workspace:
         if encoder == "random":
             parameters = {"model": self.profile.model, "seed": self.pretraining_seed(seed)}
             return runs.identity("random", parameters, {}, ["merit.model.merit"])
-        if others.known(encoder):
-            return others.identity(encoder)
+        if registry.known(encoder):
+            return registry.entry(encoder).identity()
         return self.checkpoint_identity(encoder, seed)
 
     def encoder(self, encoder: str, seed: int = 0) -> Encoder:
-        """The encoder itself, pretrained where it has to be: a `MeritEncoder`, or one of others (`encoders.others`),
-        which has no seed. NoWeights where a user has to bring them.
+        """The encoder itself, pretrained where it has to be: a `MeritEncoder`, or one of `encoders.registry`,
+        which has no seed. Unavailable where a user has to bring them.
         """
         from merit.encoders import ours
 
-        if others.known(encoder):
-            return others.load(encoder, self.torch_device())
+        if registry.known(encoder):
+            return registry.entry(encoder).load(self.torch_device())
         if encoder == "random":
             model = replace(self.profile.model, text_width=self.text_width)
             return ours.random_encoder(model, self.pretraining_seed(seed), self.torch_device())
@@ -515,13 +515,13 @@ class Workspace:
 
     def shared(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
         """float32 [N, d] of length 1: the cohort's recordings in the space that an encoder shares with texts."""
-        if others.known(encoder):
+        if registry.known(encoder):
             return self._embedded(encoder, cohort, seed, "embed_shared")
         return self.encoder(encoder, seed).project(self.embedding(encoder, cohort, seed))
 
     def shared_text(self, encoder: str, texts: Sequence[str], seed: int = 0) -> np.ndarray:
-        """float32 [R, d] of length 1: texts in that space. NoWeights where an encoder of others lacks its tokenizer."""
-        if others.known(encoder):
+        """float32 [R, d] of length 1: texts in that space. Unavailable where a tokenizer is missing."""
+        if registry.known(encoder):
             return self.encoder(encoder, seed).embed_text(texts)
         return self.projected_text(self.encoder(encoder, seed), texts)
 
@@ -537,12 +537,12 @@ class Workspace:
     def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
         """Identity of an encoder's embedding of a cohort: the encoder, the store, and the code between them."""
         inputs = {cohort: self.store(cohort).identity}
-        if others.known(encoder):
+        if registry.known(encoder):
             apart = self._faster(encoder) and self._large(cohort)  # then no store of all at 500 Hz is made
             inputs["signals"] = "of these records, at 500 Hz" if apart else self.signals(encoder, cohort).identity
         return runs.identity(
             "embed", {"encoder": self.encoder_identity(encoder, seed)}, inputs,
-            ["merit.evaluate.embeddings", *([] if others.known(encoder) else ["merit.encoders.ours"])],
+            ["merit.evaluate.embeddings", *([] if registry.known(encoder) else ["merit.encoders.ours"])],
         )  # fmt: skip
 
     def embedding(self, encoder: str, cohort: str, seed: int = 0, rows: np.ndarray | None = None) -> np.ndarray:
@@ -564,7 +564,7 @@ class Workspace:
             key = runs.digest([key, rows.tolist()])
         path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}{suffix}-{key}.npy"
         store, chosen = self.store(cohort), rows
-        if others.known(encoder):
+        if registry.known(encoder):
             store, chosen = self.signals(encoder, cohort, rows), self._rows_of_signals(encoder, cohort, rows)
 
         def make() -> None:
@@ -576,17 +576,17 @@ class Workspace:
 
         return np.load(runs.once(path, make), allow_pickle=False)
 
-    def rows(self, encoders: str, peers: str = "all", *, text: bool = False) -> tuple[list[str], list[others.Absent]]:
+    def rows(self, encoders: str, peers: str = "all", *, text: bool = False) -> tuple[list[str], list[registry.Absent]]:
         """Encoders that a table has rows for, and published ones whose weights are not at hand.
 
         encoders: names of ours, separated by commas. peers: all, none, or names of published ones; a reader's own come
         last. text: those alone that share a space with texts.
         """
-        there, absent = others.choose(peers)
+        there, absent = registry.choose(peers)
         names = list(dict.fromkeys([*(name for name in encoders.split(",") if name), *there]))
         if not text:
             return names, absent
-        kept = [name for name in names if not others.known(name) or others.shares_space(name)]
+        kept = [name for name in names if not registry.known(name) or registry.entry(name).shares_space]
         return kept, [one for one in absent if one.text]
 
     # -- encoders of others: their own rate, and what is known of them -------------------------------------------------
@@ -601,7 +601,7 @@ class Workspace:
 
     def _faster(self, encoder: str) -> bool:
         """Whether an encoder of others wants a higher rate than the profile's."""
-        return others.fs_hz(encoder) > self.profile.signal.fs_hz
+        return registry.entry(encoder).fs_hz > self.profile.signal.fs_hz
 
     def _large(self, cohort: str) -> bool:
         """Whether a cohort is embedded by rows."""
@@ -624,16 +624,16 @@ class Workspace:
 
     def remarks(self, encoder: str, cohort: str) -> dict[str, Any]:
         """What a number of an encoder of others must be read with (`evaluate.tasks.remarks`); {} for ours."""
-        if not others.known(encoder):
+        if not registry.known(encoder):
             return {}
-        overlap, wanted_hz = cohort in others.pretrained_on(encoder), others.fs_hz(encoder)
+        overlap, wanted_hz = cohort in registry.entry(encoder).pretraining_cohorts(), registry.entry(encoder).fs_hz
         return remarks(overlap, self.signals(encoder, cohort).records["source_fs_hz"].to_numpy(), wanted_hz)
 
     def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
         """Cohort, patient and record ids that an encoder was pretrained on; empty for the random one and for those of
         others, of which it is not known (`remarks`).
         """
-        if encoder == "random" or others.known(encoder):
+        if encoder == "random" or registry.known(encoder):
             return pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
         return pd.read_parquet(self.checkpoint(encoder, seed) / "seen.parquet")
 
