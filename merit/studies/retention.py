@@ -279,9 +279,11 @@ def differences(found: pd.DataFrame, by: str) -> pd.DataFrame:
         names = list(dict.fromkeys(of_seed["encoder"]))
         for k, first in enumerate(names):
             own = of_seed[of_seed["encoder"].isin(names[k:])]
-            pairs.append(scores.paired(own, [by, "decoder"], first=first).assign(encoder_seed=seed, kind="difference"))
-    kept = ["encoder_seed", "kind", by, "decoder", "metric", "encoder", "other", "value", "low", "high", "n"]
-    return pd.concat(pairs)[kept].dropna(subset="low") if pairs else pd.DataFrame(columns=kept)
+            pairs.append(scores.paired(own, [by, "decoder"], first=first).assign(encoder_seed=seed))
+    kept = ["study", "encoder_seed", "kind", by, "decoder", "metric", "encoder", "other", "value", "low", "high", "n"]
+    if not pairs:
+        return pd.DataFrame(columns=kept)
+    return pd.concat(pairs).assign(study="retention", kind="difference")[kept].dropna(subset="low")
 
 
 SHARES = (0.0, 0.3, 0.6, 1.0)
