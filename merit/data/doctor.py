@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merit.data import taxonomy
-from merit.data.cohorts.registry import COHORT_CLASSES, CohortNotFound, locate, nothing_found
-from merit.data.tables import BadTable
+from merit.data.cohorts import COHORT_CLASSES, CohortNotFound, locate, nothing_found
+from merit.data.cohorts.base import BadTable
 
 MAX_COUNTED_FILES = 100_000
 """Waveform files counted per data set; PTB-XL has 87,196, MIMIC-IV-ECG 1.6 million."""

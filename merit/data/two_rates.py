@@ -14,7 +14,7 @@ import numpy as np
 from scipy.signal import csd, welch
 
 from merit import runs
-from merit.data.cohorts.registry import open_cohort
+from merit.data.cohorts import open_cohort
 from merit.data.preprocess import resample
 from merit.data.recording import LEADS, RejectedRecording
 

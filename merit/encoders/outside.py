@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merit import runs
-from merit.data.paths import shown, something_else
+from merit.data.recording import shown, something_else
 from merit.encoders.base import Encoder
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from merit.encoders import outside
+from merit.encoders.registry import PUBLISHED
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 def peers(ws: Workspace) -> dict[str, Any]:
     """The result of stage `peers`: values hold `rows`, one a published encoder as `facts` gives it, and `tolerance`.
 
-    Whether weights are at hand is no part of it: see `others.choose`.
+    Whether weights are at hand is no part of it: see `registry.choose`.
     """
 
     def compute() -> dict[str, Any]:
@@ -23,10 +22,11 @@ def peers(ws: Workspace) -> dict[str, Any]:
         from merit.threads import one_thread_an_operation
 
         with one_thread_an_operation():  # so that sums do not depend on the cores
-            return {"rows": [facts(name) for name in outside.OUTSIDE], "tolerance": TOLERANCE}
+            return {"rows": [facts(name) for name in PUBLISHED], "tolerance": TOLERANCE}
 
-    parameters = {"entries": outside.OUTSIDE}
-    modules = sorted({entry.module for entry in outside.OUTSIDE.values()}) + ["merit.encoders.golden", __name__]
+    parameters = {"entries": PUBLISHED}
+    adapters = {entry.adapter.partition(":")[0] for entry in PUBLISHED.values()}
+    modules = [*sorted(adapters), "merit.encoders.golden", __name__]
     return ws.result("peers", compute, parameters, _golden_files(), modules)
 
 
@@ -46,11 +46,11 @@ def facts(name: str) -> dict[str, Any]:
     from merit.encoders import golden
     from merit.evaluate.flops import total_flops
 
-    entry = outside.OUTSIDE[name]
-    module = importlib.import_module(entry.module)
-    spec = module.spec(name)
+    entry = PUBLISHED[name]
+    adapter = entry.adapter_class()
+    spec = adapter.input_spec
     with torch.device("meta"):
-        network, x = module.network(name).eval(), torch.empty(entry.input_shape)
+        network, x = adapter.ecg_network().eval(), torch.empty(entry.input_shape)
     return {
         "name": name,
         "label": entry.label,
@@ -62,8 +62,8 @@ def facts(name: str) -> dict[str, Any]:
         "feature": entry.feature,
         "parameters": sum(one.numel() for one in network.parameters()),
         "flops": total_flops(lambda: network(x)),
-        "agreement": golden.agreement(name, entry.module),
-        "original": golden.kept(name)["about"],
+        "agreement": golden.agreement(adapter),
+        "original": golden.read(name)["about"],
         "terms": entry.terms,
         "published": entry.published,
         "text": entry.text,

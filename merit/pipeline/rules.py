@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from merit import runs
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
-from merit.encoders import others
+from merit.encoders import registry
 from merit.evaluate.splits import NotEnoughData
 from merit.pipeline.workspace import VARIANTS
 
@@ -111,7 +111,7 @@ def _task_values(
 
 def _pretraining(ws: Workspace, encoder: str, variant: str, config: ProbeConfig, seed: int) -> dict[str, Any]:
     """The result of one encoder on patients that it was pretrained on, and on those held out."""
-    if others.known(encoder):
+    if registry.known(encoder):
         raise runs.Unavailable(
             f"{encoder} was not pretrained here: none of these patients was held out of its training"
         )

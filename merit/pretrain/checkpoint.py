@@ -6,6 +6,7 @@ the run is finished; training_state.pt while training.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -85,7 +86,9 @@ def save_state(
     }
     with written(folder / STATE) as temporary:
         torch.save(state, temporary)
-        runs.append_digest(temporary)
+        digest = runs.sha256(temporary)
+        with temporary.open("ab") as file:  # at the file's own end: two files could fall apart; `torch.load` reads past
+            file.write(f"\nsha256:{digest}\n".encode())
 
 
 def resume(
@@ -99,7 +102,9 @@ def resume(
     path = folder / STATE
     if not path.exists():
         return 0, 0.0, {}, []
-    runs.check_appended(path)
+    content, _, digest = path.read_bytes().rpartition(b"\nsha256:")
+    if digest.strip().decode(errors="replace") != hashlib.sha256(content).hexdigest():
+        raise runs.Damaged(path, "its digest is another")
     state = torch.load(path, map_location=device, weights_only=True)
     there, here = json.loads(state["settings"]), json.loads(json.dumps(plain(settings)))
     for name in NOT_OF_TRAINING:

@@ -7,7 +7,7 @@ displays a seaborn plot with its frame as CSV. Scores come in as fractions and a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import seaborn.objects as so
 from merit import runs, scores
 from merit.report import paper
 from merit.report.budget import introduction
-from merit.report.figures import Drawing
+from merit.report.figures import Drawing, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, Sentence, badge, listing, literal
 from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
@@ -38,6 +38,12 @@ METRICS = {
     "accuracy_oracle": "Acc. oracle",
 }
 """`oracle`: threshold chosen on the scored set itself; without: on the validation fold."""
+
+ORACLE = {"f1": "f1_oracle", "accuracy": "accuracy_oracle"}
+"""Metric of the paper -> ours: it states no threshold rule, and its predecessors' code chooses on the scored set."""
+
+BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
+"""Tasks side by side in a table that is too wide for all, as the paper's Tables 6 and 8 have them."""
 
 ENCODERS = {**LOOKS, **PEER_LOOKS}
 TASKS = {**TASK_LABELS, **{one: " → ".join(TASK_LABELS[t] for t in one.split(">")) for one in paper.TRANSFERS}}
@@ -179,9 +185,19 @@ def table(
     marks = pd.concat([css for _, css in parts]).reindex(columns=texts.columns)
     apart = parts[1][0].index if len(parts) > 1 else ()
     head = Html('<p class="merit-caption">{}</p>').format(caption) if caption else Html("")
+    inner = texts.columns.get_level_values(0).value_counts() if texts.columns.nlevels > 1 else pd.Series([0])
+    group = int(inner.iloc[0]) if inner.nunique() == 1 else 0
     shown = {mark: what for name, (mark, what) in MARKS.items() if name in frame and frame[name].fillna(0).any()}
     notes = Html("").join(Html('<p class="merit-note">{} {}</p>').format(*note) for note in shown.items())
-    return head + render(texts, name, marks=marks, apart=apart) + notes
+    return head + render(texts, name, marks=marks, apart=apart, group=group) + notes
+
+
+def blocks(frame: pd.DataFrame, column: str = "task") -> Iterator[tuple[str, pd.DataFrame]]:
+    """A frame in the parts that stand side by side (`BLOCKS`), each with a name; other tasks stand alone."""
+    grouped = {task for block in BLOCKS for task in block}
+    for block in (*BLOCKS, *((task,) for task in frame[column].unique() if task not in grouped)):
+        if (chosen := frame[column].isin(block)).any():
+            yield "-".join(map(str, block)), frame[chosen]
 
 
 def _starred(row: Mapping[str, Any], printed: Callable[[Mapping[str, Any]], str | None]) -> str | None:
@@ -253,7 +269,8 @@ def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
 def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -> Sentence:
     """What has no score and why, one line per reason; published encoders without weights together in one line."""
     without: dict[str, dict[str, list[str]]] = {}
-    own = frame[frame["reason"].notna() & frame["value"].isna() & (frame.get("class", "macro") == "macro")]
+    macro = frame["class"].fillna("macro") == "macro" if "class" in frame else True
+    own = frame[frame["reason"].notna() & frame["value"].isna() & macro]
     everyone = frame.groupby(by)["encoder"].agg(set) if len(frame) else {}
     for (place, reason), cell_ in own.groupby([by, "reason"], sort=False):
         names = set(cell_["encoder"])
@@ -284,12 +301,21 @@ def scale(frame: pd.DataFrame, column: str = "encoder") -> dict[str, Any]:
     }
 
 
-def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6) -> Drawing:
-    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download."""
+def figure(
+    plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6, zero: bool = False
+) -> Drawing:  # fmt: skip
+    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download.
+
+    zero: with a line where x is 0, as in a plot of differences.
+    """
+    if data.empty:
+        return nothing("nothing was scored")
     drawing = Drawing(figsize=(width, height))
     with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
         warnings.filterwarnings("ignore", message="The copy keyword is deprecated")
         plot.on(drawing).layout(engine="constrained").plot()
+    for axis in drawing.axes if zero else ():
+        axis.axvline(0, color="#444444", linewidth=0.8)
     for legend in drawing.legends:  # seaborn puts it over the last panel's edge
         legend.set_loc("center left")
         legend.set_bbox_to_anchor((1.0, 0.5))

@@ -19,7 +19,7 @@ from merit import runs, scores
 from merit.config import replace
 from merit.data.store import Store
 from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionConfig
-from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS
+from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
 from merit.methods import without_text
 from merit.profiles import folder_name
 from merit.studies.core import study
@@ -81,7 +81,7 @@ def retention(ws: Workspace, encoder: str, encoder_seed: int = 0, *, config: Ret
     taken from it, and no finding is scored as unstated: in PTB-XL a code is there because the report says so.
     """
     from merit.evaluate.retention import measure, partial_r2_beyond
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     known, asked = _known(ws), _asked(ws, config)
     question = asked.question

@@ -13,11 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from merit.config import SignalConfig
-from merit.data.chunks import Outcome, process
 from merit.data.leads import arrange, to_millivolts
-from merit.data.one_record import read_record
-from merit.data.preprocess import MAX_GAP_FRACTION, MAX_MICROVOLTS
+from merit.data.preprocess import MAX_GAP_FRACTION, MAX_MICROVOLTS, Outcome, process
 from merit.data.recording import LEADS, Recording, RejectedRecording
+from merit.data.wfdb_io import read_record
 
 DOUBTFUL_SHARE = 0.01
 """Share of samples out of a store's range from which on the unit is doubted."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from merit.data import doctor
-from merit.data.cohorts.registry import CohortNotFound
+from merit.data.cohorts import CohortNotFound
 
 
 def test_counts_and_chapters(ptb_xl: Any, tmp_path: Path, record_writer: Any, make_ecg: Any) -> None:

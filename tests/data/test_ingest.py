@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from merit import runs
+from merit.bench import ingest as bench
 from merit.config import SignalConfig
 from merit.data import ingest as module
-from merit.data.ingest import ingest
-from merit.data.journal import JOURNAL
+from merit.data.ingest import JOURNAL, Journal, ingest
+from merit.data.preprocess import Outcome, signal_digest
 from merit.data.recording import LEADS
 from merit.data.store import NoStore, Store
 
@@ -176,9 +177,9 @@ def test_the_identity_depends_on_content_alone(tree: Any, tmp_path: Path) -> Non
 
 KILLED_INSIDE_APPEND = """
 import os, signal, sys
-from merit.data import ingest, journal
+from merit.data import ingest
 ingest.CHUNK = 4
-whole = journal.Journal.append
+whole = ingest.Journal.append
 chunks = []
 def append(self, signals, outcomes):
     chunks.append(1)
@@ -189,7 +190,7 @@ def append(self, signals, outcomes):
         self._lines.flush()
         os.kill(os.getpid(), signal.SIGKILL)
     whole(self, signals, outcomes)
-journal.Journal.append = append
+ingest.Journal.append = append
 print("torch" in sys.modules, "matplotlib.pyplot" in sys.modules, flush=True)
 ingest.ingest("ptb-xl", sys.argv[1], sys.argv[2], workers=1, progress=False)
 """
@@ -205,7 +206,7 @@ def test_a_killed_ingest_goes_on_to_the_same_bytes(tree: Any, tmp_path: Path, mo
     shutil.copytree(tmp_path / ".store.partial", tmp_path / ".other.partial")
     read: list[int] = []
     process = module.process_chunk
-    monkeypatch.setattr(module, "process_chunk", lambda chunk: (read.append(len(chunk.rows)), process(chunk))[1])
+    monkeypatch.setattr(module, "process_chunk", lambda rows, **k: (read.append(len(rows)), process(rows, **k))[1])
     ingest("ptb-xl", tree.root, out, progress=False)
     assert sum(read) == 33 - 12, "the three whole chunks are not read again"
     assert contents(out) == contents(undisturbed.folder)
@@ -361,3 +362,74 @@ def test_the_real_hundred_hertz_recordings_are_stored_exactly(real_data: Path, t
     names = [f"records100/00000/{n:05d}_lr" for n in (137, 139, 140, 141, 142, 143, 145)]
     assert store.manifest["strays"] == {"count": 7, "names": names}
     assert store.rejected["reason"].value_counts().to_dict() == {"no waveform": 19799, "waveform without a row": 7}
+
+
+REQUEST = {"cohort": "any", "limit": None}
+
+
+def chunk(value: int, n: int) -> tuple[np.ndarray, list[Outcome]]:
+    """A chunk with `n` stored recordings and one refused."""
+    signals = np.full((n, 12, 50), value, np.int16)
+    outcomes = [Outcome(digest=signal_digest(signal), age=float(value)) for signal in signals]
+    return signals, [*outcomes, Outcome(reason="no samples")]
+
+
+def test_what_was_begun_is_taken_up_again_and_again(tmp_path: Path) -> None:
+    for value in (1, 2, 3):
+        with Journal.open(tmp_path, REQUEST, 50) as journal:
+            assert journal.n_stored == 2 * (value - 1)
+            assert len(journal.outcomes) == 3 * (value - 1)
+            journal.append(*chunk(value, 2))
+        with (tmp_path / JOURNAL).open("ab") as lines, (tmp_path / "signal_uv.npy").open("ab") as signals:
+            lines.write(b'{"outcomes": [["half a li')
+            signals.write(b"\x07" * 77)
+    with Journal.open(tmp_path, REQUEST, 50) as journal:
+        assert [outcome.age for outcome in journal.outcomes] == [1, 1, None, 2, 2, None, 3, 3, None]
+        journal.finish()
+    stored = np.load(tmp_path / "signal_uv.npy")
+    assert stored.shape == (6, 12, 50)
+    assert stored[:, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
+
+
+def test_a_journal_without_its_signals_begins_anew(tmp_path: Path) -> None:
+    with Journal.open(tmp_path, REQUEST, 50) as journal:
+        journal.append(*chunk(1, 2))
+    (tmp_path / "signal_uv.npy").write_bytes(b"short")
+    with Journal.open(tmp_path, REQUEST, 50) as journal:
+        assert journal.outcomes == []
+
+
+def test_another_request_begins_anew_and_clears_the_folder(tmp_path: Path) -> None:
+    with Journal.open(tmp_path, REQUEST, 50) as journal:
+        journal.append(*chunk(1, 2))
+    (tmp_path / "records.parquet").write_text("of the other")
+    with Journal.open(tmp_path, REQUEST | {"limit": 3}, 50) as journal:
+        assert journal.outcomes == []
+        assert not (tmp_path / "records.parquet").exists()
+
+
+@pytest.mark.parametrize("damaged", [JOURNAL, "signal_uv.npy"])
+def test_from_what_is_not_as_it_was_written_on_all_is_done_again(tmp_path: Path, damaged: str) -> None:
+    with Journal.open(tmp_path, REQUEST, 50) as journal:
+        for value in (1, 2, 3):
+            journal.append(*chunk(value, 2))
+        end = {JOURNAL: (tmp_path / JOURNAL).read_bytes().rindex(b"[[") + 4, "signal_uv.npy": -7}[damaged]
+    content = bytearray((tmp_path / damaged).read_bytes())
+    content[end] ^= 1
+    (tmp_path / damaged).write_bytes(content)
+    with Journal.open(tmp_path, REQUEST, 50) as journal:
+        assert [outcome.age for outcome in journal.outcomes] == [1, 1, None, 2, 2, None]
+
+
+def test_a_rate_is_recordings_over_seconds_and_leaves_no_store(
+    ptb_xl: Any, make_ecg: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        ptb_xl.add(number, make_ecg(number))
+    seen = []
+    fresh = bench._fresh
+    monkeypatch.setattr(bench, "_fresh", lambda *call: seen.append(fresh(*call)) or seen[-1])
+    found = bench.rate(ptb_xl.root, "ptb-xl", tmp_path / "stores", 2)
+    assert seen[1]["recordings"] == 2
+    assert found == 2 / seen[1]["wall_s"]
+    assert not (tmp_path / "stores").exists()

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
-from merit.data.leads import arrange, to_millivolts
+from merit.data.leads import arrange, hardness, masked_bound, to_millivolts
 from merit.data.recording import LEADS, RejectedRecording
 
 
@@ -64,3 +66,39 @@ def test_voltages_become_millivolts(unit: str, factor: float) -> None:
 def test_a_unit_that_is_no_voltage_is_refused(unit: str) -> None:
     with pytest.raises(RejectedRecording, match=r"^foreign unit"):
         to_millivolts(np.zeros((1, 3)), [unit])
+
+
+def test_hardness_agrees_with_its_definition():
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(3, 4, 50)) * np.array([1, 2, 3, 4])[:, None]
+    signal[:, 3] += signal[:, 0]
+    z = [(x - x.mean()) / x.std() for x in signal]
+    covariances = [x @ x.T / 50 for x in z]
+    own = np.mean([np.sort(np.linalg.eigvalsh(c))[-3:].sum() / np.trace(c) for c in covariances])
+    everything = np.concatenate(z, axis=1)
+    bounds = []
+    for seen in combinations(range(4), 3):
+        hidden = [k for k in range(4) if k not in seen]
+        weights, *_ = np.linalg.lstsq(everything[list(seen)].T, everything[hidden].T, rcond=None)
+        left = everything[hidden].T - everything[list(seen)].T @ weights
+        bounds.append((left**2).sum() / (everything[hidden] ** 2).sum())
+    ours = hardness(signal)
+    assert ours["own_three"] == pytest.approx(own, rel=1e-6)
+    assert ours["three_lead_bound"] == pytest.approx(np.mean(bounds), rel=1e-3)
+    assert ours["own_three"] > ours["common_three"]
+
+
+def test_a_fixed_lead_field_would_be_trivial():
+    rng = np.random.default_rng(1)
+    signal = np.einsum("lk,nkt->nlt", rng.normal(size=(12, 3)), rng.normal(size=(5, 3, 200)))
+    ours = hardness(signal)
+    assert ours["own_three"] > 0.999  # z-scoring adds one common offset
+    assert ours["common_three"] > 0.999
+    assert ours["three_lead_bound"] < 0.03
+
+
+def test_masked_bound_in_closed_form():
+    assert masked_bound(np.eye(4), 0.75) == pytest.approx(1, abs=1e-4)
+    alike = np.ones((3, 3)) + 1e-9 * np.eye(3)
+    # Three equal leads: a hidden one is lost only if the two others are hidden too.
+    assert masked_bound(alike, 0.5) == pytest.approx(0.25, abs=1e-3)

@@ -24,12 +24,11 @@ from merit.data import doctor
 from merit.data import ingest as module
 from merit.data import wfdb_io as wfdb_io_module
 from merit.data.cohorts import base
+from merit.data.cohorts.base import BadTable, read_table
 from merit.data.ingest import ingest
-from merit.data.one_record import read_record
 from merit.data.preprocess import resample
 from merit.data.recording import LEADS, RejectedRecording, UnreadableFile
-from merit.data.tables import BadTable, read_table
-from merit.data.wfdb_io import read_raw, read_waveform
+from merit.data.wfdb_io import read_raw, read_record, read_waveform
 
 DIGITAL = np.random.default_rng(5).integers(-100, 101, (12, 1000)).astype(np.int64)
 """Small enough for every format."""
@@ -727,10 +726,10 @@ def test_shared_trees(odd: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["html", "lfs", "lfs_safetensors", "cut", "empty"])
 def test_shared_broken_weights(odd: Path, monkeypatch: Any, case: str) -> None:
-    from merit.encoders import outside
+    from merit.encoders.registry import PUBLISHED
 
     monkeypatch.setenv("MERIT_WEIGHTS", str(odd / "10-broken-weights" / case))
-    with pytest.raises(outside.NoWeights, match=r"weights/merl/\S+ was not downloaded whole") as refusal:
-        outside.load("merl", "cpu")
+    with pytest.raises(runs.Unavailable, match=r"weights/merl/\S+ was not downloaded whole") as refusal:
+        PUBLISHED["merl"].load("cpu")
     assert "\n" not in str(refusal.value)
     assert "trust" not in str(refusal.value)

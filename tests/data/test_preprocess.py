@@ -120,21 +120,3 @@ def test_saturation_is_clipped_and_counted_never_wrapped() -> None:
     stored, saturated = preprocess.to_microvolts(np.array([[40.0, -40.0, 32.7674, 0.0006, -32.768]]))
     assert stored.tolist() == [[32767, -32767, 32767, 1, -32767]]
     assert saturated == 3
-
-
-def test_flat_means_every_lead() -> None:
-    signal = np.tile(np.arange(12.0)[:, None], (1, 5))
-    assert preprocess.is_flat(signal)
-    signal[3, 2] += 1
-    assert not preprocess.is_flat(signal)
-
-
-def test_zscore_is_one_scale_for_a_recording() -> None:
-    signal = np.random.default_rng(0).normal(3, 5, (4, 12, 100)) * np.arange(1, 13)[:, None]
-    scaled = preprocess.zscore(signal)
-    assert scaled.dtype == np.float32
-    assert scaled.mean(axis=(1, 2)) == pytest.approx(0, abs=1e-5)
-    assert scaled.std(axis=(1, 2)) == pytest.approx(1, abs=1e-5)
-    one = (signal[1] - signal[1].mean()) / signal[1].std()
-    assert scaled[1] == pytest.approx(one, abs=1e-4)
-    assert np.isfinite(preprocess.zscore(np.zeros((12, 5)))).all()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from merit.data.tables import BadTable, age_years, read_table, sex_name
+from merit.data.cohorts.base import BadTable, age_years, read_table, sex_name
 
 
 def test_cells_stay_text_and_broken_rows_are_named(tmp_path: Path) -> None:

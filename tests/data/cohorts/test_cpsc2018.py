@@ -9,8 +9,8 @@ import pytest
 import scipy.io
 
 from merit.data import taxonomy
-from merit.data.cohorts.cpsc2018 import header_labels
-from merit.data.cohorts.registry import open_cohort
+from merit.data.cohorts import open_cohort
+from merit.data.cohorts.datasets import header_labels
 from merit.data.recording import RejectedRecording
 
 COLUMNS = "Recording,First_label,Second_label,Third_label"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from merit.data.cohorts.registry import open_cohort
+from merit.data.cohorts import open_cohort
 
 
 def test_codes_become_acronyms_and_unknown_ones_are_counted(tmp_path: Path, record_writer: Any, make_ecg: Any) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from merit.data.cohorts.registry import open_cohort
+from merit.data.cohorts import open_cohort
+from merit.data.cohorts.base import BadTable
 from merit.data.recording import LEADS
-from merit.data.tables import BadTable
 
 REPORTS = ",".join(f"report_{i}" for i in range(18))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from merit.data.cohorts.registry import CohortNotFound, find_cohorts, locate, open_cohort
+from merit.data.cohorts import CohortNotFound, find_cohorts, locate, open_cohort
 
 
 def test_a_cohort_is_found_at_the_root_and_below(ptb_xl: Any, tmp_path: Path) -> None:
