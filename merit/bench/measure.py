@@ -676,13 +676,8 @@ def measure_ingest(workspace: Workspace) -> dict[str, float]:
 
 def measure_probe(workspace: Workspace) -> dict[str, Any]:
     """The five tasks of PTB-XL at its real size on random features, and the same heads one after another."""
-<<<<<<< HEAD
-    from merit.data.cohorts import open_cohort
-    from merit.evaluate.probe_bench import measure
-=======
     from merit.bench.probing import measure
-    from merit.data.cohorts.registry import open_cohort
->>>>>>> probing
+    from merit.data.cohorts import open_cohort
 
     refs = open_cohort("ptb-xl", workspace.sources["ptb-xl"]).refs()
     copies = -(-PTB_XL_SIZE // len(refs))

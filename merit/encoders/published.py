@@ -16,16 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-<<<<<<< HEAD
 from merit import runs
 from merit.encoders import golden, weights
 from merit.encoders.base import InputSpec, fitted
 from merit.encoders.blocks import TextTower, frozen
 from merit.encoders.weights import State
-=======
-from merit.data.recording import shown
-from merit.encoders.outside import NOT_WHOLE, not_whole
->>>>>>> hearts
 
 MIMIC_LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
 """The order in MIMIC-IV-ECG's files, in which encoders read that were pretrained on them as they stand."""

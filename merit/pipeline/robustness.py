@@ -17,13 +17,8 @@ import pandas as pd
 from merit import runs
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
-<<<<<<< HEAD
 from merit.encoders import registry
-from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
-=======
-from merit.encoders import others
 from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData
->>>>>>> probing
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.strengths import chosen, pairs
 from merit.pipeline.training import ENCODER_NAMES
@@ -38,11 +33,7 @@ if TYPE_CHECKING:
 
 CLEAN = "clean"
 MODULES = (
-<<<<<<< HEAD
-    "merit.evaluate.robustness", "merit.evaluate.embeddings", "merit.evaluate.seen", "merit.data.cohorts",
-=======
-    "merit.evaluate.robustness", "merit.evaluate.embeddings", "merit.evaluate.tasks", "merit.data.cohorts.registry",
->>>>>>> probing
+    "merit.evaluate.robustness", "merit.evaluate.embeddings", "merit.evaluate.tasks", "merit.data.cohorts",
 )  # fmt: skip
 EXAMPLE_S = 3.0
 """Seconds of the picture of each corruption."""

@@ -17,18 +17,15 @@ PROVENANCE_MIME = "application/vnd.merit.provenance+json"
 """The output type in which a notebook hands its inputs and device to the runner, for the footer and the record."""
 
 
-<<<<<<< HEAD
 PLURALS = {
     "clusters": "",
-    "rules": "",
+    "protocol effects": "",
+    "seen effects": "",
     "subgroups": "",
     "notes": "",
     "information": " results",
     "retention": " results",
 }
-=======
-PLURALS = {"clusters": "", "protocol effects": "", "seen effects": "", "subgroups": "", "notes": "", "information": " results"}
->>>>>>> probing
 """Kinds of inputs whose plural is not one more letter."""
 
 NOTHING_SYNTHETIC = "These recordings are real: there is nothing synthetic to compare."
