@@ -46,13 +46,13 @@ def test_the_reference_wins_and_disagreements_are_named(tmp_path: Path, record_w
     assert refs["labels"].to_dict() == {
         "A0001": ["CRBBB"], "A0002": ["AFIB", "CRBBB"], "A0003": ["STD"], "A0004": ["VPC"], "A0005": ["NORM"]
     }  # fmt: skip
-    notes = cohort.notes()
+    notes = cohort.metadata.notes
     assert notes["header_disagrees_with_reference"] == {
         "count": 1,
         "names": ["A0003: header STE, REFERENCE.csv STD"],
     }
     assert notes["not_in_reference"]["names"] == ["A0004"]
-    assert cohort.broken_rows() == [
+    assert cohort.metadata.broken_rows == [
         "REFERENCE.csv 'A0006': labels '12', expected 1 to 9",
         "REFERENCE.csv 'A0001': repeated",
     ]
@@ -81,7 +81,7 @@ def test_original_structs_are_read_in_millivolts_at_500_hz(tmp_path: Path) -> No
     (root / "TrainingSet1" / "A0003.mat").write_bytes(b"MATLAB 5.0 but not really" * 10)
     reference(root / "TrainingSet3", "A0001,1,,", "A0002,1,,", "A0003,1,,")
     cohort = open_cohort("cpsc2018", root)
-    assert cohort.notes()["reference"] == "TrainingSet3/REFERENCE.csv"
+    assert cohort.metadata.notes["reference"] == "TrainingSet3/REFERENCE.csv"
     refs = cohort.refs().set_index("record_id", drop=False)
     recording = cohort.read(refs.loc["A0001"], fs_hz=100)
     assert np.array_equal(recording.signal_mv, data.astype(np.float32))
@@ -99,7 +99,7 @@ def test_without_a_reference_labels_come_from_headers(tmp_path: Path, record_wri
     assert cohort.refs()["labels"].tolist() == [["1AVB"]]
     record_writer(tmp_path / "training" / "other", "Q0001", make_ecg(1), fs=500, comments=["Dx: 1"])
     assert cohort.refs()["record_id"].tolist() == ["A0001"]
-    assert cohort.notes()["reference"] == "none: labels from headers only"
+    assert cohort.metadata.notes["reference"] == "none: labels from headers only"
 
 
 def test_the_real_headers_agree_with_the_real_reference(real_data: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_real_headers_agree_with_the_real_reference(real_data: Path) -> None
     assert taxonomy.label_matrix("cpsc2018", refs["labels"]).sum(axis=0).tolist() == [
         918, 1221, 722, 236, 1857, 616, 700, 869, 220
     ]  # fmt: skip
-    notes = cohort.notes()
+    notes = cohort.metadata.notes
     assert notes["header_disagrees_with_reference"]["count"] == notes["unknown_words"]["count"] == 0
     here = [ref for ref in refs.itertuples(index=False) if cohort.has_waveform(ref)]
     assert len(here) == 100

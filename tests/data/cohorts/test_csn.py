@@ -22,7 +22,7 @@ def test_codes_become_acronyms_and_unknown_ones_are_counted(tmp_path: Path, reco
     assert refs["patient_id"].tolist() == ["JS00001", "JS00002", "JS00003"]
     assert refs["sex"].iloc[0] == "male"
     assert refs["sex"].iloc[1:].isna().all()
-    assert cohort.notes()["unknown_codes"] == {"55930002": 2}
+    assert cohort.metadata.notes["unknown_codes"] == {"55930002": 2}
     assert cohort.strays() == ["WFDBRecords/01/010/JS00004"]
     assert cohort.read(refs.loc["JS00001"]).age == 85
 
@@ -36,5 +36,5 @@ def test_the_real_recordings_in_their_own_format(real_data: Path) -> None:
         recording = cohort.read(ref)
         published = np.fromfile(cohort.root / f"{ref.path}.mat", dtype="<i2", offset=24).reshape(-1, 12).T
         assert np.array_equal(np.rint(recording.signal_mv.astype(float) * 1000), published)
-        assert "APB" in recording.labels or "427172004" in cohort.notes()["unknown_codes"]
+        assert "APB" in recording.labels or "427172004" in cohort.metadata.notes["unknown_codes"]
     assert refs[0].labels == ["APB", "IDC", "ST"]

@@ -45,7 +45,7 @@ def test_statements_and_paths_are_joined(tree: Path) -> None:
     assert refs["report"].tolist() == ["Sinus rhythm\nBorderline ECG", "", ""]
     assert refs["patient_id"].tolist() == ["10000032", "10000032", "10000033"]
     assert refs["fold"].isna().all()
-    notes = cohort.notes()
+    notes = cohort.metadata.notes
     assert notes["studies_without_statements"] == 1
     assert notes["statements_without_study"] == {"count": 1, "names": ["99"]}
     assert [cohort.has_waveform(ref) for ref in refs.itertuples(index=False)] == [True, True, False]

@@ -20,7 +20,7 @@ def test_a_row_becomes_a_reference(ptb_xl: Any) -> None:
     assert (ref.record_id, ref.patient_id, ref.fold, ref.age, ref.sex) == ("7", "1007", 3, 90.0, "female")
     assert ref.labels == ["IMI", "SR", "XXX"], "every statement counts, whatever its likelihood"
     assert ref.report == "Befund ÿ, ü", "a byte that is not UTF-8 is Latin-1's"
-    assert cohort.notes()["unknown_codes"] == {"XXX": 1}
+    assert cohort.metadata.notes["unknown_codes"] == {"XXX": 1}
     recording = cohort.read(ref)
     assert recording.labels == {"IMI", "SR", "XXX"}
     assert (recording.fold, recording.age, recording.sex, recording.fs_hz) == (3, 90.0, "female", 100)
