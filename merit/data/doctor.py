@@ -90,11 +90,9 @@ def describe(statuses: list[CohortStatus]) -> str:
     empty = [name for name in tasks if tasks[name] and name not in usable]
     labelled = ("; ".join(scored) or "nothing") + (f"; rows left empty: {', '.join(empty)}" if empty else "")
     ends = len(usable & {"ptb-xl", "cpsc2018", "csn"})
-    published = "MedTVT-QA's questions, if its files are there" if paired else "nothing: needs ptb-xl"
-    if "ptb-xl" in usable:
-        published = "questions composed on ptb-xl" + "; MedTVT-QA's, if its files are there" * (
-            "mimic-iv-ecg" in usable
-        )
+    transfers = f"{ends * (ends - 1)} of 6 directions" if ends > 1 else "nothing: needs two of ptb-xl, cpsc2018, csn"
+    asked = ["questions composed on ptb-xl"] * ("ptb-xl" in usable)
+    asked += [f"MedTVT-QA's{'' if asked else ' questions'}, if its files are there"] * ("mimic-iv-ecg" in usable)
     chapters = {
         "cohorts": ", ".join(status.name for status in statuses if status.usable) or "nothing",
         "pretraining": pretraining,
@@ -102,11 +100,9 @@ def describe(statuses: list[CohortStatus]) -> str:
         "table1_linear_probe": labelled,
         "table4, 6, 8, protocol": "as table1_linear_probe",
         "table2_zero_shot, 9": labelled if paired else "nothing: needs reports to align with",
-        "table7_shift": f"{ends * (ends - 1)} of 6 directions"
-        if ends > 1
-        else "nothing: needs two of ptb-xl, cpsc2018, csn",
+        "table7_shift": transfers,
         "fig3_embedding_mi": f"unseen pairs of {paired[-1]}" if paired else "nothing",
-        "table3_generation": published,
+        "table3_generation": "; ".join(asked) or "nothing: needs ptb-xl",
         "fig4_umap, limits": "ptb-xl" if "ptb-xl" in usable else "nothing: needs ptb-xl",
     }
     lines += ["", "What the chapters can show", *(f"  {name:<24}{text}" for name, text in chapters.items())]
