@@ -102,7 +102,7 @@ def held(path: Path, scores: pd.DataFrame) -> bool:
 def scored(scores: pd.DataFrame, **where: Any) -> pd.DataFrame:
     """The rows with a value, of these fields; a list stands for any of its values."""
     chosen = scores["value"].notna()
-    for name, wanted in where.items():
+    for name, wanted in where.items() if chosen.any() else ():  # rows of reasons alone have fewer columns
         chosen &= (
             scores[name].isin(wanted if isinstance(wanted, list | tuple) else [wanted]) if name in scores else False
         )

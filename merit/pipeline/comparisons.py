@@ -12,30 +12,12 @@ from typing import Any
 import numpy as np
 
 from merit.config import one_of
-from merit.intervals import holm, paired_resamples, seed_t
-
-METRICS = ("auroc", "f1", "accuracy")
-ZERO_SHOT_SETTINGS = ("task", "prompts", "ensemble", "scope")
 
 Result = Mapping[str, Any]
 Row = dict[str, Any]
 Compare = Callable[[Mapping[str, Any], Mapping[str, Any], str], dict[str, Any]]
 
 
-def zero_shot_differences(
-    results: Sequence[Result], *, first: str = "merit", metrics: Sequence[str] | None = None
-) -> list[Row]:
-    """`first` minus each other encoder, paired by resample of the patients; Holm over all rows.
-
-    metrics: those whose resamples the results hold, by default. Raises ValueError where two results do not score the
-    same records and classes, or hold different numbers of resamples.
-    """
-    if metrics is None:
-        held = {metric for one in results for metric in one["values"].get("resamples", {})}
-        metrics = [metric for metric in METRICS if metric in held]
-    for metric in metrics:
-        one_of("metric", metric, METRICS)
-    return _differences(results, ZERO_SHOT_SETTINGS, first, metrics, _zero_shot_facts, _by_resample)
 
 
 def over_seeds(scores: Sequence[Row], columns: Sequence[str], settings: Sequence[str]) -> list[Row]:
@@ -102,20 +84,11 @@ def _need_alike(pair: tuple[Result, Result], facts: Callable[[Result], dict[str,
             )
 
 
-def _zero_shot_facts(result: Result) -> dict[str, Any]:
-    values, parameters = result["values"], result.get("parameters") or {}
-    return {
-        "scored classes": (values["classes"], values["unscored"]),
-        "records": (values["n_records"], values["n_patients"]),
-        "resamples": {metric: len(drawn) for metric, drawn in values.get("resamples", {}).items()},
         "store": (result.get("inputs") or {}).get("store"),
         "pretraining seed": parameters.get("encoder_seed"),
     }
 
 
-def _by_resample(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    sides = [(one["macro"].get(metric, {}).get("value"), one.get("resamples", {}).get(metric, [])) for one in (a, b)]
-    return paired_resamples(*sides[0], *sides[1])
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:

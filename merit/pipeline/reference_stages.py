@@ -10,11 +10,11 @@ from merit.encoders import registry
 from merit.methods import ABLATIONS, PEERS, without_text
 from merit.pipeline.clusters import rhythm_clusters
 from merit.pipeline.information import information
-from merit.pipeline.zero_shot import zero_shot
 from merit.studies.generation import generation
 from merit.studies.probing import linear_probe
 from merit.studies.retention import reliability, report_omission, retention, synthetic_to_real, to_commit
 from merit.studies.shift import shift
+from merit.studies.zero_shot import zero_shot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,13 +52,6 @@ class Stage(NamedTuple):
 
 
 STAGES = {
-    "zero_shot": Stage(
-        run=lambda ws, encoders, seed: zero_shot(ws, _with_text(encoders), PAPER_TASKS, encoder_seed=seed),
-        columns=("task",),
-        settings=("prompts", "ensemble", "scope"),
-        scores=lambda values: {metric: one["value"] for metric, one in values["macro"].items()},
-        keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "overlap", "macro"),
-    ),
     "information": Stage(
         run=lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed),
         columns=("scope",),
@@ -103,6 +96,12 @@ def _probed(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFrame:
     return found[found["class"].fillna("macro") == "macro"].drop(columns=lists, errors="ignore")
 
 
+def _zero_shot(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFrame:
+    """Macro averages alone: a row per class and metric would be ten times as many."""
+    found = zero_shot(ws, _with_text(encoders), PAPER_TASKS, encoder_seed=seed)
+    return found[found["class"].fillna("macro") == "macro"] if "class" in found else found
+
+
 def _retention(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFrame:
     """Retention; of real recordings, with the first seed, how reliable their measured factors are."""
     more = [reliability(ws)] if not (ws.synthetic or seed) else []
@@ -112,6 +111,7 @@ def _retention(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFram
 STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
     "linear_probe": _probed,
     "shift": lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
+    "zero_shot": _zero_shot,
     "generation": lambda ws, encoders, seed: generation(
         ws, [name for name in encoders if name in WRITERS], encoder_seed=seed
     ),

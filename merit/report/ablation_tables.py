@@ -35,11 +35,6 @@ COUNTED_IN = {4: 1, 9: 2}
 
 LOST = "All numbers of the paper's Table {table} are lost in the text that we have: no row of it stands here."
 
-PAIRS = (("superclass", "subclass"), ("form", "rhythm"), ("all",), ("csn", "cpsc2018"))
-"""Tasks side by side where cells hold intervals: three of them are wider than a page."""
-
-THRESHOLDS = "Thresholds are not chosen again in a resample: intervals of F1 and accuracy are too narrow."
-
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 Result = Mapping[str, Any]
@@ -47,19 +42,6 @@ Cells = dict[tuple[str, str, str], tuple[float, str]]
 """(encoder, task, metric) -> number in percent, text."""
 
 
-def zero_shot(results: Sequence[Result], *, synthetic: bool, comparable: bool = False) -> Html:
-    """Table 9: zero-shot scores with the interval from resampling patients; below them the paper's rows."""
-    cells: Cells = {}
-    for one in _scored(results):
-        for metric in METRICS:
-            score = one["macro"].get(metric) or {}
-            if score.get("value") is not None:
-                there = score.get("low") is not None
-                ends = [f"[{100 * score['low']:.1f},{NO_BREAK}{100 * score['high']:.1f}]"] if there else []
-                key = one["encoder"], one["task"], metric
-                cells[key] = 100 * score["value"], _lines(score["value"], *ends)
-    html = _tables(cells, "zero-shot", 9, synthetic, comparable, PAIRS)
-    return html + Html('<p class="merit-note">{}</p>').format(THRESHOLDS) if cells else html
 
 
 def _scored(results: Sequence[Result]) -> list[Mapping[str, Any]]:

@@ -147,11 +147,14 @@ def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Ev
             metric = metric.removesuffix("_oracle")
         cells.setdefault((row["encoder"], row[task], metric), {})[row["encoder_seed"]] = unit * row["value"]
     split = "protocol" in found and found["protocol"].astype(str).str.startswith("official split").any()
-    macro = found["class"].fillna("macro") == "macro" if "class" in found else True
-    empty = found[found["value"].isna() & macro]
+    empty = found[found["value"].isna()]
+    empty = empty[empty["class"].fillna("macro") == "macro"] if "class" in empty else empty
     reasons = tuple(dict.fromkeys(empty["reason"].dropna()))
     return Evidence(stage=stage, scores=cells, caveats=(PTB_XL_TOO,) * bool(split), reasons=reasons, **about)
 
+
+CLASSIFIED = ("auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
+"""Metrics of classification that claims speak of."""
 
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
     "linear_probe": (
@@ -160,11 +163,16 @@ JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
         {
             "variant": "as_published",
             "scored": "by fold",
-            "metric": ["auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle"],
+            "metric": CLASSIFIED,
         },
     ),
     "kept": ("decoder", 100, {"kind": "summary", "metric": "r2_partial"}),
     "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
+    "zero_shot": (
+        "task",
+        100,
+        {"prompts": "enriched", "scope": "unseen", "ensemble": True, "class": "macro", "metric": CLASSIFIED},
+    ),
     "generation": ("study", 100, {"condition": "model"}),
 }
 """Study -> column that a claim calls a task, unit, and the scores that claims are judged on."""
@@ -183,10 +191,6 @@ def _evidence(stage: str, rows: Sequence[Mapping[str, Any]], rule: str, **about:
     return Evidence(stage=stage, scores=scores, caveats=(PTB_XL_TOO,) * split, reasons=reasons, **about)
 
 
-def _zero_shot(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """All recordings that pretraining did not see, with enriched prompts, several phrasings averaged."""
-    if (row["prompts"], row["scope"], row["ensemble"]) == ("enriched", "unseen", True):
-        yield from _scores(row["task"], {name: one["value"] for name, one in row["macro"].items()}, ending)
 
 
 def _scores(task: str, macro: Mapping[str, float | None], ending: str) -> Iterator[Cell]:
@@ -218,7 +222,6 @@ def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
 
 
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
-    "zero_shot": _zero_shot,
     "information": _information,
     "clusters": _clusters,
 }

@@ -179,6 +179,8 @@ def table(
     """
     if frame.empty:
         return Html("")
+    if frame.empty:
+        return Html("<p>Nothing was scored.</p>")
     parts = [_pivot(frame, columns, rows, text, best, bold)]
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
@@ -273,7 +275,8 @@ def facts(rows: Mapping[str, Mapping[str, Any]] | pd.DataFrame, name: str) -> Ht
 
 def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
     """What survives of a table of the paper: encoder (`paper: MERIT`), its name here (`row`), task or transfer, metric
-    (`PUBLISHED_METRIC`), value in percent."""
+    (`PUBLISHED_METRIC`), value in percent.
+    """
     grid = paper.TABLES[number]
     rows = [
         {

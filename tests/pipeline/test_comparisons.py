@@ -13,7 +13,6 @@ from merit.pipeline.comparisons import (
     linear_probe_differences,
     over_seeds,
     seed_differences,
-    zero_shot_differences,
 )
 
 SIZES = [10, 12, 14]
@@ -30,18 +29,6 @@ def probed(encoder: str, task: str, scores: list[float | None], variant: str = "
         "n_records": sum(SIZES[: len(scores)]), "n_patients": 20, "folds": folds,
     }  # fmt: skip
     return {"values": values, "parameters": {"probe": {"epochs": 5}, "encoder": encoder}, "inputs": {"store": "s"}}
-
-
-def guessed(encoder: str, task: str, value: float, seed: int = 0) -> dict:
-    """A zero-shot result with resamples that go up and down together between encoders."""
-    noise = np.random.default_rng(seed).normal(0, 0.01, 99)
-    values = {
-        "task": task, "encoder": encoder, "prompts": "enriched", "ensemble": True, "scope": "unseen",
-        "classes": ["A"], "unscored": [], "n_records": 9, "n_patients": 9,
-        "macro": {"auroc": {"value": value, "low": None, "high": None}},
-        "resamples": {"auroc": (value + noise).tolist()},
-    }  # fmt: skip
-    return {"values": values}
 
 
 def test_every_pair_once_by_the_corrected_test_with_holm_over_all():
@@ -102,19 +89,6 @@ def test_results_that_differ_in_more_than_the_encoder_are_refused(change, named)
     change(results[1])
     with pytest.raises(ValueError, match=f"merit and cma on form: expected results with the same {named}; got"):
         linear_probe_differences(results)
-
-
-def test_zero_shot_is_paired_by_resample():
-    rows = zero_shot_differences([guessed("merit", "form", 0.7), guessed("cma", "form", 0.6)])
-    (row,) = rows
-    assert (row["metric"], row["encoder"], row["other"], row["n"]) == ("auroc", "merit", "cma", 99)
-    assert (row["mean"], row["low"], row["high"]) == pytest.approx((0.1, 0.1, 0.1))  # the noise is common
-    unpaired = zero_shot_differences([guessed("merit", "form", 0.7), guessed("cma", "form", 0.6, seed=1)])
-    assert unpaired[0]["high"] - unpaired[0]["low"] > 0.02
-    fewer = guessed("cma", "form", 0.6)
-    fewer["values"]["resamples"]["auroc"].pop()
-    with pytest.raises(ValueError, match="expected results with the same resamples"):
-        zero_shot_differences([guessed("merit", "form", 0.7), fewer])
 
 
 def seeds() -> list[dict]:

@@ -43,11 +43,9 @@ def linear_probe(encoders, tasks, encoder_seed):
 
 
 def zero_shot(ws, encoders, tasks, *, encoder_seed):
-    return [
-        a_result({"task": "csn", "encoder": name, "prompts": "enriched", "ensemble": True, "scope": "unseen",
-                  "reason": f"csn: no such data set under {ws.data}; see {ws.folder}/stores"}, encoder_seed)
-        for name in encoders
-    ]  # fmt: skip
+    reason = f"csn: no such data set under {ws.data}; see {ws.folder}/stores"
+    about = {"study": "zero_shot", "task": "csn", "encoder_seed": encoder_seed, "reason": reason}
+    return scores.frame([{**about, "encoder": name} for name in encoders])
 
 
 def shift(ws, encoders, seed):

@@ -75,37 +75,9 @@ def test_folds_and_who_is_first(ablation):
     assert "CSN was not scored" in ablation_tables.per_fold(ablation, "as_published", "csn", "auroc").text
 
 
-def guessed(encoder: str, value: float, low: float | None = None) -> dict:
-    """A zero-shot result."""
-    high = None if low is None else value + 0.1
-    macro = {"auroc": {"value": value, "low": low, "high": high}, "f1": {"value": None, "low": None, "high": None}}
-    return {"values": {"task": "superclass", "encoder": encoder, "macro": macro}}
-
-
-def test_zero_shot_has_intervals_and_all_of_the_papers_rows():
-    results = [guessed("merit", 0.7, 0.65), guessed("cma", 0.6), {"values": {"task": "csn", "reason": "<b>"}}]
-    html = ablation_tables.zero_shot(results, synthetic=True).text
-    rows = cells(html)
-    assert [row[0] for row in rows] == ["CMA", "MERIT", "paper: IB", "paper: CMA", "paper: MERIT"]
-    assert rows[1][1:3] == ["70.0\n[65.0,\N{NO-BREAK SPACE}80.0]", "–"]
-    assert rows[0][1] == "60.0"
-    assert rows[2][1:] == ["76.69", "–", "55.87", "–", "66.74"]
-    assert "<b>" not in html
-
-
-def test_no_more_than_two_tasks_stand_side_by_side_where_cells_hold_intervals():
-    results = [guessed("merit", 0.7, 0.65) for _ in range(4)]
-    for one, task in zip(results, ("superclass", "subclass", "form", "rhythm")):
-        one["values"]["task"] = task
-    html = ablation_tables.zero_shot(results, synthetic=True).text
-    assert re.findall(r'id="T_merit-zero-shot-([a-z-]+)"', html) == ["superclass-subclass", "form-rhythm"]
-    assert html.count(ablation_tables.THRESHOLDS) == 1
-
-
 def test_nothing_scored_is_said(results):
     without = [results[-1]]
     assert "No task was scored" in ablation_tables.means(without, "as_published", synthetic=True).text
-    assert "No task was scored" in ablation_tables.zero_shot(without, synthetic=True).text
 
 
 def test_other_encoders_come_after_ours_and_are_escaped(make_result):
