@@ -18,10 +18,10 @@ from merit.bench.feeds import ENDLESS, Noise
 from merit.bench.growth import PAPER_RECORDINGS
 from merit.bench.updates import STEPS, Trainee, able, use
 from merit.config import ModelConfig, PretrainConfig
-from merit.pipeline.framework import facts
 from merit.pretrain.feed import free_bytes
 from merit.pretrain.loop import positions
 from merit.profiles import paper
+from merit.studies.framework import facts
 from merit.threads import one_thread_an_operation
 
 CUDA_EXTRA = 2e9

@@ -15,10 +15,10 @@ from merit.bench.feeds import DISTINCT, ENDLESS, noise_uv, paired
 from merit.bench.updates import Plan, Trainee, use
 from merit.config import OBJECTIVE_NAMES, EncoderConfig, ModelConfig, PretrainConfig, replace
 from merit.data.batches import PairedRecordings
-from merit.pipeline.framework import facts
 from merit.pretrain.feed import feed
 from merit.pretrain.loop import positions
 from merit.profiles import paper
+from merit.studies.framework import facts
 
 PAPER_RECORDINGS = 745_916
 """Recordings of the paper's training part (App. A.1)."""

@@ -14,12 +14,12 @@ import torch
 from merit.bench.clock import Pace, Turn, Watch, beside, compare, forget_peak, peak_mb, product, product_flops
 from merit.bench.feeds import every_way, on_disk, room
 from merit.config import ModelConfig, PretrainConfig
-from merit.pipeline.framework import facts
 from merit.pretrain.feed import Batch
 from merit.pretrain.schedule import rate_factor, total_updates
 from merit.pretrain.step import build, make_optimiser, ready, total_loss, update_terms
 from merit.pretrain.watch import Finite
 from merit.pretrain.world import World
+from merit.studies.framework import facts
 
 FORWARDS = 3
 """An update costs as many: the gradients of inputs and those of weights take as many FLOPs as the forward, each."""
@@ -182,7 +182,7 @@ def by_part(trainee: Trainee, batches: Iterator[Batch], pace: Pace, device: torc
 
 
 def forward_flops(about: Mapping[str, Any]) -> int:
-    """FLOPs of a recording's forward in pretraining (objective merit), of `pipeline.framework.facts`.
+    """FLOPs of a recording's forward in pretraining (objective merit), of `studies.framework.facts`.
 
     Without the columns that carry the attention biases: they are how we add a bias, not what the model asks for.
     """
@@ -192,7 +192,7 @@ def forward_flops(about: Mapping[str, Any]) -> int:
 def use(about: Mapping[str, Any], own: Sequence[float], products: Sequence[float], size: int) -> dict[str, Any]:
     """FLOPs of a forward, FLOP/s of a matrix product, and utilisation: the share of that rate that training reaches.
 
-    about: `pipeline.framework.facts`. own: seconds a recording, a number a round. products: seconds a product of `size`
+    about: `studies.framework.facts`. own: seconds a recording, a number a round. products: seconds a product of `size`
     rows in the same rounds. An update costs three forwards.
     """
     forward, whole = forward_flops(about), product_flops(size)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from merit.data.taxonomy import TASKS
 from merit.encoders.outside import OUTSIDE
 from merit.methods import ABLATIONS, PEERS, without_text
-from merit.pipeline.clusters import rhythm_clusters
 from merit.pipeline.dials import carried_over, left_out
 from merit.pipeline.generation import generation
-from merit.pipeline.information import information
 from merit.pipeline.kept import kept
 from merit.pipeline.zero_shot import zero_shot
+from merit.studies.clusters import clusters
+from merit.studies.information import information
 from merit.studies.shift import shift
 
 if TYPE_CHECKING:
@@ -100,39 +100,6 @@ STAGES = {
         scores=lambda values: {metric: one["value"] for metric, one in values["macro"].items()},
         keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "overlap", "macro"),
     ),
-    "information": Stage(
-        run=lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed),
-        columns=("scope",),
-        settings=(),
-        scores=lambda values: {
-            name: one["value"] for part in ("estimates", "geometry") for name, one in values[part].items()
-        },
-        keep=(
-            "cohort",
-            "n",
-            "n_pairs",
-            "n_reports",
-            "n_patients",
-            "n_seen",
-            "entropy",
-            "log_n",
-            "estimates",
-            "planted",
-            "no_vote",
-            "geometry",
-        ),
-    ),
-    "clusters": Stage(
-        run=lambda ws, encoders, seed: rhythm_clusters(ws, encoders, encoder_seed=seed),
-        columns=("task",),
-        settings=(),
-        scores=lambda values: {
-            f"{space}_{name}": one["macro"]["value"]
-            for space, numbers in values["spaces"].items()
-            for name, one in numbers.items()
-        },
-        keep=("n_records", "n_patients", "n_seen", "classes", "spaces"),
-    ),
     "generation": Stage(
         run=_generated,
         columns=("source",),
@@ -149,6 +116,8 @@ STAGES = {
 
 STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
     "shift": lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
+    "information": lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed),
+    "clusters": lambda ws, encoders, seed: clusters(ws, encoders, encoder_seed=seed),
 }
 """Study -> its scores of these encoders at one pretraining seed, as they are committed."""
 

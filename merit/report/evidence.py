@@ -137,6 +137,7 @@ def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Ev
     if rule not in THRESHOLD_RULES:
         raise ValueError(f"rule: expected one of {', '.join(THRESHOLD_RULES)}; got {rule!r}")
     task, unit, where = JUDGED[stage]
+    found = NAMED[stage](found) if stage in NAMED else found
     cells: dict[Key, dict[int, float]] = {}
     for row in scores_of.scored(found, **where).to_dict("records"):
         metric = str(row["metric"])
@@ -146,19 +147,35 @@ def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Ev
             metric = metric.removesuffix("_oracle")
         cells.setdefault((row["encoder"], row[task], metric), {})[row["encoder_seed"]] = unit * row["value"]
     split = "protocol" in found and found["protocol"].astype(str).str.startswith("official split").any()
-    empty = (
-        found[found["value"].isna() & (found.get("class", "macro") == "macro")]
-        if "class" in found
-        else found[found["value"].isna()]
-    )
+    whole = found["class"].fillna("macro") == "macro" if "class" in found else True
+    empty = found[found["value"].isna() & whole]
     reasons = tuple(dict.fromkeys(empty["reason"].dropna()))
     return Evidence(stage=stage, scores=cells, caveats=(PTB_XL_TOO,) * bool(split), reasons=reasons, **about)
 
 
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
     "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
+    "information": ("task", 1, {"scope": "validation"}),
+    "clusters": ("task", 100, {"class": ["macro", "PACE"]}),
 }
 """Study -> column that a claim calls a task, unit, and the scores that claims are judged on."""
+
+
+def _pairs(found: pd.DataFrame) -> pd.DataFrame:
+    """The pairs that the paper draws are one task; an estimator without a vote is left out."""
+    return found[found["no_vote"].isna()].assign(task=PAIRS) if "no_vote" in found else found.assign(task=PAIRS)
+
+
+def _rhythms(found: pd.DataFrame) -> pd.DataFrame:
+    """Metrics such as `umap purity`, of all rhythms, and `umap purity PACE`, of pacing alone."""
+    if "space" not in found:
+        return found.assign(task="rhythm")
+    pace = found["class"].map({"PACE": " PACE"}).fillna("")
+    return found.assign(task="rhythm", metric=found["space"] + " " + found["metric"] + pace)
+
+
+NAMED = {"information": _pairs, "clusters": _rhythms}
+"""Study -> its scores with the task and the metric that a claim names."""
 
 
 def _evidence(stage: str, rows: Sequence[Mapping[str, Any]], rule: str, **about: Any) -> Evidence:
@@ -192,28 +209,6 @@ def _scores(task: str, macro: Mapping[str, float | None], ending: str) -> Iterat
         yield task, metric, None if value is None else 100 * value
 
 
-def _information(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Estimates in nats and the geometry as it is, on the pairs that the paper draws: held-out pairs of pretraining.
-
-    An estimator without a vote on a row is left out; so are all three where the row is older than votes, since they
-    looked along directions of most variance, in which what is shared can be hidden.
-    """
-    if row["scope"] == "validation":
-        mute = row.get("no_vote", row["estimates"])
-        for name, one in (row["estimates"] | row["geometry"]).items():
-            if name not in mute:
-                yield PAIRS, name, one["value"]
-
-
-def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Purity and silhouette of all rhythms and of pacing alone, in the embedding and in the picture; percent."""
-    pacing = row["classes"].index("PACE")
-    for space, numbers in row["spaces"].items():
-        for name, one in numbers.items():
-            for what, found in (("", one["macro"]), (" PACE", one["per_class"][pacing])):
-                yield "rhythm", f"{space} {name}{what}", None if found["value"] is None else 100 * found["value"]
-
-
 def _kept(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
     """What an embedding adds to the report about factors of the signal, by a linear and a nonlinear decoder; percent.
 
@@ -233,8 +228,6 @@ def _generation(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
     "linear_probe": _linear_probe,
     "zero_shot": _zero_shot,
-    "information": _information,
-    "clusters": _clusters,
     "generation": _generation,
     "kept": _kept,
 }
