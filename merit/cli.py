@@ -451,7 +451,7 @@ def bench(
         full: In place of the stages, six minutes of the paper's network on 745,916 recordings in the GPU's memory.
         price_per_hour: Of such a machine in USD, for the projection of the paper's run; an example.
     """
-    from merit.bench import run
+    from merit.bench.measure import run
 
     if not 0 < price_per_hour < float("inf"):
         raise ValueError(f"price_per_hour: expected a number above 0; got {price_per_hour}")

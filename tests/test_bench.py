@@ -12,15 +12,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from merit.bench import clock, feeds, full, growth, run, suite
-from merit.bench.clock import Pace, Turn, beside, compare
-from merit.bench.feeds import ENDLESS, OneByOne, every_way, room
-from merit.bench.full import FullSize
-from merit.bench.updates import STEPS, Plan, Trainee, able, use
+from merit.bench import measure
+from merit.bench.measure import (
+    ENDLESS,
+    VARIANTS,
+    FullSize,
+    OneByOne,
+    Pace,
+    Plan,
+    Trainee,
+    Turn,
+    able,
+    beside,
+    compare,
+    every_loader,
+    run,
+    use,
+)
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
 from merit.data.batches import hold_out_patients
-from merit.pretrain.feed import Resident
-from merit.pretrain.loop import positions, pretrain
+from merit.pretrain.loaders import ResidentLoader
+from merit.pretrain.train import positions, pretrain
 from merit.profiles import profile
 from merit.report import cost_lines
 from merit.threads import one_thread_an_operation
@@ -44,18 +56,18 @@ TINY = Plan(
 def test_an_update_is_the_loops_bit_for_bit(paired, tmp_path):
     folder = pretrain(paired, MODEL, CONFIG, tmp_path / "loop", cohort="here", progress=False)
     training, _ = hold_out_patients(paired, CONFIG.validation_share, CONFIG.seed)
-    trainee, feed = Trainee(MODEL, CONFIG, len(training), CPU), Resident(training, CPU)
+    trainee, resident = Trainee(MODEL, CONFIG, len(training), CPU), ResidentLoader(training, CPU)
     for update in range(CONFIG.updates):
-        trainee.one(feed.take(positions(len(training), update, CONFIG)))
+        trainee.step(resident.take(positions(len(training), update, CONFIG)))
     theirs, ours = load_file(folder / "model.safetensors"), trainee.model.state_dict()
     assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
 
 
-def test_every_feed_gives_the_same_batches(paired):
-    with every_way(paired, CONFIG, CPU, (0,)) as ways:
-        assert list(ways) == ["resident", "streamed", "loader_0"]
+def test_every_loader_gives_the_same_batches(paired):
+    with every_loader(paired, CONFIG, CPU, (0,)) as loaders:
+        assert list(loaders) == ["resident", "streamed", "loader_0"]
         for _ in range(7):  # into the second epoch
-            first, *others = (next(batches) for batches in ways.values())
+            first, *others = (next(batches) for batches in loaders.values())
             for other in others:
                 assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
@@ -72,25 +84,20 @@ def test_a_recording_without_a_report_is_marked_one_by_one(paired):
 
 
 def test_a_set_larger_than_its_noise_goes_through_it_in_turn():
-    data = feeds.paired(feeds.noise_uv(5, MODEL), 12, MODEL)
+    data = measure.paired(measure.noise_uv(5, MODEL), 12, MODEL)
     assert len(data) == 12
     assert data.rows.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
-    assert np.array_equal(data.signal_uv, feeds.noise_uv(5, MODEL))
-    with closing(Resident(data, CPU).batches(lambda update: np.array([0, 5]), 0, ENDLESS)) as batches:
+    assert np.array_equal(data.signal_uv, measure.noise_uv(5, MODEL))
+    with closing(ResidentLoader(data, CPU).batches(lambda update: np.array([0, 5]), 0, ENDLESS)) as batches:
         signal_mv, _, valid, patient = next(batches)
     assert torch.equal(signal_mv[0], signal_mv[1])
     assert valid.all()
     assert patient[0] == patient[1]
 
 
-def test_room_is_counted_in_recordings():
-    encoder = replace(MODEL.encoder, n_samples=500)
-    assert room(replace(MODEL, encoder=encoder), CPU) == pytest.approx(2 * room(MODEL, CPU), rel=0.2)
-
-
 def test_a_drift_of_the_machine_leaves_ratios_alone(monkeypatch):
     seconds = [0.0]
-    monkeypatch.setattr(clock.time, "perf_counter", lambda: seconds[0])
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: seconds[0])
 
     def costing(one: float) -> Turn:
         def go(updates: int) -> None:
@@ -106,7 +113,7 @@ def test_a_drift_of_the_machine_leaves_ratios_alone(monkeypatch):
 
 def test_the_order_turns_and_what_was_read_ahead_is_not_timed(monkeypatch):
     asked = []
-    monkeypatch.setattr(clock.time, "perf_counter", lambda: float(len(asked)))
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: float(len(asked)))
     turns = {name: Turn(lambda updates, name=name: asked.append((name, updates)), 1) for name in "ab"}
     compare(turns, Pace(warmup=5, lead=3, updates=2, rounds=2), CPU)
     warm, first, second = asked[:2], asked[2:6], asked[6:]
@@ -130,7 +137,7 @@ def test_utilisation_counts_three_forwards_and_no_bias_columns():
 
 def test_the_projection_of_the_papers_run():
     network = {"batch": 8, "samples_per_s": 100.0, "utilisation": 0.25}
-    found = growth.projection(network, price_per_hour=2.0)
+    found = measure.projection(network, price_per_hour=2.0)
     assert found["hours"] == pytest.approx(200 * 745_916 / 100 / 3600)
     assert found["price"] == 2 * found["hours"]
     assert found["arithmetic_h"] == found["hours"] / 4
@@ -138,25 +145,24 @@ def test_the_projection_of_the_papers_run():
 
 
 def test_networks_at_their_published_sizes_share_everything_but_the_encoder():
-    found = growth.published()
+    found = measure.published()
     assert found["vit"] == profile("paper").model
     assert found["tiny_vit"].encoder.kind == "tiny_vit"
     assert replace(found["tiny_vit"], encoder=found["vit"].encoder) == found["vit"]
 
 
-FULL = FullSize(
-    records=40, model=MODEL, config=CONFIG, seconds=20.0, settle_s=0.0, lead=1, updates=1, most_rounds=2, product=8
-)  # fmt: skip
+ONE_EACH = Pace(warmup=0, lead=1, updates=1, rounds=2)
+FULL = FullSize(records=40, model=MODEL, config=CONFIG, seconds=20.0, settle_s=0.0, pace=ONE_EACH, product=8)
 
 
 def test_the_full_size_is_measured_by_every_way_that_there_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(full, "STEPS", {name: way for name, way in STEPS.items() if name != "compiled"})
+    monkeypatch.setattr(measure, "VARIANTS", {name: way for name, way in VARIANTS.items() if name != "compiled"})
     said, out = [], tmp_path / "bench.json"
-    run(out, stages=["full"], size=FULL, say=said.append)
+    run(out, stages=["full"], size=FULL, log=said.append)
     found = json.loads(out.read_text())
     assert set(found) == {"about", "full"}
     measured = found["full"]
-    assert {*measured["paths"], *measured["skipped"], "compiled"} == {"eager", *STEPS}
+    assert {*measured["paths"], *measured["skipped"], "compiled"} == {"eager", *VARIANTS}
     assert measured["paths"]["eager"]["ratio"] == 1
     assert measured["skipped"]["graphs"] == "graphs: CUDA graphs need a GPU; got device cpu; leave --graphs out"
     assert measured["skipped"]["flex"].startswith("attention: FlexAttention has gradients on a GPU alone; got device")
@@ -166,13 +172,13 @@ def test_the_full_size_is_measured_by_every_way_that_there_is(tmp_path, monkeypa
         assert part in text
 
 
-def test_the_full_size_is_refused_with_the_memory_that_it_needs(monkeypatch):
-    monkeypatch.setattr(full, "free_bytes", lambda device: 2e9)
+def test_the_full_size_is_rejected_with_the_memory_that_it_needs(monkeypatch):
+    monkeypatch.setattr(measure, "free_bytes", lambda device: 2e9)
     size = replace(FULL, records=200_000)
     with pytest.raises(ValueError, match=r"full: expected 4\.8 GB of free memory; cpu has 2\.0 GB"):
-        run(stages=["full"], size=size, say=lambda text: None)
+        run(stages=["full"], size=size, log=lambda text: None)
     with pytest.raises(ValueError, match="full: expected a GPU, whose memory holds 745,916 recordings; got a CPU"):
-        run(stages=["full"], say=lambda text: None)
+        run(stages=["full"], log=lambda text: None)
 
 
 def test_without_time_nothing_more_is_compiled_and_what_fails_is_said():
@@ -181,35 +187,23 @@ def test_without_time_nothing_more_is_compiled_and_what_fails_is_said():
             raise RuntimeError("no such kernel\nand more lines")
         return Turn(lambda updates: None, 1)
 
-    turns, skipped = able(STEPS, make)
+    turns, skipped = able(VARIANTS, make)
     assert list(turns) == ["compiled", "flex"]
     assert set(skipped.values()) == {"no such kernel"}
-    assert able(STEPS, make, lambda: True)[1] == dict.fromkeys(STEPS, "no time was left to compile it")
-
-
-def test_noise_on_the_device_is_a_full_set():
-    noise = feeds.Noise(5000, MODEL, CPU)
-    signal_mv, text, valid, patient = noise.take(np.array([0, 4999]))
-    assert noise.signal_uv.shape == (5000, 12, 1000)
-    assert noise.signal_uv.dtype == torch.int16
-    assert signal_mv.abs().max() <= 1
-    assert signal_mv.std() == pytest.approx(1 / 3**0.5, rel=0.05)
-    assert valid.all()
-    assert text.shape == (2, 16)
-    assert patient.tolist() == [0, 4999]
+    assert able(VARIANTS, make, lambda: True)[1] == dict.fromkeys(VARIANTS, "no time was left to compile it")
 
 
 @pytest.fixture
 def tiny(monkeypatch) -> list[str]:
     """What a run says; networks are made small first."""
-    monkeypatch.setattr(suite, "profile", lambda name: profile("smoke"))
-    monkeypatch.setattr(growth, "published", lambda: {"vit": MODEL})
+    monkeypatch.setattr(measure, "profile", lambda name: profile("smoke"))
+    monkeypatch.setattr(measure, "published", lambda: {"vit": MODEL})
     return []
 
 
 def test_a_run_writes_and_says_every_figure(tiny, tmp_path):
     out = tmp_path / "bench.json"
-    found = run(out, stages=["updates"], plan=TINY, say=tiny.append)
+    found = run(out, stages=["updates"], plan=TINY, log=tiny.append)
     assert json.loads(out.read_text()) == found
     assert set(found) == {"about", "updates"}
     assert found["about"]["kind"] == "cpu"
@@ -232,7 +226,7 @@ def test_a_run_writes_and_says_every_figure(tiny, tmp_path):
         assert text in said
 
 
-def test_an_unknown_stage_is_refused():
+def test_an_unknown_stage_is_rejected():
     with pytest.raises(
         ValueError, match="stages: expected one of updates, ingest, linear_probe, kept, full; got 'nothing'"
     ):

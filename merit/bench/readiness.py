@@ -102,7 +102,7 @@ def _disk(profile: Profile, counts: dict[str, int], folder: Path) -> str:
     """What stores and checkpoints will take at least, beside what is free where they go."""
     import torch
 
-    from merit.pretrain.network import network
+    from merit.pretrain.checkpoint import network
 
     with torch.device("meta"):  # shapes without numbers
         parameters = sum(one.numel() for one in network(profile.model, "merit").parameters())

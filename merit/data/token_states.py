@@ -85,7 +85,7 @@ def computed_tokens(rows: np.ndarray, length: np.ndarray, n_groups: int = GROUPS
 
 
 def load(folder: Path) -> TokenStates:
-    """What `merit.model.text_states.write_states` wrote; the states stay on disk until they are read."""
+    """What `merit.model.text.write_states` wrote; the states stay on disk until they are read."""
     from safetensors.torch import load_file
 
     states = np.load(check(folder) / "states.npy", mmap_mode="c", allow_pickle=False)

@@ -12,10 +12,8 @@ from merit.config import ModelConfig
 from merit.data.preprocess import fix_length, resample
 from merit.data.recording import LEADS
 from merit.encoders.base import InputSpec
-from merit.model.merit import Merit
-from merit.model.scaling import scale
-from merit.model.text import TextEncoder
-from merit.model.text_states import with_tower
+from merit.model.merit import Merit, scale
+from merit.model.text import TextEncoder, with_tower
 from merit.pretrain.checkpoint import load_model
 
 

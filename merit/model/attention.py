@@ -16,10 +16,10 @@ KERNELS = ("sdpa", "flex")
 
 
 def token_codes(position: Tensor, n_positions: int, n_leads: int) -> Tensor:
-    """One-hot codes of each token's place, [B, n, P + L]; position: [B, L, K], integers below n_positions.
+    """One-hot codes of each token's position, [B, n, P + L]; position: [B, L, K], integers below n_positions.
 
-    A bias that depends on two tokens' places alone is the product of their codes through one small table, which is how
-    `BiasedAttention` adds it without ever writing an n x n mask.
+    A bias that depends on two tokens' positions alone is the product of their codes through one small table, which is
+    how `BiasedAttention` adds it without ever writing an n x n mask.
     """
     batch, leads, kept = position.shape
     lead = torch.arange(n_leads, device=position.device)[None, :, None].expand(batch, leads, kept)
@@ -66,7 +66,8 @@ class BiasedAttention(nn.Module):
 
     def _flex(self, q: Tensor, k: Tensor, v: Tensor, codes: Tensor, scale: float) -> Tensor:
         """[B, H, n, D / H]: the same by FlexAttention, the biases looked up by the tokens' places."""
-        from torch.nn.attention.flex_attention import flex_attention  # seconds, and threads, for whoever does without
+        # imported here: it takes seconds and starts threads
+        from torch.nn.attention.flex_attention import flex_attention
 
         if not self.has_bias:
             return flex_attention(q, k, v, scale=scale)

@@ -4,7 +4,7 @@ A convolution 7 wide with stride 2 over all leads, no max-pooling, four stages o
 wide as the one before, BatchNorm after every convolution. With 64 channels first it has MERL's 3.85 million weights.
 
 Nothing is masked: hidden samples would enter the statistics of a batch. With several processes on GPUs these statistics
-are those of the whole batch (SyncBatchNorm, `pretrain.step.ready`); on CPUs each process has its own.
+are those of the whole batch (SyncBatchNorm, `pretrain.train.compile_model`); on CPUs each process has its own.
 
 Shapes: B batch, L leads, T samples, n tokens, C channels, D channels of the last stage.
 """
@@ -51,7 +51,7 @@ class ResNet18(nn.Module):
         return self.blocks(F.relu(self.stem(whole))).transpose(1, 2)
 
     def over_time(self, tokens: Tensor) -> Tensor:
-        """One token a stretch of time, [B, n, D]: the tokens as they are."""
+        """One token per stretch of time, [B, n, D]: the tokens as they are."""
         return tokens
 
     def pool(self, tokens: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ time and there are no separators. What differs from the original, beside the one
   BatchNorm, whose statistics of masked batches would not be those of whole recordings, and would tie a recording to
   its batch. LayerNorm over channels is no way out: it leaves what is alike in all recordings, which grows from layer to
   layer where none passes its input on, until nothing else is left (seen: after 40 updates all embeddings are equal).
-- Windows need not divide the length: the last one is filled up with tokens that nobody attends to, cut off afterwards.
+- Windows need not divide the length: the last one is filled up with tokens that nothing attends to, cut off then.
   A stride of 2 makes ceil(n / 2) tokens of n: 1000 samples give 250, 125, 63 and 32 tokens.
 
 Shapes: B batch, L leads, T samples, N patches of a lead, K visible ones, n tokens, W of a window, H heads, D width.
@@ -23,8 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from merit.config import EncoderConfig
-from merit.model.masking import hidden_from
-from merit.model.vit import cut
+from merit.model.vit import cut, hidden_from
 
 GROWTH = 4
 """Hidden width of inverted bottlenecks and MLPs, in widths."""
@@ -44,14 +43,19 @@ class TinyVit(nn.Module):
                 f"n_samples: expected more than the {stride_of(config)} of one token, which has no spread over time; "
                 f"got {config.n_samples}"
             )
-        widths = config.tiny_vit.widths
+        sizes, widths = config.tiny_vit, config.tiny_vit.widths
         self.mask_value = nn.Parameter(torch.zeros(config.n_leads))
         self.stem = nn.Sequential(
             Convolution(config.n_leads, widths[0] // 2, stride=2),
             nn.GELU(),
             Convolution(widths[0] // 2, widths[0], stride=2),
         )
-        self.blocks = nn.Sequential(*_blocks(config))
+        blocks: list[nn.Module] = [BottleneckBlock(widths[0]) for _ in range(sizes.depths[0])]
+        for stage in range(1, len(widths)):
+            blocks.append(merging(widths[stage - 1], widths[stage]))
+            shape = widths[stage], sizes.heads[stage], sizes.windows[stage]
+            blocks += [WindowBlock(*shape) for _ in range(sizes.depths[stage])]
+        self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(widths[-1])
 
     def patches(self, signal: Tensor) -> Tensor:
@@ -67,7 +71,7 @@ class TinyVit(nn.Module):
         return self.norm(self.blocks(self.stem(patches.flatten(2).transpose(1, 2))))
 
     def over_time(self, tokens: Tensor) -> Tensor:
-        """One token a stretch of time, [B, n, D]: the tokens as they are."""
+        """One token per stretch of time, [B, n, D]: the tokens as they are."""
         return tokens
 
     def pool(self, tokens: Tensor) -> Tensor:
@@ -95,19 +99,8 @@ class SampleHead(nn.Module):
 
 
 def stride_of(config: EncoderConfig) -> int:
-    """Samples a token of the last stage: the stem shortens time by 4, every stage after the first by 2."""
+    """Samples per token of the last stage: the stem shortens time by 4, every stage after the first by 2."""
     return 4 * 2 ** (len(config.tiny_vit.widths) - 1)
-
-
-def _blocks(config: EncoderConfig) -> list[nn.Module]:
-    """All stages in a row: convolutional blocks, then merging and attention blocks for each further stage."""
-    sizes = config.tiny_vit
-    blocks: list[nn.Module] = [BottleneckBlock(sizes.widths[0]) for _ in range(sizes.depths[0])]
-    for stage in range(1, len(sizes.widths)):
-        width, heads, window = sizes.widths[stage], sizes.heads[stage], sizes.windows[stage]
-        blocks.append(merging(sizes.widths[stage - 1], width))
-        blocks += [WindowBlock(width, heads, window) for _ in range(sizes.depths[stage])]
-    return blocks
 
 
 class Convolution(nn.Module):

@@ -1,7 +1,7 @@
-"""The ECG encoder: an isotropic ViT on ST-MEM tokens, one forward for pretraining and for use.
+"""The ECG encoder and the auxiliary decoder: isotropic ViTs on ST-MEM tokens, one forward for pretraining and for use.
 
-Shapes: B batch, L leads, T samples, N patches of a lead, K visible ones, D width. Each lead has a
-SEP token at both ends.
+Shapes: B batch, L leads, T samples, N patches of a lead, K visible ones, P = N + 2 positions of a lead (its patches and
+a SEP token at both ends), D encoder width, E decoder width. Polarity of masks: hidden True = masked.
 """
 
 from __future__ import annotations
@@ -9,12 +9,48 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from merit.config import EncoderConfig
+from merit.config import DecoderConfig, EncoderConfig
 from merit.model.attention import Block, sin_cos, token_codes
+
+# -- which patches are hidden: per lead, the same number in each lead, at random (ST-MEM; Sec. 3.3) -------------------
+
+
+def n_visible(n_patches: int, mask_ratio: float) -> int:
+    """Patches of a lead that stay visible, at least one."""
+    return max(1, round(n_patches * (1 - mask_ratio)))
+
+
+def random_visible(shape: tuple[int, int, int], mask_ratio: float, generator: torch.Generator) -> Tensor:
+    """Indices of the visible patches, int64 [B, L, K], rising, on the generator's device; shape: (B, L, N)."""
+    noise = torch.rand(shape, generator=generator, device=generator.device)
+    return noise.argsort(-1)[..., : n_visible(shape[-1], mask_ratio)].sort(-1).values
+
+
+def hidden_from(visible: Tensor, n_patches: int) -> Tensor:
+    """Boolean [B, L, N], True where a patch is not in visible [B, L, K]."""
+    hidden = torch.ones(*visible.shape[:-1], n_patches, dtype=torch.bool, device=visible.device)
+    return hidden.scatter(-1, visible, False)
+
+
+def cut(signal: Tensor, config: EncoderConfig) -> Tensor:
+    """[B, L, T] as patches [B, L, N, patch]; a ValueError for any other shape."""
+    leads, samples = config.n_leads, config.n_samples
+    if signal.ndim != 3 or signal.shape[1:] != (leads, samples):
+        raise ValueError(f"signal: expected [batch, {leads} leads, {samples} samples]; got {list(signal.shape)}")
+    return signal.unflatten(-1, (config.n_patches, config.patch))
+
+
+def with_separators(visible: Tensor, n_positions: int) -> Tensor:
+    """Positions of all tokens of a lead, [B, L, K + 2]: SEP at 0 and at the end, patch j at j + 1."""
+    edge = torch.zeros_like(visible[..., :1])
+    return torch.cat((edge, visible + 1, edge + n_positions - 1), -1)
+
+
+# -- encoder ----------------------------------------------------------------------------------------------------------
 
 
 class Encoder(nn.Module):
-    """Scaled signal and the indices of its visible patches in, one token per visible patch and two SEPs a lead out."""
+    """Scaled signal and the indices of its visible patches in, a token per visible patch and two SEPs per lead out."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -42,32 +78,58 @@ class Encoder(nn.Module):
         index = visible[..., None].expand(len(patches), -1, -1, self.config.patch)
         tokens = self.patch_embedding(patches.gather(2, index))
         sep = self.sep.expand(*tokens.shape[:2], 1, -1)
-        place = with_separators(visible, self.n_positions)
-        tokens = torch.cat((sep, tokens, sep), 2) + self.position[place] + self.lead_embedding
-        codes = token_codes(place, self.n_positions, self.config.n_leads).to(tokens.dtype)
+        position = with_separators(visible, self.n_positions)
+        tokens = torch.cat((sep, tokens, sep), 2) + self.position[position] + self.lead_embedding
+        codes = token_codes(position, self.n_positions, self.config.n_leads).to(tokens.dtype)
         flat = tokens.flatten(1, 2)
         for block in self.blocks:
             flat = block(flat, codes)
         return self.norm(flat).view(tokens.shape)
 
     def over_time(self, tokens: Tensor) -> Tensor:
-        """The patch tokens of one time averaged over leads, [B, N, D]; tokens: [B, L, N + 2, D], nothing hidden."""
+        """The patch tokens of each time averaged over leads, [B, N, D]; tokens: [B, L, N + 2, D], nothing hidden."""
         return tokens[:, :, 1:-1].mean(1)
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Mean of the patch tokens, SEP left out, [B, D] (Sec. 3.3: average pooling of the visible representations)."""
+        """Mean of the patch tokens without SEPs, [B, D] (Sec. 3.3: average pooling of the visible representations)."""
         return tokens[:, :, 1:-1].mean((1, 2))
 
 
-def cut(signal: Tensor, config: EncoderConfig) -> Tensor:
-    """[B, L, T] as patches [B, L, N, patch]; a ValueError for any other shape."""
-    leads, samples = config.n_leads, config.n_samples
-    if signal.ndim != 3 or signal.shape[1:] != (leads, samples):
-        raise ValueError(f"signal: expected [batch, {leads} leads, {samples} samples]; got {list(signal.shape)}")
-    return signal.unflatten(-1, (config.n_patches, config.patch))
+# -- decoder ----------------------------------------------------------------------------------------------------------
 
 
-def with_separators(visible: Tensor, n_positions: int) -> Tensor:
-    """Places of all tokens of a lead, [B, L, K + 2]: SEP at 0 and at the end, patch j at j + 1."""
-    edge = torch.zeros_like(visible[..., :1])
-    return torch.cat((edge, visible + 1, edge + n_positions - 1), -1)
+class Decoder(nn.Module):
+    """Predicts every patch from the tokens of the visible ones (Sec. 3.3; the Gaussian decoder's mean of Eq. 5): mask
+    tokens where patches were hidden, a few blocks, one linear map back to samples.
+    """
+
+    def __init__(self, config: DecoderConfig, encoder: EncoderConfig) -> None:
+        super().__init__()
+        self.n_patches, self.n_leads, self.lead_wise = encoder.n_patches, encoder.n_leads, config.lead_wise
+        self.n_positions = self.n_patches + 2
+        self.narrow = nn.Linear(encoder.width, config.width)
+        self.mask_token = nn.Parameter(torch.zeros(config.width))
+        self.lead_embedding = nn.Parameter(torch.randn(encoder.n_leads, 1, config.width) * 0.1)
+        self.register_buffer("position", sin_cos(self.n_positions, config.width), persistent=False)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, self.n_positions, encoder.n_leads, encoder.bias_start)
+            for _ in range(config.depth)
+        )
+        self.head = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, encoder.patch))
+
+    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
+        """Predicted patches [B, L, N, patch]; tokens: [B, L, K + 2, D]; visible: int64 [B, L, K]."""
+        narrow = self.narrow(tokens)
+        batch, leads, _, width = narrow.shape
+        place = with_separators(visible, self.n_positions)[..., None].expand(batch, -1, -1, width)
+        full = self.mask_token.to(narrow.dtype).expand(batch, leads, self.n_positions, width).scatter(2, place, narrow)
+        full = full + self.position + self.lead_embedding  # [B, L, P, E]
+        every = torch.arange(self.n_positions, device=tokens.device).expand(1, leads, -1)
+        codes = token_codes(every, self.n_positions, self.n_leads).to(full.dtype)
+        flat = full.flatten(1, 2)
+        if self.lead_wise:
+            flat = full.flatten(0, 1)
+            codes = codes.view(self.n_leads, self.n_positions, -1).repeat(batch, 1, 1)
+        for block in self.blocks:
+            flat = block(flat, codes)
+        return self.head(flat.view(full.shape)[:, :, 1:-1])

@@ -35,8 +35,8 @@ def of_network(model: ModelConfig, pretrain: PretrainConfig | None) -> dict[str,
     import torch
 
     from merit.evaluate import flops
-    from merit.pretrain.network import network
-    from merit.pretrain.views import way
+    from merit.pretrain.augmentation import augmentation
+    from merit.pretrain.checkpoint import network
 
     objective = "mse" if pretrain is None else pretrain.objective
     with torch.device("meta"):
@@ -50,9 +50,9 @@ def of_network(model: ModelConfig, pretrain: PretrainConfig | None) -> dict[str,
     }
     if pretrain is None:
         return found
-    drawn = way(objective).draw(1, model, pretrain.views, torch.Generator())
-    shown = way(objective).show(signal, {name: one.to("meta") for name, one in drawn.items()}, model.encoder)
-    forward = flops.flops(whole, lambda: whole(shown.signal_mv, text, shown.visible, shown.kept))
+    drawn = augmentation(objective).draw(1, model, pretrain.views, torch.Generator())
+    shown = augmentation(objective).apply(signal, {name: row.to("meta") for name, row in drawn.items()}, model.encoder)
+    forward = flops.flops(whole, lambda: whole(shown.signal_mv, text, shown.visible, shown.dropout))
     return {**found, "trained_parameters": sum(parameters.values()), "update_flops": sum(forward.values())}
 
 

@@ -19,7 +19,7 @@ from merit.pipeline import measured
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
 
-MODULES = ("merit.synthetic.statements", "merit.evaluate.kept.words", "merit.evaluate.kept.einthoven")
+MODULES = ("merit.synthetic.reports", "merit.evaluate.kept.words", "merit.evaluate.kept.einthoven")
 NEEDED = ("heart_rate_bpm", "rr_rmssd_ms", "qrs_ms")
 """Measurements without which a delineation has failed, and none of that recording counts. P and T may be missing."""
 COMPARES_LEADS = ("axis_deg", "_mv_")
@@ -61,7 +61,7 @@ class Known:
     @cached_property
     def stated(self) -> list[frozenset[str]]:
         """What each report states."""
-        from merit.synthetic.statements import statements
+        from merit.synthetic.reports import statements
 
         return [frozenset(statements(report)) for report in self.records["report"]]
 

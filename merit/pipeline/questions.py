@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from merit import runs
-from merit.evaluate.generation.compose import pairs_of
-from merit.evaluate.generation.qa import Joined, NotTheForm, Pair, join, read_pairs, write_pairs
+from merit.evaluate.generation.pairs import (
+    Joined,
+    NotTheForm,
+    Pair,
+    composed_pairs,
+    join,
+    read_pairs,
+    write_pairs,
+)
 from merit.evaluate.splits import NotEnoughData
 from merit.pipeline.recordings import NoCohort
 
@@ -53,12 +60,12 @@ def questions(ws: Recordings, seed: int = 0) -> Questions:
         ws.folder
         / "questions"
         / runs.identity(
-            "questions", {"seed": seed}, {"store": ws.store("ptb-xl").identity}, ["merit.evaluate.generation.compose"]
+            "questions", {"seed": seed}, {"store": ws.store("ptb-xl").identity}, ["merit.evaluate.generation.pairs"]
         )
     )
     files = {part: folder / f"{part}.json" for part in FOLDS}
     for part, folds in FOLDS.items():
-        pairs = pairs_of(records[records["fold"].isin(folds)], seed)
+        pairs = composed_pairs(records[records["fold"].isin(folds)], seed)
         if not pairs:
             raise NotEnoughData(f"{part} pairs: no recording of ptb-xl's folds {list(folds)} has a known statement")
         runs.once(files[part], lambda path=files[part], pairs=pairs: write_pairs(path, pairs))

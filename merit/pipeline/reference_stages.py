@@ -9,10 +9,10 @@ from merit.data.taxonomy import TASKS
 from merit.encoders.outside import OUTSIDE
 from merit.methods import ABLATIONS, PEERS, without_text
 from merit.pipeline.dials import carried_over, left_out
-from merit.pipeline.generation import generation
 from merit.pipeline.kept import kept
 from merit.pipeline.zero_shot import zero_shot
 from merit.studies.clusters import clusters
+from merit.studies.generation import generation
 from merit.studies.information import information
 from merit.studies.shift import shift
 
@@ -31,16 +31,6 @@ def _with_text(encoders: Sequence[str]) -> list[str]:
 
 WRITERS = ("merit", "merl-ours", "random", "medtvt-r1", "qoq", "ecg-chat")
 """Encoders that text is generated from here: adapting a language model costs as much as a pretraining."""
-
-
-def _generated(ws: Workspace, encoders: Sequence[str], seed: int) -> list[dict[str, Any]]:
-    """Results of `generation` with the scores of each condition, without its texts and statements."""
-    found = []
-    for one in generation(ws, [name for name in encoders if name in WRITERS], encoder_seed=seed):
-        conditions = one["values"].get("conditions", {})
-        scores = {name: {"scores": condition["scores"]} for name, condition in conditions.items()}
-        found.append({**one, "values": {**one["values"], "conditions": scores}})
-    return found
 
 
 def _kept_scores(values: Mapping[str, Any]) -> dict[str, float | None]:
@@ -100,13 +90,6 @@ STAGES = {
         scores=lambda values: {metric: one["value"] for metric, one in values["macro"].items()},
         keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "overlap", "macro"),
     ),
-    "generation": Stage(
-        run=_generated,
-        columns=("source",),
-        settings=(),
-        scores=lambda values: {name: one["value"] for name, one in values["conditions"]["model"]["scores"].items()},
-        keep=("cohort", "n_train", "n_test", "n_test_patients", "n_seen", "updates", "bert", "conditions"),
-    ),
     "kept": _of_kept("cohort", lambda ws, encoders, seed: kept(ws, encoders, encoder_seed=seed)),
     "left_out": _of_kept("share", lambda ws, encoders, seed: left_out(ws, encoders, encoder_seed=seed)),
     "carried_over": _of_kept("hearts", lambda ws, encoders, seed: carried_over(ws, encoders, encoder_seed=seed)),
@@ -118,6 +101,9 @@ STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
     "shift": lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
     "information": lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed),
     "clusters": lambda ws, encoders, seed: clusters(ws, encoders, encoder_seed=seed),
+    "generation": lambda ws, encoders, seed: generation(
+        ws, [name for name in encoders if name in WRITERS], encoder_seed=seed
+    ),
 }
 """Study -> its scores of these encoders at one pretraining seed, as they are committed."""
 

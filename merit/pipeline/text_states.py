@@ -26,9 +26,9 @@ def with_tokens(
     unit of width: about 13 GB for MedCPT and 170,000 reports of 25 tokens.
     """
     from merit.data.token_states import load
-    from merit.model.text_states import write_states
+    from merit.model.text import write_states
 
-    key = runs.identity("token_states", {"layers": layers}, inputs, ["merit.model.text_states"])
+    key = runs.identity("token_states", {"layers": layers}, inputs, ["merit.model.text"])
     states = folder / f"states-{key}"
     tokens = load(runs.once(states, lambda: write_states(frozen(), reports(), layers, states)))
     tower = TextTowerConfig(**tokens.tower)

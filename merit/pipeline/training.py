@@ -20,7 +20,7 @@ from merit.pipeline.questions import asked_patients
 from merit.pipeline.recordings import NoCohort, Recordings
 from merit.pipeline.text_states import with_tokens
 from merit.pool import ordered_map
-from merit.pretrain import NOT_OF_TRAINING, RECIPE, origin
+from merit.pretrain import NOT_OF_TRAINING, RECIPE, TEXT_SETTINGS
 from merit.threads import together, usable_cores
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Training(Recordings):
         """Identity of the frozen text encoder, one for all objectives: its weights, or what they are trained from."""
         config, known = self.profile.text, {"stage": "text", "recipe": TEXT_RECIPE}
         if config.source != "trained":
-            used = {name: getattr(config, name) for name in origin.USED}
+            used = {name: getattr(config, name) for name in TEXT_SETTINGS}
             return runs.digest({**known, "weights": weights_identity(config.source), **used})
         texts = [self._reports_identity, runs.file_digest(GLOSSARY)]
         return runs.digest({**known, "settings": runs.non_defaults(config), "texts": texts})
@@ -177,7 +177,8 @@ class Training(Recordings):
         folder = self._checkpoint_folder(objective, seed)
         if not runs.sealed(folder):
             from merit.data.batches import pair
-            from merit.pretrain.loop import pretrain
+            from merit.pretrain import checkpoint
+            from merit.pretrain.train import pretrain
 
             cohort = self.pretraining_cohort
             text = self.report_embeddings()
@@ -194,7 +195,7 @@ class Training(Recordings):
                 pretrain(
                     data, model, config, folder, cohort=cohort, device=self.torch_device(), compiled=self.compiled,
                     graphs=self.graphs, attention=self.attention,
-                    about=origin.about(folder, self._text_source, self.profile.text, self.synthetic),
+                    about=checkpoint.origin(folder, self._text_source, self.profile.text, self.synthetic),
                 )  # fmt: skip
         settings = json.loads((runs.check(folder) / "config.json").read_text(encoding="utf-8"))
         about = {name: settings.get(name) for name in ("seconds", "device", "commit")}

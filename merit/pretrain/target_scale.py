@@ -15,12 +15,11 @@ from torch import Tensor
 
 from merit.config import ModelConfig, PretrainConfig
 from merit.data.batches import PairedRecordings
-from merit.model.merit import Merit
+from merit.model.merit import FLAT_MV, Merit, scale
 from merit.objectives import info_nce, masked_mse
-from merit.pretrain.feed import Batch
-from merit.pretrain.loop import positions
-from merit.pretrain.schedule import rate_factor
-from merit.pretrain.step import build, draw, make_optimiser, mask_generator
+from merit.pretrain.distributed import World
+from merit.pretrain.loaders import Batch
+from merit.pretrain.train import FiniteCheck, build, draw, make_optimiser, mask_generator, positions, train_step
 from merit.threads import one_thread_an_operation
 
 
@@ -29,15 +28,15 @@ def gradient_norms(
 ) -> tuple[float, list[float]]:
     """Norm of the gradient on the encoder's weights of InfoNCE, and of the masked error at each scale.
 
-    own_unit: the decoder's output is scaled along with the target; else the target alone is.
+    own_unit: the decoder's output is scaled along with the target, not the target alone.
     """
     weights = [p for p in model.encoder.parameters() if p.requires_grad]
     signal, text, valid, _ = batch
     out = model(signal, text, visible)
 
     def norm(loss: Tensor) -> float:
-        found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
-        return float(torch.sqrt(sum(g.double().square().sum() for g in found if g is not None)))
+        gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+        return float(torch.sqrt(sum(g.double().square().sum() for g in gradients if g is not None)))
 
     aligned = norm(info_nce(out.ecg, out.text, model.log_temperature.exp(), valid))
     errors = [norm(masked_mse(out.prediction * (s if own_unit else 1), s * out.target, out.hidden)) for s in scales]
@@ -46,9 +45,15 @@ def gradient_norms(
 
 @one_thread_an_operation()
 def gradients(
-    model: Merit, data: PairedRecordings, config: PretrainConfig, scales: Sequence[float], n_batches: int, *,
-    own_unit: bool = True, device: str = "cpu",
-) -> np.ndarray:  # fmt: skip
+    model: Merit,
+    data: PairedRecordings,
+    config: PretrainConfig,
+    scales: Sequence[float],
+    n_batches: int,
+    *,
+    own_unit: bool = True,
+    device: str = "cpu",
+) -> np.ndarray:
     """float64 [n_batches, 1 + scales]: InfoNCE's norm and the masked error's, on batches of recordings of their own.
 
     The batches and masks are the same at every call: those of updates below zero, which training never draws.
@@ -67,26 +72,19 @@ def gradients(
 @one_thread_an_operation()
 def short_run(
     data: PairedRecordings, model_config: ModelConfig, config: PretrainConfig, weight: float, *, device: str = "cpu"
-) -> Merit:  # fmt: skip
+) -> Merit:
     """The network after `config.updates` updates of InfoNCE + weight · masked error, for evaluation.
 
-    In memory, without checkpoints or validation; order, masks, schedule and clipping are those of `loop.pretrain`.
+    In memory, without checkpoints or validation; the updates are those of `train.pretrain`. config: objective merit.
     """
-    where = torch.device(device)
-    model = build(model_config, config).to(where).train()
-    optimiser = make_optimiser(model, config)
-    for update in range(config.updates):
-        for group in optimiser.param_groups:
-            group["lr"] = group["peak_lr"] * rate_factor(update, config.updates, config.warmup_share)
-        signal, text, valid, _ = data.take(positions(len(data), update, config), where)
-        visible = draw(model, len(signal), config, mask_generator(config.seed, update, where))["visible"]
-        out = model(signal, text, visible)
-        aligned = info_nce(out.ecg, out.text, model.log_temperature.exp(), valid)
-        loss = aligned + weight * masked_mse(out.prediction, out.target, out.hidden)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        optimiser.step()
+    world = World(device=torch.device(device))
+    model = build(model_config, config).to(world.device).train()
+    optimiser, finite, total = make_optimiser(model, config), FiniteCheck(world.device), config.updates
+    weights = {"info_nce": 1.0, "masked_mse": weight}
+    for update in range(total):
+        batch = data.take(positions(len(data), update, config), world.device)
+        train_step(model, model, optimiser, batch, config, update, total, world, finite, scale=weights)
+    finite.check()
     return model.eval()
 
 
@@ -96,14 +94,11 @@ def first_samples(data: PairedRecordings, n_samples: int) -> PairedRecordings:
 
 
 def target_spreads(data: PairedRecordings, most: int = 1000) -> dict[str, np.ndarray]:
-    """Way of scaling -> sd of each recording's target around its mean, [N]: its scale s beside a z-scored target.
+    """Scaling -> sd of each recording's target around its mean, [N]: its scale s beside a z-scored target.
 
     Recordings that are flat are left out.
     """
-    from merit.model.scaling import FLAT_MV, scale
-
     chosen = np.random.default_rng(0).permutation(len(data))[:most]
     signal, *_ = data.take(np.sort(chosen), torch.device("cpu"))
     signal = signal[signal.flatten(1).std(1, correction=0) > 10 * FLAT_MV].double()
-    ways = ("minmax", "mv", "zscore")
-    return {how: scale(signal, how).flatten(1).std(1, correction=0).numpy() for how in ways}
+    return {how: scale(signal, how).flatten(1).std(1, correction=0).numpy() for how in ("minmax", "mv", "zscore")}

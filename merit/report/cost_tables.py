@@ -258,10 +258,10 @@ def inputs(columns: Sequence[Column]) -> list[dict[str, Any]]:
 
 
 def language_model(path: Path | None = None) -> str:
-    """A sentence on what the paper's language model takes in memory (`evaluate.generation.memory`, committed)."""
+    """A sentence on what the paper's language model takes in memory (`evaluate.generation.generator`, committed)."""
     path = path or runs.home() / "book" / "reference" / "llama_1b.json"
     if not path.exists():
-        return "Not measured: `python -m merit.evaluate.generation.memory` does."
+        return "Not measured: `python -m merit.evaluate.generation.generator` does."
     found = json.loads(path.read_text(encoding="utf-8"))
     return (
         "One update and one decoded token of a model of Llama-3.2-1B's shape with random weights "

@@ -157,6 +157,7 @@ JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
     "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
     "information": ("task", 1, {"scope": "validation"}),
     "clusters": ("task", 100, {"class": ["macro", "PACE"]}),
+    "generation": ("study", 100, {"condition": "model"}),
 }
 """Study -> column that a claim calls a task, unit, and the scores that claims are judged on."""
 
@@ -219,16 +220,9 @@ def _kept(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
         yield "signal", f"beyond_{decoder}", None if value is None else 100 * value
 
 
-def _generation(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Scores of the text from the recording's own ECG, percent; finding F1 is the whole corpus's."""
-    for name, one in row["conditions"]["model"]["scores"].items():
-        yield "generation", name, None if one["value"] is None else 100 * one["value"]
-
-
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
     "linear_probe": _linear_probe,
     "zero_shot": _zero_shot,
-    "generation": _generation,
     "kept": _kept,
 }
 """Stage -> what reads a row of its results."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import seaborn.objects as so
 
 from merit import runs, scores
 from merit.report import paper
@@ -22,12 +23,6 @@ from merit.report.numerals import fixed
 from merit.report.prose import Html, Sentence, badge, listing, literal
 from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
 from merit.report.tables import SHADE, render
-
-with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
-    warnings.simplefilter("ignore")
-    import seaborn.objects as so
-
-warnings.filterwarnings("ignore", message=".*copy keyword is deprecated.*")
 
 ORDER = (
     "mse", "ib-0.1", "ib", "ib-1", "cma", "cma-whole", "merit", "st-mem-ours", "merl-ours", "simclr", "clocs", "random",
@@ -269,7 +264,9 @@ def scale(frame: pd.DataFrame, column: str = "encoder") -> dict[str, Any]:
 def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6) -> Drawing:
     """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download."""
     drawing = Drawing(figsize=(width, height))
-    plot.on(drawing).layout(engine="constrained").plot()
+    with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
+        warnings.filterwarnings("ignore", message="The copy keyword is deprecated")
+        plot.on(drawing).layout(engine="constrained").plot()
     for legend in drawing.legends:  # seaborn puts it over the last panel's edge
         legend.set_loc("center left")
         legend.set_bbox_to_anchor((1.0, 0.5))

@@ -144,9 +144,8 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
     import torch
 
     from merit.data.batches import hold_out_patients, pair
-    from merit.pretrain.loop import seen_records, validate
-    from merit.pretrain.step import build
     from merit.pretrain.target_scale import first_samples, gradients, short_run, target_spreads
+    from merit.pretrain.train import build, seen_records, validate
 
     device, text, cohort = ws.torch_device(), ws.report_embeddings(), ws.pretraining_cohort
     model = replace(ws.profile.model, text_width=text.shape[1], scaling="zscore", patch_target=False)
@@ -266,7 +265,7 @@ def _probe_of(
 
 def _hidden_samples(model: ModelConfig) -> int:
     """d: samples of a recording that are hidden."""
-    from merit.model.masking import n_visible
+    from merit.model.vit import n_visible
 
     encoder = model.encoder
     return encoder.n_leads * encoder.patch * (encoder.n_patches - n_visible(encoder.n_patches, model.mask_ratio))

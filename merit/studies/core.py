@@ -42,9 +42,9 @@ def study(
     over: argument -> what it runs over by default, the outermost first; each may be given as one value or a sequence.
     needs: the same arguments -> identities of what is read, by name; it may raise `Unavailable`. config: the section of
     the profile that the function takes as `config`, or what gives its defaults for a workspace; arguments that the
-    function does not name change its fields, None changes nothing, and `preset` stands where nothing is given. The
-    function computes one point of the grid and returns rows of scores; columns of the study, of `over` and of
-    `encoder_seed` are put in front. `part=` asks for another of its frames.
+    function does not name change its fields, None changes nothing, `updates` takes the place of a profile's `epochs`,
+    and `preset` stands where nothing is given. The function computes one point of the grid and returns rows of scores;
+    columns of the study, of `over` and of `encoder_seed` are put in front. `part=` asks for another of its frames.
     """
 
     def declare(compute: Callable[..., Frames]) -> Callable[..., pd.DataFrame]:
@@ -55,6 +55,8 @@ def study(
             own = {key: given.pop(key) for key in list(given) if key in signature.parameters}
             if config is not None:
                 changes = {**(preset or {}), **{key: value for key, value in given.items() if value is not None}}
+                if "updates" in changes and isinstance(config, str):
+                    changes.setdefault("epochs", None)
                 start = getattr(ws.profile, config) if isinstance(config, str) else config(ws)
                 own["config"], given = replace(start, **changes), {}
             bound = signature.bind_partial(ws, *args, **own, **given)
@@ -88,7 +90,7 @@ def study(
 
             try:
                 result = ws.kept(name, values, point, dict(needs(ws, **point)), runs.reached(compute))
-            except runs.Unavailable as reason:
+            except (runs.Unavailable, NotEnoughData) as reason:
                 return [{"value": None, "reason": str(reason)}]
             found = result["values"].get(part) or result["values"]["scores"]
             return scores.unpack(found)

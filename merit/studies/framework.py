@@ -106,12 +106,12 @@ def branches(config: ModelConfig, pretrain: PretrainConfig) -> dict[str, Any]:
     parameters, and FLOPs of one forward of pretraining.
     """
     from merit.evaluate import flops
-    from merit.pretrain import step
+    from merit.pretrain import train
 
-    model = _on_meta(step.build, config, pretrain)
+    model = _on_meta(train.build, config, pretrain)
     signal, text, visible = _example(config)
     return {
-        "terms": step.weights(pretrain.objective, asdict(pretrain)),
+        "terms": train.weights(pretrain.objective, asdict(pretrain)),
         "decoder": model.decoder is not None,
         "heads": model.ecg_head is not None,
         "parameters": sum(flops.parameters(model).values()),
@@ -123,7 +123,7 @@ def mask(config: ModelConfig) -> list[list[int]]:
     """One mask as pretraining draws it, [L][N], 1 = hidden."""
     import torch
 
-    from merit.model.masking import hidden_from, random_visible
+    from merit.model.vit import hidden_from, random_visible
 
     encoder = config.encoder
     shape = (1, encoder.n_leads, encoder.n_patches)
@@ -246,7 +246,7 @@ def _example(config: ModelConfig) -> tuple[Tensor, Tensor, Tensor]:
     """One recording [1, L, T], one text embedding [1, W] and visible patches [1, L, K], all on the meta device."""
     import torch
 
-    from merit.model.masking import random_visible
+    from merit.model.vit import random_visible
 
     encoder = config.encoder
     shape = (1, encoder.n_leads, encoder.n_patches)

@@ -63,8 +63,8 @@ def reconstruction(
 
     from merit.data.lead_geometry import lead_covariances
     from merit.evaluate.reconstruction import from_other_leads, interpolated, masked_errors, median_place, summary
-    from merit.model.masking import hidden_from, random_visible
-    from merit.model.scaling import scale
+    from merit.model.merit import scale
+    from merit.model.vit import hidden_from, random_visible
     from merit.pretrain.checkpoint import load_model
     from merit.threads import one_thread_an_operation
 

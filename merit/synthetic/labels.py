@@ -1,4 +1,4 @@
-"""Which findings each recording of a site has: sampled without any waveform, with an imbalance like the real one.
+"""Who comes to a site, and with which findings: sampled without any waveform, with an imbalance like the real one.
 
 `vocabulary.csv` says for each finding its name in each data set, the slots it occupies (two findings that need the same
 slot exclude each other), the findings it likes to come with, and how common it is at each site, in percent of records.
@@ -14,13 +14,46 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from merit.config import HospitalConfig
+
 PREVALENCE = {"mimic-iv-ecg": "p_mimic", "ptb-xl": "p_ptb", "cpsc2018": "p_cpsc", "csn": "p_csn"}
+"""Column of the vocabulary that holds how common findings are at a site; the sites in the order of their seeds."""
 NORMAL_RHYTHMS = ("SR", "SBRAD", "SARRH")
 """Rhythms that a normal ECG may have."""
 LIKING = 5.0
 """How much likelier a finding is where one that it likes is present."""
 CROWDING = 1.3
 """Exponent by which recordings that have findings already are spared the next."""
+_LASTING = """IMI ASMI AMI ALMI LMI ILMI IPMI IPLMI PMI MI LVH RVH SEHYP LAFB LPFB IRBBB CRBBB CLBBB ILBBB IVCD WPW PACE
+NORM LAO/LAE RAO/RAE ALS ARS"""
+LASTING = frozenset(_LASTING.split())
+"""Findings that a patient keeps from one recording to the next."""
+ANOTHER = {"mimic-iv-ecg": 0.42, "ptb-xl": 0.14, "cpsc2018": 0.0, "csn": 0.0}
+"""Probability that a patient comes back for one more recording."""
+AGE = {"NORM": 50, "AFIB": 73, "PACE": 75, "CLBBB": 71, "CRBBB": 68, "LVH": 67, "AFLT": 69, "WPW": 42, "SARRH": 46}
+AGE |= {"ERV": 38, "PSVT": 52, "3AVB": 74}
+"""Mean age of patients with a finding, years; the youngest of several holds."""
+USUAL_AGE = 63
+RECORDS_AT_500_HZ = 40
+"""So many of the first recordings of the PTB-XL-like site are also written at 500 Hz."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One recording to make: everything a worker needs, and nothing that depends on other recordings."""
+
+    site: str
+    index: int
+    patient: int
+    """Index of the patient's first recording."""
+    age: float
+    female: bool
+    findings: frozenset[str]
+    patient_seed: int
+    record_seed: int
+    fold: int = 0
+    duration_s: float = 10.0
+    also_500_hz: bool = False
 
 
 @cache
@@ -43,13 +76,51 @@ def column(name: str) -> dict[str, Any]:
 
 def published(site: str, findings: frozenset[str]) -> list[str]:
     """The labels that a site publishes for these findings, in the order of the vocabulary."""
-    return [label for code, label in _names("ptb-xl" if site == "mimic-iv-ecg" else site) if code in findings]
+    names = column("ptb-xl" if site == "mimic-iv-ecg" else site)
+    return [label for code, label in names.items() if label and code in findings]
 
 
-@cache
-def _names(data_set: str) -> tuple[tuple[str, str], ...]:
-    """(finding, published label) of the findings that a site publishes."""
-    return tuple((code, label) for code, label in column(data_set).items() if label)
+def plan_site(site: str, config: HospitalConfig) -> list[Order]:
+    """Who comes to a site and with which findings; no waveform is needed for it."""
+    n, number = config.recordings[site], list(PREVALENCE).index(site)
+    rng = np.random.default_rng(np.random.SeedSequence([config.seed, number]))
+    findings = sample_findings(site, n, 0 if site == "mimic-iv-ecg" else config.min_positives, rng)
+    owner = np.arange(n)  # recordings with the same lasting findings may be of one patient
+    last: dict[frozenset[str], int] = {}
+    for k in rng.permutation(n):
+        lasting = findings[k] & LASTING
+        if lasting in last and rng.random() < ANOTHER[site]:
+            owner[k] = last[lasting]
+        else:
+            last[lasting] = int(k)
+    typical = np.array([min((AGE[c] for c in found if c in AGE), default=USUAL_AGE) for found in findings])
+    age = np.clip(np.rint(rng.normal(typical, 14)), 18, 89)[owner]
+    female = (rng.random(n) < 0.48)[owner]
+    folds, duration_s = np.zeros(n, int), np.full(n, 10.0)
+    if site == "ptb-xl":
+        _, groups = np.unique(owner, return_inverse=True)
+        folds = assign_folds(groups, [published(site, found) for found in findings], 10, rng)
+    if site == "cpsc2018":  # near half at 10 s, most below 20, a few up to 60 and a few down to 6
+        kind = rng.random(n)
+        choices = [np.full(n, 10.0), rng.uniform(10, 19, n), rng.uniform(20, 60, n), rng.uniform(6, 10, n)]
+        duration_s = np.round(np.select([kind < 0.45, kind < 0.90, kind < 0.96], choices[:3], choices[3]), 2)
+    seeds = [np.random.SeedSequence([config.seed, number, k]).generate_state(2, np.uint64) for k in range(n)]
+    return [
+        Order(
+            site=site,
+            index=k,
+            patient=int(owner[k]),
+            age=float(age[k]),
+            female=bool(female[k]),
+            findings=findings[k],
+            patient_seed=int(seeds[owner[k]][0]),
+            record_seed=int(seeds[k][1]),
+            fold=int(folds[k]),
+            duration_s=float(duration_s[k]),
+            also_500_hz=site == "ptb-xl" and k < RECORDS_AT_500_HZ,
+        )
+        for k in range(n)
+    ]
 
 
 def targets(site: str, n: int, floor: int) -> dict[str, int]:
@@ -71,74 +142,49 @@ def targets(site: str, n: int, floor: int) -> dict[str, int]:
     return counts
 
 
-@dataclass
-class _Draft:
-    """Findings so far, and which slots they take."""
-
-    findings: list[set[str]]
-    slots: list[set[str]]
-
-    def give(self, row: int, code: str) -> None:
-        self.findings[row].add(code)
-        self.slots[row] |= column("slots")[code]
-
-
 def sample_findings(site: str, n: int, floor: int, rng: np.random.Generator) -> list[frozenset[str]]:
     """The findings of n recordings of a site; each published finding at least `floor` times where they fit.
 
     One or two are added to what was asked for, so that a class keeps its floor if one recording is lost in reading.
     """
-    slots = column("slots")
+    slots, likes = column("slots"), column("likes")
     counts = targets(site, n, floor + 2 if floor else 0)
-    draft = _Draft([set() for _ in range(n)], [set() for _ in range(n)])
+    findings: list[set[str]] = [set() for _ in range(n)]
+    taken: list[set[str]] = [set() for _ in range(n)]
+
+    def give(row: int, code: str) -> None:
+        findings[row].add(code)
+        taken[row] |= slots[code]
+
     rhythms = [code for code in counts if "rhythm" in slots[code]]
     rows = rng.permutation(n)
     for code in rhythms:
-        take, rows = rows[: counts[code]], rows[counts[code] :]
-        for row in take:
-            draft.give(row, code)
-    for row in rows:
-        draft.give(row, "SR")
-    others = [code for code in counts if code not in rhythms and code != "NORM"]
-    if "NORM" in counts:
-        _choose(draft, "NORM", counts["NORM"], rng)
-    for code in sorted(others, key=lambda c: (-len(slots[c]), counts[c])):
-        _choose(draft, code, counts[code], rng)
-    if site == "cpsc2018":
-        _label_the_unlabelled(draft, site)
-    return [frozenset(found) for found in draft.findings]
-
-
-def _choose(draft: _Draft, code: str, count: int, rng: np.random.Generator) -> None:
-    """Give a finding to `count` recordings where it fits, sooner where it is liked and where there are few."""
-    slots, likes = column("slots")[code], column("likes")
-    weight = np.zeros(len(draft.findings))
-    for row, (found, taken) in enumerate(zip(draft.findings, draft.slots)):
-        if code == "NORM":
-            fits = len(found) == 1 and not found.isdisjoint(NORMAL_RHYTHMS)
-        else:
-            fits = not (slots & taken) and "NORM" not in found
-        if fits:
-            liked = bool(likes[code] & found) or any(code in likes[other] for other in found)
-            weight[row] = (LIKING if liked else 1.0) / len(found) ** CROWDING
-    possible = int(np.count_nonzero(weight))
-    if possible:
-        chosen = rng.choice(len(weight), min(count, possible), replace=False, p=weight / weight.sum())
+        chosen, rows = rows[: counts[code]], rows[counts[code] :]
         for row in chosen:
-            draft.give(int(row), code)
-
-
-def _label_the_unlabelled(draft: _Draft, site: str) -> None:
-    """CPSC2018 has no recording without a class: the rest become normal, or get the commonest class that fits."""
-    slots = column("slots")
-    for row, found in enumerate(draft.findings):
-        if published(site, frozenset(found)):
-            continue
-        if len(found) == 1:
-            draft.give(row, "NORM")
-        else:
-            fitting = (code for code in ("CRBBB", "STD_", "1AVB", "PVC") if not slots[code] & draft.slots[row])
-            draft.give(row, next(fitting))
+            give(row, code)
+    for row in rows:
+        give(row, "SR")
+    others = [code for code in counts if code not in rhythms and code != "NORM"]
+    others.sort(key=lambda code: (-len(slots[code]), counts[code]))
+    for code in ["NORM"] * ("NORM" in counts) + others:
+        weight = np.zeros(n)  # a finding goes where it fits, sooner where it is liked and where there are few
+        for row, found in enumerate(findings):
+            if code == "NORM":
+                fits = len(found) == 1 and not found.isdisjoint(NORMAL_RHYTHMS)
+            else:
+                fits = not (slots[code] & taken[row]) and "NORM" not in found
+            if fits:
+                liked = bool(likes[code] & found) or any(code in likes[other] for other in found)
+                weight[row] = (LIKING if liked else 1.0) / len(found) ** CROWDING
+        possible = int(np.count_nonzero(weight))
+        if possible:
+            for row in rng.choice(n, min(counts[code], possible), replace=False, p=weight / weight.sum()):
+                give(int(row), code)
+    if site == "cpsc2018":  # has no recording without a class: the rest become normal, or get a common class that fits
+        for row in [row for row, found in enumerate(findings) if not published(site, frozenset(found))]:
+            common = (code for code in ("CRBBB", "STD_", "1AVB", "PVC") if not slots[code] & taken[row])
+            give(row, "NORM" if len(findings[row]) == 1 else next(common))
+    return [frozenset(found) for found in findings]
 
 
 def assign_folds(groups: np.ndarray, labels: list[list[str]], n_folds: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""What the machine writes under a recording: statements in varying words, some findings left out, no measurements."""
+"""What the machine writes under a recording, and which statements a report makes.
+
+Statements come in varying words, some findings are left out, and no measurement is named.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from importlib import resources
 
 import numpy as np
 
+from merit.data.reports import clean
 from merit.synthetic.labels import column
 
 LEFT_OUT_WEIGHT = {"rhythm": 0.35, "diagnosis": 0.9, "form": 1.5}
@@ -16,6 +20,10 @@ SHORT = 0.03
 """Share of recordings whose report is empty or says next to nothing."""
 MAX_STATEMENTS = 18
 """Report columns of MIMIC-IV-ECG."""
+BETWEEN = ", "
+"""What stands between statements in a cleaned report; a few wordings hold one too."""
+MORE = {"atrial fibrillation with rapid ventricular response": "AFIB"}
+"""Words that state a finding and something else; they are a statement of their own too."""
 
 
 @cache
@@ -61,3 +69,25 @@ def _phrase(code: str, rng: np.random.Generator) -> str:
     options = phrases()[code]
     odds = 1.0 / np.arange(1, len(options) + 1)
     return options[rng.choice(len(options), p=odds / odds.sum())]
+
+
+@cache
+def code_of() -> dict[str, str]:
+    """Cleaned wording -> code of the finding."""
+    return {clean(wording): code for code, wordings in phrases().items() for wording in wordings}
+
+
+def statements(report: str) -> tuple[str, ...]:
+    """What a cleaned report states, in order: a finding's code where a wording is known, else the words.
+
+    A wording may hold the mark that separates statements, so the longest run of pieces that is known is taken.
+    """
+    pieces, found, start = report.split(BETWEEN) if report else [], [], 0
+    while start < len(pieces):
+        ends = range(len(pieces), start, -1)
+        known = next((end for end in ends if BETWEEN.join(pieces[start:end]) in code_of()), start + 1)
+        text = BETWEEN.join(pieces[start:known])
+        found += [MORE[text]] if text in MORE else []
+        found.append(code_of().get(text, text))
+        start = known
+    return tuple(found)

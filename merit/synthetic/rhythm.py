@@ -13,6 +13,8 @@ import numpy as np
 
 LEAD_IN_S = 2.0
 """The rhythm starts before the recording, so that its first seconds are like the rest."""
+BASES = ("sinus", "wandering", "atrial", "reentry", "junctional", "fibrillation", "flutter", "paced", "dissociated")
+"""What a rhythm is before premature beats, escapes and paroxysms."""
 
 
 @dataclass(slots=True)
@@ -20,7 +22,7 @@ class Plan:
     """What the rhythm findings ask for. Defaults are a healthy sinus rhythm."""
 
     base: str = "sinus"
-    """sinus, fibrillation, flutter, reentry, atrial, wandering, junctional, paced or dissociated."""
+    """One of BASES."""
     rate_bpm: float = 70.0
     breathing: float = 0.03
     """Relative swing of RR with breathing."""
@@ -42,12 +44,13 @@ class Plan:
 
 @dataclass(slots=True)
 class Events:
-    """Timed atrial and ventricular events; `pr_s` beside an atrial event is what it needed to reach the ventricles."""
+    """Timed atrial and ventricular events, (seconds, name of the complex)."""
 
     atrial: list[tuple[float, str]]
     ventricular: list[tuple[float, str]]
 
     def sorted(self) -> Events:
+        """The same in order of time."""
         return Events(sorted(self.atrial), sorted(self.ventricular))
 
 
@@ -65,7 +68,7 @@ def sinus_times(plan: Plan, until_s: float, breath_hz: float, rng: np.random.Gen
 def make_rhythm(plan: Plan, duration_s: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
     """Events of a recording of `duration_s` under a plan; `pr_s` is from P's centre to R."""
     until = duration_s + 1.0
-    events = BASES[plan.base](plan, until, pr_s, breath_hz, rng)
+    events = base_rhythm(plan, until, pr_s, breath_hz, rng)
     if plan.paroxysm:
         events = _paroxysm(events, until, pr_s, rng)
     for kind, pattern in plan.early:
@@ -75,83 +78,70 @@ def make_rhythm(plan: Plan, duration_s: float, pr_s: float, breath_hz: float, rn
     return events.sorted()
 
 
-def _sinus(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
-    p = sinus_times(plan, until, breath_hz, rng)
+def base_rhythm(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
+    """The undisturbed rhythm of `plan.base` from the lead-in to `until` seconds, with the sinus node's AV block."""
+    if plan.base not in BASES:
+        raise ValueError(f"base: expected one of {', '.join(BASES)}; got {plan.base!r}")
+    if plan.base == "fibrillation":
+        mean = 60.0 / plan.rate_bpm
+        n = int((until + LEAD_IN_S) / mean * 1.8) + 10
+        rr = np.maximum(mean * np.exp(rng.normal(-(plan.scatter**2) / 2, plan.scatter, n)), 0.29)
+        times = -LEAD_IN_S + rng.random() * mean + np.cumsum(rr)
+        return Events([], [(t, "N") for t in times[times < until]])
+    if plan.base == "flutter":
+        n = int((until + LEAD_IN_S) * plan.flutter_hz / min(plan.conduction)) + 2
+        steps = np.cumsum(rng.choice(plan.conduction, n))
+        times = -LEAD_IN_S + (steps + 0.45) / plan.flutter_hz + rng.normal(0, 0.006, n)
+        return Events([], [(t, "N") for t in times[times < until]])
+    if plan.base == "dissociated":
+        atria = Plan(rate_bpm=rng.uniform(70, 105), breathing=0.02)
+        p = sinus_times(atria, until, breath_hz, rng)
+        r = sinus_times(plan, until, breath_hz, rng)
+        return Events([(t, "P") for t in p], [(t, plan.escape or "J") for t in r])
+    if plan.base == "paced":
+        plan.scatter, plan.breathing = 0.001, 0.0
+    times = sinus_times(plan, until, breath_hz, rng)
+    if plan.base == "paced":
+        tracked = rng.random() < 0.5
+        return Events([(t - rng.normal(0.17, 0.002), "P") for t in times] if tracked else [], [(t, "V") for t in times])
+    if plan.base == "reentry":
+        back = rng.uniform(0.05, 0.13)
+        return Events([(t + back, "R") for t in times], [(t, "N") for t in times])
+    if plan.base == "junctional":
+        back = rng.choice([-0.08, 0.0, 0.09])
+        return Events([(t + back, "R") for t in times] if back else [], [(t, "J") for t in times])
+    if plan.base == "atrial":
+        return Events([(t, "E") for t in times], [(t + 0.9 * pr_s, "N") for t in times])
+    if plan.base == "wandering":
+        p = np.sort(times + rng.normal(0, 0.09 * 60 / plan.rate_bpm, len(times)))
+        names = rng.choice(["P", "E", "E", "R"], len(p))
+        pr = pr_s * rng.uniform(0.7, 1.15, len(p))
+        return Events(list(zip(p, names)), [(t + d, "N") for t, d in zip(p, pr)])
+    atrial = [(t, "P") for t in times]
     if not plan.block:
-        pr = pr_s + rng.normal(0, 0.003, len(p))
-        return Events([(t, "P") for t in p], [(t + d, "N") for t, d in zip(p, pr)])
+        pr = pr_s + rng.normal(0, 0.003, len(times))
+        return Events(atrial, [(t + d, "N") for t, d in zip(times, pr)])
     period = {"two-to-one": 2}.get(plan.block, int(rng.integers(3, 6)))
-    place = (np.arange(len(p)) + rng.integers(period)) % period
+    place = (np.arange(len(times)) + rng.integers(period)) % period
     delay = pr_s + (0.085 * np.sqrt(place) if plan.block == "wenckebach" else 0.0 * place)
-    return Events([(t, "P") for t in p], [(t + d, "N") for t, d, k in zip(p, delay, place) if k < period - 1])
-
-
-def _wandering(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
-    p = sinus_times(plan, until, breath_hz, rng)
-    p = np.sort(p + rng.normal(0, 0.09 * 60 / plan.rate_bpm, len(p)))
-    names = rng.choice(["P", "E", "E", "R"], len(p))
-    pr = pr_s * rng.uniform(0.7, 1.15, len(p))
-    return Events(list(zip(p, names)), [(t + d, "N") for t, d in zip(p, pr)])
-
-
-def _atrial(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
-    p = sinus_times(plan, until, breath_hz, rng)
-    return Events([(t, "E") for t in p], [(t + 0.9 * pr_s, "N") for t in p])
-
-
-def _reentry(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
-    r = sinus_times(plan, until, breath_hz, rng)
-    back = rng.uniform(0.05, 0.13)
-    return Events([(t + back, "R") for t in r], [(t, "N") for t in r])
-
-
-def _junctional(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
-    r = sinus_times(plan, until, breath_hz, rng)
-    back = rng.choice([-0.08, 0.0, 0.09])
-    atrial = [(t + back, "R") for t in r] if back else []
-    return Events(atrial, [(t, "J") for t in r])
-
-
-def _fibrillation(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
-    mean = 60.0 / plan.rate_bpm
-    n = int((until + LEAD_IN_S) / mean * 1.8) + 10
-    rr = np.maximum(mean * np.exp(rng.normal(-(plan.scatter**2) / 2, plan.scatter, n)), 0.29)
-    times = -LEAD_IN_S + rng.random() * mean + np.cumsum(rr)
-    return Events([], [(t, "N") for t in times[times < until]])
-
-
-def _flutter(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
-    n = int((until + LEAD_IN_S) * plan.flutter_hz / min(plan.conduction)) + 2
-    steps = np.cumsum(rng.choice(plan.conduction, n))
-    times = -LEAD_IN_S + (steps + 0.45) / plan.flutter_hz + rng.normal(0, 0.006, n)
-    return Events([], [(t, "N") for t in times[times < until]])
-
-
-def _paced(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
-    plan.scatter, plan.breathing = 0.001, 0.0
-    r = sinus_times(plan, until, breath_hz, rng)
-    tracked = rng.random() < 0.5
-    return Events([(t - rng.normal(0.17, 0.002), "P") for t in r] if tracked else [], [(t, "V") for t in r])
-
-
-def _dissociated(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
-    atrial = Plan(rate_bpm=rng.uniform(70, 105), breathing=0.02)
-    p = sinus_times(atrial, until, breath_hz, rng)
-    r = sinus_times(plan, until, breath_hz, rng)
-    return Events([(t, "P") for t in p], [(t, plan.escape or "J") for t in r])
-
-
-BASES = {
-    "sinus": _sinus, "wandering": _wandering, "atrial": _atrial, "reentry": _reentry, "junctional": _junctional,
-    "fibrillation": _fibrillation, "flutter": _flutter, "paced": _paced, "dissociated": _dissociated,
-}  # fmt: skip
+    return Events(atrial, [(t + d, "N") for t, d, k in zip(times, delay, place) if k < period - 1])
 
 
 def _premature(events: Events, kind: str, pattern: str, pr_s: float, until: float, rng: np.random.Generator) -> Events:
     """Replace regular beats by early ones: a ventricular one pauses until the next sinus beat, an atrial one resets."""
     events = events.sorted()
     r = [t for t, _ in events.ventricular]
-    chosen = _places(pattern, r, until, rng)
+    chosen: list[int] = []
+    if pattern == "few":
+        inside = [i for i in range(1, len(r) - 1) if 0.4 < r[i] < until - 1.3]
+        count = min(int(rng.choice([1, 1, 2, 2, 3])), max(1, len(inside) // 3))
+        for i in rng.permutation(inside) if inside else ():
+            if all(abs(i - k) > 1 for k in chosen):
+                chosen.append(int(i))
+        chosen = sorted(chosen[:count])
+    else:
+        step = {"bigeminy": 2, "trigeminy": 3}[pattern]
+        chosen = [i for i in range(1, len(r) - 1) if i % step == 0]
     early_by = rng.uniform(0.30, 0.42)
     complex_name = {"V": "V", "A": "A", "S": "N"}[kind]
     atrial, ventricular, moved = list(events.atrial), list(events.ventricular), 0.0
@@ -169,13 +159,9 @@ def _premature(events: Events, kind: str, pattern: str, pr_s: float, until: floa
     ventricular = [(t + d, name) for (t, name), d in zip(ventricular, shift)]
     delay = np.interp([t for t, _ in atrial], r, shift) if atrial and r else []
     atrial = [(t + (d if name != "E" or kind == "V" else 0.0), name) for (t, name), d in zip(atrial, delay) if name]
-    return _extend(Events(atrial, ventricular), until, moved)
-
-
-def _extend(events: Events, until: float, gap: float) -> Events:
-    """Fill the end that resetting left empty, by repeating the last interval."""
-    events = events.sorted()
-    while gap > 0 and len(events.ventricular) > 2 and events.ventricular[-1][0] < until - 0.3:
+    events = Events(atrial, ventricular).sorted()
+    # what resetting left empty at the end is filled by repeating the last interval
+    while moved > 0 and len(events.ventricular) > 2 and events.ventricular[-1][0] < until - 0.3:
         (before, _), (last, name) = events.ventricular[-2:]
         rr = max(last - before, 0.4)
         events.ventricular.append((last + rr, "N" if name in "VA" else name))
@@ -184,26 +170,10 @@ def _extend(events: Events, until: float, gap: float) -> Events:
     return events
 
 
-def _places(pattern: str, r: list[float], until: float, rng: np.random.Generator) -> list[int]:
-    inside = [i for i in range(1, len(r) - 1) if 0.4 < r[i] < until - 1.3]
-    if pattern == "few":
-        count = min(int(rng.choice([1, 1, 2, 2, 3])), max(1, len(inside) // 3))
-        if not inside:
-            return []
-        first = rng.permutation(inside)
-        kept: list[int] = []
-        for i in first:
-            if all(abs(i - k) > 1 for k in kept):
-                kept.append(int(i))
-        return sorted(kept[:count])
-    step = {"bigeminy": 2, "trigeminy": 3}[pattern]
-    return [i for i in range(1, len(r) - 1) if i % step == 0]
-
-
 def _paroxysm(events: Events, until: float, pr_s: float, rng: np.random.Generator) -> Events:
     """Keep the tachycardia on one side of a moment inside the recording, sinus rhythm on the other."""
     change, starts = rng.uniform(0.3, 0.7) * until, rng.random() < 0.5
-    calm = _sinus(Plan(rate_bpm=rng.uniform(65, 90)), until, pr_s, 0.25, rng)
+    calm = base_rhythm(Plan(rate_bpm=rng.uniform(65, 90)), until, pr_s, 0.25, rng)
     fast_side = (lambda t: t > change) if starts else (lambda t: t < change - 0.4)
     calm_side = (lambda t: t < change - 0.4) if starts else (lambda t: t > change + 0.5)
     return Events(

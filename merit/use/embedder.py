@@ -27,9 +27,8 @@ from merit.evaluate import zero_shot
 from merit.evaluate.embeddings import embed_store
 from merit.model.text import TextEncoder
 from merit.model.weights import DECIDING
-from merit.pretrain import origin
-from merit.pretrain.card import card
-from merit.pretrain.checkpoint import KEPT
+from merit.pretrain import TEXT_SETTINGS
+from merit.pretrain.checkpoint import KEPT, ORIGIN, model_card, read_origin, text_config
 from merit.runs import SUMS, seal, write_json, write_text, written
 from merit.threads import torch_device
 from merit.use import texts
@@ -192,11 +191,11 @@ class Embedder(ModelHubMixin):
         for name in ("seen.parquet", "history.jsonl"):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, save_directory / name)
-        write_json(save_directory / origin.FILE, about)
+        write_json(save_directory / ORIGIN, about)
         write_json(save_directory / "config.json", self.settings)
         if not (save_directory / "README.md").exists():
             seen = pd.read_parquet(self.folder / "seen.parquet") if (self.folder / "seen.parquet").is_file() else None
-            write_text(save_directory / "README.md", card(self.settings, about, seen))
+            write_text(save_directory / "README.md", model_card(self.settings, about, seen))
         weights = {name: value.cpu().contiguous() for name, value in self.encoder.model.state_dict().items()}
         with written(save_directory / "model.safetensors") as temporary:
             save_file(weights, temporary)
@@ -205,14 +204,14 @@ class Embedder(ModelHubMixin):
 
     def _save_text(self, save_directory: Path) -> dict[str, Any]:
         """Copy the text encoder where it is a folder; what `origin.json` then says."""
-        about = origin.read(self.folder) or {"text": {}, "synthetic": None}
+        about = read_origin(self.folder) or {"text": {}, "synthetic": None}
         if not self.encoder.shares_space:
             return about | {"text": {}}
         try:
             source = texts.find(self.folder, self._text_source)
         except texts.NoText:
             return about
-        settings = {name: getattr(origin.text_config(self.folder), name) for name in origin.USED}
+        settings = {name: getattr(text_config(self.folder), name) for name in TEXT_SETTINGS}
         if not Path(source).is_dir():
             return about | {"text": {"source": str(source), **settings}}
         inside = save_directory / texts.INSIDE

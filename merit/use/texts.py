@@ -11,7 +11,7 @@ from merit.data.taxonomy import TASKS
 from merit.evaluate import prompts as prompt_sets
 from merit.evaluate.prompts import Prompts
 from merit.model.text import TextEncoder
-from merit.pretrain import origin
+from merit.pretrain.checkpoint import read_origin, text_config
 
 INSIDE = "text"
 """Where `save_pretrained` puts the text encoder, so that a folder holds all that it needs."""
@@ -30,7 +30,7 @@ def find(folder: Path, given: str | Path | None = None) -> str | Path:
     """
     if given is not None:
         return given
-    said = origin.read(folder).get("text", {}).get("source")
+    said = read_origin(folder).get("text", {}).get("source")
     beside = sorted(path.parent for path in (folder.resolve().parents[1] / "text").glob("*/config.json"))
     candidates = [folder / (said or INSIDE), folder / INSIDE, *(beside if len(beside) == 1 else ())]
     for candidate in candidates:
@@ -49,7 +49,7 @@ def load(folder: Path, width: int, device: str, given: str | Path | None = None)
     source = find(folder, given)
     if isinstance(source, Path) and runs.sealed(source):
         runs.check(source)
-    encoder = TextEncoder(source, origin.text_config(folder), device)
+    encoder = TextEncoder(source, text_config(folder), device)
     if encoder.width != width:
         raise ValueError(f"text encoder {source}: expected one {width} wide, as in pretraining; got {encoder.width}")
     return encoder

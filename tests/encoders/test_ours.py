@@ -11,7 +11,7 @@ from merit.config import EncoderConfig, ModelConfig, PretrainConfig
 from merit.encoders.base import Encoder
 from merit.encoders.ours import MeritEncoder, random_encoder
 from merit.model.merit import Merit
-from merit.pretrain.loop import pretrain
+from merit.pretrain.train import pretrain
 
 CONFIG = ModelConfig(encoder=EncoderConfig(patch=100, width=16, depth=1, heads=2), text_width=16, shared_width=16)
 

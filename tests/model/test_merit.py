@@ -1,28 +1,44 @@
-"""The network: one forward for pretraining and use, no leak from hidden patches, branches as the objective needs."""
+"""The network: one forward for pretraining and use, no leak from hidden patches, branches as the objective needs; masks
+with the same number in each lead.
+"""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig
-from merit.model.masking import random_visible
-from merit.model.merit import Merit
-from merit.model.scaling import normalise_patches, scale
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, TinyVitConfig, replace
+from merit.model.merit import Merit, normalise_patches, scale
+from merit.model.vit import hidden_from, n_visible, random_visible
 
-ENCODER = EncoderConfig(n_samples=200, patch=20, width=16, depth=2, heads=2)
+ENCODER = EncoderConfig(
+    n_samples=200,
+    patch=20,
+    width=16,
+    depth=2,
+    heads=2,
+    tiny_vit=TinyVitConfig(widths=(8, 16, 16, 16), depths=(1, 1, 1, 1), heads=(1, 2, 2, 2)),
+)
 CONFIG = ModelConfig(encoder=ENCODER, decoder=DecoderConfig(width=16, depth=1, heads=2), text_width=8, shared_width=12)
 
 
-@pytest.fixture
-def model() -> Merit:
+@pytest.fixture(params=["vit", "tiny_vit"])
+def model(request) -> Merit:
     torch.manual_seed(0)
-    return Merit(CONFIG).eval()
+    model = Merit(replace(CONFIG, encoder=replace(ENCODER, kind=request.param))).eval()
+    if request.param == "tiny_vit":
+        torch.nn.init.normal_(model.encoder.mask_value)
+    return model
 
 
 @pytest.fixture
 def signal() -> torch.Tensor:
     return torch.randn(3, 12, 200, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def visible() -> torch.Tensor:
+    return random_visible((3, 12, 10), 0.75, torch.Generator().manual_seed(2))
 
 
 def test_embedding_equals_pretraining_with_nothing_masked(model, signal):
@@ -31,17 +47,17 @@ def test_embedding_equals_pretraining_with_nothing_masked(model, signal):
     torch.testing.assert_close(model.embed(signal), model.encoder.pool(tokens))
 
 
-def test_hidden_samples_do_not_reach_the_encoder(model, signal):
+def test_hidden_samples_reach_neither_tokens_nor_prediction(model, signal, visible):
     scaled = scale(signal, "zscore")
-    visible = random_visible((3, 12, 10), 0.75, torch.Generator().manual_seed(2))
     shown = torch.zeros(3, 12, 10, dtype=torch.bool).scatter(-1, visible, True).repeat_interleave(20, -1)
     other = torch.where(shown, scaled, scaled + 100)
-    torch.testing.assert_close(model.encoder(scaled, visible), model.encoder(other, visible))
+    tokens, same = model.encoder(scaled, visible), model.encoder(other, visible)
+    assert torch.equal(tokens, same)
+    assert torch.equal(model.decoder(tokens, visible), model.decoder(same, visible))
     assert not torch.allclose(model.encoder(scaled), model.encoder(other))
 
 
-def test_shapes_of_a_pretraining_forward(model, signal):
-    visible = random_visible((3, 12, 10), 0.75, torch.Generator().manual_seed(2))
+def test_shapes_of_a_pretraining_forward(model, signal, visible):
     out = model(signal, torch.zeros(3, 8), visible)
     assert out.ecg.shape == out.text.shape == (3, 12)
     assert out.prediction.shape == out.target.shape == (3, 12, 10, 20)
@@ -50,11 +66,10 @@ def test_shapes_of_a_pretraining_forward(model, signal):
 
 
 @pytest.mark.parametrize("lead_wise", [False, True])
-def test_decoder_reads_other_leads_unless_lead_wise(signal, lead_wise):
+def test_decoder_reads_other_leads_unless_lead_wise(signal, visible, lead_wise):
     torch.manual_seed(0)
     decoder = DecoderConfig(width=16, depth=1, heads=2, lead_wise=lead_wise)
     model = Merit(ModelConfig(encoder=ENCODER, decoder=decoder, text_width=8, shared_width=12)).eval()
-    visible = random_visible((3, 12, 10), 0.75, torch.Generator().manual_seed(2))
     tokens = model.encoder(scale(signal, "zscore"), visible)
     changed = tokens.clone()
     changed[:, 5] += torch.randn_like(changed[:, 5])
@@ -70,7 +85,7 @@ def test_branches_follow_the_objective():
     assert names == {"encoder", "ecg_head", "text_head"}
 
 
-def test_a_wrong_shape_is_refused_in_one_line(model):
+def test_a_wrong_shape_is_rejected_in_one_line(model):
     with pytest.raises(ValueError, match=r"expected \[batch, 12 leads, 200 samples\]; got \[3, 8, 200\]"):
         model.encoder(torch.zeros(3, 8, 200))
 
@@ -92,8 +107,39 @@ def test_scalings():
     torch.testing.assert_close(patch.square().mean(-1), torch.ones(2, 12, 5), rtol=1e-3, atol=1e-3)
 
 
-def test_settings_that_cannot_work_are_refused():
+def test_settings_that_cannot_work_are_rejected():
     with pytest.raises(ValueError, match="expected a divisor of n_samples = 1000; got 30"):
         EncoderConfig(patch=30)
     with pytest.raises(ValueError, match="expected one of zscore, minmax, mv; got 'max'"):
         ModelConfig(scaling="max")
+
+
+# -- masks ------------------------------------------------------------------------------------------------------------
+
+
+def test_same_count_in_each_lead_and_rising():
+    visible = random_visible((4, 12, 20), 0.75, torch.Generator().manual_seed(0))
+    assert visible.shape == (4, 12, 5)
+    assert (visible.diff(dim=-1) > 0).all()
+
+
+def test_hidden_is_the_rest():
+    visible = torch.tensor([[[0, 3], [1, 2]]])
+    assert hidden_from(visible, 4).tolist() == [[[False, True, True, False], [True, False, False, True]]]
+
+
+def test_each_patch_is_hidden_as_often_as_the_ratio_says():
+    visible = random_visible((2000, 1, 8), 0.75, torch.Generator().manual_seed(0))
+    share = hidden_from(visible, 8).float().mean((0, 1))
+    assert (share - 0.75).abs().max() < 0.04
+
+
+def test_at_least_one_patch_stays():
+    assert n_visible(3, 0.99) == 1
+    assert n_visible(40, 0.75) == 10
+
+
+def test_the_generator_alone_decides():
+    draws = [random_visible((2, 3, 8), 0.5, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])

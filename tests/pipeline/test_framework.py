@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
 from merit.evaluate import flops
-from merit.model.masking import random_visible
 from merit.model.merit import Merit
+from merit.model.vit import random_visible
 from merit.pipeline import framework
 from merit.pipeline.recordings import NoCohort
 from merit.profiles import profile

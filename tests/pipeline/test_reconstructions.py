@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, SignalConfig, replace
-from merit.model.masking import hidden_from, random_visible
+from merit.model.vit import hidden_from, random_visible
 from merit.objectives import masked_mse
 from merit.pipeline import reconstructions as filling
 from merit.pipeline.recordings import NoCohort

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from merit import scores
 from merit.pipeline import reference, reference_stages
 from merit.pipeline.recordings import NoCohort
 
@@ -48,13 +49,10 @@ def zero_shot(ws, encoders, tasks, *, encoder_seed):
     ]  # fmt: skip
 
 
-def shift(ws, encoders, *, encoder_seed):
-    return [
-        a_result({"source": "superclass", "target": "csn", "variant": "as_published", "encoder": name,
-                  "auroc": {"value": LEVELS[name], "low": 0.1, "high": 0.9}, "resamples": [1.0],
-                  "in_domain": {"reason": f"too few under {ws.data}"}}, encoder_seed)
-        for name in encoders
-    ]  # fmt: skip
+def shift(ws, encoders, seed):
+    rows = [{"study": "shift", "encoder": name, "encoder_seed": seed, "transfer": "superclass>csn", "metric": "auroc",
+             "value": LEVELS[name], "low": 0.1, "high": 0.9, "draws": [1.0]} for name in encoders]  # fmt: skip
+    return scores.frame([*rows, {**rows[0], "value": None, "reason": f"too few under {ws.data}"}])
 
 
 def information(ws, encoders, *, encoder_seed):
@@ -106,7 +104,7 @@ def carried_over(ws, encoders, *, encoder_seed):
 def workspace(monkeypatch, tmp_path):
     """A workspace whose stages answer at once; `asked` holds what was pretrained."""
     monkeypatch.setattr(reference_stages, "zero_shot", zero_shot)
-    monkeypatch.setattr(reference_stages, "shift", shift)
+    monkeypatch.setitem(reference_stages.STUDIES, "shift", shift)
     monkeypatch.setattr(reference_stages, "information", information)
     monkeypatch.setattr(reference_stages, "rhythm_clusters", rhythm_clusters)
     monkeypatch.setattr(reference_stages, "kept", kept)
@@ -125,7 +123,8 @@ def workspace(monkeypatch, tmp_path):
 
 
 def read(path: Path) -> dict:
-    return json.loads(path.read_text())
+    file = json.loads(path.read_text())
+    return {**file["about"], "results": scores.unpack(file)} if "about" in file else file
 
 
 def test_every_stage_gives_a_file_named_by_profile_and_kind(workspace, tmp_path):
@@ -166,7 +165,7 @@ def test_means_and_differences_over_seeds(workspace, tmp_path):
 
 def test_reasons_travel_without_the_folders_of_this_machine(workspace, tmp_path):
     _, path, transfers, *_ = reference.make_reference(workspace, 1, tmp_path / "out", groups=PAPER)
-    assert read(transfers)["results"][0]["in_domain"] == {"reason": "too few under DATA"}
+    assert read(transfers)["results"][-1]["reason"] == "too few under DATA"
     text = path.read_text()
     assert "/secret" not in text
     assert str(workspace.folder) not in text

@@ -8,7 +8,7 @@ import numpy as np
 
 import merit
 from merit.evaluate import prompts, zero_shot
-from merit.pretrain import origin
+from merit.pretrain.checkpoint import read_origin
 
 
 def test_a_file_has_the_embedding_and_scores_of_its_row(workspace, tmp_path):
@@ -29,7 +29,7 @@ def test_a_file_has_the_embedding_and_scores_of_its_row(workspace, tmp_path):
 
 def test_a_checkpoint_says_where_it_comes_from(workspace):
     folder = workspace.checkpoint("merit")
-    said = origin.read(folder)
+    said = read_origin(folder)
     assert said["synthetic"] is True
     assert (folder / said["text"]["source"] / "model.safetensors").is_file()
     assert said["text"]["max_tokens"] == workspace.profile.text.max_tokens

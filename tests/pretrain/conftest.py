@@ -1,4 +1,4 @@
-"""Groups of several processes, for the tests of this folder."""
+"""Groups of several processes, for the tests of this folder, which share `pretrain_runs`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

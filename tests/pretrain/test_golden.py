@@ -24,8 +24,8 @@ from merit.data.batches import PairedRecordings
 from merit.methods import TRAINED_NAMES, method
 from merit.model import weights as text_weights
 from merit.model.text import TextEncoder, train_text_encoder
-from merit.pretrain import RECIPE, step
-from merit.pretrain.loop import pretrain
+from merit.pretrain import RECIPE, train
+from merit.pretrain.train import pretrain
 
 GOLDEN = Path(__file__).with_name("golden.json")
 RAISE = (
@@ -68,7 +68,7 @@ def trained(name: str, folder: Path) -> dict[str, Any]:
         objective=found.objective, epochs=None, updates=4, batch=8, learning_rate=3e-3, validation_share=0.3,
         validate_every=1, save_every=4, warmup_share=0.5,
     )  # fmt: skip
-    start = {k: v.double().clone() for k, v in step.build(model, config).state_dict().items()}
+    start = {k: v.double().clone() for k, v in train.build(model, config).state_dict().items()}
     pretrain(recordings(), model, config, folder, cohort="here", progress=False)
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     end = {k: v.double() for k, v in load_file(folder / "model.safetensors").items()}
@@ -130,17 +130,17 @@ def test_defaults_are_those_of_the_recipe(golden):
 
 
 def other_betas(monkeypatch):
-    make = step.make_optimiser
+    make = train.make_optimiser
     monkeypatch.setattr(
-        "merit.pretrain.loop.make_optimiser", lambda model, config: make(model, replace(config, betas=(0.9, 0.99)))
+        "merit.pretrain.train.make_optimiser", lambda model, config: make(model, replace(config, betas=(0.9, 0.99)))
     )
 
 
 def other_scale(monkeypatch):
     """Of one term: Adam and the clipped norm see nothing of a common one."""
-    total = step.total_loss
+    total = train.total_loss
     monkeypatch.setattr(
-        "merit.pretrain.loop.total_loss", lambda terms, config: total(terms, config) + 0.05 * terms["info_nce"]
+        "merit.pretrain.train.total_loss", lambda terms, *given: total(terms, *given) + 0.05 * terms["info_nce"]
     )
 
 
@@ -150,8 +150,8 @@ def other_clipping(monkeypatch):
 
 
 def other_masks(monkeypatch):
-    make = step.mask_generator
-    monkeypatch.setattr(step, "mask_generator", lambda seed, update, device: make(seed + 1, update, device))
+    make = train.mask_generator
+    monkeypatch.setattr(train, "mask_generator", lambda seed, update, device: make(seed + 1, update, device))
 
 
 @pytest.mark.parametrize("change", [other_betas, other_scale, other_clipping, other_masks])

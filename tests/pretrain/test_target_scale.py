@@ -8,8 +8,7 @@ import torch
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig
 from merit.pretrain import target_scale
-from merit.pretrain.loop import pretrain
-from merit.pretrain.step import build, draw, mask_generator
+from merit.pretrain.train import build, draw, mask_generator, pretrain
 
 MODEL = ModelConfig(
     encoder=EncoderConfig(patch=125, width=16, depth=1, heads=2), decoder=DecoderConfig(width=16, depth=1, heads=2),

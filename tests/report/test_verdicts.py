@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from merit import scores
 from merit.report import evidence, paper, verdicts
 from merit.report.claim_list import CLAIMS
 from merit.report.claim_rules import Claim, Measured, Printed, averaged, margins, over_peers, paired, share_ahead
@@ -334,8 +335,8 @@ def stage_rows(stage, encoder, seed, level):
         setting = {"prompts": "enriched", "scope": "unseen", "ensemble": True, "macro": dict.fromkeys(metrics, one)}
         return [{**about, **setting, "task": task} for task in paper.TASKS]
     if stage == "shift":
-        directions = [dict(zip(("source", "target"), task.split(">"))) for task in paper.TRANSFERS]
-        return [{**about, **direction, "variant": "as_published", "auroc": one} for direction in directions]
+        scored = {"variant": "as_published", "scored": "target", "class": "macro", "metric": "auroc"}
+        return [{**about, **scored, **one, "transfer": transfer} for transfer in paper.TRANSFERS]
     if stage == "information":
         geometry = {"ecg_outside_text": one, "ecg_spread": one, "text_spread": {"value": 0.5}, "text_in_ecg": one}
         estimates = dict.fromkeys(("info_nce", "ksg", "gaussian"), one)
@@ -371,12 +372,17 @@ def reference(tmp_path, name, rows, **changes):
     folder = tmp_path / "book" / "reference"
     folder.mkdir(parents=True, exist_ok=True)
     file = {"profile": "paper", "synthetic": False, "results": rows, **changes}
+    if rows and "metric" in rows[0]:
+        suffix = next((group for group in ("equal-budget", "published") if group in name), None)
+        about = {"study": name.split("-")[0], "profile": "paper", "synthetic": False, "suffix": suffix, **changes}
+        scores.write(folder / name, about, scores.frame(rows))
+        return
     (folder / name).write_text(json.dumps(file), encoding="utf-8")
 
 
 def probe_row(seed=0, **changes):
-    scores = {"auroc": 0.9, "f1": 0.5, "f1_oracle": 0.6, "accuracy": 0.7, "accuracy_oracle": None}
-    row = {"encoder_seed": seed, "encoder": "merit", "task": "all", "variant": "as_published", "mean": scores}
+    means = {"auroc": 0.9, "f1": 0.5, "f1_oracle": 0.6, "accuracy": 0.7, "accuracy_oracle": None}
+    row = {"encoder_seed": seed, "encoder": "merit", "task": "all", "variant": "as_published", "mean": means}
     return {**row, "protocol": "ten folds", **changes}
 
 
@@ -391,8 +397,8 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
     macro = {"auroc": {"value": 0.7}, "f1_oracle": {"value": 0.2}}
     shot = {"encoder": "ib", "encoder_seed": 0, "task": "form", "scope": "unseen", "ensemble": True, "macro": macro}
     reference(tmp_path, "zero_shot-real.json", [{**shot, "prompts": "enriched"}, {**shot, "prompts": "names"}])
-    shift = {"encoder": "ib", "encoder_seed": 2, "variant": "as_published", "auroc": {"value": 0.25}}
-    reference(tmp_path, "shift-real.json", [{**shift, "source": "csn", "target": "superclass"}])
+    shift = next(row for row in stage_rows("shift", "ib", 2, 0.25) if row["transfer"] == "csn>superclass")
+    reference(tmp_path, "shift-real.json", [{**shift, "value": 0.25}, {**shift, "scored": "home"}])
     pairs = {"encoder": "ib", "encoder_seed": 0, "estimates": {"gaussian": {"value": 1.5}}, "geometry": {}}
     reference(
         tmp_path,

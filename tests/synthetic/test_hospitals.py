@@ -58,8 +58,11 @@ def test_sites_differ(roots):
 
     found = {site: first(site) for site in roots}
     assert {site: (r.fs, r.adc_gain[0]) for site, r in found.items()} == {
-        "mimic-iv-ecg": (500, 200), "ptb-xl": (100, 1000), "cpsc2018": (500, 1000), "csn": (500, 1000),
-    }  # fmt: skip
+        "mimic-iv-ecg": (500, 200),
+        "ptb-xl": (100, 1000),
+        "cpsc2018": (500, 1000),
+        "csn": (500, 1000),
+    }
     assert found["mimic-iv-ecg"].sig_name[4:6] == ["aVF", "aVL"]
     lengths = {wfdb.rdheader(str(p.with_suffix(""))).sig_len / 500 for p in roots["cpsc2018"].rglob("*.hea")}
     assert len(lengths) > 3
@@ -126,7 +129,7 @@ def test_a_complete_tree_is_kept_and_another_seed_replaces_it(tmp_path, monkeypa
         raise OSError("disk full")
 
     after = contents(root)
-    monkeypatch.setattr(hospitals, "_write_truth", fail)
+    monkeypatch.setattr(hospitals, "_about", fail)
     with pytest.raises(OSError, match="disk full"):
         write_hospitals(tmp_path, config, progress=False)
     assert contents(root) == after
@@ -136,11 +139,3 @@ def test_a_complete_tree_is_kept_and_another_seed_replaces_it(tmp_path, monkeypa
 def test_unknown_sites_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"unknown site 'ptbxl'.*known: \['cpsc2018'"):
         write_hospitals(tmp_path, HospitalConfig(recordings={"ptbxl": 3}))
-
-
-def test_what_is_left_out_is_named_and_is_never_scored():
-    from merit.data import taxonomy
-    from merit.synthetic import about
-
-    assert not set(about.csn_left_out()) & set(taxonomy.classes("csn"))
-    assert all(name in about.left_out() for name in about.csn_left_out())

@@ -10,20 +10,18 @@ import pytest
 from merit.config import HospitalConfig
 from merit.data import taxonomy
 from merit.synthetic import labels
-from merit.synthetic.about import PTB_XL_LEFT_OUT, csn_left_out
-from merit.synthetic.cases import EFFECT_ORDER
-from merit.synthetic.hospitals import plan_site
+from merit.synthetic.findings import EFFECTS
+from merit.synthetic.hospitals import left_out, left_out_in_words
+from merit.synthetic.labels import LASTING, plan_site
 from merit.synthetic.reports import phrases
 
 DEMO = HospitalConfig()
 SMOKE = HospitalConfig(recordings={"mimic-iv-ecg": 160, "ptb-xl": 120, "cpsc2018": 60, "csn": 60})
+CSN = "RVH LVH SR 2AVB 2AVB1 1AVB AVB LBBB RBBB STDD MI STTC STE TWO STTU QTIE TWC AFIB VPB APB"
 TABLE_5 = {
     "cpsc2018": {"NORM", "1AVB", "CRBBB", "CLBBB", "STE", "STD", "AFIB", "VPC", "PAC"},
-    "csn": {
-        "RVH", "LVH", "SR", "2AVB", "2AVB1", "1AVB", "AVB", "LBBB", "RBBB", "STDD", "MI", "STTC", "STE", "TWO", "STTU",
-        "QTIE", "TWC", "AFIB", "VPB", "APB",
-    },
-}  # fmt: skip
+    "csn": set(CSN.split()),
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +43,12 @@ def test_every_scored_class_has_its_floor_in_the_demo(demo, task):
 
 def test_what_is_left_out_is_listed():
     table = labels.vocabulary()
-    ptb_xl, csn = set(table["ptb-xl"]), set(table["csn"])
-    assert {c for c in taxonomy.statements()["code"] if c not in ptb_xl} == set(PTB_XL_LEFT_OUT)
-    assert not set(csn_left_out()) & set(taxonomy.classes("csn"))
+    assert left_out()["ptb-xl"] == []
+    assert left_out()["csn"]
+    assert not set(left_out()["csn"]) & set(taxonomy.classes("csn"))
+    assert all(name in left_out_in_words() for name in left_out()["csn"])
     assert set(taxonomy.classes("cpsc2018")) | TABLE_5["cpsc2018"] <= set(table["cpsc2018"])
-    assert TABLE_5["csn"] <= csn
+    assert TABLE_5["csn"] <= set(table["csn"])
 
 
 def test_names_exist_in_the_taxonomies():
@@ -62,7 +61,7 @@ def test_names_exist_in_the_taxonomies():
 
 def test_each_finding_acts_and_has_words():
     codes = set(labels.vocabulary().index)
-    assert codes <= set(EFFECT_ORDER)
+    assert codes <= set(EFFECTS)
     assert codes == set(phrases())
 
 
@@ -109,8 +108,6 @@ def test_smoke_sizes_keep_common_classes():
 
 
 def test_several_recordings_of_a_patient_keep_lasting_findings(demo):
-    from merit.synthetic.admissions import LASTING
-
     for site in ("mimic-iv-ecg", "ptb-xl"):
         first = {o.index: o for o in demo[site]}
         for order in demo[site]:

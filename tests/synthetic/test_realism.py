@@ -12,7 +12,8 @@ import pytest
 from merit.config import HospitalConfig
 from merit.data import lead_geometry
 from merit.synthetic import realism
-from merit.synthetic.hospitals import plan_site, render
+from merit.synthetic.labels import plan_site
+from merit.synthetic.recordings import render
 
 REFERENCE = Path(__file__).parents[2] / "book" / "reference" / "real_recordings.json"
 

@@ -1,11 +1,12 @@
-"""Reports name some of what is there, in words, and never a measurement."""
+"""Reports name some of what is there, in words, never a measurement; read back they are what they were written from."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from merit.data.reports import clean
 from merit.synthetic.labels import sample_findings
-from merit.synthetic.reports import MAX_STATEMENTS, named_findings, phrases, write_report
+from merit.synthetic.reports import MAX_STATEMENTS, code_of, named_findings, phrases, statements, write_report
 
 TRUTH = {"axis_deg": 40.0, "heart_rate_bpm": 72.0}
 
@@ -40,3 +41,28 @@ def test_no_phrase_carries_a_measurement():
         for phrase in options:
             assert "," not in phrase[-1]
             assert not any(unit in phrase.split() for unit in ("ms", "mV", "bpm", "degrees"))
+
+
+def test_every_wording_belongs_to_one_finding():
+    assert len(code_of()) == sum(len(wordings) for wordings in phrases().values())
+
+
+def test_statements_that_hold_a_comma_are_taken_whole():
+    report = clean("Sinus rhythm\nRSR' pattern in V1, incomplete RBBB\nLBBB\nAbnormal ECG")
+    assert statements(report) == ("SR", "IRBBB", "CLBBB", "abnormal ecg")
+    assert statements("") == ()
+
+
+def test_a_fast_fibrillation_is_a_fibrillation():
+    report = clean("Atrial fibrillation with rapid ventricular response")
+    assert statements(report) == ("AFIB", "atrial fibrillation with rapid ventricular response")
+
+
+def test_whatever_is_named_is_read_back():
+    rng = np.random.default_rng(0)
+    codes = sorted(phrases())
+    for _ in range(200):
+        named = [str(code) for code in rng.choice(codes, 4, replace=False)]
+        written = write_report(named, {"axis_deg": 60.0, "heart_rate_bpm": 80.0}, rng)
+        if len(written) > 2:
+            assert set(named) <= set(statements(clean("\n".join(written))))

@@ -50,7 +50,7 @@ class Entry(NamedTuple):
     phrases: tuple[str, ...]
     """How answers are worded here, each a noun phrase."""
     also: tuple[str, ...]
-    """What is found in texts besides."""
+    """Further phrases that are found in texts."""
 
 
 class Mention(NamedTuple):
@@ -80,16 +80,35 @@ def exclusions() -> dict[frozenset[str], str]:
         return {frozenset((row["first"], row["second"])): row["source"] for row in csv.DictReader(file)}
 
 
+@functools.cache
+def _phrases() -> tuple[re.Pattern[str], dict[str, str]]:
+    """One expression over all phrases, longest first, and the code of each."""
+    code_of = {_normal(phrase): entry.code for entry in lexicon().values() for phrase in (*entry.phrases, *entry.also)}
+    words = sorted(code_of, key=lambda phrase: (-len(phrase), phrase))
+    choices = "|".join(r"[\s-]+".join(map(re.escape, phrase.split())) for phrase in words).replace("ischem", "ischa?em")
+    return re.compile(rf"(?<![\w-])(?:{choices})(?![\w-])"), code_of
+
+
+def _normal(phrase: str) -> str:
+    """Hyphens and spaces alike, and both spellings: "first-degree AV block" is "first degree AV block"."""
+    return " ".join(re.split(r"[\s-]+", phrase.lower())).replace("ischaem", "ischem")
+
+
 def mentions(text: str) -> list[Mention]:
     """Every statement that a text makes, in the order of the text; a text of any kind, trusted in nothing."""
     pattern, code_of = _phrases()
-    lower = text.lower()
-    found = []
-    for begin, end in _spans(lower):
+    lower, found = text.lower(), []
+    edges = [0, *(edge for match in _CLAUSES.finditer(lower) for edge in match.span()), len(lower)]
+    for begin, end in zip(edges[::2], edges[1::2]):  # clause by clause
         for match in pattern.finditer(lower, begin, end):
-            state = _state(lower[begin : match.start()], lower[match.end() : end])
-            code = code_of[_normal(match.group())]
-            found.append(Mention(code, state, match.start(), match.end()))
+            before, after = lower[begin : match.start()], lower[match.end() : end]
+            if _DOUBTED_AFTER.search(after) or re.search(r"\bcannot\b|\b(?:not|to|suggest) exclude\b", before):
+                state = UNCERTAIN
+            elif _DENIED_BEFORE.search(before) or _DENIED_AFTER.search(after):
+                state = ABSENT
+            else:
+                state = UNCERTAIN if _DOUBTED_BEFORE.search(before) else PRESENT
+            found.append(Mention(code_of[_normal(match.group())], state, match.start(), match.end()))
     return found
 
 
@@ -103,9 +122,9 @@ def find(text: str) -> dict[str, str]:
     return found
 
 
-def asserted(text: str, doubted: bool = False) -> set[str]:
-    """Codes that a text states as present; with `doubted`, those that it holds possible too."""
-    return {code for code, state in find(text).items() if state == PRESENT or (doubted and state == UNCERTAIN)}
+def asserted(text: str) -> set[str]:
+    """Codes that a text states as present."""
+    return {code for code, state in find(text).items() if state == PRESENT}
 
 
 def contradictions(text: str) -> list[str]:
@@ -124,76 +143,48 @@ def contradictions(text: str) -> list[str]:
 
 
 def score(there: Sequence[Collection[str]], texts: Sequence[str]) -> dict[str, Any]:
-    """Statements asserted by texts [n] against those that are there [n]: precision, recall, F1, all in [0, 1].
+    """Statements asserted by texts [n] against those that are there [n]; statements outside the lexicon are left out.
 
-    micro: over all mentions; macro: mean F1 over the statements that occur; exact: share of texts that assert just what
-    is there; denied: share of what is there that the text denies; contradictory: share of texts against themselves.
-    A share of nothing is None. Statements that the lexicon lacks are left out of `there`.
+    tallies: int64 [n, 3], for each text the statements asserted that are there, asserted, and there. All others are
+    shares in [0, 1], None where they are a share of nothing. micro: precision, recall, F1 over all mentions; macro_f1:
+    mean F1 over the statements that occur; exact: texts that assert just what is there; denied: of what is there, the
+    share that the text denies; contradictory: texts that contradict themselves; per_statement: code -> counts, rates.
     """
-    known = set(lexicon())
-    pairs = [({code for code in real if code in known}, find(text)) for real, text in zip(there, texts, strict=True)]
-    said = [({code for code, state in found.items() if state == PRESENT}) for _, found in pairs]
-    per = {}
-    for code in sorted(set().union(*(real for real, _ in pairs), *said)):
-        hit = sum(code in real and code in made for (real, _), made in zip(pairs, said))
-        n_there = sum(code in real for real, _ in pairs)
-        n_said = sum(code in made for made in said)
-        per[code] = {"n": n_there, "said": n_said, "hit": hit, **_rates(hit, n_said, n_there)}
-    hits, n_said, n_there = (sum(one[key] for one in per.values()) for key in ("hit", "said", "n"))
-    denied = sum(found.get(code) == ABSENT for real, found in pairs for code in real)
-    occurring = [one["f1"] or 0.0 for one in per.values() if one["n"]]
+    known, found = set(lexicon()), [find(text) for text in texts]
+    pairs = [
+        (known & set(codes), {code for code, state in states.items() if state == PRESENT})
+        for codes, states in zip(there, found, strict=True)
+    ]
+    tallies = np.array([[len(real & said), len(said), len(real)] for real, said in pairs], np.int64).reshape(-1, 3)
+    per_statement = {}
+    for code in sorted(set().union(*(real | said for real, said in pairs))):
+        counts = {
+            "n": sum(code in real for real, _ in pairs),
+            "said": sum(code in said for _, said in pairs),
+            "hit": sum(code in real and code in said for real, said in pairs),
+        }
+        per_statement[code] = counts | _rates(counts["hit"], counts["said"], counts["n"])
+    occurring = [counts["f1"] or 0.0 for counts in per_statement.values() if counts["n"]]
+    hit, n_said, n_there = tallies.sum(0).tolist()
+    denied = sum(states.get(code) == ABSENT for (real, _), states in zip(pairs, found) for code in real)
     return {
-        "micro": _rates(hits, n_said, n_there),
-        "macro_f1": sum(occurring) / len(occurring) if occurring else None,
-        "exact": _share(sum(real == made for (real, _), made in zip(pairs, said)), len(pairs)),
+        "tallies": tallies,
+        "micro": _rates(hit, n_said, n_there),
+        "macro_f1": _share(sum(occurring), len(occurring)),
+        "exact": _share(sum(real == said for real, said in pairs), len(pairs)),
         "denied": _share(denied, n_there),
         "contradictory": _share(sum(bool(contradictions(text)) for text in texts), len(pairs)),
-        "per_statement": per,
+        "per_statement": per_statement,
     }
-
-
-def tallies(there: Sequence[Collection[str]], texts: Sequence[str]) -> np.ndarray:
-    """int64 [n, 3]: for each text, statements asserted that are there, statements asserted, statements there."""
-    known = set(lexicon())
-    said = [asserted(text) for text in texts]
-    real = [known & set(codes) for codes in there]
-    return np.array([[len(a & b), len(a), len(b)] for a, b in zip(said, real, strict=True)], np.int64).reshape(-1, 3)
 
 
 def _rates(hit: int, n_said: int, n_there: int) -> dict[str, float | None]:
     return {
-        "precision": _share(hit, n_said), "recall": _share(hit, n_there), "f1": _share(2 * hit, n_said + n_there)
-    }  # fmt: skip
+        "precision": _share(hit, n_said),
+        "recall": _share(hit, n_there),
+        "f1": _share(2 * hit, n_said + n_there),
+    }
 
 
 def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
-
-
-@functools.cache
-def _phrases() -> tuple[re.Pattern[str], dict[str, str]]:
-    """One expression over all phrases, longest first, and the code of each."""
-    code_of = {_normal(phrase): entry.code for entry in lexicon().values() for phrase in (*entry.phrases, *entry.also)}
-    words = sorted(code_of, key=lambda phrase: (-len(phrase), phrase))
-    choices = "|".join(r"[\s-]+".join(map(re.escape, phrase.split())) for phrase in words).replace("ischem", "ischa?em")
-    return re.compile(rf"(?<![\w-])(?:{choices})(?![\w-])"), code_of
-
-
-def _normal(phrase: str) -> str:
-    """Hyphens and spaces alike, and both spellings: "first-degree AV block" is "first degree AV block"."""
-    return " ".join(re.split(r"[\s-]+", phrase.lower())).replace("ischaem", "ischem")
-
-
-def _spans(text: str) -> list[tuple[int, int]]:
-    """Clauses of a text, as characters from and to."""
-    edges = [0, *(edge for match in _CLAUSES.finditer(text) for edge in match.span()), len(text)]
-    return list(zip(edges[::2], edges[1::2]))
-
-
-def _state(before: str, after: str) -> str:
-    """What the cues around a phrase, in its clause, make of it."""
-    if _DOUBTED_AFTER.search(after) or re.search(r"\bcannot\b|\b(?:not|to|suggest) exclude\b", before):
-        return UNCERTAIN
-    if _DENIED_BEFORE.search(before) or _DENIED_AFTER.search(after):
-        return ABSENT
-    return UNCERTAIN if _DOUBTED_BEFORE.search(before) else PRESENT

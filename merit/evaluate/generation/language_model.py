@@ -1,28 +1,33 @@
-"""The language model before any ECG: a tiny Llama trained on the answers, or one by hub name or folder.
+"""The language model that writes about an ECG: made or loaded, conditioned by an ECG, and how it writes (App. A.2.2).
 
-S positions of a sequence. Transformers and tokenizers are imported inside functions: they take seconds to load.
+After stage 1 of MedTVT-R1: the language model is frozen; LoRA, biases, norms, the ECG token's row and a projector are
+trained. B batch, S positions, E ECG tokens, n encoder tokens, D encoder width, P width inside the projector, H width of
+the language model, V vocabulary. Attention 1 = a token is seen; label -100 = no target. Transformers, tokenizers and
+peft are imported inside functions: they take seconds to load.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from merit.config import GenerationConfig
+from merit.evaluate.generation.pairs import ECG_TOKEN
 from merit.runs import loading, new_folder, sealed
 from merit.threads import one_thread_an_operation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-ECG_TOKEN = "<ecg>"
-"""What a question writes where the ECG goes."""
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
 LLAMA_PAD = "<|finetune_right_pad_id|>"
 """The token that Llama 3's tokenizer reserves for padding, and leaves unset."""
@@ -32,10 +37,20 @@ LM_BATCH = 32
 """Answers an update of the tiny model's own training."""
 POSITIONS = 4096
 """Positions that the tiny model's configuration allows."""
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The layers that get LoRA (MedTVT-R1: wq wk wv wo w1 w2 w3)."""
+BIASED = ("q_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Those of them that get a bias where they have none (MedTVT-R1: wq wo w1 w3 w2); Llama's have none."""
+NO_TARGET = -100
+N_BLOCKS = 3
+"""Residual blocks of the projector after the projection to H (MedTVT-R1's code)."""
 
 
 class NoLanguageModel(FileNotFoundError):
     """A language model or its tokenizer is not where it was looked for, and no network brings it."""
+
+
+# -- a tiny language model ---------------------------------------------------------------------------------------------
 
 
 def train_language_model(
@@ -46,27 +61,69 @@ def train_language_model(
     *,
     questions: Sequence[str] = (),
 ) -> Path:
-    """Train a tiny Llama (grouped-query heads, tied embeddings) in full on `answers`, next token by next token, without
-    any ECG; save it with its tokenizer and return `folder`. On the CPU the same texts, in any order, and settings give
-    the same weights, bit for bit.
+    """Train a tiny Llama in full on `answers`, next token by next token, without any ECG; save it with its tokenizer
+    and return `folder`. On the CPU the same texts, in any order, and settings give the same weights, bit for bit.
 
-    questions: counted for the tokenizer's words alone, so that they are not spelled out; the weights never see them.
-    ValueError where there is no answer.
+    Llama 3.2's shape made small: grouped-query heads, four times the width inside the blocks, tied embeddings, its
+    rotation base. questions: counted for the tokenizer's words alone, so that they are not spelled out; the weights
+    never see them. ValueError where there is no answer.
     """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     if not answers:
         raise ValueError(f"answers: expected at least one text to train a language model on; got none (for {folder})")
     if sealed(folder):
         return folder
     texts = sorted(answers)
     tokenizer = make_tokenizer([*texts, *sorted(questions)], config.lm_vocabulary)
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=config.lm_width,
+        intermediate_size=4 * config.lm_width,
+        num_hidden_layers=config.lm_depth,
+        num_attention_heads=config.lm_heads,
+        num_key_value_heads=config.lm_kv_heads,
+        max_position_embeddings=POSITIONS,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     with torch.random.fork_rng(devices=[]), one_thread_an_operation():
         torch.manual_seed(config.seed)
-        model = _tiny_llama(tokenizer, config)
-        _next_token_training(model, tokenizer, texts, config, progress)
+        model = LlamaForCausalLM(shape).train()
+
+        # AdamW with a one-cycle rate on bos + " " + answer + eos, cut at `max_tokens`.
+        rows = [
+            np.array([tokenizer.bos_token_id, *ids, tokenizer.eos_token_id][: config.max_tokens])
+            for ids in tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]
+        ]
+        optimiser = torch.optim.AdamW(model.parameters(), lr=config.lm_learning_rate, weight_decay=0.01)
+        total = max(4, config.lm_updates)
+        warm_up = max(0.1, 2 / total)  # of one step the scheduler makes a division by zero
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, config.lm_learning_rate, total_steps=total, pct_start=warm_up
+        )
+        rng = np.random.default_rng([config.seed, 0x4C4D])
+        updates = range(config.lm_updates)
+        for _ in tqdm(updates, desc="language model", unit="update", disable=not progress, mininterval=1):
+            drawn = [rows[i] for i in rng.integers(len(rows), size=LM_BATCH)]
+            ids = torch.full((LM_BATCH, max(map(len, drawn))), tokenizer.pad_token_id)
+            for row, values in zip(ids, drawn):
+                row[: len(values)] = torch.from_numpy(values)
+            # Padding stands at the end, where a causal model's earlier positions do not see it.
+            labels = torch.where(ids == tokenizer.pad_token_id, NO_TARGET, ids)
+            loss = model(input_ids=ids, labels=labels).loss
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
     _quiet()
-    with new_folder(folder) as made:
-        model.save_pretrained(made)
-        tokenizer.save_pretrained(made)
+    with new_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
     return folder
 
 
@@ -96,61 +153,16 @@ def make_tokenizer(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
     learnt = Tokenizer(models.BPE(vocab=table, merges=[], ignore_merges=True))
     learnt.pre_tokenizer, learnt.decoder = split, decoders.ByteLevel()
     return PreTrainedTokenizerFast(
-        tokenizer_object=learnt, bos_token=BOS, eos_token=EOS, pad_token=PAD, extra_special_tokens=[ECG_TOKEN],
+        tokenizer_object=learnt,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        extra_special_tokens=[ECG_TOKEN],
         clean_up_tokenization_spaces=False,
-    )  # fmt: skip
-
-
-def _tiny_llama(tokenizer: PreTrainedTokenizerFast, config: GenerationConfig) -> PreTrainedModel:
-    """Llama 3.2's shape made small: four times the width inside the blocks, tied embeddings, its rotation base."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    if config.lm_width % config.lm_heads or config.lm_heads % config.lm_kv_heads:
-        raise ValueError(
-            f"language model: expected lm_width a multiple of lm_heads, and that of lm_kv_heads; got "
-            f"{config.lm_width}, {config.lm_heads} and {config.lm_kv_heads}"
-        )
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=config.lm_width, intermediate_size=4 * config.lm_width,
-            num_hidden_layers=config.lm_depth, num_attention_heads=config.lm_heads,
-            num_key_value_heads=config.lm_kv_heads, max_position_embeddings=POSITIONS, tie_word_embeddings=True,
-            rope_parameters={"rope_type": "default", "rope_theta": 500000.0}, bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-        )
-    )  # fmt: skip
-
-
-def _next_token_training(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: list[str], config: GenerationConfig,
-    progress: bool,
-) -> None:  # fmt: skip
-    """AdamW with a one-cycle rate on bos + " " + answer + eos, cut at `max_tokens`; every update draws its answers."""
-    rows = [
-        np.array([tokenizer.bos_token_id, *ids, tokenizer.eos_token_id][: config.max_tokens])
-        for ids in tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]
-    ]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lm_learning_rate, weight_decay=0.01)
-    total = max(4, config.lm_updates)
-    warm_up = max(0.1, 2 / total)  # of one step the scheduler makes a division by zero
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.lm_learning_rate, total_steps=total, pct_start=warm_up
     )
-    rng = np.random.default_rng([config.seed, 0x4C4D])
-    model.train()
-    for _ in tqdm(range(config.lm_updates), desc="language model", unit="update", disable=not progress, mininterval=1):
-        drawn = [rows[i] for i in rng.integers(len(rows), size=LM_BATCH)]
-        ids = torch.full((LM_BATCH, max(map(len, drawn))), tokenizer.pad_token_id)
-        for row, values in zip(ids, drawn):
-            row[: len(values)] = torch.from_numpy(values)
-        # Padding stands at the end, where a causal model's earlier positions do not see it.
-        labels = torch.where(ids == tokenizer.pad_token_id, -100, ids)
-        loss = model(input_ids=ids, labels=labels).loss
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+
+
+# -- one by hub name or folder -----------------------------------------------------------------------------------------
 
 
 def load_language_model(
@@ -166,7 +178,19 @@ def load_language_model(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     _quiet()
-    _require_files(source)
+    folder = Path(source)
+    if folder.is_dir():  # one line for what is missing, before transformers writes a page
+        if not (folder / "config.json").exists() or not any([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+            raise NoLanguageModel(
+                f"language model {source}: expected config.json and model.safetensors; no model there"
+            )
+        if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
+            raise NoLanguageModel(
+                f"language model {source}: expected tokenizer.json (or tokenizer.model); no tokenizer there; copy it "
+                "from where the model came from"
+            )
+    elif isinstance(source, Path) or str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
+        raise NoLanguageModel(f"language model {source}: expected a folder; there is none")
     dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
     try:
         tokenizer = AutoTokenizer.from_pretrained(**loading(source))
@@ -207,24 +231,353 @@ def add_ecg_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) ->
             table[row] = table[: min(row, before)].float().mean(0).to(table.dtype)
 
 
-def _require_files(source: str | Path) -> None:
-    """One line for a local folder that lacks a model or a tokenizer, before transformers writes a page."""
-    folder = Path(source)
-    if not folder.is_dir():
-        if isinstance(source, Path) or str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
-            raise NoLanguageModel(f"language model {source}: expected a folder; there is none")
-        return
-    if not (folder / "config.json").exists() or not any([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        raise NoLanguageModel(f"language model {source}: expected config.json and model.safetensors; no model there")
-    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
-        raise NoLanguageModel(
-            f"language model {source}: expected tokenizer.json (or tokenizer.model); no tokenizer there; copy it from "
-            "where the model came from"
-        )
-
-
 def _quiet() -> None:
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+
+
+# -- pairs as token ids ------------------------------------------------------------------------------------------------
+
+
+class Encoded(NamedTuple):
+    """A pair as token ids: bos + question + " " + answer + eos, the ECG token repeated E times."""
+
+    ids: list[int]
+    n_question: int
+    """Positions before the answer, which are no targets."""
+    lost: int
+    """Tokens cut from the end of the answer, eos among them; 0 where the pair fits."""
+
+
+class Batch(NamedTuple):
+    """int64 [B, S] each; attention 1 = seen, labels -100 = no target (a label stands at its own token's position)."""
+
+    ids: Tensor
+    attention: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(self.ids.to(device), self.attention.to(device), self.labels.to(device))
+
+
+def encode_question(
+    tokenizer: PreTrainedTokenizerFast, question: str, ecg_tokens: int = 1, record: str = ""
+) -> list[int]:
+    """Token ids of bos + question, its placeholder as `ecg_tokens` ECG tokens; ValueError unless it holds just one."""
+    if (count := question.count(ECG_TOKEN)) != 1:
+        where = f" of record {record}" if record else ""
+        raise ValueError(
+            f"question{where}: expected one {ECG_TOKEN}; got {count} in {question[:80]!r}; correct the pair"
+        )
+    ecg = tokenizer.convert_tokens_to_ids(ECG_TOKEN)
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    ids = tokenizer(question, add_special_tokens=False)["input_ids"]
+    place = ids.index(ecg)
+    return [*start, *ids[:place], *[ecg] * ecg_tokens, *ids[place + 1 :]]
+
+
+def encode_pair(
+    tokenizer: PreTrainedTokenizerFast, question: str, answer: str, config: GenerationConfig, record: str = ""
+) -> Encoded:
+    """A pair in at most `max_tokens` tokens; one that is longer loses the end of its answer, never of its question.
+
+    No chat template, as in MedTVT-R1. ValueError for a placeholder in the answer, none or two in the question, or a
+    question that leaves no room for an answer; each names the record.
+    """
+    head = encode_question(tokenizer, question, config.ecg_tokens, record)
+    where = f" of record {record}" if record else ""
+    if ECG_TOKEN in answer:
+        raise ValueError(f"answer{where}: expected no {ECG_TOKEN}; got it in {answer[:80]!r}; correct the pair")
+    room = config.max_tokens - len(head)
+    if room < 1:
+        raise ValueError(
+            f"question{where}: expected fewer than max_tokens = {config.max_tokens} tokens; got {len(head)}"
+        )
+    tail = [*tokenizer(f" {answer}", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    return Encoded([*head, *tail[:room]], len(head), max(0, len(tail) - room))
+
+
+def collate(pairs: Sequence[Encoded], tokenizer: PreTrainedTokenizerFast, config: GenerationConfig) -> Batch:
+    """Pairs as one batch, padded at the end up to the longest; padding is hidden and no target.
+
+    `train_on_padding`: padded with eos up to `max_tokens`, seen and a target everywhere (MedTVT-R1's code).
+    """
+    length = config.max_tokens if config.train_on_padding else max(len(pair.ids) for pair in pairs)
+    filler = tokenizer.eos_token_id if config.train_on_padding else tokenizer.pad_token_id
+    ids = torch.full((len(pairs), length), filler)
+    used = torch.zeros(len(pairs), length, dtype=torch.long)
+    labels = torch.full((len(pairs), length), filler if config.train_on_padding else NO_TARGET)
+    for row, pair in enumerate(pairs):
+        n = len(pair.ids)
+        ids[row, :n] = torch.tensor(pair.ids)
+        labels[row, :n] = ids[row, :n]
+        labels[row, : pair.n_question] = NO_TARGET
+        used[row, :n] = 1
+    return Batch(ids, torch.ones_like(used) if config.train_on_padding else used, labels)
+
+
+# -- an ECG as tokens of the language model ----------------------------------------------------------------------------
+
+
+class GatedBlock(nn.Module):
+    """x + down(silu(gate(r)) * up(r)) with r = RMSNorm(x), without biases and as wide inside as outside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.gate, self.up, self.down = (nn.Linear(width, width, bias=False) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., H] -> [..., H]."""
+        r = self.norm(x)
+        return x + self.down(nn.functional.silu(self.gate(r)) * self.up(r))
+
+
+class Projector(nn.Module):
+    """Unit-length encoder tokens -> recurrent layer -> attention pooling to E tokens -> Linear -> gated blocks.
+
+    The recurrent layer is MedTVT-R1's plain one (tanh). Each of the E tokens has a query of its own, a softmax over the
+    n tokens; E = 1 is the original. A pooled embedding [B, D] is a sequence of one token.
+    """
+
+    def __init__(self, encoder_width: int, width: int, lm_width: int, ecg_tokens: int = 1) -> None:
+        super().__init__()
+        self.encoder_width = encoder_width
+        self.recurrent = nn.RNN(encoder_width, width, batch_first=True)
+        self.queries = nn.Linear(width, ecg_tokens, bias=False)  # a softmax would not see a bias
+        self.to_lm = nn.Linear(width, lm_width)
+        self.blocks = nn.Sequential(*(GatedBlock(lm_width) for _ in range(N_BLOCKS)))
+
+    def forward(self, ecg: Tensor) -> Tensor:
+        """[B, E, H] from [B, n, D] or [B, D]; a ValueError for another width."""
+        if ecg.ndim not in (2, 3) or ecg.shape[-1] != self.encoder_width:
+            raise ValueError(
+                f"ecg: expected [B, n, {self.encoder_width}] or [B, {self.encoder_width}]; got {[*ecg.shape]}"
+            )
+        tokens = ecg[:, None] if ecg.ndim == 2 else ecg
+        states, _ = self.recurrent(nn.functional.normalize(tokens, dim=-1))
+        shares = self.queries(states).softmax(1)  # [B, n, E]
+        return self.blocks(self.to_lm(torch.einsum("bne,bnp->bep", shares, states)))
+
+
+class Conditioned(nn.Module):
+    """A language model with its adapter and projector; everything that is not trained is frozen.
+
+    LoRA without scaling (alpha = rank) and without dropout, and biases that start at 0, as in the original: at first
+    nothing is changed. The original overwrites the embedding at the placeholder and trains the whole table of
+    embeddings (262 million numbers); here the one row of the ECG token is trained, as what all ECGs share: an ECG
+    token's embedding is that row plus the projector's output. Gradients,
+    weights that are trained, and the optimiser are float32 whatever the language model's own type.
+    """
+
+    def __init__(
+        self,
+        language_model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        ecg_width: int,
+        config: GenerationConfig,
+    ) -> None:
+        from peft import LoraConfig, inject_adapter_in_model
+
+        super().__init__()
+        if any("lora_" in name for name, _ in language_model.named_parameters()):
+            raise ValueError("language model: expected one without an adapter; this one has one already; load it again")
+        self.config, self.tokenizer, self.ecg_width = config, tokenizer, ecg_width
+        self.ecg_id: int = tokenizer.convert_tokens_to_ids(ECG_TOKEN)
+        table = language_model.get_input_embeddings().weight
+        self.fingerprint = fingerprint(table, self.ecg_id)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            for name, layer in language_model.named_modules():
+                if name.rpartition(".")[2] in BIASED and layer.bias is None:
+                    layer.bias = nn.Parameter(layer.weight.new_zeros(layer.out_features))
+            lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_rank, target_modules=list(PROJECTIONS))
+            self.language_model = inject_adapter_in_model(lora, language_model.requires_grad_(False))
+            self.projector = Projector(ecg_width, config.projector_width, table.shape[1], config.ecg_tokens)
+        self.projector.to(table.device)
+        self.register_buffer("ecg_centre", torch.zeros(ecg_width, device=table.device))
+        self.register_buffer("ecg_scale", torch.ones(ecg_width, device=table.device))
+        self.ecg_embedding = nn.Parameter(table[self.ecg_id].detach().float().clone())
+        for name, parameter in self.language_model.named_parameters():
+            if "lora_" in name or "norm" in name or name.endswith(".bias"):
+                parameter.requires_grad_(True)
+                parameter.data = parameter.data.float()
+        if config.gradient_checkpointing:
+            self.language_model.activation_checkpointing_enable({"use_reentrant": False})
+
+    @property
+    def frozen_size(self) -> int:
+        """Numbers of the language model that stay as they were."""
+        return sum(p.numel() for p in self.language_model.parameters() if not p.requires_grad)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie, and where batches must."""
+        return self.ecg_embedding.device
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """bfloat16 arithmetic where the language model is bfloat16, as on a GPU; nothing where it is float32."""
+        if self.language_model.dtype == torch.bfloat16:
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def embed(self, ids: Tensor, ecg: Tensor) -> Tensor:
+        """[B, S, H] embeddings of ids [B, S], at whose ECG tokens `ecg` ([B, n, D] or [B, D]) stands."""
+        embeddings = self.language_model.get_input_embeddings()(ids)
+        with torch.autocast(self.device.type, enabled=False):
+            tokens = self.projector((ecg - self.ecg_centre) / self.ecg_scale) + self.ecg_embedding
+        return embeddings.masked_scatter((ids == self.ecg_id)[..., None], tokens.to(embeddings.dtype))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """float32 [..., vocabulary] from the last states [..., H]."""
+        return self.language_model.get_output_embeddings()(states).float()
+
+    def forward(self, batch: Batch, ecg: Tensor) -> Tensor:
+        """Mean cross-entropy of the next token over the targets, nats; logits are computed at targets alone."""
+        with self.autocast():
+            states = self.language_model.get_decoder()(
+                inputs_embeds=self.embed(batch.ids, ecg), attention_mask=batch.attention, use_cache=False
+            ).last_hidden_state
+            targets = batch.labels[:, 1:]
+            wanted = targets != NO_TARGET
+            logits = self.logits(states[:, :-1][wanted])
+        return nn.functional.cross_entropy(logits, targets[wanted])
+
+    def standardise(self, ecg: np.ndarray) -> None:
+        """From now on, centre and scale what comes in by these training ECGs, float32 [N, n, D] or [N, D]."""
+        flat = np.asarray(ecg, np.float64).reshape(-1, self.ecg_width)
+        self.ecg_centre.copy_(torch.from_numpy(flat.mean(0)))
+        self.ecg_scale.copy_(torch.from_numpy(np.maximum(flat.std(0), 1e-6)))
+
+    def kept(self) -> dict[str, Tensor]:
+        """All that makes this model another than its language model: what is trained, and how ECGs are scaled."""
+        return {**self.trained(), "ecg_centre": self.ecg_centre, "ecg_scale": self.ecg_scale}
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What training changes, by name: LoRA, norms, biases, the ECG token's row, the projector."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def load_kept(self, state: dict[str, Tensor]) -> None:
+        """Take over what `kept` names; a ValueError for names or shapes that differ."""
+        own = self.kept()
+        if differing := sorted(own.keys() ^ state.keys()):
+            raise ValueError(
+                f"adapter: expected the weights of this model; {len(differing)} differ, first {differing[0]}"
+            )
+        for name, parameter in own.items():
+            if parameter.shape != state[name].shape:
+                raise ValueError(
+                    f"adapter: expected {name} of shape {[*parameter.shape]}; got {[*state[name].shape]}; other sizes?"
+                )
+            parameter.data.copy_(state[name])
+
+
+def fingerprint(table: Tensor, ecg_id: int) -> str:
+    """Sixteen hexadecimal digits of a language model's embeddings [V, H] in bfloat16, without the ECG token's row; the
+    same on a CPU and a GPU.
+    """
+    numbers = table.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy()
+    return hashlib.sha256(numbers[:ecg_id].tobytes() + numbers[ecg_id + 1 :].tobytes()).hexdigest()[:16]
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+@one_thread_an_operation()
+@torch.inference_mode()
+def generate(
+    model: Conditioned,
+    questions: Sequence[str],
+    ecg: np.ndarray,
+    config: GenerationConfig,
+    batch: int = 32,
+    progress: bool = True,
+    *,
+    records: Sequence[str] | None = None,
+) -> list[str]:
+    """An answer to each question about its ECG, up to `max_new_tokens` tokens or the end that the model writes.
+
+    ecg: float32 [N, n, D] or [N, D], one row per question. records: names for messages. Questions of like length share
+    a batch, which has no influence on a text: padding is hidden, and a random draw belongs to (seed, number of the
+    text, position). (Sums over batches of another size may differ in the last bit, which matters only where two tokens
+    are equally likely to that bit.) ValueError where a question has not just one placeholder, or the numbers of
+    questions and ECGs differ.
+    """
+    from transformers import DynamicCache
+
+    if len(questions) != len(ecg):
+        raise ValueError(f"generate: expected an ECG a question; got {len(questions)} questions and {len(ecg)} ECGs")
+    tokenizer, ecg_tokens, device = model.tokenizer, model.config.ecg_tokens, model.device
+    names = records if records is not None else [""] * len(questions)
+    prompts = [
+        encode_question(tokenizer, question, ecg_tokens, name) for question, name in zip(questions, names, strict=True)
+    ]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    forbidden = torch.tensor(never_written(model), device=device)
+    written: list[list[int]] = [[] for _ in prompts]
+    was_training = model.training
+    model.eval()
+    bar = tqdm(total=len(prompts), desc="writing", unit="text", disable=not progress, mininterval=1.0)
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]  # of the texts at work: one that has ended leaves the batch
+        draws = {row: np.random.default_rng([config.seed, row]).random(config.max_new_tokens) for row in rows}
+        length = max(len(prompts[row]) for row in rows)
+        padding = [length - len(prompts[row]) for row in rows]  # first, so that all prompts end together
+        ids = [[tokenizer.pad_token_id] * n + prompts[row] for n, row in zip(padding, rows)]
+        attention = torch.tensor([[0] * n + [1] * (length - n) for n in padding], device=device)
+        signal = torch.from_numpy(np.ascontiguousarray(ecg[rows], np.float32)).to(device)
+        embeddings = model.embed(torch.tensor(ids, device=device), signal)
+        position = (attention.cumsum(1) - 1).clamp(min=0)
+        cache = DynamicCache(config=model.language_model.config)
+        for step in range(config.max_new_tokens):
+            with model.autocast():
+                states = model.language_model.get_decoder()(
+                    inputs_embeds=embeddings,
+                    attention_mask=attention,
+                    position_ids=position,
+                    past_key_values=cache,
+                    use_cache=True,
+                ).last_hidden_state
+                logits = model.logits(states[:, -1]).index_fill(1, forbidden, -torch.inf)
+            chosen = choose(logits, np.array([draws[row][step] for row in rows]), config)
+            going = [k for k, token in enumerate(chosen.tolist()) if token != tokenizer.eos_token_id]
+            for k in going:
+                written[rows[k]].append(int(chosen[k]))
+            bar.update(len(rows) - len(going))
+            if len(going) < len(rows):
+                rows = [rows[k] for k in going]
+                if not going:
+                    break
+                keep = torch.tensor(going, device=device)
+                cache.batch_select_indices(keep)
+                chosen, attention, position = chosen[keep], attention[keep], position[keep]
+            attention = torch.cat([attention, attention.new_ones(len(rows), 1)], 1)
+            position = position[:, -1:] + 1
+            embeddings = model.language_model.get_input_embeddings()(chosen[:, None])
+        bar.update(len(rows))
+    bar.close()
+    model.train(was_training)
+    return [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in written]
+
+
+def never_written(model: Conditioned) -> list[int]:
+    """Tokens that no text may hold: the ECG's, bos and padding (unless padding is eos)."""
+    tokens = model.tokenizer
+    return sorted({model.ecg_id, tokens.bos_token_id, tokens.pad_token_id} - {None, tokens.eos_token_id})
+
+
+def choose(logits: Tensor, draws: np.ndarray, config: GenerationConfig) -> Tensor:
+    """int64 [B], the next token from logits [B, V]: the likeliest, or by `draws` [B] (uniform, 0 to 1) one of the
+    likeliest that together reach `top_p` at `temperature` (nucleus sampling; MedTVT-R1's code: 0.6 and 0.9).
+    """
+    if config.decoding == "greedy":
+        return logits.argmax(-1)
+    share, token = (logits.double() / config.temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
+    share = share.masked_fill(share.cumsum(-1) - share > config.top_p, 0.0)
+    reached = share.cumsum(-1)
+    drawn = torch.from_numpy(draws).to(reached)[:, None] * reached[:, -1:]
+    place = torch.searchsorted(reached, drawn, right=True).clamp(max=logits.shape[-1] - 1)
+    return token.gather(1, place)[:, 0]

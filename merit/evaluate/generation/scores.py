@@ -1,90 +1,92 @@
-"""How near texts come to reference texts: the literature's scores as published and as they are meant, by libraries.
+"""How near texts come to reference texts, with intervals from resampling patients; and what a text must be better than.
 
 As published (MedTVT-R1's evaluate.py, whose numbers Table 3 follows): BLEU is NLTK's sentence BLEU-4 without smoothing
 on word-punctuation tokens, averaged over sentences; ROUGE is the *recall* of ROUGE-L with stemming; BERTScore is its
 mean *recall*. Proper: sacrebleu's corpus BLEU, the F1 of ROUGE-L, the F1 of BERTScore. All fractions, 0 to 1.
+n texts, N training pairs, R resamples, D width.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from merit import intervals
+from merit.evaluate import bootstrap
+from merit.evaluate.generation import findings
 from merit.runs import loading
 
-NAMES = (
-    "bleu_published", "bleu", "meteor", "rouge_published", "rouge_l", "bertscore_published", "bertscore", "repetition"
-)  # fmt: skip
+COMPARED = ("bleu", "meteor", "rouge_published", "rouge_l", "f1")
+"""Scores whose differences are taken."""
+BLOCK = 512
+"""Test ECGs compared with all training ECGs at a time, for memory."""
 
 
-class NoSynonyms:
-    """In WordNet's place: METEOR by exact words and stems ("METEOR (exact + stem)"), which needs no download."""
+# -- text by text ------------------------------------------------------------------------------------------------------
+
+
+def score_texts(
+    references: Sequence[str],
+    texts: Sequence[str],
+    bert: str | Path | None = None,
+    bert_layers: int | None = None,
+    device: str = "cpu",
+) -> dict[str, list[float] | None]:
+    """Name of a score -> its value for each text [n] against its reference [n].
+
+    METEOR matches exact words and stems, without WordNet's synonyms, which would need a download. bert: folder of the
+    model that BERTScore compares with, on `device`; its values are comparable within one model alone. None: no
+    BERTScore. ValueError for nothing to score or counts that differ.
+    """
+    from nltk.tokenize import wordpunct_tokenize
+    from nltk.translate.bleu_score import sentence_bleu
+    from nltk.translate.meteor_score import meteor_score
+    from rouge_score.rouge_scorer import RougeScorer
+
+    if len(references) != len(texts) or not texts:
+        raise ValueError(
+            f"texts: expected as many as references, and one at least; got {len(texts)}, {len(references)}"
+        )
+    rouge_scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    rouge = [rouge_scorer.score(reference, text)["rougeL"] for reference, text in zip(references, texts)]
+    tokens = [([wordpunct_tokenize(reference)], wordpunct_tokenize(text)) for reference, text in zip(references, texts)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a text without a common run of four scores about 0, as published
+        bleu = [float(sentence_bleu(*pair)) for pair in tokens]
+    recall, f1 = bert_scores(references, texts, bert, bert_layers, device) if bert else (None, None)
+    return {
+        "bleu_published": bleu,
+        "meteor": [float(meteor_score(*pair, wordnet=_NoSynonyms())) for pair in tokens],
+        "rouge_published": [score.recall for score in rouge],
+        "rouge_l": [score.fmeasure for score in rouge],
+        "bertscore_published": recall,
+        "bertscore": f1,
+        "repetition": [repetition(text) for text in texts],
+    }
+
+
+class _NoSynonyms:
+    """In WordNet's place, for NLTK."""
 
     def synsets(self, word: str) -> list:
         """No synonyms."""
         return []
 
 
-def score_texts(
-    references: Sequence[str],
-    texts: Sequence[str],
-    bert: Path | None = None,
-    bert_layers: int | None = None,
-    device: str = "cpu",
-) -> dict[str, list[float] | float | None]:
-    """Scores of texts [n] against references [n]: each text's own under "per_text", means or corpus values beside.
-
-    bert: folder of the model that BERTScore compares with, on `device`; its values are comparable within one model
-    alone. None: no BERTScore. Raises ValueError for nothing to score or counts that differ.
-    """
-    if len(references) != len(texts) or not texts:
-        raise ValueError(
-            f"texts: expected as many as references, and one at least; got {len(texts)}, {len(references)}"
-        )
-    rouge = [_rouge(reference, text) for reference, text in zip(references, texts)]
-    recall, f1 = bert_scores(references, texts, bert, bert_layers, device) if bert else (None, None)
-    per_text = {
-        "bleu_published": [_published_bleu(reference, text) for reference, text in zip(references, texts)],
-        "meteor": [_meteor(reference, text) for reference, text in zip(references, texts)],
-        "rouge_published": [one.recall for one in rouge],
-        "rouge_l": [one.fmeasure for one in rouge],
-        "bertscore_published": recall,
-        "bertscore": f1,
-        "repetition": [repetition(text) for text in texts],
-    }
-    means = {name: None if values is None else float(np.mean(values)) for name, values in per_text.items()}
-    return {**means, "bleu": corpus_bleu(references, texts), "n": len(texts), "per_text": per_text}
-
-
-def corpus_bleu(references: Sequence[str], texts: Sequence[str]) -> float:
-    """sacrebleu's corpus BLEU-4 (13a tokens, exponential smoothing)."""
-    from sacrebleu.metrics import BLEU
-
-    return BLEU().corpus_score(list(texts), [list(references)]).score / 100
-
-
-def bleu_statistics(references: Sequence[str], texts: Sequence[str]) -> np.ndarray:
-    """int64 [n, 10]: what corpus BLEU adds up over texts: runs of 1 to 4 words found, runs there are, both lengths."""
-    from sacrebleu.metrics import BLEU
-
-    metric = BLEU(effective_order=True)
-    found = [metric.sentence_score(text, [reference]) for reference, text in zip(references, texts, strict=True)]
-    return np.array([[*one.counts, *one.totals, one.sys_len, one.ref_len] for one in found], np.int64)
-
-
-def bleu_of(statistics: np.ndarray) -> float:
-    """Corpus BLEU of added-up statistics [10] (`bleu_statistics`), as `corpus_bleu`."""
-    from sacrebleu.metrics import BLEU
-
-    counts, totals, lengths = statistics[:4].tolist(), statistics[4:8].tolist(), statistics[8:].tolist()
-    return BLEU.compute_bleu(counts, totals, *lengths, smooth_method="exp").score / 100
+def repetition(text: str, n: int = 4) -> float:
+    """Share of the runs of n words that stood earlier in the same text; 0 for a text shorter than that."""
+    words = text.lower().split()
+    runs = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def bert_scores(
-    references: Sequence[str], texts: Sequence[str], folder: Path, layers: int | None, device: str = "cpu"
+    references: Sequence[str], texts: Sequence[str], folder: str | Path, layers: int | None, device: str = "cpu"
 ) -> tuple[list[float], list[float]]:
     """Recall and F1 of BERTScore (Zhang et al. 2020) under the model in a folder, from its last layer by default.
 
@@ -107,11 +109,11 @@ def bert_scores(
         warnings.simplefilter("ignore")
         scorer = BERTScorer(model_type=str(folder), num_layers=layers, idf=False, device=device)
         worded = [i for i, pair in enumerate(zip(references, texts)) if all(part.strip() for part in pair)]
-        found = np.zeros((2, len(texts)))
+        scores = np.zeros((2, len(texts)))
         if worded:
             _, *both = scorer.score([texts[i] for i in worded], [references[i] for i in worded])
-            found[:, worded] = [column.tolist() for column in both]
-    return found[0].tolist(), found[1].tolist()
+            scores[:, worded] = [column.tolist() for column in both]
+    return scores[0].tolist(), scores[1].tolist()
 
 
 def available(model: str) -> bool:
@@ -125,30 +127,104 @@ def available(model: str) -> bool:
     return True
 
 
-def repetition(text: str, n: int = 4) -> float:
-    """Share of the runs of n words that stood earlier in the same text; 0 for a text shorter than that."""
-    words = text.lower().split()
-    runs = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+# -- all texts together ------------------------------------------------------------------------------------------------
 
 
-def _published_bleu(reference: str, text: str) -> float:
-    from nltk.tokenize import wordpunct_tokenize
-    from nltk.translate.bleu_score import sentence_bleu
+class Summary(NamedTuple):
+    """The scores of a set of texts, and what differences are taken from."""
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a text without a common run of four scores about 0, as published
-        return float(sentence_bleu([wordpunct_tokenize(reference)], wordpunct_tokenize(text)))
-
-
-def _meteor(reference: str, text: str) -> float:
-    from nltk.tokenize import wordpunct_tokenize
-    from nltk.translate.meteor_score import meteor_score
-
-    return float(meteor_score([wordpunct_tokenize(reference)], wordpunct_tokenize(text), wordnet=NoSynonyms()))
+    scores: dict[str, dict[str, float | None]]
+    """Name -> value, low, high; the last two None without resamples, and for what has no interval."""
+    per_statement: dict[str, dict[str, Any]]
+    """Code -> counts and rates, as `findings.score` gives them."""
+    resamples: dict[str, np.ndarray]
+    """Name -> float64 [R] of COMPARED; two summaries with the same groups, R and seed draw the same patients."""
 
 
-def _rouge(reference: str, text: str):
-    from rouge_score.rouge_scorer import RougeScorer
+def summarise(
+    references: Sequence[str],
+    texts: Sequence[str],
+    groups: Sequence[str],
+    *,
+    bert: str | Path | None = None,
+    bert_layers: int | None = None,
+    device: str = "cpu",
+    n_resamples: int,
+    seed: int,
+) -> Summary:
+    """Scores of texts [n] against references [n]: means over texts, corpus BLEU, and the statements that texts assert
+    against those that references assert.
 
-    return RougeScorer(["rougeL"], use_stemmer=True).score(reference, text)["rougeL"]
+    groups [n]: what is drawn together (patients). bert, bert_layers, device: of BERTScore, as in `score_texts`.
+    """
+    from sacrebleu.metrics import BLEU
+
+    per_text = score_texts(references, texts, bert, bert_layers, device)
+    said = findings.score([findings.asserted(reference) for reference in references], texts)
+    weights = bootstrap.weights_of(groups, n_resamples, seed)  # [n, 1 + R], the first column all ones
+    drawn = {
+        name: np.asarray(values, np.float64) @ weights / weights.sum(0)
+        for name, values in per_text.items()
+        if values is not None
+    }
+    # Corpus BLEU-4 (13a tokens, exponential smoothing) adds up runs of 1 to 4 words found, all runs, both lengths.
+    each = [BLEU(effective_order=True).sentence_score(text, [ref]) for ref, text in zip(references, texts)]
+    counts = np.array([[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in each], np.int64)
+    totals = np.rint(counts.T @ weights).astype(np.int64).T.tolist()
+    drawn["bleu"] = (
+        np.array([BLEU.compute_bleu(t[:4], t[4:8], *t[8:], smooth_method="exp").score for t in totals]) / 100
+    )
+    hit, n_said, n_there = said["tallies"].T @ weights
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = {"precision": hit / n_said, "recall": hit / n_there, "f1": 2 * hit / (n_said + n_there)}
+    drawn |= {name: np.where(np.isfinite(values), values, np.nan) for name, values in rates.items()}
+
+    scores = {name: intervals.around(values[0], values[1:], share=True) for name, values in drawn.items()}
+    alone = {name: said[name] for name in ("macro_f1", "exact", "denied", "contradictory")}
+    alone |= {name: None for name, values in per_text.items() if values is None}
+    scores |= {name: {"value": value, "low": None, "high": None} for name, value in alone.items()}
+    return Summary(scores, said["per_statement"], {name: drawn[name][1:] for name in COMPARED})
+
+
+# -- controls: the commonest answer, the answer of the nearest training ECG, another patient's ECG ---------------------
+
+
+def most_common(answers: Sequence[str]) -> str:
+    """The commonest of the answers. Where none occurs twice: the first that asserts the commonest set of statements.
+
+    Ties go to what comes first. ValueError without an answer.
+    """
+    if not answers:
+        raise ValueError("answers: expected at least one")
+    text, count = Counter(answers).most_common(1)[0]
+    if count > 1:
+        return text
+    said = [frozenset(findings.asserted(answer)) for answer in answers]
+    commonest, _ = Counter(said).most_common(1)[0]
+    return answers[said.index(commonest)]
+
+
+def nearest(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """int64 [n]: for each test embedding [n, D] the training one [N, D] at the highest cosine, the first of equals."""
+    wide = [np.asarray(z, np.float64) for z in (train, test)]
+    unit_train, unit_test = (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) for z in wide)
+    starts = range(0, len(unit_test), BLOCK)
+    return np.concatenate([(unit_test[s : s + BLOCK] @ unit_train.T).argmax(1) for s in starts]).astype(np.int64)
+
+
+def swapped(patients: Sequence[str], seed: int = 0) -> np.ndarray:
+    """int64 [n], a permutation that gives every question the ECG of another patient; each ECG is used once.
+
+    ValueError where one patient has more than half of the recordings, so that no such permutation exists.
+    """
+    names = np.asarray(patients, dtype=object)
+    n = len(names)
+    _, patient, counts = np.unique(names, return_inverse=True, return_counts=True)
+    most = int(counts.max()) if n else 0
+    if n < 2 or 2 * most > n:
+        raise ValueError(f"patients: expected that none has more than half of the recordings; got {most} of {n}")
+    shuffled = np.random.default_rng(seed).permutation(n)
+    order = shuffled[np.argsort(patient[shuffled], kind="stable")]  # patients in blocks, within them at random
+    given = np.empty(n, np.int64)
+    given[order] = np.roll(order, -most)  # a step as long as the longest block leaves every block
+    return given

@@ -9,45 +9,42 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from merit import runs
 from merit.config import GenerationConfig
-from merit.evaluate.generation.conditioned import Conditioned, Encoded, collate, encode_pair
-from merit.evaluate.generation.language_model import load_language_model
-from merit.runs import (
-    append_digest,
-    check,
-    check_appended,
-    commit,
-    digest,
-    plain,
-    read_json,
-    seal,
-    sealed,
-    versions,
-    write_json,
-    write_text,
-    written,
-)
+from merit.evaluate.generation.language_model import Conditioned, collate, encode_pair, load_language_model
 from merit.threads import one_thread_an_operation
 
 STATE = "training_state.pt"
 ADAPTER = "adapter.safetensors"
+ABOUT = "generator.json"
 LINE_EVERY = 20
 """Updates between two lines of the history."""
 NOT_OF_TRAINING = (
-    "decoding", "temperature", "top_p", "max_new_tokens", "test_pairs", "bert", "bert_layers", "save_every",
-)  # fmt: skip
+    "decoding",
+    "temperature",
+    "top_p",
+    "max_new_tokens",
+    "test_pairs",
+    "bert",
+    "bert_layers",
+    "save_every",
+)
 """Settings that a trained adapter does not depend on."""
+DECODING = ("decoding", "temperature", "top_p", "max_new_tokens")
+"""Settings that a generator takes over from its run, and its user may change."""
+MAY_DIFFER = ("language_model.source",)
+"""Where the language model lies; its fingerprint may not."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -70,7 +67,7 @@ def train(
 ) -> Path:
     """Train what `model.trained()` names on the pairs into `folder`, continuing what is there; return `folder`.
 
-    ecg: float32 [N, n, D] or [N, D], a row a pair. records: names of the pairs, for messages. source: where the
+    ecg: float32 [N, n, D] or [N, D], one row per pair. records: names of the pairs, for messages. source: where the
     language model came from, for `load_adapter`. stop_after: leave after that many updates, with a checkpoint.
     A finished folder is loaded into `model`. Left behind: adapter.safetensors (what is trained alone), config.json
     (settings; pairs and how many of them were truncated), history.jsonl. ValueError for a folder of other settings or
@@ -86,8 +83,9 @@ def train(
         encode_pair(model.tokenizer, question, answer, config, name)
         for question, answer, name in zip(questions, answers, names, strict=True)
     ]
+    total = total_updates(config, len(pairs))
     settings = {
-        "generation": {k: v for k, v in plain(asdict(config)).items() if k not in NOT_OF_TRAINING},
+        "generation": {k: v for k, v in runs.plain(asdict(config)).items() if k not in NOT_OF_TRAINING},
         "language_model": {"source": str(source), "fingerprint": model.fingerprint},
         "ecg_width": model.ecg_width,
         "pairs": {
@@ -95,28 +93,30 @@ def train(
             "truncated": sum(pair.lost > 0 for pair in pairs),
             "tokens_lost": sum(pair.lost for pair in pairs),
             "tokens": sum(len(pair.ids) for pair in pairs),
-            "digest": digest([[pair.ids for pair in pairs], hashlib.sha256(np.ascontiguousarray(ecg)).hexdigest()]),
+            "digest": runs.digest(
+                [[pair.ids for pair in pairs], hashlib.sha256(np.ascontiguousarray(ecg)).hexdigest()]
+            ),
         },
-        "total_updates": total_updates(config, len(pairs)),
+        "total_updates": total,
     }
     if config.standardise:
         model.standardise(ecg)
-    if sealed(folder):
-        _refuse_others(folder / "config.json", read_json(check(folder) / "config.json"), settings)
+
+    # -- read what is finished, or go on with what is not
+    if runs.sealed(folder):
+        there = runs.read_json(runs.check(folder) / "config.json")
+        there = {name: there.get(name) for name in settings}
+        runs.require_same_settings(folder / "config.json", there, settings, MAY_DIFFER)
         model.load_kept(load_file(folder / ADAPTER))
-    else:
-        _run(model, pairs, ecg, config, folder, settings, progress, stop_after)
-    return folder
-
-
-def _run(
-    model: Conditioned, pairs: list[Encoded], ecg: np.ndarray, config: GenerationConfig, folder: Path,
-    settings: dict[str, Any], progress: bool, stop_after: int | None,
-) -> None:  # fmt: skip
-    """The loop itself."""
-    total = settings["total_updates"]
+        return folder
     optimiser = make_optimiser(model, config)
-    update, since, lines, before = _resume(folder, model, optimiser, settings)
+    update, since, lines, before = 0, [], [], 0.0
+    if state := runs.read_state(folder / STATE, settings, MAY_DIFFER, device=model.device):
+        model.load_kept(state["kept"])
+        optimiser.load_state_dict(state["optimiser"])
+        update, since, lines, before = (state[name] for name in ("update", "since", "history", "seconds"))
+
+    # -- update by update
     bar = tqdm(total=total, initial=update, unit="update", desc="adapting", disable=not progress, mininterval=1.0)
     model.train()
     began, done = time.perf_counter(), 0
@@ -131,30 +131,41 @@ def _run(
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.trained().values(), config.clip_norm)
         values = {"loss": loss.item(), "gradient": norm.item()}
-        require_finite(values, update + 1)
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise NonFiniteLoss(
+                    f"update {update + 1}: expected a finite {name}; got {value}; the last good checkpoint is kept; "
+                    "lower the learning rate or look at the embeddings of this update"
+                )
         optimiser.step()
         update, done = update + 1, done + 1
         since.append(values["loss"])
         bar.update()
 
+        # -- a line of the history, a checkpoint
         if update % LINE_EVERY == 0 or update == total:
-            line = {
-                "update": update,
-                "learning_rate": optimiser.param_groups[0]["lr"],
-                "loss": math.fsum(since) / len(since),
-            }
-            lines.append(json.dumps(line))
-            bar.set_postfix(loss=f"{line['loss']:.3f}")
+            mean, rate = math.fsum(since) / len(since), optimiser.param_groups[0]["lr"]
+            lines.append(json.dumps({"update": update, "learning_rate": rate, "loss": mean}))
+            bar.set_postfix(loss=f"{mean:.3f}")
             since = []
         if update % config.save_every == 0 or update == total or done == stop_after:
             seconds = before + time.perf_counter() - began
-            write_text(folder / "history.jsonl", "".join(f"{line}\n" for line in lines))
+            runs.write_text(folder / "history.jsonl", "".join(f"{line}\n" for line in lines))
             if update < total:
                 state = {"update": update, "since": since, "seconds": seconds, "history": lines}
-                _save(folder, model, optimiser, state, settings)
-            else:
-                _finish(folder, model, {**settings, "seconds": round(seconds, 1)})
+                state |= {"kept": {name: p.detach() for name, p in model.kept().items()}}
+                runs.write_state(folder / STATE, settings, state | {"optimiser": optimiser.state_dict()})
     bar.close()
+
+    # -- what stays; the digests last: they say that the run is finished
+    if update == total:
+        about = {"seconds": round(seconds, 1), "commit": runs.commit(), "versions": runs.versions()}
+        runs.write_json(folder / "config.json", settings | about)
+        with runs.written(folder / ADAPTER) as temporary:
+            save_file({name: p.detach().cpu().contiguous() for name, p in model.kept().items()}, temporary)
+        runs.seal(folder, ("config.json", "history.jsonl", ADAPTER))
+        (folder / STATE).unlink(missing_ok=True)
+    return folder
 
 
 def make_optimiser(model: Conditioned, config: GenerationConfig) -> torch.optim.AdamW:
@@ -192,85 +203,15 @@ def positions(n_pairs: int, update: int, config: GenerationConfig) -> np.ndarray
     return order[place * config.batch : (place + 1) * config.batch]
 
 
-def require_finite(values: dict[str, float], update: int) -> None:
-    """Stop at the first value that is not finite, by name and update."""
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise NonFiniteLoss(
-                f"update {update}: expected a finite {name}; got {value}; the last good checkpoint is kept; lower the "
-                "learning rate or look at the embeddings of this update"
-            )
-
-
-def _save(
-    folder: Path, model: Conditioned, optimiser: torch.optim.Optimizer, state: dict[str, Any], settings: dict[str, Any]
-) -> None:
-    """All that the loop changes, in one file with its digest, renamed into place: a kill leaves the old or the new."""
-    state = {
-        **state,
-        "settings": json.dumps(settings, sort_keys=True),
-        "kept": {name: p.detach() for name, p in model.kept().items()},
-        "optimiser": optimiser.state_dict(),
-    }
-    with written(folder / STATE) as temporary:
-        torch.save(state, temporary)
-        append_digest(temporary)
-
-
-def _resume(
-    folder: Path, model: Conditioned, optimiser: torch.optim.Optimizer, settings: dict[str, Any]
-) -> tuple[int, list[float], list[str], float]:
-    """Update, losses since the last line, lines of the history and seconds spent; 0 and nothing where none is saved."""
-    path = folder / STATE
-    if not path.exists():
-        return 0, [], [], 0.0
-    check_appended(path)
-    state = torch.load(path, map_location=model.device, weights_only=True)
-    _refuse_others(path, json.loads(state["settings"]), settings)
-    model.load_kept(state["kept"])
-    optimiser.load_state_dict(state["optimiser"])
-    return state["update"], state["since"], state["history"], state["seconds"]
-
-
-def _refuse_others(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    """A ValueError with the settings that differ; where the language model lies may."""
-    differing = [
-        f"{part}.{name}: {old.get(name)!r} there, {new.get(name)!r} here"
-        for part, new, old in ((p, _as_dict(here[p]), _as_dict(there.get(p))) for p in here)
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and (part, name) != ("language_model", "source")
-    ]
-    if differing:
-        raise ValueError(f"{path}: expected a run of these settings and pairs; they differ in {'; '.join(differing)}")
-
-
-def _as_dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {"value": value}
-
-
-def _finish(folder: Path, model: Conditioned, settings: dict[str, Any]) -> None:
-    """Write what stays; the digests last: they say that the run is finished."""
-    write_json(folder / "config.json", {**settings, "commit": commit(), "versions": versions()})
-    with written(folder / ADAPTER) as temporary:
-        save_file({name: p.detach().cpu().contiguous() for name, p in model.kept().items()}, temporary)
-    seal(folder, ("config.json", "history.jsonl", ADAPTER))
-    (folder / STATE).unlink(missing_ok=True)
-
-
-def truncated(folder: Path) -> int:
-    """Training answers of a finished run that were cut at `max_tokens`."""
-    return int(read_json(check(folder) / "config.json")["pairs"]["truncated"])
-
-
 def load_adapter(folder: Path, source: str | Path | None = None, device: str = "cpu") -> Conditioned:
     """The model of a finished run, for decoding: its language model from where it came from, or from `source`.
 
     FileNotFoundError where the run is not finished or the language model is gone; ValueError for another one than the
     adapter was trained with.
     """
-    if not sealed(folder):
+    if not runs.sealed(folder):
         raise FileNotFoundError(f"{folder}: expected a finished adapter ({ADAPTER}, config.json and SHA256SUMS)")
-    settings = read_json(check(folder) / "config.json")
+    settings = runs.read_json(runs.check(folder) / "config.json")
     known = settings["generation"]
     config = GenerationConfig(**{**known, "betas": tuple(known["betas"])})
     where = source or settings["language_model"]["source"]
@@ -279,3 +220,15 @@ def load_adapter(folder: Path, source: str | Path | None = None, device: str = "
         raise ValueError(f"{folder}: expected the language model that it was trained with; {where} is another")
     model.load_kept(load_file(folder / ADAPTER))
     return model.eval()
+
+
+def describe(folder: Path, encoder: str, checkpoint: Path | None, config: GenerationConfig) -> None:
+    """Write down beside an adapter which encoder it was trained with, where its checkpoint lies from there, and how
+    texts were decoded the first time; kept where it is there.
+    """
+    if runs.sealed(folder / ABOUT):
+        return
+    where = None if checkpoint is None else os.path.relpath(checkpoint, folder)
+    decoding = {name: getattr(config, name) for name in DECODING}
+    runs.write_json(folder / ABOUT, {"encoder": encoder, "checkpoint": where, "decoding": decoding})
+    runs.seal(folder / ABOUT)

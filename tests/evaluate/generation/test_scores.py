@@ -1,3 +1,5 @@
+"""Scores by hand and by their libraries, intervals against loops over resamples, controls against their definitions."""
+
 from __future__ import annotations
 
 import math
@@ -7,59 +9,51 @@ import numpy as np
 import pytest
 
 from merit.config import TextConfig
-from merit.evaluate.generation import scores
+from merit.evaluate import bootstrap
+from merit.evaluate.generation import findings, scores
+from merit.evaluate.generation.scores import difference, most_common, nearest, score_texts, summarise, swapped
 
 REFERENCE = "there is atrial fibrillation with rapid response"
 TEXT = "there is atrial fibrillation with slow response ."
 
 
-def test_published_bleu_by_hand() -> None:
+# -- text by text ------------------------------------------------------------------------------------------------------
+
+
+def test_scores_by_hand() -> None:
+    found = {name: values and values[0] for name, values in score_texts([REFERENCE], [TEXT]).items()}
     # 8 tokens against 7: runs of 1..4 in common 6/8, 4/7, 3/6, 2/5; the text is longer, so no penalty for brevity.
-    by_hand = math.exp(np.mean(np.log([6 / 8, 4 / 7, 3 / 6, 2 / 5])))
-    assert scores.score_texts([REFERENCE], [TEXT])["bleu_published"] == pytest.approx(by_hand)
-
-
-def test_published_bleu_is_a_mean_over_sentences_and_a_corpus_is_not() -> None:
-    found = scores.score_texts([REFERENCE, "normal ecg"], [TEXT, "normal ecg"])
-    per = found["per_text"]["bleu_published"]
-    assert found["bleu_published"] == pytest.approx(np.mean(per))
-    assert per[1] < 1e-70, "two words have no run of four, and nothing is smoothed"
-    # Corpus: the same eight tokens and two more; runs in common over all texts: 8/10, 5/8, 3/6, 2/5, no penalty.
-    by_hand = math.exp(np.mean(np.log([8 / 10, 5 / 8, 3 / 6, 2 / 5])))
-    assert found["bleu"] == pytest.approx(by_hand, abs=1e-6)
-
-
-def test_rouge_by_hand() -> None:
-    found = scores.score_texts([REFERENCE], [TEXT])
-    common = 6  # there is atrial fibrillation with … response; punctuation is no token
-    recall, precision = common / 7, common / 7
-    assert found["rouge_published"] == pytest.approx(recall)
-    assert found["rouge_l"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert found["bleu_published"] == pytest.approx(math.exp(np.mean(np.log([6 / 8, 4 / 7, 3 / 6, 2 / 5]))))
+    # there is atrial fibrillation with … response; punctuation is no token of ROUGE.
+    assert (found["rouge_published"], found["rouge_l"]) == pytest.approx((6 / 7, 6 / 7))
+    # METEOR: 6 matches of 8 and 7 tokens in two chunks: F = P R / (0.9 P + 0.1 R), penalty 0.5 (2 / 6)^3.
+    precision, recall = 6 / 8, 6 / 7
+    f = precision * recall / (0.9 * precision + 0.1 * recall)
+    assert found["meteor"] == pytest.approx(f * (1 - 0.5 * (2 / 6) ** 3))
+    assert found["bertscore"] is found["bertscore_published"] is None
+    assert score_texts([REFERENCE, "normal ecg"], [TEXT, "normal ecg"])["bleu_published"][1] < 1e-70, "no smoothing"
+    assert score_texts(["inverted waves"], ["inverting wave"])["rouge_published"] == [1], "words are stemmed"
 
 
 def test_recall_rewards_a_long_text_and_f1_does_not() -> None:
-    padded = TEXT + " and so on and so forth until the end of the page" * 3
-    short, long = (scores.score_texts([REFERENCE], [text]) for text in (TEXT, padded))
-    assert long["rouge_published"] >= short["rouge_published"]
-    assert long["rouge_l"] < short["rouge_l"]
-
-
-def test_rouge_stems_words() -> None:
-    assert scores.score_texts(["inverted waves"], ["inverting wave"])["rouge_published"] == 1
-
-
-def test_meteor_by_hand() -> None:
-    # 6 matches of 8 and 7 tokens in two chunks: F = P R / (0.9 P + 0.1 R), penalty 0.5 (2 / 6)^3.
-    precision, recall = 6 / 8, 6 / 7
-    f = precision * recall / (0.9 * precision + 0.1 * recall)
-    by_hand = f * (1 - 0.5 * (2 / 6) ** 3)
-    assert scores.score_texts([REFERENCE], [TEXT])["meteor"] == pytest.approx(by_hand)
+    found = score_texts([REFERENCE] * 2, [TEXT, TEXT + " and so on and so forth until the end of the page" * 3])
+    assert found["rouge_published"][1] >= found["rouge_published"][0]
+    assert found["rouge_l"][1] < found["rouge_l"][0]
 
 
 def test_repetition() -> None:
     assert scores.repetition("a b c d a b c d") == pytest.approx(1 / 5)
     assert scores.repetition("one two three") == 0
     assert scores.repetition("x " * 10) == pytest.approx(6 / 7)
+
+
+def test_nothing_and_unequal_numbers_are_refused_and_an_empty_text_scores_nothing() -> None:
+    with pytest.raises(ValueError, match="got 0, 0"):
+        score_texts([], [])
+    with pytest.raises(ValueError, match="got 1, 2"):
+        score_texts(["a", "b"], ["a"])
+    found = score_texts([REFERENCE], [""])
+    assert [found[name] for name in ("bleu_published", "rouge_l", "meteor", "repetition")] == [[0]] * 4
 
 
 @pytest.fixture(scope="module")
@@ -90,38 +84,122 @@ def test_bertscore_by_hand(bert) -> None:
     assert f1[0] == pytest.approx(2 * p * r / (p + r), abs=1e-4)
 
 
-def test_nothing_and_unequal_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="got 0, 0"):
-        scores.score_texts([], [])
-    with pytest.raises(ValueError, match="got 1, 2"):
-        scores.score_texts(["a", "b"], ["a"])
-
-
-def test_an_empty_text_scores_nothing_and_breaks_nothing() -> None:
-    found = scores.score_texts([REFERENCE], [""])
-    assert (found["bleu_published"], found["rouge_l"], found["meteor"], found["repetition"]) == (0, 0, 0, 0)
-
-
-def test_added_up_statistics_give_corpus_bleu():
-    references = ["sinus rhythm with left bundle branch block", "normal ecg", "a b c d e f"]
-    texts = ["sinus rhythm with right bundle branch block", "atrial flutter", "a b c d x f g"]
-    statistics = scores.bleu_statistics(references, texts)
-    assert statistics.shape == (3, 10)
-    assert scores.bleu_of(statistics.sum(0)) == pytest.approx(scores.corpus_bleu(references, texts))
-    assert scores.bleu_of(statistics[1]) == pytest.approx(scores.corpus_bleu(references[1:2], texts[1:2]))
-
-
 def test_bertscore_runs_on_the_device_that_is_asked_for(bert, monkeypatch) -> None:
     import bert_score
 
     class Scorer:
         def __init__(self, **settings) -> None:
-            asked.append(settings["device"])
+            devices.append(settings["device"])
 
         def score(self, texts, references):
             return tuple(np.full(len(texts), 0.5) for _ in range(3))
 
-    asked: list[str] = []
+    devices: list[str] = []
     monkeypatch.setattr(bert_score, "BERTScorer", Scorer)
-    scores.score_texts([REFERENCE], [TEXT], bert, device="cuda")
-    assert asked == ["cuda"]
+    score_texts([REFERENCE], [TEXT], bert, device="cuda")
+    assert devices == ["cuda"]
+
+
+# -- all texts together ------------------------------------------------------------------------------------------------
+
+REFERENCES = [
+    "The rhythm is sinus rhythm. There is left bundle branch block.",
+    "Atrial fibrillation is present. No sign of myocardial infarction was found.",
+    "This is a normal ECG in sinus rhythm.",
+    "Sinus bradycardia. First degree AV block is seen.",
+    "The rhythm is sinus rhythm. One finds left ventricular hypertrophy.",
+]
+TEXTS = [
+    "The rhythm is sinus rhythm. There is right bundle branch block.",
+    "Atrial fibrillation is present. Left ventricular hypertrophy.",
+    "This is a normal ECG in sinus rhythm.",
+    "Sinus rhythm.",
+    "No left ventricular hypertrophy. The rhythm is sinus rhythm.",
+]
+GROUPS = np.array(["a", "a", "b", "c", "d"])
+
+
+@pytest.fixture(scope="module")
+def found() -> scores.Summary:
+    return summarise(REFERENCES, TEXTS, GROUPS, n_resamples=40, seed=3)
+
+
+def slowly(rows: list[int]) -> dict[str, float]:
+    """All scores of some of the texts, without weights: means over texts, sacrebleu's corpus BLEU, findings."""
+    from sacrebleu.metrics import BLEU
+
+    references, texts = [REFERENCES[i] for i in rows], [TEXTS[i] for i in rows]
+    means = {name: np.mean(values) for name, values in score_texts(references, texts).items() if values}
+    said = findings.score([findings.asserted(reference) for reference in references], texts)
+    alone = {name: said[name] for name in ("macro_f1", "exact", "denied", "contradictory")}
+    return means | {"bleu": BLEU().corpus_score(texts, [references]).score / 100} | said["micro"] | alone
+
+
+def test_values_are_those_of_the_scores_themselves(found):
+    values = {name: score["value"] for name, score in found.scores.items()}
+    assert (values.pop("bertscore"), values.pop("bertscore_published")) == (None, None)
+    assert values == pytest.approx(slowly(list(range(5))))
+
+
+def test_resamples_equal_a_loop_that_repeats_the_texts_of_drawn_patients(found):
+    weights = bootstrap.weights_of(GROUPS, 40, 3)
+    for draw in (1, 7, 40):
+        slow = slowly([i for i in range(5) for _ in range(int(weights[i, draw]))])
+        for name, drawn in found.resamples.items():
+            assert drawn[draw - 1] == pytest.approx(slow[name]), name
+
+
+def test_patients_are_drawn_whole():
+    weights = bootstrap.weights_of(GROUPS, 200, 0)
+    assert (weights[:, 0] == 1).all()
+    np.testing.assert_array_equal(weights[0], weights[1])  # both recordings of patient a
+    assert set(np.unique(weights)) == {0, 1}
+    np.testing.assert_array_equal(weights[[0, 2, 3, 4], 1:].sum(0), 2)  # a half of the four
+
+
+def test_a_difference_is_paired(found):
+    assert all(one == {"value": 0.0, "low": 0.0, "high": 0.0} for one in difference(found, found).values())
+    gap = difference(summarise(REFERENCES, REFERENCES, GROUPS, n_resamples=40, seed=3), found)["f1"]
+    assert gap["value"] == pytest.approx(1 - found.scores["f1"]["value"])
+    assert gap["low"] <= gap["value"] <= gap["high"]
+
+
+def test_without_resamples_there_is_no_interval():
+    f1 = summarise(REFERENCES, TEXTS, GROUPS, n_resamples=0, seed=0).scores["f1"]
+    assert f1["low"] is f1["high"] is None
+    assert f1["value"] is not None
+
+
+# -- controls ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_commonest_answer_or_the_first_with_the_commonest_statements():
+    assert most_common(["b", "a", "b"]) == "b"
+    assert most_common(["a", "b", "b", "a"]) == "a"  # of equals what comes first
+    answers = ["Atrial fibrillation.", "This is sinus rhythm.", "The rhythm is sinus rhythm.", "LBBB."]
+    assert most_common(answers) == "This is sinus rhythm."
+    with pytest.raises(ValueError, match="at least one"):
+        most_common([])
+
+
+def test_the_nearest_is_that_of_the_highest_cosine():
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(40, 5)), rng.normal(size=(700, 5))
+    cosine = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in train] for a in test]
+    np.testing.assert_array_equal(nearest(train, 7 * test), np.argmax(cosine, 1))
+    assert nearest(np.array([[1.0, 0], [2, 0]]), np.array([[3.0, 0]])).tolist() == [0]
+
+
+@pytest.mark.parametrize("counts", [[1, 1], [2, 2], [3, 1, 1, 1], [5, 4, 3, 2, 1], [1] * 30, [4, 4]])
+def test_every_ecg_is_used_once_and_never_for_its_own_patient(counts):
+    patients = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts)).astype(str)
+    given = swapped(patients)
+    assert sorted(given.tolist()) == list(range(len(patients)))
+    assert not (patients[given] == patients).any()
+    np.testing.assert_array_equal(given, swapped(patients))
+
+
+@pytest.mark.parametrize("patients", [[], ["a"], ["a", "a", "b"]])
+def test_no_such_permutation_is_said(patients):
+    with pytest.raises(ValueError, match="none has more than half"):
+        swapped(patients)

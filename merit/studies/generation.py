@@ -1,0 +1,242 @@
+"""Text from a frozen encoder through one adapted language model (Table 3), and what it is held against."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from merit import runs
+from merit.config import GenerationConfig, replace
+from merit.model.weights import downloaded, pinned, weights_identity
+from merit.pipeline.questions import Questions, questions
+from merit.pipeline.recordings import NoCohort
+from merit.pipeline.training import ENCODER_NAMES
+from merit.studies.core import study
+
+if TYPE_CHECKING:
+    from merit.evaluate.generation.scores import Summary
+    from merit.pipeline.workspace import Workspace
+
+ROWS = (*ENCODER_NAMES, "medtvt-r1", "qoq", "ecg-chat")
+TRAINED = "trained"
+"""A language model, and a model for BERTScore, that are the workspace's own."""
+LANGUAGE_SETTINGS = (
+    "lm_width", "lm_depth", "lm_heads", "lm_kv_heads", "lm_vocabulary", "lm_updates", "lm_learning_rate", "max_tokens",
+    "seed",
+)  # fmt: skip
+"""What the tiny language model depends on."""
+EXAMPLE = runs.PACKAGE_ROOT / "evaluate" / "generation" / "paper_example.json"
+
+
+def _inputs(
+    ws: Workspace, config: GenerationConfig, encoder: str | None = None, encoder_seed: int = 0, **_: object
+) -> dict[str, str]:
+    asked = questions(ws, config.seed)
+    found = {"pairs": asked.identity, "store": ws.store(asked.cohort).identity}
+    found["resamples"] = str(ws.profile.probe.n_resamples)
+    found["bert"] = ws.text_identity if config.bert == TRAINED else weights_identity(config.bert)
+    if encoder is not None:
+        found["language_model"] = _language_identity(asked, config)
+        found["embedding"] = ws.embedding_identity(encoder, asked.cohort, encoder_seed)
+    return found
+
+
+@study(over={"encoder": ROWS}, needs=_inputs, config="generation")
+def generation(
+    ws: Workspace, encoder: str, encoder_seed: int = 0, allow_seen: bool = False, *, config: GenerationConfig
+) -> dict[str, pd.DataFrame]:
+    """Scores of the answers to the test questions that a language model writes, adapted to a frozen encoder on the
+    training pairs, and of others in their place (`condition`).
+
+    `model`: written from the recording's own ECG; `shuffled`: from another patient's; `nearest`: the answer of the
+    nearest training recording; `most_common`: the commonest training answer. Other parts: `texts`, one row per test
+    pair with the statements of both texts (code, state, characters); `statements`, one per condition and statement.
+    """
+    from merit.evaluate.generation.findings import mentions
+    from merit.evaluate.generation.language_model import Conditioned, NoLanguageModel, generate, load_language_model
+    from merit.evaluate.generation.scores import most_common, nearest, swapped
+    from merit.evaluate.generation.training import describe, total_updates, train
+    from merit.evaluate.seen import refuse_seen
+
+    asked = _asked(ws, config)
+    pairs, test, n_train = asked.train.pairs, asked.test.pairs, len(asked.train.pairs)
+    every = ws.store(asked.cohort).records
+    records = every.iloc[asked.test.rows]
+    patients = records["patient_id"].astype(str).to_numpy(dtype=object)
+    n_seen = refuse_seen([(asked.cohort, name) for name in patients], ws.seen(encoder, encoder_seed), allow_seen)
+
+    # -- the adapted language model
+    rows = np.concatenate([asked.train.rows, asked.test.rows])
+    embedding = ws.embedding(encoder, asked.cohort, encoder_seed, rows)
+    ecg = ws.tokens(encoder, asked.cohort, rows, encoder_seed) if config.ecg_input == "tokens" else embedding
+    source = _language_model(ws, asked, config)
+    try:
+        model = Conditioned(*load_language_model(source, config, ws.torch_device()), ecg.shape[-1], config)
+    except NoLanguageModel as reason:
+        raise runs.Unavailable(str(reason)) from reason
+    folder = generator_folder(ws, encoder, asked, config, encoder_seed)
+    prompts, answers, names = zip(*pairs)
+    with contextlib.nullcontext() if runs.sealed(folder) else runs.claimed(folder):
+        train(model, prompts, answers, ecg[:n_train], config, folder, records=names, source=source)
+    describe(folder, encoder, ws.checkpoint(encoder, encoder_seed) if ws.trains(encoder) else None, config)
+
+    # -- what it writes, and what that is held against
+    prompts, references, names = zip(*test)
+    texts = {"model": generate(model, prompts, ecg[n_train:], config, records=names)}
+    not_shuffled = None
+    try:
+        texts["shuffled"] = generate(
+            model, prompts, ecg[n_train:][swapped(patients, config.seed)], config, records=names
+        )
+    except ValueError as reason:
+        not_shuffled = {"condition": "shuffled", "value": None, "reason": str(reason)}
+    texts["nearest"] = [answers[i] for i in nearest(embedding[:n_train], embedding[n_train:])]
+    texts["most_common"] = [most_common(answers)] * len(test)
+    summaries = {condition: _summary(ws, asked, config, written) for condition, written in texts.items()}
+
+    parts = [_rows(summary).assign(condition=condition) for condition, summary in summaries.items()]
+    parts += [pd.DataFrame([not_shuffled])] * (not_shuffled is not None)
+    trained_on = set(every["patient_id"].iloc[asked.train.rows].astype(str))
+    scores = pd.concat(parts, ignore_index=True).assign(**{
+        "source": asked.source, "cohort": asked.cohort, "n": len(test), "n_patients": len(set(patients)),
+        "n_train": n_train, "n_seen": n_seen, "shared_patients": len(trained_on & set(patients)),
+        "missing_train": len(asked.train.missing), "missing_test": len(asked.test.missing),
+        "updates": total_updates(config, n_train),
+        "truncated": runs.read_json(runs.check(folder) / "config.json")["pairs"]["truncated"],
+        "trained_parameters": sum(parameter.numel() for parameter in model.trained().values()),
+        "language_model": "tiny Llama trained on the answers" if config.language_model == TRAINED
+        else Path(source).name,
+        "language_model_parameters": model.frozen_size, "bert": _bert_name(ws, config),
+        **ws.remarks(encoder, asked.cohort),
+    })  # fmt: skip
+    statements = [
+        {"condition": condition, "code": code, **counts}
+        for condition, summary in summaries.items()
+        for code, counts in summary.per_statement.items()
+    ]
+    written = {"record": records["record_id"].astype(str), "question": prompts, "reference": references}
+    written |= {"text": texts["model"], "reference_mentions": [mentions(text) for text in references]}
+    written["mentions"] = [mentions(text) for text in texts["model"]]
+    return {"scores": scores, "texts": pd.DataFrame(written), "statements": pd.DataFrame(statements)}
+
+
+@study(over={}, needs=_inputs, config="generation")
+def common_answer(ws: Workspace, *, config: GenerationConfig) -> pd.DataFrame:
+    """Scores of the baseline that looks at no ECG: the commonest training `answer` for every test question."""
+    from merit.evaluate.generation.scores import most_common
+
+    asked = _asked(ws, config)
+    answer, n = most_common([pair.answer for pair in asked.train.pairs]), len(asked.test.pairs)
+    return _rows(_summary(ws, asked, config, [answer] * n)).assign(condition="most_common", answer=answer, n=n)
+
+
+def _example_inputs(ws: Workspace, config: GenerationConfig) -> dict[str, str]:
+    found = {"example": runs.file_digest(EXAMPLE)}
+    with contextlib.suppress(NoCohort):
+        found["bert"] = ws.text_identity if config.bert == TRAINED else weights_identity(config.bert)
+    return found
+
+
+@study(over={}, needs=_example_inputs, config="generation")
+def paper_example(ws: Workspace, *, config: GenerationConfig) -> dict[str, pd.DataFrame]:
+    """Scores of the one answer that the paper prints, and as part `texts` both texts with their statements."""
+    from merit.evaluate.generation.findings import contradictions, mentions
+    from merit.evaluate.generation.scores import summarise
+
+    pair = json.loads(EXAMPLE.read_text(encoding="utf-8"))
+    reference, text, bert = pair["reference"], pair["response"], _bert(ws, config)
+    found = summarise(
+        [reference], [text], ["paper"], bert=bert, bert_layers=config.bert_layers, device=ws.torch_device(),
+        n_resamples=0, seed=0,
+    )  # fmt: skip
+    row = {"question": "not printed", "reference": reference, "text": text, "source": pair["source"]}
+    row |= {"reference_mentions": mentions(reference), "mentions": mentions(text)}
+    row["contradictions"] = contradictions(text)
+    scores = _rows(found).assign(condition="model", bert=_bert_name(ws, config))
+    return {"scores": scores, "texts": pd.DataFrame([row])}
+
+
+# -- pairs, models and scores that they share --------------------------------------------------------------------------
+
+
+def _asked(ws: Workspace, config: GenerationConfig) -> Questions:
+    """The pairs, with `test_pairs` of the test pairs, spread evenly over their file; all where that is None."""
+    asked = questions(ws, config.seed)
+    n, wanted = len(asked.test.pairs), config.test_pairs
+    if wanted is None or wanted >= n:
+        return asked
+    kept = np.unique(np.linspace(0, n - 1, wanted).round().astype(int))
+    test = asked.test._replace(pairs=[asked.test.pairs[i] for i in kept], rows=asked.test.rows[kept])
+    return replace(asked, test=test)
+
+
+def generator_folder(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> Path:
+    """Where the adapted model of an encoder lies, or will."""
+    from merit.evaluate.generation.training import NOT_OF_TRAINING
+
+    inputs = {"pairs": asked.identity, "language_model": _language_identity(asked, config)}
+    inputs["embedding"] = ws.embedding_identity(encoder, asked.cohort, seed)
+    trained = {name: value for name, value in runs.plain(config).items() if name not in NOT_OF_TRAINING}
+    key = runs.identity("adapt", {"generation": trained}, inputs, ["merit.evaluate.generation.training"])
+    return ws.folder / "generators" / f"{encoder}-seed{seed}-{key}"
+
+
+def _language_identity(asked: Questions, config: GenerationConfig) -> str:
+    if config.language_model != TRAINED:
+        return weights_identity(config.language_model)
+    settings = {name: value for name, value in runs.plain(config).items() if name in LANGUAGE_SETTINGS}
+    modules = ["merit.evaluate.generation.language_model"]
+    return runs.identity("language_model", settings, {"pairs": asked.identity}, modules)
+
+
+def _language_model(ws: Workspace, asked: Questions, config: GenerationConfig) -> Path | str:
+    """Folder or hub name; the tiny one is trained on the training answers where it is missing."""
+    if config.language_model != TRAINED:
+        return pinned(config.language_model)
+    from merit.evaluate.generation.language_model import train_language_model
+
+    folder = ws.folder / "language_models" / _language_identity(asked, config)
+    prompts, answers, _ = zip(*asked.train.pairs)
+    return runs.once(folder, lambda: train_language_model(answers, config, folder, questions=prompts))
+
+
+def _summary(ws: Workspace, asked: Questions, config: GenerationConfig, texts: Sequence[str]) -> Summary:
+    from merit.evaluate.generation.scores import summarise
+
+    groups = ws.store(asked.cohort).records["group"].iloc[asked.test.rows].astype(str).to_numpy()
+    references = [pair.answer for pair in asked.test.pairs]
+    return summarise(
+        references, texts, groups, bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
+        n_resamples=ws.profile.probe.n_resamples, seed=config.seed,
+    )  # fmt: skip
+
+
+def _rows(summary: Summary) -> pd.DataFrame:
+    """One row per score, with the halves' values where differences are taken."""
+    return pd.DataFrame([
+        {"metric": name, **score, "draws": summary.resamples.get(name)} for name, score in summary.scores.items()
+    ])  # fmt: skip
+
+
+def _bert(ws: Workspace, config: GenerationConfig) -> Path | str | None:
+    """What BERTScore compares with; None where it is not there, or nothing is pretrained on that it came from."""
+    from merit.evaluate.generation.scores import available
+
+    if config.bert != TRAINED:
+        return downloaded(config.bert) if available(pinned(config.bert)) else None
+    try:
+        return ws.text_encoder()
+    except NoCohort:
+        return None
+
+
+def _bert_name(ws: Workspace, config: GenerationConfig) -> str | None:
+    if _bert(ws, config) is None:
+        return None
+    return "the profile's text encoder" if config.bert == TRAINED else Path(config.bert).name

@@ -1,0 +1,95 @@
+"""Leads obey Einthoven, Goldberger and Wilson; beats are laid down where and as large as their waves say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from merit.data.recording import LEADS
+from merit.synthetic import heart as hearts
+
+
+@pytest.fixture
+def heart() -> hearts.Heart:
+    return hearts.draw_heart(np.random.default_rng(3), 55, True, 1.0, 0.1)
+
+
+def test_twelve_from_eight():
+    eight = np.random.default_rng(0).normal(size=(8, 30))
+    twelve = dict(zip(LEADS, hearts.twelve_leads(eight)))
+    assert twelve["III"] == pytest.approx(twelve["II"] - twelve["I"])
+    assert twelve["aVR"] == pytest.approx(-(twelve["I"] + twelve["II"]) / 2)
+    assert twelve["aVL"] == pytest.approx((twelve["I"] - twelve["III"]) / 2)
+    assert twelve["aVF"] == pytest.approx((twelve["II"] + twelve["III"]) / 2)
+    assert hearts.twelve_leads(eight) == pytest.approx(hearts.EIGHT_TO_TWELVE @ eight)
+
+
+def test_leads_see_differences_of_potential_only():
+    assert hearts.ELECTRODES_TO_LEADS @ np.ones(9) == pytest.approx(0)
+    potentials = np.zeros(9)
+    potentials[2] = 3.0  # the left leg
+    assert hearts.ELECTRODES_TO_LEADS @ potentials == pytest.approx([0, 3] + [-1] * 6)
+
+
+def test_rotations_are_rotations_and_turn_the_axis_clockwise():
+    turn = hearts.rotation(0.3, 0.2, -0.4)
+    assert turn @ turn.T == pytest.approx(np.eye(3))
+    assert np.linalg.det(turn) == pytest.approx(1)
+    assert (hearts.rotation(0, np.pi / 2, 0) @ [1, 0, 0])[1] == pytest.approx(1)  # from left to the feet
+
+
+def test_fields_vary_between_patients_about_the_nominal_one():
+    plain = hearts.patient_field(np.random.default_rng(0), 0.0)
+    assert plain[:2] == pytest.approx(hearts.LEAD_FIELD[:2])
+    assert plain[2:] == pytest.approx(hearts.LEAD_FIELD[2:] * hearts.CLOSENESS)
+    fields = np.stack([hearts.patient_field(np.random.default_rng(k), 1.0) for k in range(200)])
+    assert fields.mean(0) == pytest.approx(plain, abs=0.2)
+    assert fields.std(0).min() > 0.05
+
+
+def laid_down(template: hearts.Template, times, gains=1.0, shift_s=0.0, guard_s: float = 0.0) -> np.ndarray:
+    """Beats in an empty recording of three seconds at 500 Hz."""
+    signal, n = np.zeros((8, 1500), np.float32), len(times)
+    gains = np.broadcast_to(np.reshape(gains, (-1, 1)), (n, 8))
+    hearts.add_beats(signal, template, np.array(times), gains, np.broadcast_to(shift_s, n), 500, guard_s)
+    return signal
+
+
+def test_beats_equal_the_sum_of_their_waves(heart):
+    template, times = hearts.pack_ventricular(heart, "N", 0.8), [-0.05, 0.8134, 1.7, 2.96]
+    slow = sum(template.amplitude @ template.gaussians(np.arange(1500) / 500 - at) for at in times)
+    assert laid_down(template, times) == pytest.approx(slow, abs=2e-3)
+
+
+def test_the_low_pass_keeps_the_area_and_lowers_the_peak(heart):
+    template = hearts.pack_atrial(heart, "P")
+    sharp, soft = (laid_down(template, [0.5], guard_s=guard_s) for guard_s in (0.0, 0.02))
+    assert soft[1].sum() == pytest.approx(sharp[1].sum(), rel=0.02)
+    assert soft[1].max() < 0.9 * sharp[1].max()
+
+
+def test_gains_and_qt_shift_act_on_their_beat_alone(heart):
+    template = hearts.pack_ventricular(heart, "N", 1.0)
+    base = laid_down(template, [0.5, 2.0], guard_s=0.001)
+    changed = laid_down(template, [0.5, 2.0], [1.0, 2.0], [0, 0.04], guard_s=0.001)
+    assert changed[:, :700] == pytest.approx(base[:, :700], abs=1e-6)
+    assert changed[:, 980:1015] == pytest.approx(2 * base[:, 980:1015], rel=0.05, abs=0.02)
+    late = slice(1080, 1300)
+    assert np.argmax(np.abs(changed[4, late])) - np.argmax(np.abs(base[4, late])) == pytest.approx(20, abs=3)
+
+
+def test_qt_follows_the_cube_root_of_rr(heart):
+    assert heart.qt_ms(1.0) == pytest.approx(heart.qtc_ms)
+    assert heart.qt_ms(0.512) == pytest.approx(0.8 * heart.qtc_ms)
+
+
+def test_st_shift_reaches_the_segment(heart):
+    at = np.array([heart.complexes["N"].j_ms() / 1000 + 0.06])
+
+    def level() -> np.ndarray:
+        template = hearts.pack_ventricular(heart, "N", 1.0)
+        return template.amplitude @ template.gaussians(at)
+
+    before = level()
+    heart.complexes["N"].add_st(np.array([0.0, 0.2, 0.0]))
+    assert (level() - before)[1, 0] == pytest.approx(0.2 * heart.field[1, 1], rel=0.35)
