@@ -116,6 +116,11 @@ def cell(row: Mapping[str, Any], unit: float = 100, digits: int = 1, sign: bool 
     return text if pd.isna(row.get("sd")) else f"{text}\n±{fixed(unit * row['sd'], digits)}"
 
 
+def inline(row: Mapping[str, Any], digits: int = 2, unit: float = 1, sign: bool = False) -> str:
+    """A cell on one line, to stand in a sentence; a dash without a value."""
+    return (cell(row, unit, digits, sign) or "–").replace("\n", " ")
+
+
 def difference(row: Mapping[str, Any], unit: float = 100, digits: int = 1) -> str | None:
     """A signed cell and, where it was tested, `p 0.012, Holm 0.35`."""
     text = cell(row, unit, digits, sign=True)
@@ -294,6 +299,16 @@ def committed(
     ]
 
 
+def source(about: Mapping[str, Any]) -> Html:
+    """Where committed scores come from: everything that a number of them must be read with."""
+    seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
+    text = (
+        f"{'The same data, the same updates' if about.get('suffix') else 'Reference'}: profile {about['profile']}, "
+        f"{seeds}; {about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
+    )
+    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), text)
+
+
 def over_seeds(
     study: str, ws: Any, by: str, *, metrics: Sequence[str] = ("auroc",), group: str | None = None,
     folder: Path | None = None, **where: Any,
@@ -306,14 +321,9 @@ def over_seeds(
     parts = []
     for about, frame in committed(study, ws.profile.name, ws.synthetic, group, folder):
         tag = f"{study}-{about['profile']}-{group or 'seeds'}"
-        seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
-        where_from = (
-            f"{'The same data, the same updates' if group else 'Reference'}: profile {about['profile']}, {seeds}; "
-            f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
-        )
         if about.get("costs"):
             parts += [introduction(about), _costs(about, tag)]
-        parts.append(Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from))
+        parts.append(source(about))
         chosen = scores.scored(frame, **where)
         chosen = chosen[chosen["encoder"].isin(ORDER) | chosen["encoder"].isin(list(ENCODERS))]
         for metric in metrics:
