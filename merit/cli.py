@@ -330,14 +330,15 @@ def reference(
         encoders: Which of the group's, separated by commas; default: all of them.
     """
     from merit.pipeline.reference import make_reference
-    from merit.pipeline.reference_stages import GROUPS, STAGES
+    from merit.pipeline.reference_stages import GROUPS, STAGES, STUDIES
     from merit.profiles import run_name
     from merit.runs import home
 
     require_least(1, seeds=seeds)
     groups = tuple(GROUPS) if group == "all" else (group,)
     known = tuple(dict.fromkeys(one for group in groups for one in GROUPS[group].encoders))
-    wanted = listed("stages", stages, tuple(STAGES)) if stages else tuple(STAGES)
+    every = (*STAGES, *STUDIES)
+    wanted = listed("stages", stages, every) if stages else every
     names = listed("encoders", encoders, known) if encoders else None
     workspace = opened(run, names or known)
     own = home() / "artifacts" / run_name(workspace.profile, run.data) / "reference"
@@ -425,7 +426,7 @@ def generate(
 
 def compare(a: Positional[Path], b: Positional[Path]) -> None:
     """Say what differs between two executed notebooks: parameters, inputs, then numbers."""
-    from merit.publish.compare import compare as differences
+    from merit.publish.record import compare as differences
 
     print(differences(a, b))
 

@@ -1,30 +1,16 @@
-"""Every setting of every stage: frozen dataclasses (`profiles.py` holds the values of each profile).
+"""Every setting of every stage: frozen dataclasses (`profiles` holds the values of each profile).
 
-Imports nothing of ours but its own second half (`alternatives`), so that anything may read it. The docstring under a
-field gives its unit and its source.
+Imports nothing of ours, so that anything may read it. The docstring under a field gives its unit and its source.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
-
-from merit.alternatives import (
-    PEER_OBJECTIVES,
-    TextTowerConfig,
-    TinyVitConfig,
-    ViewsConfig,
-    require,
-    require_above_0,
-    require_below_1,
-    require_from_0,
-    require_least,
-    require_share,
-)
 
 COHORTS = ("mimic-iv-ecg", "ptb-xl", "cpsc2018", "csn")
 """The data sets of the paper, by the names of their folders. The first is the one that is pretrained on."""
@@ -36,19 +22,73 @@ RECONSTRUCTING = ("merit", "mse")
 """Objectives that predict hidden patches, and so need some."""
 
 
+PEER_OBJECTIVES = ("merl", "simclr", "clocs")
+"""Objectives of peers, trained in place of the paper's; a fourth peer, ST-MEM, is the objective mse with other settings
+(`merit.methods`)."""
+
+# -- checks: each raises a ValueError, one line that begins with the setting's name -----------------------------------
+
+RANGES: dict[str, Callable[[float], bool]] = {
+    "a number": lambda value: abs(value) < float("inf"),
+    "a number from 0": lambda value: 0 <= value < float("inf"),
+    "a number above 0": lambda value: 0 < value < float("inf"),
+    "a number from 0 to 1": lambda value: 0 <= value <= 1,
+    "a number from 0 and below 1": lambda value: 0 <= value < 1,
+    "a number above 0, at most 1": lambda value: 0 < value <= 1,
+    "a number above 0 and below 1": lambda value: 0 < value < 1,
+    "two numbers from 0 and below 1": lambda values: all(0 <= value < 1 for value in values),
+    "a whole number of Hz, 50 to 1000": lambda value: 50 <= value <= 1000,
+    "seconds, 1 to 60": lambda value: 1 <= value <= 60,
+    'a hub name, a folder, or "trained"': bool,
+}
+"""What is expected of a setting, as its error says it -> whether a value is that."""
+
+
+def require(config: Any, expected: str, *names: str) -> None:
+    """The fields are what `RANGES` says; None passes, a number that is none (nan) does not."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not RANGES[expected](value):
+            raise ValueError(f"{name}: expected {expected}; got {value!r}")
+
+
+def require_least(config: Any, least: int, *names: str) -> None:
+    """The fields are whole numbers from `least`, or None."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            raise ValueError(f"{name}: expected a whole number from {least}; got {value!r}")
+
+
 def one_of(name: str, value: object, allowed: tuple) -> None:
-    """Refuse a value outside `allowed`, in one line that lists what is."""
+    """A value is among `allowed`, which the error lists."""
     if value not in allowed:
         raise ValueError(f"{name}: expected one of {', '.join(map(str, allowed))}; got {value!r}")
 
 
-def _one_duration(config: Any) -> None:
+def require_one_duration(config: Any) -> None:
     """A run lasts epochs or updates."""
     if (config.epochs is None) == (config.updates is None):
         raise ValueError(
             f"epochs: expected epochs or updates, the other none; got epochs {config.epochs} and updates "
             f"{config.updates}"
         )
+
+
+def require_multiple(config: Any, *, even: bool = False) -> None:
+    """The width is a (for sine-cosine codes even) multiple of the heads."""
+    if config.width % config.heads or (even and config.width % 2):
+        kind = "an even multiple" if even else "a multiple"
+        raise ValueError(f"width: expected {kind} of heads = {config.heads}; got {config.width}")
+
+
+def from_json(config: Any, name: str, kind: type) -> None:
+    """Turn a part that a checkpoint's config.json holds as a dict into its dataclass."""
+    if isinstance(value := getattr(config, name), dict):
+        object.__setattr__(config, name, kind(**value))
+
+
+# -- recordings -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +107,8 @@ class SignalConfig:
 
     def __post_init__(self) -> None:
         one_of("ptb_xl_from_hz", self.ptb_xl_from_hz, (100, 500))
-        require(self, "a whole number of Hz, 50 to 1000", lambda value: 50 <= value <= 1000, "fs_hz")
-        require(self, "seconds, 1 to 60", lambda value: 1 <= value <= 60, "duration_s")
+        require(self, "a whole number of Hz, 50 to 1000", "fs_hz")
+        require(self, "seconds, 1 to 60", "duration_s")
         require_least(self, 0, "min_report_words")
         if not float(self.fs_hz * self.duration_s).is_integer():
             raise ValueError(f"duration_s: expected whole samples at {self.fs_hz} Hz; got {self.duration_s}")
@@ -81,7 +121,7 @@ class SignalConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HospitalConfig:
-    """The synthetic hospitals: how many recordings a site, and what reports leave out."""
+    """The synthetic hospitals: how many recordings per site, and what reports leave out."""
 
     recordings: dict[str, int] = field(
         default_factory=lambda: {"mimic-iv-ecg": 4000, "ptb-xl": 2000, "cpsc2018": 600, "csn": 1000}
@@ -100,8 +140,34 @@ class HospitalConfig:
             if number < 1:
                 raise ValueError(f"recordings.{site}: expected a whole number from 1; got {number!r}")
         require_least(self, 0, "seed", "min_positives")
-        require_share(self, "report_omission")
+        require(self, "a number from 0 to 1", "report_omission")
         require_least(self, 1, "workers")
+
+
+# -- network ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyVitConfig:
+    """The hierarchical encoder, one value per stage; the defaults are TinyViT-5M's (Wu et al., 2022)."""
+
+    widths: tuple[int, ...] = (64, 128, 160, 320)
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    """Blocks: convolutional ones in the first stage, transformer blocks in the others."""
+    heads: tuple[int, ...] = (2, 4, 5, 10)
+    """The first stage, which does not attend, has no use for its own; nor for its window."""
+    windows: tuple[int, ...] = (7, 7, 14, 7)
+    """Tokens that attend to each other."""
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "depths", "heads", "windows"):
+            values = tuple(getattr(self, name))
+            object.__setattr__(self, name, values)  # JSON has lists
+            if len(values) != len(self.widths) or min(values, default=0) < 1:
+                raise ValueError(f"{name}: expected {len(self.widths)} numbers above 0, one a stage; got {values}")
+        for width, heads in zip(self.widths[1:], self.heads[1:]):
+            if width % heads:
+                raise ValueError(f"widths: expected a multiple of the stage's heads = {heads}; got {width}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +184,7 @@ class EncoderConfig:
     fs_hz: int = 100
     n_samples: int = 1000
     patch: int = 25
-    """Samples a patch; divides n_samples (0.25 s at 100 Hz; ST-MEM: 0.30 s)."""
+    """Samples per patch; divides n_samples (0.25 s at 100 Hz; ST-MEM: 0.30 s)."""
     width: int = 192
     depth: int = 12
     heads: int = 3
@@ -131,14 +197,12 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("vit", "tiny_vit", "resnet18"))
-        if isinstance(self.tiny_vit, dict):  # from a checkpoint's config.json
-            object.__setattr__(self, "tiny_vit", TinyVitConfig(**self.tiny_vit))
+        from_json(self, "tiny_vit", TinyVitConfig)
         require_least(self, 1, "n_leads", "fs_hz", "n_samples", "patch", "width", "depth", "heads", "resnet_width")
-        require(self, "a number", lambda value: abs(value) < float("inf"), "bias_start")
+        require(self, "a number", "bias_start")
         if self.n_samples % self.patch:
             raise ValueError(f"patch: expected a divisor of n_samples = {self.n_samples}; got {self.patch}")
-        if self.width % self.heads or self.width % 2:
-            raise ValueError(f"width: expected an even multiple of heads = {self.heads}; got {self.width}")
+        require_multiple(self, even=True)
 
     @property
     def n_patches(self) -> int:
@@ -163,8 +227,7 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         require_least(self, 1, "width", "depth", "heads")
-        if self.width % self.heads or self.width % 2:
-            raise ValueError(f"width: expected an even multiple of heads = {self.heads}; got {self.width}")
+        require_multiple(self, even=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,14 +251,29 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         one_of("pooling", self.pooling, ("mean", "cls"))
-        require(self, 'a hub name, a folder, or "trained"', bool, "source")
+        require(self, 'a hub name, a folder, or "trained"', "source")
         require_least(self, 3, "max_tokens")
         require_least(self, 1, "width", "depth", "heads", "updates", "batch")
         require_least(self, 50, "vocabulary")
-        require_above_0(self, "learning_rate")
+        require(self, "a number above 0", "learning_rate")
         require_least(self, 0, "seed")
-        if self.width % self.heads:
-            raise ValueError(f"width: expected a multiple of heads = {self.heads}; got {self.width}")
+        require_multiple(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTowerConfig:
+    """The last layers of the text encoder, where they are trained with the network; all is read from that encoder."""
+
+    layers: int
+    """How many of its layers, from the last one; those below stay frozen."""
+    width: int
+    heads: int
+    hidden: int
+    """Width inside a layer's MLP."""
+    eps: float = 1e-12
+    """Of its layer norms."""
+    pooling: str = "mean"
+    """As `TextConfig.pooling`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,11 +300,10 @@ class ModelConfig:
     """The text encoder's last layers where they are trained (`PretrainConfig.text_layers`); None: it is frozen."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.text_tower, dict):  # from a checkpoint's config.json
-            object.__setattr__(self, "text_tower", TextTowerConfig(**self.text_tower))
+        from_json(self, "text_tower", TextTowerConfig)
         one_of("scaling", self.scaling, ("zscore", "minmax", "mv"))
-        require_below_1(self, "mask_ratio")
-        require_above_0(self, "temperature")
+        require(self, "a number from 0 and below 1", "mask_ratio")
+        require(self, "a number above 0", "temperature")
         require_least(self, 1, "text_width", "shared_width")
 
     @property
@@ -242,6 +319,33 @@ def require_hidden(model: ModelConfig, objective: str) -> None:
             f"model.mask_ratio: {objective} reconstructs hidden patches, so a ratio that hides at least one of "
             f"{model.encoder.n_patches} a lead was expected; got {model.mask_ratio:g}; cma and ib take 0"
         )
+
+
+# -- training and evaluation ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsConfig:
+    """How the objectives that contrast two views of one recording make and compare them."""
+
+    temperature: float = 0.1
+    """Of simclr and clocs (Chen et al., 2020, on ImageNet; Kiyasseh et al., 2021). merl has the model's."""
+    crop_least: float = 0.5
+    """simclr: a view is a crop of this share of the recording, up to all of it, stretched to full length."""
+    gain: float = 0.2
+    """simclr: a view is multiplied by 1 plus or minus up to this, before the noise, whose share it so changes."""
+    noise_mv: float = 0.05
+    """simclr: standard deviation of the white noise that a view gets, millivolts."""
+    lead_drop: float = 0.1
+    """simclr: probability that a view lacks a lead (zeros); at least one lead stays."""
+    dropout: float = 0.1
+    """merl: probability that a number of a pooled and mapped latent is dropped (MERL's code)."""
+
+    def __post_init__(self) -> None:
+        require(self, "a number above 0", "temperature")
+        require(self, "a number above 0, at most 1", "crop_least")
+        require(self, "a number from 0", "gain", "noise_mv")
+        require(self, "a number from 0 and below 1", "lead_drop", "dropout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,16 +385,16 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         one_of("objective", self.objective, (*OBJECTIVE_NAMES, *PEER_OBJECTIVES))
-        require_from_0(self, "bottleneck_strength", "weight_decay")
-        require_above_0(self, "info_nce_scale", "epochs", "learning_rate", "clip_norm", "bias_rate_scale")
-        require_above_0(self, "text_rate_scale")
+        require(self, "a number from 0", "bottleneck_strength", "weight_decay")
+        require(self, "a number above 0", "info_nce_scale", "epochs", "learning_rate", "clip_norm", "bias_rate_scale")
+        require(self, "a number above 0", "text_rate_scale")
         require_least(self, 0, "seed", "text_layers")
         require_least(self, 2, "batch")
         require_least(self, 1, "updates", "validate_every", "save_every")
-        require_below_1(self, "warmup_share")
-        require(self, "a number above 0 and below 1", lambda value: 0 < value < 1, "validation_share")
-        require(self, "two numbers from 0 and below 1", lambda two: all(0 <= one < 1 for one in two), "betas")
-        _one_duration(self)
+        require(self, "a number from 0 and below 1", "warmup_share")
+        require(self, "a number above 0 and below 1", "validation_share")
+        require(self, "two numbers from 0 and below 1", "betas")
+        require_one_duration(self)
         if self.save_every % self.validate_every:
             raise ValueError(
                 f"save_every: expected a multiple of validate_every = {self.validate_every}, so that a resumed run's "
@@ -325,8 +429,8 @@ class ProbeConfig:
         require_least(self, 1, "batch_size", "epochs", "min_positives", "n_resamples")
         require_least(self, 3, "folds")  # train, validation, test
         require_least(self, 0, "seed")
-        require_above_0(self, "learning_rate")
-        require_from_0(self, "weight_decay")
+        require(self, "a number above 0", "learning_rate")
+        require(self, "a number from 0", "weight_decay")
         one_of("select", self.select, ("last", "best_validation"))
 
 
@@ -388,18 +492,18 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         one_of("decoding", self.decoding, ("greedy", "sampling"))
         one_of("ecg_input", self.ecg_input, ("tokens", "embedding"))
-        require(self, 'a hub name, a folder, or "trained"', bool, "language_model", "bert")
+        require(self, 'a hub name, a folder, or "trained"', "language_model", "bert")
         require_least(self, 1, "lm_width", "lm_depth", "lm_heads", "lm_kv_heads", "lm_updates", "ecg_tokens")
         require_least(self, 1, "projector_width", "lora_rank", "updates", "batch", "save_every", "max_new_tokens")
         require_least(self, 1, "test_pairs", "bert_layers")
         require_least(self, 50, "lm_vocabulary")
         require_least(self, 16, "max_tokens")
         require_least(self, 0, "seed")
-        require_above_0(self, "epochs", "lm_learning_rate", "learning_rate", "clip_norm", "temperature")
-        require_from_0(self, "min_learning_rate", "weight_decay")
-        require(self, "a number above 0, at most 1", lambda value: 0 < value <= 1, "top_p")
-        require(self, "two numbers from 0 and below 1", lambda two: all(0 <= one < 1 for one in two), "betas")
-        _one_duration(self)
+        require(self, "a number above 0", "epochs", "lm_learning_rate", "learning_rate", "clip_norm", "temperature")
+        require(self, "a number from 0", "min_learning_rate", "weight_decay")
+        require(self, "a number above 0, at most 1", "top_p")
+        require(self, "two numbers from 0 and below 1", "betas")
+        require_one_duration(self)
         for parts in ("lm_heads", "lm_kv_heads"):
             whole = "lm_width" if parts == "lm_heads" else "lm_heads"
             if getattr(self, whole) % getattr(self, parts):
@@ -426,6 +530,11 @@ class Profile:
     epochs: int | None = None
     """Passes of pretraining, probing and adaptation that take the place of each one's own, to try a profile; None."""
 
+    @property
+    def trial(self) -> bool:
+        """Whether the run only shows that everything runs (smoke, or a limit): what costs much is tried on less."""
+        return self.name == "smoke" or self.limit is not None
+
     def __post_init__(self) -> None:
         require_least(self, 1, "embed_batch", "epochs")
         require_least(self, 8, "limit")
@@ -438,6 +547,8 @@ class Profile:
                 )
 
 
+# -- settings by their dotted paths -----------------------------------------------------------------------------------
+
 FIXED = {
     "name": "the profile is chosen by PROFILE (--profile)",
     "model.text_width": "it follows from the text encoder",
@@ -446,24 +557,31 @@ FIXED = {
     "pretrain.objective": "it follows from an encoder's name",
 }
 """Fields that no setting changes -> why."""
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def parts_of(config: Any) -> dict[str, Any]:
+    """Name -> value of the fields of a dataclass, or of a mapping."""
+    return dict(config) if isinstance(config, Mapping) else {f.name: getattr(config, f.name) for f in fields(config)}
 
 
 def settable(config: Any, within: str = "") -> dict[str, Any]:
     """Path -> value of every field that a setting may change, those of its parts by their dotted paths."""
-    found: dict[str, Any] = {}
-    for name, value in _parts(config).items():
+    every: dict[str, Any] = {}
+    for name, value in parts_of(config).items():
         path = f"{within}{name}"
-        if path in FIXED:
-            continue
-        found |= settable(value, f"{path}.") if _has_parts(value) else {path: value}
-    return found
+        if path not in FIXED:
+            inner = dataclasses.is_dataclass(value) or isinstance(value, Mapping)
+            every |= settable(value, f"{path}.") if inner else {path: value}
+    return every
 
 
 def changed(config: Any, changes: Mapping[str, Any], names: Mapping[str, str] | None = None, within: str = "") -> Any:
     """`config` with fields changed by their dotted paths, all at once; a text is read as the field's type.
 
     names: path -> what the user calls it. ValueError, in one line that begins with that, for a path that is none of
-    `settable` (with those that are near), another type, or a value that the configuration refuses.
+    `settable` (with those that are near), another type, or a value that the configuration rejects.
     """
     names, known = names or {}, settable(config, within)
     typed, inner = {}, {}
@@ -476,87 +594,74 @@ def changed(config: Any, changes: Mapping[str, Any], names: Mapping[str, str] | 
         name, _, rest = path.partition(".")
         if rest:
             inner.setdefault(name, {})[rest] = value
-        elif isinstance(config, Mapping):
-            typed[name] = _typed(value, int, names.get(full, full))
-        else:
-            typed[name] = _typed(value, get_type_hints(type(config))[name], names.get(full, full))
-    for name, parts in inner.items():
-        typed[name] = changed(_parts(config)[name], parts, names, f"{within}{name}.")
+            continue
+        hint = int if isinstance(config, Mapping) else get_type_hints(type(config))[name]
+        try:
+            typed[name] = converted(value, hint)
+        except TypeError:
+            raise ValueError(f"{names.get(full, full)}: expected {_in_words(hint)}; got {value!r}") from None
+    for name, more in inner.items():
+        typed[name] = changed(parts_of(config)[name], more, names, f"{within}{name}.")
     if isinstance(config, Mapping):
         return {**config, **typed}
     try:
         return dataclasses.replace(config, **typed)
     except ValueError as error:
-        field_, _, rest = str(error).partition(": ")
-        path = f"{within}{field_}"
+        name, _, rest = str(error).partition(": ")
+        path = f"{within}{name}"
         raise ValueError(f"{names.get(path, path)}: {rest}") from None
-
-
-def _has_parts(value: Any) -> bool:
-    return dataclasses.is_dataclass(value) or isinstance(value, Mapping)
-
-
-def _parts(config: Any) -> dict[str, Any]:
-    if isinstance(config, Mapping):
-        return dict(config)
-    return {one.name: getattr(config, one.name) for one in dataclasses.fields(config)}
-
-
-def _near(path: str, known: Mapping[str, Any]) -> str:
-    """Which settings may have been meant: those of that name or part, or spelt alike."""
-    last = path.rpartition(".")[2]
-    near = [one for one in known if one.rpartition(".")[2] == last or one.startswith(f"{path}.")]
-    ends = {one.rpartition(".")[2] for one in known}
-    alike = difflib.get_close_matches(last, ends, cutoff=0.75)
-    near += [one for one in known if one.rpartition(".")[2] in alike] + difflib.get_close_matches(path, known, 3)
-    if near:
-        return f"near it: {', '.join(list(dict.fromkeys(near))[:5])}"
-    return "every setting is a field in merit/config.py, such as model.mask_ratio or pretrain.learning_rate"
-
-
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
-BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    """A value as the type of a field; text becomes numbers, true or false, none and, with commas, several."""
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    for kind in sorted(kinds, key=lambda kind: kind is not type(None)):  # none before text
-        try:
-            return _as(value, kind)
-        except (ValueError, TypeError, KeyError):
-            continue
-    many = [get_args(kind)[0] for kind in kinds if get_origin(kind) is tuple]
-    words = [f"{WORDS[one]}s with commas between".replace("a ", "", 1) for one in many]
-    words += [WORDS[kind] for kind in kinds if kind in WORDS]
-    raise ValueError(f"{name}: expected {' or '.join(words)}; got {value!r}")
-
-
-def _as(value: Any, kind: Any) -> Any:
-    """The value as a `kind`, or an error."""
-    if get_origin(kind) is tuple:
-        items = value.split(",") if isinstance(value, str) else value
-        inner = get_args(kind)
-        if inner[-1] is not Ellipsis and len(items) != len(inner):
-            raise ValueError
-        return tuple(_as(one.strip() if isinstance(one, str) else one, inner[0]) for one in items)
-    if kind is type(None) and isinstance(value, str):
-        value = {"": None, "none": None}[value.lower()]
-    elif kind is bool and isinstance(value, str):
-        value = BOOLEANS[value.lower()]
-    elif kind in (int, float) and isinstance(value, str):
-        value = kind(value if value.isascii() and "_" not in value else "")
-    elif kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise TypeError
-    return value
 
 
 def replace(config: Any, **changes: Any) -> Any:
     """`dataclasses.replace` that names the unknown field and the known ones."""
-    known = [f.name for f in dataclasses.fields(config)]
-    unknown = sorted(set(changes) - set(known))
-    if unknown:
+    known = list(parts_of(config))
+    if unknown := sorted(set(changes) - set(known)):
         raise ValueError(f"unknown settings {unknown} of {type(config).__name__}; known: {known}")
     return dataclasses.replace(config, **changes)
+
+
+def converted(value: Any, hint: Any) -> Any:
+    """A value as the type of a field or parameter, else TypeError; text becomes numbers, true or false, none and, with
+    commas, several, whole numbers become numbers, and nothing else is converted.
+    """
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if type(None) in kinds and (value is None or (isinstance(value, str) and value.lower() in ("", "none"))):
+        return None
+    for kind in kinds:
+        try:
+            if get_origin(kind) in (list, tuple):
+                items, inner = value.split(",") if isinstance(value, str) else value, get_args(kind)
+                if get_origin(kind) is list or inner[-1] is Ellipsis or len(items) == len(inner):
+                    several = (converted(x.strip() if isinstance(x, str) else x, inner[0]) for x in items)
+                    return get_origin(kind)(several)
+            elif kind is bool and isinstance(value, str):
+                return BOOLEANS[value.lower()]
+            elif kind in (int, float) and isinstance(value, str) and value.isascii() and "_" not in value:
+                return kind(value)
+            elif kind is float and type(value) is int:
+                return float(value)
+            elif type(value) is kind:
+                return value
+        except (ValueError, TypeError, KeyError):
+            continue
+    raise TypeError
+
+
+def _in_words(hint: Any) -> str:
+    """What a field takes."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    several = [KINDS[get_args(kind)[0]].removeprefix("a ") for kind in kinds if get_origin(kind) is tuple]
+    words = [f"{word}s with commas between" for word in several] + [KINDS[kind] for kind in kinds if kind in KINDS]
+    return " or ".join(words)
+
+
+def _near(path: str, known: Mapping[str, Any]) -> str:
+    """Which settings may have been meant: those of that name or part, or spelt alike."""
+    end = {name: name.rpartition(".")[2] for name in known}
+    last = path.rpartition(".")[2]
+    near = [name for name in known if end[name] == last or name.startswith(f"{path}.")]
+    alike = difflib.get_close_matches(last, set(end.values()), cutoff=0.75)
+    near += [name for name in known if end[name] in alike] + difflib.get_close_matches(path, known, 3)
+    if near:
+        return f"near it: {', '.join(list(dict.fromkeys(near))[:5])}"
+    return "every setting is a field in merit/config.py, such as model.mask_ratio or pretrain.learning_rate"

@@ -64,8 +64,8 @@ WITHOUT_TEXT = ("mse", "simclr", "clocs")
 
 def method(encoder: str) -> Method:
     """What an encoder's name stands for; a ValueError lists the names that are pretrained here."""
-    if found := {**ABLATIONS, **PEERS}.get(encoder):
-        return found
+    if named := {**ABLATIONS, **PEERS}.get(encoder):
+        return named
     name, _, strength = encoder.partition("-")
     if name == "ib" and strength:
         try:

@@ -53,16 +53,34 @@ def smoke() -> Profile:
             shared_width=32,
         ),
         pretrain=PretrainConfig(
-            epochs=None, updates=30, batch=16, learning_rate=3e-3, validate_every=10, save_every=10,
+            epochs=None,
+            updates=30,
+            batch=16,
+            learning_rate=3e-3,
+            validate_every=10,
+            save_every=10,
             validation_share=0.1,
         ),
         probe=ProbeConfig(epochs=5, n_resamples=50),
         generation=GenerationConfig(
-            lm_width=32, lm_depth=1, lm_heads=2, lm_kv_heads=1, lm_vocabulary=400, lm_updates=10, projector_width=16,
-            lora_rank=4, max_tokens=160, epochs=None, updates=10, batch=8, learning_rate=3e-3, min_learning_rate=3e-5,
-            max_new_tokens=24, test_pairs=8,
+            lm_width=32,
+            lm_depth=1,
+            lm_heads=2,
+            lm_kv_heads=1,
+            lm_vocabulary=400,
+            lm_updates=10,
+            projector_width=16,
+            lora_rank=4,
+            max_tokens=160,
+            epochs=None,
+            updates=10,
+            batch=8,
+            learning_rate=3e-3,
+            min_learning_rate=3e-5,
+            max_new_tokens=24,
+            test_pairs=8,
         ),
-    )  # fmt: skip
+    )
 
 
 def demo() -> Profile:
@@ -75,14 +93,27 @@ def demo() -> Profile:
             text_width=128,
         ),
         pretrain=PretrainConfig(
-            epochs=None, updates=1200, batch=32, learning_rate=3e-3, validate_every=100, save_every=100,
+            epochs=None,
+            updates=1200,
+            batch=32,
+            learning_rate=3e-3,
+            validate_every=100,
+            save_every=100,
             validation_share=0.05,
         ),
         generation=GenerationConfig(
-            lm_updates=200, ecg_input="embedding", standardise=True, projector_width=128, max_tokens=160, epochs=None,
-            updates=800, learning_rate=3e-3, min_learning_rate=3e-5, max_new_tokens=120,
+            lm_updates=200,
+            ecg_input="embedding",
+            standardise=True,
+            projector_width=128,
+            max_tokens=160,
+            epochs=None,
+            updates=800,
+            learning_rate=3e-3,
+            min_learning_rate=3e-5,
+            max_new_tokens=120,
         ),
-    )  # fmt: skip
+    )
 
 
 def paper() -> Profile:
@@ -126,7 +157,21 @@ def resolve(name: str, settings: str = "") -> Profile:
     configuration by its dotted path, quoted as in a shell where it holds spaces. The variables of `SHORT` count too.
     ValueError, one line that begins with what the user calls the setting, for what is wrong.
     """
-    changes = _parsed(settings)
+    changes: dict[str, Any] = {}
+    try:
+        words = shlex.split(settings)
+    except ValueError as error:
+        raise ValueError(f"settings: expected path=value, quotes closed; got {settings!r} ({error})") from None
+    for word in words:
+        path, sign, value = word.partition("=")
+        if not sign or not path:
+            raise ValueError(
+                f"settings: expected path=value, as model.mask_ratio=0.5, several with spaces between and quotes "
+                f"around a value that holds one; got {word!r}"
+            )
+        if path in changes:
+            raise ValueError(f"{path}: expected once among the settings; got it twice")
+        changes[path] = value
     names = {path: variable for variable, path in SHORT.items() if os.environ.get(variable)}
     for path, variable in names.items():
         if path in changes:
@@ -138,33 +183,13 @@ def resolve(name: str, settings: str = "") -> Profile:
     return changed(limited(changed(profile(name), trial, names)), changes, names)
 
 
-def _parsed(settings: str) -> dict[str, Any]:
-    """Path -> value as written."""
-    try:
-        words = shlex.split(settings)
-    except ValueError as error:
-        raise ValueError(f"settings: expected path=value, quotes closed; got {settings!r} ({error})") from None
-    found: dict[str, Any] = {}
-    for word in words:
-        path, sign, value = word.partition("=")
-        if not sign or not path:
-            raise ValueError(
-                f"settings: expected path=value, as model.mask_ratio=0.5, several with spaces between and quotes "
-                f"around a value that holds one; got {word!r}"
-            )
-        if path in found:
-            raise ValueError(f"{path}: expected once among the settings; got it twice")
-        found[path] = value
-    return found
-
-
 def settings_of(chosen: Profile) -> str:
     """What differs from the profile of that name, as `resolve` reads it; "" where nothing does."""
     named = profile(chosen.name)
     base = settable(limited(replace(named, limit=chosen.limit, epochs=chosen.epochs)))
-    found = {path: value for path, value in settable(chosen).items() if value != base.get(path)}
+    other = {path: value for path, value in settable(chosen).items() if value != base.get(path)}
     trial = {path: value for path in ("limit", "epochs") if (value := getattr(chosen, path)) is not None}
-    return " ".join(f"{path}={shlex.quote(_written(value))}" for path, value in {**trial, **found}.items())
+    return " ".join(f"{path}={shlex.quote(_written(value))}" for path, value in {**trial, **other}.items())
 
 
 def _written(value: Any) -> str:
@@ -183,7 +208,7 @@ def folder_name(chosen: Profile, data: str | Path | None) -> str:
     key of where they lie, a limit, and a key where recordings are other ones. All other settings share it.
     """
     named = profile(chosen.name)
-    here, usual = ([one.signal, one.hospitals if data is None else None] for one in (chosen, named))
+    here, usual = ([p.signal, p.hospitals if data is None else None] for p in (chosen, named))
     return _named(chosen, data) + ("" if here == usual else f"-recordings-{digest(here)[:6]}")
 
 

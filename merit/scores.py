@@ -103,7 +103,9 @@ def scored(scores: pd.DataFrame, **where: Any) -> pd.DataFrame:
     """The rows with a value, of these fields; a list stands for any of its values."""
     chosen = scores["value"].notna()
     for name, wanted in where.items():
-        chosen &= scores[name].isin(wanted if isinstance(wanted, list | tuple) else [wanted])
+        chosen &= (
+            scores[name].isin(wanted if isinstance(wanted, list | tuple) else [wanted]) if name in scores else False
+        )
     return scores[chosen]
 
 

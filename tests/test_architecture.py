@@ -13,8 +13,7 @@ import pytest
 from merit import runs
 
 BELOW = {
-    "alternatives": set(),
-    "config": {"alternatives"},
+    "config": set(),
     "profiles": {"config", "runs"},
     "methods": {"config"},
     "runs": {"config"},
@@ -34,7 +33,8 @@ BELOW = {
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "encoders", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "encoders", "evaluate", "scores", "studies"},
-    "studies": {"config", "profiles", "runs", "scores", "threads", "data", "model", "pretrain", "encoders", "evaluate"}
+    "studies": {"config", "methods", "profiles", "runs", "threads", "scores", "data", "model", "pretrain", "encoders"}
+    | {"synthetic", "evaluate"}
     | {"pipeline"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
     | {"publish", "encoders", "studies"},
@@ -48,7 +48,7 @@ ONLY_IN = {
     "peft": {"merit.evaluate.generation"},
     "sacrebleu": {"merit.evaluate.generation"},
     "nltk": {"merit.evaluate.generation"},
-    "neurokit2": {"merit.evaluate.kept.delineation"},
+    "neurokit2": {"merit.evaluate.retention_factors"},
     "umap": {"merit.evaluate.clusters"},
     "papermill": {"merit.publish.execute"},
     "tyro": {"merit.cli"},

@@ -34,7 +34,7 @@ from merit.data.batches import hold_out_patients
 from merit.pretrain.loaders import ResidentLoader
 from merit.pretrain.train import positions, pretrain
 from merit.profiles import profile
-from merit.report import cost_lines
+from merit.report import cost
 from merit.threads import one_thread_an_operation
 
 CPU = torch.device("cpu")
@@ -212,7 +212,7 @@ def test_a_run_writes_and_says_every_figure(tiny, tmp_path):
     updates = found["updates"]
     assert set(updates) == {"networks", "growth", "published", "projection"}
     demo = updates["networks"]["demo"]
-    assert set(demo["parts_s"]) == set(cost_lines.PARTS)
+    assert set(demo["parts_s"]) == set(cost.PARTS)
     assert set(demo["paths"]) == set(demo["feeds_alone"]) == {"resident", "streamed", "loader_0"}
     assert demo["paths"]["resident"]["ratio"] == 1
     assert demo["update_s"] == pytest.approx(demo["batch"] / demo["paths"]["resident"]["samples_per_s"])

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from merit.alternatives import PEER_OBJECTIVES
-from merit.config import OBJECTIVE_NAMES, PretrainConfig
+from merit.config import OBJECTIVE_NAMES, PEER_OBJECTIVES, PretrainConfig
 from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, nt_xent, segments, weights
 
 

@@ -13,7 +13,7 @@ from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFound
 from merit.bench import readiness
 from merit.data.doctor import CohortStatus
 from merit.profiles import profile
-from merit.report.cost_tables import Column
+from merit.report.cost import Column
 
 GATED = "meta-llama/Llama-3.2-1B-Instruct"
 

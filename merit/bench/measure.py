@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, one_of, replace
 from merit.data.batches import PairedRecordings
-from merit.evaluate.kept.bench import in_fresh_process
+from merit.evaluate.retention_bench import in_fresh_process
 from merit.pipeline import Workspace
 from merit.pool import peak_memory
 from merit.pretrain.distributed import World
@@ -42,7 +42,7 @@ from merit.pretrain.train import (
     train_step,
 )
 from merit.profiles import paper, profile
-from merit.report import cost_lines
+from merit.report import cost
 from merit.runs import commit, versions, write_json
 from merit.studies.framework import facts
 from merit.threads import one_thread_an_operation, usable_cores
@@ -626,7 +626,7 @@ def run(
         plan = replace(Plan(), compiled=compiled) if kind == "cpu" else for_gpu()
     results: dict[str, Any] = {
         "about": {
-            "format": cost_lines.FORMAT,
+            "format": cost.FORMAT,
             "kind": kind.partition(":")[0],
             "device": device_name(kind),
             "cores": usable_cores(),
@@ -645,7 +645,7 @@ def run(
     for stage in ALL:
         if stage in stages:
             results[stage] = measured[stage]()
-            log(cost_lines.lines(stage, results))
+            log(cost.lines(stage, results))
     synthetic = workspace.synthetic if {"ingest", "linear_probe"} & set(stages) else None
     finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     results["about"] |= {"synthetic": synthetic, "seconds": time.perf_counter() - began, "finished": finished}

@@ -19,7 +19,7 @@ from merit.data.doctor import CohortStatus
 from merit.encoders import others
 from merit.pipeline import Workspace
 from merit.pipeline.encoders import WHOLE
-from merit.report import cost_lines, cost_tables
+from merit.report import cost
 from merit.threads import usable_cores
 
 GATED_HELP = "ask for access on its page, log in (`hf auth login`) and run this again"
@@ -155,9 +155,7 @@ def _weights(folder: Path) -> list[Path]:
     return [path for pattern in WEIGHTS for path in folder.glob(pattern)]
 
 
-def hours(
-    profile: Profile, counts: dict[str, int], kind: str, columns: Sequence[cost_tables.Column] | None = None
-) -> str:
+def hours(profile: Profile, counts: dict[str, int], kind: str, columns: Sequence[cost.Column] | None = None) -> str:
     """A projection: the four pretrainings at a measured rate, and what the budget allows the other pages.
 
     kind: cpu or cuda. columns: measurements, of which the last counts; default: committed ones, and the reader's own.
@@ -175,7 +173,7 @@ def hours(
     samples = config.updates * config.batch if config.epochs is None else config.epochs * n
     rated = [
         (rate, one)
-        for one in columns or cost_tables.load(CHECKOUT / "book" / "reference")
+        for one in columns or cost.load(CHECKOUT / "book" / "reference")
         if (rate := _rate(one.found, profile.name, kind))
     ]
     if not rated:
@@ -184,12 +182,12 @@ def hours(
     rate, measured = rated[-1]
     whole = OBJECTIVES * samples / rate / 3600
     return (
-        f"about {cost_lines.hours(whole)} for {OBJECTIVES} pretrainings of {samples:,.0f} recordings each, a "
+        f"about {cost.hours(whole)} for {OBJECTIVES} pretrainings of {samples:,.0f} recordings each, a "
         f"projection at {rate:,.1f} recordings a second, measured on {measured.head}; {others}"
     )
 
 
-def _rate(found: cost_lines.Measured, profile: str, kind: str) -> float | None:
+def _rate(found: cost.Measured, profile: str, kind: str) -> float | None:
     """Recordings a second of the profile's network in pretraining; None where it was not measured on such a device."""
     if not found or found["about"]["kind"] != kind:
         return None

@@ -156,8 +156,8 @@ class Recordings:
 
     @property
     def trial(self) -> bool:
-        """Whether the run only shows that everything runs (smoke, or a limit): what costs much is tried on less."""
-        return self.profile.name == "smoke" or self.profile.limit is not None
+        """As `Profile.trial`."""
+        return self.profile.trial
 
     def note(self) -> str:
         """One sentence on where the numbers come from, and what is set of the profile."""

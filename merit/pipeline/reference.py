@@ -2,10 +2,9 @@
 peers' methods trained on the same recordings with the same updates.
 
 One file a stage, `book/reference/<stage>-<run>.json`: where the numbers come from, then `results` (a row an encoder,
-task and seed), `over_seeds` (mean and sd over seeds), `differences` (MERIT minus each other, paired by seed) and, of
-what is kept, `paired` (any two, by resample) and `ceiling` (how far measured factors can be trusted). A run is named by
-profile and kind of recordings, never by where they lie, and by the group of encoders where a stage is in several:
-`demo`, `demo-real`, `demo-equal-budget`, `paper-real-published`.
+task and seed), `over_seeds` (mean and sd over seeds), `differences` (MERIT minus each other, paired by seed); of a
+study, its scores. A run is named by profile and kind of recordings, never by where they lie, and by the group of
+encoders where a stage is in several: `demo`, `demo-real`, `demo-equal-budget`, `paper-real-published`.
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ from merit import runs, scores
 from merit.encoders import others
 from merit.pipeline.comparisons import over_seeds, seed_differences
 from merit.pipeline.costs import costs
-from merit.pipeline.kept_pairs import pairs
-from merit.pipeline.measured import ceiling
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.reference_stages import EQUAL_BUDGET, GROUPS, OBJECTIVES, PUBLISHED, STAGES, STUDIES, Group, Stage
 from merit.threads import usable_cores
@@ -79,8 +76,12 @@ def _make(
         for name in stages:
             wanted = ours if seed else encoders  # published weights have no other seed
             if name in STUDIES:
-                frames.setdefault(name, []).append(STUDIES[name](workspace, wanted, seed))
-                _write_scores(paths[name], workspace, group, encoders, pd.concat(frames[name], ignore_index=True))
+                of_seed = STUDIES[name](workspace, wanted, seed)
+                if of_seed.empty:
+                    continue
+                frames.setdefault(name, []).append(of_seed)
+                all_seeds = pd.concat(frames[name], ignore_index=True)
+                _write_scores(paths[name], name, workspace, group, encoders, all_seeds)
                 say(f"{name}, seed {seed + 1} of {seeds}: {paths[name].name}")
                 continue
             found[name] += [(seed, result) for result in STAGES[name].run(workspace, wanted, seed)]
@@ -92,12 +93,12 @@ def _make(
 
 
 def _write_scores(
-    path: Path, workspace: Workspace, group: str, encoders: Sequence[str], found: pd.DataFrame
-) -> None:  # fmt: skip
+    path: Path, name: str, workspace: Workspace, group: str, encoders: Sequence[str], found: pd.DataFrame
+) -> None:
     """A committed file of scores, unless the file has these rows already, and more."""
     seeds = found["encoder_seed"].nunique()
     about = {
-        "study": found["study"].iloc[0],
+        "study": name,
         "group": group,
         "suffix": GROUPS[group].suffix or None,
         "profile": workspace.profile.name,
@@ -140,8 +141,6 @@ def _file(
         "finished": max(_distinct(found, "finished"), default=time.strftime("%Y-%m-%d", time.gmtime()))[:10],
         "commit": ", ".join(_distinct(found, "commit")) or runs.commit(),
         "versions": runs.versions(),
-        "ceiling": _rounded(ceiling(workspace)) if name == "kept" and not workspace.synthetic else [],
-        "paired": _rounded(pairs(found, stage.columns)) if stage.paired else [],
         "costs": _rounded(costs(workspace, encoders, range(seeds))) if group == EQUAL_BUDGET else [],
         "over_seeds": _rounded(over_seeds(scores, stage.columns, stage.settings)),
         "differences": _rounded(seed_differences(scores, stage.columns, stage.settings)),
@@ -198,5 +197,5 @@ def _write(path: Path, file: dict[str, Any]) -> None:
 def _holds(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether a file has the results of another, and more, or the same and the same statistics."""
     n, there = len(new["results"]), old.get("results", [])
-    same = all(old.get(key) == new[key] for key in ("over_seeds", "differences", "paired", "ceiling"))
+    same = all(old.get(key) == new[key] for key in ("over_seeds", "differences"))
     return there[:n] == new["results"] and (len(there) > n or same)

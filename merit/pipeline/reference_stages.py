@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from merit.data.taxonomy import TASKS
 from merit.encoders.outside import OUTSIDE
 from merit.methods import ABLATIONS, PEERS, without_text
-from merit.pipeline.dials import carried_over, left_out
-from merit.pipeline.kept import kept
 from merit.pipeline.zero_shot import zero_shot
 from merit.studies.clusters import clusters
 from merit.studies.generation import generation
 from merit.studies.information import information
+from merit.studies.retention import reliability, report_omission, retention, synthetic_to_real, to_commit
 from merit.studies.shift import shift
 
 if TYPE_CHECKING:
@@ -33,16 +32,6 @@ WRITERS = ("merit", "merl-ours", "random", "medtvt-r1", "qoq", "ecg-chat")
 """Encoders that text is generated from here: adapting a language model costs as much as a pretraining."""
 
 
-def _kept_scores(values: Mapping[str, Any]) -> dict[str, float | None]:
-    """`in_report_linear`, `beyond_nonlinear`, ... and `beyond_text` of a result of `kept`."""
-    found = {
-        f"{measure}_{decoder}": one["value"]
-        for decoder, measures in values["summary"].items()
-        for measure, one in measures.items()
-    }
-    return {**found, "beyond_text": values["beyond_text"]["value"]}
-
-
 Run = Callable[["Workspace", Sequence[str], int], list[dict[str, Any]]]
 
 
@@ -59,20 +48,6 @@ class Stage(NamedTuple):
     """Values -> metric -> the number of that seed."""
     keep: tuple[str, ...]
     """Other fields of the values that go into the file; folds, classes and resamples stay in the run's results."""
-    paired: bool = False
-    """Whether its file has the differences of any two encoders too, paired by resample (`kept_pairs`)."""
-
-
-KEPT = (
-    "cohort", "source", "n_records", "n_patients", "n_seen", "n_features", "n_failed", "n_scaled", "summary",
-    "beyond_text", "factors", "findings", "statements",
-)  # fmt: skip
-"""Fields of `kept` that go into the file."""
-
-
-def _of_kept(column: str, run: Run) -> Stage:
-    """A stage whose results are those of `kept`."""
-    return Stage(run=run, columns=(column,), settings=(), scores=_kept_scores, keep=KEPT, paired=True)
 
 
 STAGES = {
@@ -90,11 +65,14 @@ STAGES = {
         scores=lambda values: {metric: one["value"] for metric, one in values["macro"].items()},
         keep=("n_records", "n_patients", "n_scored_classes", "n_seen", "overlap", "macro"),
     ),
-    "kept": _of_kept("cohort", lambda ws, encoders, seed: kept(ws, encoders, encoder_seed=seed)),
-    "left_out": _of_kept("share", lambda ws, encoders, seed: left_out(ws, encoders, encoder_seed=seed)),
-    "carried_over": _of_kept("hearts", lambda ws, encoders, seed: carried_over(ws, encoders, encoder_seed=seed)),
 }
 """Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
+
+
+def _retention(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFrame:
+    """Retention; of real recordings, with the first seed, how reliable their measured factors are."""
+    more = [reliability(ws)] if not (ws.synthetic or seed) else []
+    return to_commit(retention(ws, encoders, encoder_seed=seed), "cohort", *more)
 
 
 STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
@@ -104,6 +82,9 @@ STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
     "generation": lambda ws, encoders, seed: generation(
         ws, [name for name in encoders if name in WRITERS], encoder_seed=seed
     ),
+    "kept": _retention,
+    "left_out": lambda ws, encoders, seed: to_commit(report_omission(ws, encoders, encoder_seed=seed), "share"),
+    "carried_over": lambda ws, encoders, seed: to_commit(synthetic_to_real(ws, encoders, encoder_seed=seed), "hearts"),
 }
 """Study -> its scores of these encoders at one pretraining seed, as they are committed."""
 

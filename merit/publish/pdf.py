@@ -9,7 +9,7 @@ from urllib.parse import urldefrag
 
 from merit import runs
 from merit.profiles import resolve, run_name
-from merit.publish.stage import pages
+from merit.publish.record import pages
 
 JOINED = "merit-print.html"
 PATIENCE_S = 600
@@ -44,9 +44,12 @@ addEventListener("load", () => {
 
 
 def make_pdf(
-    profile: str = "demo", data: str | None = None, root: Path | str = ".", chromium: str = "/usr/bin/chromium",
+    profile: str = "demo",
+    data: str | None = None,
+    root: Path | str = ".",
+    chromium: str = "/usr/bin/chromium",
     settings: str = "",
-) -> Path:  # fmt: skip
+) -> Path:
     """Print the book that `make book` built to `_build/<workspace>/merit.pdf` and return where it is.
 
     Raises FileNotFoundError where there is no book or no browser, RuntimeError where the browser prints nothing.
@@ -75,8 +78,8 @@ def joined(folder: Path, names: list[str]) -> str:
     from bs4 import BeautifulSoup
 
     whole = BeautifulSoup((folder / f"{names[0]}.html").read_text(encoding="utf-8"), "html.parser")
-    chapters = [_chapter(BeautifulSoup((folder / f"{name}.html").read_text("utf-8"), "html.parser"), name, names)
-                for name in names]  # fmt: skip
+    every = [BeautifulSoup((folder / f"{name}.html").read_text("utf-8"), "html.parser") for name in names]
+    chapters = [_chapter(page, name, names) for page, name in zip(every, names)]
     for tag, text in (("style", STYLE), ("script", FIT)):
         whole.head.append(whole.new_tag(tag))
         whole.head.contents[-1].string = text
@@ -105,17 +108,12 @@ def _chapter(page, name: str, names: list[str]):
 
 
 def _print(chromium: str, source: Path, out: Path) -> None:
-    """Let the browser set all formulas and print."""
+    """Let the browser set all formulas and print, without a network or a profile of anybody's."""
+    options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-sync --disable-background-networking"
+    options += " --disable-component-update --virtual-time-budget=60000 --no-pdf-header-footer"
     with tempfile.TemporaryDirectory(prefix="merit-chromium-") as scratch:
-        done = subprocess.run(
-            [
-                chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-                "--disable-background-networking", "--disable-component-update",
-                "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={scratch}",
-                "--virtual-time-budget=60000", "--no-pdf-header-footer",
-                f"--print-to-pdf={out}", source.as_uri(),
-            ],
-            text=True, capture_output=True, timeout=PATIENCE_S, check=False,
-        )  # fmt: skip
+        command = [chromium, *options.split(), "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={scratch}"]
+        command += [f"--print-to-pdf={out}", source.as_uri()]
+        done = subprocess.run(command, text=True, capture_output=True, timeout=PATIENCE_S, check=False)
     if done.returncode or not out.exists():
         raise RuntimeError(f"{chromium} printed nothing, exit status {done.returncode}: {done.stderr.strip()[-300:]}")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from merit import runs
 from merit import scores as scores_of
-from merit.report import reference
+from merit.report import reference, retention
 
 Key = tuple[str, str, str]
 """Encoder, task, metric."""
@@ -110,8 +110,8 @@ def inputs(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
 def _from_file(path: Path, rule: str) -> Evidence:
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
-        if "about" in file:
-            about, found = scores_of.read(path)
+        if "about" in file or file.get("stage") == "kept":
+            about, found = retention.read(path)
             made = {name: about.get(name) for name in ("commit", "device", "finished")}
             told = {
                 "profile": str(about["profile"]),
@@ -154,6 +154,7 @@ def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Ev
 
 
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
+    "kept": ("decoder", 100, {"kind": "summary", "metric": "r2_partial"}),
     "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
     "information": ("task", 1, {"scope": "validation"}),
     "clusters": ("task", 100, {"class": ["macro", "PACE"]}),
@@ -210,19 +211,8 @@ def _scores(task: str, macro: Mapping[str, float | None], ending: str) -> Iterat
         yield task, metric, None if value is None else 100 * value
 
 
-def _kept(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """What an embedding adds to the report about factors of the signal, by a linear and a nonlinear decoder; percent.
-
-    The share of a factor's variance, of what the report leaves open, averaged over factors.
-    """
-    for decoder, measures in row["summary"].items():
-        value = measures["beyond"]["value"]
-        yield "signal", f"beyond_{decoder}", None if value is None else 100 * value
-
-
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
     "linear_probe": _linear_probe,
     "zero_shot": _zero_shot,
-    "kept": _kept,
 }
 """Stage -> what reads a row of its results."""

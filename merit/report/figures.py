@@ -9,15 +9,14 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogFormatter
 
 from merit.report import figure_data
-from merit.report.style import COHORT_LABELS, TERM_LABELS, look, task_label
+from merit.report.style import TERM_LABELS, look, task_label
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.6  # inches
 CSV_MIME = "text/csv"
@@ -137,51 +136,6 @@ def probe_scores(results: Sequence[Mapping[str, Any]], variant: str, metric: str
 
 def _value(result: Mapping[str, Any], metric: str) -> float | None:
     return result["values"].get("mean", {}).get(metric)
-
-
-def label_shares(shares: Mapping[str, pd.Series], most: int = 24) -> Drawing:
-    """A panel a cohort: share of recordings that carry each label, the commonest first, on a logarithmic axis.
-
-    shares: cohort -> label -> share, 0 to 1. Dots, since a bar has no foot on such an axis.
-    """
-    figure, axes = _panels(len(shares), height=4.2)
-    for axis, (cohort, share) in zip(axes, shares.items()):
-        top = share.sort_values(ascending=False).head(most)
-        axis.plot(100 * top.to_numpy(), np.arange(len(top)), "o", color=OURS, markersize=4)
-        axis.set_yticks(np.arange(len(top)), [str(name) for name in top.index], fontsize=7)
-        axis.invert_yaxis()
-        left_out = f" (first {most} of {len(share)})" if len(share) > most else ""
-        axis.set(xscale="log", xlabel="percent of recordings", title=f"{COHORT_LABELS.get(cohort, cohort)}{left_out}")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.xaxis.set_minor_formatter(NullFormatter())
-    return figure
-
-
-def quantiles(ours: pd.DataFrame, real: Mapping[str, Sequence[float]], titles: Mapping[str, str]) -> Drawing:
-    """A panel a quantity of `titles`: ours as a histogram, the real recordings' quantiles as lines, the median solid.
-
-    ours: a column a quantity. real: quantity -> rising quantiles, an odd number of them, in the same unit.
-    titles: quantity -> axis label with unit.
-    """
-    figure, axes = _panels(len(titles), width=2.4, height=1.9)
-    for axis, (name, title) in zip(axes, titles.items()):
-        finite = ours[name].dropna()
-        axis.hist(finite, bins=40, range=_middle(finite, real[name]), color=OURS, density=True, label="synthetic")
-        median = len(real[name]) // 2
-        for place, value in enumerate(real[name]):
-            label, line = ("real: median", "-") if place == median else ("real: other quantiles", ":")
-            axis.axvline(value, color=REAL, linestyle=line, linewidth=1.3, label=label)
-        axis.set(xlabel=title, yticks=[])
-    handles, names = distinct(axes)
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
-    return figure
-
-
-def _middle(ours: pd.Series, real: Sequence[float]) -> tuple[float, float]:
-    """The range that shows both without their outliers."""
-    low, high = ours.quantile([0.005, 0.995])
-    return float(min(low, real[0])), float(max(high, real[-1]))
 
 
 def _panels(count: int, width: float = PANEL_WIDTH, height: float = PANEL_HEIGHT) -> tuple[Drawing, list[Axes]]:

@@ -52,6 +52,26 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
     "metric": METRICS,
     "cohort": COHORT_LABELS,
     "variant": {"as_published": "as published", "standardised": "standardised"},
+    "factor": {
+        "pr": "PR interval",
+        "qrs": "QRS duration",
+        "qt": "QT interval",
+        "axis": "axis in degrees",
+        "variability": "beat-to-beat variability",
+        "qrs_leads": "relative QRS by lead",
+        "t_leads": "relative T by lead",
+        "st_leads": "relative ST by lead",
+        "heart_rate": "heart rate*",
+    },
+    "decoder": {"linear": "linear decoder", "nonlinear": "non-linear decoder"},
+    "retained": {"auroc_stated": "in the report", "r2_partial": "beyond the report"},
+    "measure": {
+        "auroc_stated linear": "in the report,\nlinear",
+        "auroc_stated nonlinear": "in the report,\nnon-linear",
+        "r2_partial linear": "beyond it,\nlinear",
+        "r2_partial nonlinear": "beyond it,\nnon-linear",
+        "r2_partial_text linear": "beyond its text embedding,\nlinear",
+    },
 }
 """Column -> value -> how it is written, in the order in which it stands everywhere."""
 
@@ -150,8 +170,11 @@ def table(
 
     frame: one score per cell. name: unique on the page. text: a row of the frame -> what its cell says. best: rank
     within each "column", each "row", or None. bold: which rows of the frame are bold instead. published: rows of the
-    paper's, set apart below and ranked among themselves (`paper_rows`). What a cell's marks mean stands below.
+    paper's, set apart below and ranked among themselves (`paper_rows`). What a cell's marks mean stands below. No row:
+    nothing is shown.
     """
+    if frame.empty:
+        return Html("")
     parts = [_pivot(frame, columns, rows, text, best, bold)]
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
@@ -283,17 +306,18 @@ def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float 
 
 
 def committed(
-    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None
-) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None,
+    read: Callable[[Path], tuple[dict[str, Any], pd.DataFrame]] = scores.read,
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:  # fmt: skip
     """(where from, scores) of this profile and kind of recordings; else of other profiles on the same kind; else [].
 
-    group: of the encoders, such as equal-budget; None: the paper's own.
+    group: of the encoders, such as equal-budget; None: the paper's own. read: how a file is read.
     """
     folder = folder or runs.home() / "book" / "reference"
     ending = f"-{group}" if group else ""
     own = folder / f"{study}-{profile}{'' if synthetic else '-real'}{ending}.json"
     paths = [own] if own.exists() else sorted(folder.glob(f"{study}-*.json"))
-    found = [scores.read(path) for path in paths]
+    found = [read(path) for path in paths]
     return [
         (about, frame) for about, frame in found if about["synthetic"] == synthetic and about.get("suffix") == group
     ]
@@ -301,12 +325,21 @@ def committed(
 
 def source(about: Mapping[str, Any]) -> Html:
     """Where committed scores come from: everything that a number of them must be read with."""
-    seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
-    text = (
-        f"{'The same data, the same updates' if about.get('suffix') else 'Reference'}: profile {about['profile']}, "
-        f"{seeds}; {about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
+    where_from = (
+        f"{'The same data, the same updates' if about.get('suffix') == 'equal-budget' else 'Reference'}: profile "
+        f"{about['profile']}, {about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}; "
+        f"{about['device']} with {about['cores']} cores, {about['finished']}, commit {about['commit']}."
     )
-    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), text)
+    return Html('<p class="merit-source">{} {}</p>').format(badge(bool(about["synthetic"])), where_from)
+
+
+def absent(study: str, synthetic: bool) -> Html:
+    """That no scores of a study are committed, in one line."""
+    text = Html(
+        "<p>No scores of {} over several pretraining seeds on {} recordings are committed; "
+        "<code>make reference</code> makes them.</p>"
+    )
+    return text.format(study.replace("_", " "), "synthetic" if synthetic else "real")
 
 
 def over_seeds(
@@ -343,11 +376,7 @@ def over_seeds(
                     table(pairs, by, f"{tag}-{metric}-pairs", rows="other", text=difference, bold=bold, caption=head)
                 )
                 parts.append(Html('<p class="merit-note">{}</p>').format(count_beyond_zero(pairs)))
-    if parts:
-        return Html("").join(parts)
-    kind = "synthetic" if ws.synthetic else "real"
-    return Html("<p>No scores of {} over several pretraining seeds on {} recordings are committed; <code>make reference"
-                "</code> makes them.</p>").format(study.replace("_", " "), kind)  # fmt: skip
+    return Html("").join(parts) if parts else absent(study, ws.synthetic)
 
 
 def count_beyond_zero(pairs: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from merit import runs
 from merit.config import GenerationConfig, PretrainConfig, Profile
-from merit.report import budget, cost_lines, cost_tables, paper, paper_checks, reference, tables
+from merit.report import budget, cost, paper, paper_checks, reference, tables
 from merit.report.claim_rules import Claim, paired
 from merit.report.evidence import Evidence
 from merit.report.prose import Html, listing
@@ -109,8 +109,8 @@ N_PRETRAINED = 4
 
 def measured_rate() -> Html:
     """Hours of one pretraining at the paper's size at the committed rates, beside the budget of a GPU."""
-    columns = [(one.head, one.found["updates"]["projection"]["hours"]) for one in cost_tables.load() if one.found]
-    found = listing(f"{cost_lines.hours(hours)} on {head}" for head, hours in columns)
+    columns = [(one.head, one.found["updates"]["projection"]["hours"]) for one in cost.load() if one.found]
+    found = listing(f"{cost.hours(hours)} on {head}" for head, hours in columns)
     text = Html('<p>At the <a href="cost.html">measured rates</a> one pretraining of MERIT takes {}.</p>')
     return text.format(found) if columns else Html("")
 

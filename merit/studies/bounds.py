@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, ProbeConfig, replace
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, ProbeConfig, Profile, replace
 from merit.evaluate.splits import NotEnoughData
 from merit.studies.core import study
 
@@ -115,9 +115,9 @@ class ScaleConfig:
     n_resamples: int = 200
 
 
-def _scale_config(ws: Workspace) -> ScaleConfig:
+def _scale_config(profile: Profile) -> ScaleConfig:
     small = {"batches": 2, "first": 2, "seeds": 2, "updates": 6, "batch": 8, "probe_epochs": 2, "n_resamples": 20}
-    return ScaleConfig(**small) if ws.trial else ScaleConfig()
+    return ScaleConfig(**small) if profile.trial else ScaleConfig()
 
 
 def _scale_inputs(ws: Workspace, **_: object) -> dict[str, str]:

@@ -28,7 +28,7 @@ def _inputs(ws: Workspace, encoder: str, encoder_seed: int, allow_seen: bool, **
     }
 
 
-@study(over={"encoder": ENCODER_NAMES}, needs=_inputs, config=lambda ws: ClusterConfig())
+@study(over={"encoder": ENCODER_NAMES}, needs=_inputs, config=lambda profile: ClusterConfig())
 def clusters(
     ws: Workspace, encoder: str, encoder_seed: int = 0, allow_seen: bool = False, *, config: ClusterConfig
 ) -> dict[str, pd.DataFrame]:

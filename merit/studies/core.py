@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from merit import runs, scores
-from merit.config import one_of, replace
+from merit.config import Profile, one_of, replace
 from merit.data.taxonomy import TASKS
 from merit.evaluate.splits import NotEnoughData
 
@@ -34,17 +34,17 @@ def study(
     *,
     over: Mapping[str, Sequence[Any]],
     needs: Callable[..., Mapping[str, str]],
-    config: str | Callable[[Workspace], Any] | None = None,
+    config: str | Callable[[Profile], Any] | None = None,
     preset: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Frames]], Callable[..., pd.DataFrame]]:
     """Declare a study; what is declared takes a workspace and the study's own arguments, and returns its scores.
 
     over: argument -> what it runs over by default, the outermost first; each may be given as one value or a sequence.
     needs: the same arguments -> identities of what is read, by name; it may raise `Unavailable`. config: the section of
-    the profile that the function takes as `config`, or what gives its defaults for a workspace; arguments that the
-    function does not name change its fields, None changes nothing, `updates` takes the place of a profile's `epochs`,
-    and `preset` stands where nothing is given. The function computes one point of the grid and returns rows of scores;
-    columns of the study, of `over` and of `encoder_seed` are put in front. `part=` asks for another of its frames.
+    the profile that the function takes as `config`, or a function of the profile that gives it; arguments that the
+    function does not name change its fields, None changes nothing, `updates` takes the place of `epochs`, and `preset`
+    stands where nothing is given. The function computes one point of the grid and returns rows of scores; columns of
+    the study, of `over` and of `encoder_seed` are put in front. `part=` asks for another of its frames.
     """
 
     def declare(compute: Callable[..., Frames]) -> Callable[..., pd.DataFrame]:
@@ -57,8 +57,8 @@ def study(
                 changes = {**(preset or {}), **{key: value for key, value in given.items() if value is not None}}
                 if "updates" in changes and isinstance(config, str):
                     changes.setdefault("epochs", None)
-                start = getattr(ws.profile, config) if isinstance(config, str) else config(ws)
-                own["config"], given = replace(start, **changes), {}
+                section = getattr(ws.profile, config) if isinstance(config, str) else config(ws.profile)
+                own["config"], given = replace(section, **changes), {}
             bound = signature.bind_partial(ws, *args, **own, **given)
             bound.apply_defaults()
             arguments = dict(itertools.islice(bound.arguments.items(), 1, None))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.evaluate.kept.decode import NEVER
+from merit.evaluate.retention import TRAINING_ONLY
 from merit.evaluate.seen import SeenInPretraining
 from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS
 from merit.pipeline import Workspace, kept_factors
@@ -22,7 +22,7 @@ QUICK = {"n_resamples": 10, "folds": 2, "min_silent": 2, "min_positives": 10}
 
 @pytest.fixture(scope="module")
 def session(workspace) -> stage._Session:
-    config = stage.replace(stage.KeptConfig(), **QUICK)
+    config = stage.replace(stage.RetentionConfig(), **QUICK)
     return stage._Session(workspace, config, 0)
 
 
@@ -69,7 +69,7 @@ def test_patients_stay_in_one_fold_and_pretrained_folds_are_never_scored(session
     assert all(len(set(session.asked.folds[groups == one])) == 1 for one in set(groups))
     monkeypatch.setattr(session.ws, "protocol", lambda cohort: OFFICIAL_SPLIT)
     folds, official = session._folds(groups), session.factors.records["fold"].to_numpy()
-    assert (folds == NEVER).tolist() == (official < 9).tolist()
+    assert (folds == TRAINING_ONLY).tolist() == (official < 9).tolist()
     assert set(folds[official == 10]) <= {1}
 
 
@@ -99,7 +99,7 @@ def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(
     assert values["factors"]["qrs"]["n"] == values["n_records"] - 7
     assert stage.AXIS not in values["findings"]
     assert all(one["n_silent"] == 0 for one in values["findings"].values())
-    session = stage._Session(workspace, stage.replace(stage.KeptConfig(), **QUICK), 0)
+    session = stage._Session(workspace, stage.replace(stage.RetentionConfig(), **QUICK), 0)
     labels, reports = session.factors.records["labels"], session.factors.records["report"].str.lower()
     assert session._made["SR"].tolist() == ["SR" in one for one in labels]
     columns = {tuple(column) for column in session._statements.T}
@@ -108,7 +108,7 @@ def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(
 
 
 def test_a_failed_delineation_counts_for_nothing(workspace, unknown):
-    session = stage._Session(workspace, stage.replace(stage.KeptConfig(), **QUICK), 0)
+    session = stage._Session(workspace, stage.replace(stage.RetentionConfig(), **QUICK), 0)
     assert session.factors.failed.tolist() == [True] * 7 + [False] * (len(unknown) - 7)
     for name, values in session.asked.factors.items():
         assert np.isnan(values[:7]).any(axis=1).all(), name
@@ -120,7 +120,7 @@ def test_no_data_and_too_few_recordings_are_reasons(workspace, monkeypatch):
         patch.setattr(workspace, "embedding_identity", lambda *a: (_ for _ in ()).throw(NoCohort("no ptb-xl")))
         assert stage.kept(workspace, ["random"], **QUICK)[0]["values"]["reason"] == "no ptb-xl"
     with monkeypatch.context() as patch:
-        patch.setattr(stage._Session, "_folds", lambda self, groups: np.full(len(groups), NEVER))
+        patch.setattr(stage._Session, "_folds", lambda self, groups: np.full(len(groups), TRAINING_ONLY))
         found = stage.kept(workspace, ["random"], seed=8, **QUICK)[0]["values"]
         assert "at least 60 scored recordings" in found["reason"]
 
@@ -138,7 +138,7 @@ def test_real_recordings_are_measured_once_and_scored(workspace, tmp_path, monke
     assert values["summary"]["linear"]["beyond"]["value"] is not None
     (table,) = (tmp_path / "real" / "measured").glob("ptb-xl-*.parquet")
     assert len(pd.read_parquet(table)) == values["n_records"]
-    monkeypatch.setattr("merit.evaluate.kept.measured.measure_all", None)
+    monkeypatch.setattr("merit.evaluate.retention_factors.measure_recordings", None)
     assert len(kept_factors.measured.measured(real, "ptb-xl", progress=False)) == values["n_records"]
 
 

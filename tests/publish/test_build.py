@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from merit import runs
-from merit.publish import build, execute, schedule
+from merit.publish import build, execute, record
+
+
+def cell(kind: str, name: str, source: str, **more) -> dict:
+    """A notebook cell."""
+    return {"cell_type": kind, "id": name, "source": source, "metadata": more.pop("metadata", {})} | more
+
+
+def write(path: Path, cells: list[dict], metadata: dict) -> None:
+    """A notebook of these cells."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4}))
 
 
 @pytest.fixture
@@ -22,14 +33,8 @@ def root(tmp_path, monkeypatch) -> Path:
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "budget.csv").write_text("step,profile,seconds\nn,demo,0\n")
     for name in ("n", "provenance"):
-        source = {
-            "cell_type": "code",
-            "source": 'profile: str = "demo"',
-            "metadata": {"tags": ["parameters"]},
-            "id": "p",
-        }
-        prose = {"cell_type": "markdown", "source": "# T", "metadata": {}, "id": "t"}
-        (tmp_path / "book" / f"{name}.ipynb").write_text(json.dumps({"cells": [prose, source], "metadata": {}}))
+        parameters = cell("code", "p", 'profile: str = "demo"', metadata={"tags": ["parameters"]})
+        write(tmp_path / "book" / f"{name}.ipynb", [cell("markdown", "t", "# T"), parameters], {})
 
     def run(source, out, given, *, root, key, quiet):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +50,7 @@ def root(tmp_path, monkeypatch) -> Path:
 def ran(root: Path, profile: str = "demo") -> list[str]:
     """The notebooks that a build runs."""
     common = {"profile": profile, "data": None, "device": "auto"}
-    return schedule.run_notebooks(root, root / "artifacts" / profile, common, say=lambda _: None, side_by_side=1)
+    return build.run_notebooks(root, root / "artifacts" / profile, common, log=lambda _: None, side_by_side=1)
 
 
 def edit(root: Path, cell: int, text: str) -> None:
@@ -73,10 +78,10 @@ def test_code_and_surroundings_run_again_and_prose_does_not(root):
 
 
 def test_what_a_notebook_imports_runs_it_again_and_other_modules_do_not():
-    sources = schedule._source(["from merit.report import paper"])
+    sources = build.imported_source(["from merit.report import paper"])
     assert {"merit.report.paper", "merit.config", "merit.profiles"} <= set(sources)
     assert not {"merit.report.tables", "merit.publish.build"} & set(sources)
-    assert "merit.report.prose" in schedule._source(["from merit.report.tables import render"])
+    assert "merit.report.prose" in build.imported_source(["from merit.report.tables import render"])
 
 
 def test_only_declared_parameters_are_given(root):
@@ -86,7 +91,7 @@ def test_only_declared_parameters_are_given(root):
 
 
 def test_over_budget_is_said(root, capsys):
-    schedule.run_notebooks(root, root / "a", {"profile": "demo", "data": None, "device": "auto"})
+    build.run_notebooks(root, root / "a", {"profile": "demo", "data": None, "device": "auto"})
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("n ") and "budget" in line)
     assert line.endswith("OVER BUDGET")
 
@@ -165,3 +170,68 @@ def test_a_render_that_failed_is_tried_again(root, monkeypatch, capsys):
         with pytest.raises(build.BuildFailed):
             build.build_book("demo", root=root)
     assert "nothing to do" not in capsys.readouterr().out
+
+
+# -- staging: executed twins in place of sources, prose refreshed, what did not change left alone ----------------------
+
+KEY = {"merit": {"key": "k"}}
+
+
+@pytest.fixture
+def staged(tmp_path) -> Path:
+    """A book of one page and one notebook, executed."""
+    (tmp_path / "book").mkdir()
+    (tmp_path / "_config.yml").write_text("title: t\n")
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/a\nparts:\n- chapters:\n  - file: book/b\n    sections: [{file: book/c}]\n"
+    )
+    (tmp_path / "book" / "a.md").write_text("# A\n")
+    tags = {"tags": ["parameters"]}
+    write(
+        tmp_path / "book" / "b.ipynb",
+        [cell("markdown", "m", "new prose"), cell("code", "p", "x: int = 1", metadata=tags)],
+        KEY,
+    )
+    injected = cell("code", "i", "# Parameters\nx = 2", metadata={"tags": ["injected-parameters"]}, outputs=[])
+    ran = cell("code", "p", "x: int = 1", metadata={"papermill": {}}, outputs=["shown"])
+    write(tmp_path / "run" / "b.ipynb", [cell("markdown", "m", "old prose"), ran, injected], KEY)
+    return tmp_path
+
+
+def test_pages_reads_the_toc_in_order(staged):
+    assert record.pages(staged / "_toc.yml") == ["book/a", "book/b", "book/c"]
+
+
+def test_stage_takes_outputs_from_the_run_and_prose_from_the_source(staged):
+    build.stage(staged, staged / "run", staged / "out")
+    staged = json.loads((staged / "out" / "book" / "b.ipynb").read_text())
+    assert [one["source"] for one in staged["cells"]] == ["new prose", "x: int = 1", "# Parameters\nx = 2"]
+    assert staged["cells"][1]["outputs"] == ["shown"]
+    assert staged["cells"][1]["metadata"] == {"tags": ["parameters"]}
+    assert "remove-cell" in staged["cells"][2]["metadata"]["tags"]
+    assert staged["metadata"] == {"merit": {"key": "k"}}
+
+
+def test_stage_leaves_what_did_not_change_and_removes_what_went(staged):
+    assert build.stage(staged, staged / "run", staged / "out")
+    assert build.stage(staged, staged / "run", staged / "out") == []
+    (staged / "book" / "a.md").write_text("# Other\n")
+    (staged / "out" / "book" / "old.md").write_text("# Old\n")
+    changed = build.stage(staged, staged / "run", staged / "out")
+    assert {path.name for path in changed} == {"a.md", "old.md"}
+    assert not (staged / "out" / "book" / "old.md").exists()
+
+
+def test_a_notebook_that_did_not_run_is_named(staged):
+    (staged / "run" / "b.ipynb").unlink()
+    with pytest.raises(FileNotFoundError, match=r"b\.ipynb has not been executed"):
+        build.stage(staged, staged / "run", staged / "out")
+
+
+def test_what_python_left_beside_the_extensions_changes_nothing(staged):
+    build.stage(staged, staged / "run", staged / "out")
+    for book in (staged / "book", staged / "out" / "book"):
+        (book / "_ext" / "__pycache__").mkdir(parents=True)
+        (book / "_ext" / "__pycache__" / "footer.cpython-311.pyc").write_bytes(b"compiled")
+    assert build.stage(staged, staged / "run", staged / "out") == []
+    assert len(list((staged / "out").rglob("*.pyc"))) == 1

@@ -44,19 +44,6 @@ def test_probe_scores_places_each_encoder(results):
     assert [round(float(one.lines[0].get_xdata()[0])) for one in containers] == [90, 70]
 
 
-def test_quantiles_draws_the_real_median_solid():
-    drawn = figures.quantiles(pd.DataFrame({"qt_ms": range(300, 500)}), {"qt_ms": [310, 400, 490]}, {"qt_ms": "QT, ms"})
-    lines = drawn.axes[0].lines
-    assert [(line.get_xdata()[0], line.get_linestyle()) for line in lines] == [(310, ":"), (400, "-"), (490, ":")]
-
-
-def test_label_shares_keeps_the_commonest():
-    shares = pd.Series({f"L{k}": 1 / (k + 1) for k in range(30)})
-    axis = figures.label_shares({"csn": shares}, most=5).axes[0]
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["L0", "L1", "L2", "L3", "L4"]
-    assert axis.get_title() == "CSN (first 5 of 30)"
-
-
 def test_nothing_to_draw_is_said():
     columns = ["objective", "seed", "update", "epoch", "split", "term", "value"]
     empty = figures.histories(pd.DataFrame(columns=columns), {})

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn.objects as so
 from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -25,7 +26,6 @@ from merit.report import (
     others,
     prose,
     provenance,
-    recordings,
     rule_tables,
     show,
     style,
@@ -119,7 +119,6 @@ def renamed(monkeypatch):
         for name in ("look", "task_label"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, getattr(style, name))
-    monkeypatch.setitem(recordings.COHORT_LABELS, "ptb-xl", ALL)
 
 
 def generated() -> dict:
@@ -146,8 +145,6 @@ def test_tables_show_what_they_are_given(results, renamed):
         ablation_tables.per_fold(results, "as_published", "form", "auroc"),
         others.footnotes([{"overlap": True}], [SimpleNamespace(label=ALL, note=ALL)]),
         generation_examples.examples([generated()], {"values": {"answer": ALL}}, 3),
-        recordings.counts({"ptb-xl": {"counts": {"rows": 3}}, ALL: ALL}),
-        recordings.refusals({"ptb-xl": {"rejected": {ALL: 3}}}),
         prose.banner(ALL, False) + prose.banner(ALL, True),
         prose.Html(prose.Provenance([{"what": ALL}], ALL, True)._repr_mimebundle_()["text/html"]),
         provenance.inputs([{"notebook": ALL, "inputs": [{"what": ALL, "device": ALL}]}]),
@@ -189,12 +186,10 @@ def test_figures_draw_every_text_as_it_stands(results, renamed, monkeypatch):
     sheet = diagram.Diagram(4, 2)
     sheet.box(diagram.Box(0.1, 0.1, 2, 1), TEXTS[2], [TEXTS[3]])
     assert TEXTS[3] not in sheet.overflowing()
-    store = SimpleNamespace(cohort="csn", fs_hz=100.0, signal_uv=np.zeros((1, 12, 1000), np.int16))
-    store.records = pd.DataFrame({"record_id": [TEXTS[3]], "labels": [TEXTS[:9]]})
-    signal_mv, title = recordings.example(store, TEXTS[2])
-    ecg = ecg_paper.draw_ecg(signal_mv, 100, title=title)
-    shares = figures.label_shares({TEXTS[2]: recordings.label_shares(store)})
-    for one in (drawn, sheet.figure, ecg, shares, figures.probe_scores(results, "as_published")):
+    ecg = ecg_paper.draw_ecg(np.zeros((12, 1000)), 100, title=ALL)
+    frame = show.labelled(pd.DataFrame({"encoder": TEXTS, "task": TEXTS[2], "value": range(len(TEXTS))}))
+    plot = so.Plot(frame, x="value", y="encoder", color="encoder").facet("task").add(so.Dot())
+    for one in (drawn, sheet.figure, ecg, show.figure(plot, frame), figures.probe_scores(results, "as_published")):
         assert one._repr_png_().startswith(b"\x89PNG")
     powers = [text for text in axes.get_xticklabels(which="both") if text.get_text()]
     assert powers

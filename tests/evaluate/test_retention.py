@@ -1,0 +1,291 @@
+"""Ridge against loops, partial R² where it is known in closed form, and every number against an oracle."""
+
+from __future__ import annotations
+
+import tracemalloc
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.metrics import roc_auc_score
+
+from merit.evaluate import retention, retention_bench
+from merit.evaluate.bootstrap import weights_of
+from merit.evaluate.retention import DECODERS, PENALTIES, TRAINING_ONLY, Block, Question, Ridge, reader, words
+from merit.evaluate.splits import NotEnoughData
+
+N = 600
+FOLDS = np.arange(N) % 5
+REPORTS = [
+    "Sinusrhythmus, Lagetyp normal",
+    "sinusrhythmus lagetyp links",
+    "Lagetyp normal. AV-Block I",
+    "lagetyp unklar",
+]
+
+
+@pytest.mark.parametrize("fewest", [1, 2])
+def test_words_and_pairs_that_are_frequent_each_once(fewest):
+    tokens = ["".join(c if c.isalnum() else " " for c in r.lower()).split() for r in REPORTS]
+    own = [set(t) | {f"{a} {b}" for a, b in pairwise(t)} for t in tokens]
+    columns = {tuple(float(w in said) for said in own) for w in set().union(*own)}
+    found = words(REPORTS, fewest)
+    assert {tuple(column) for column in found.T} == {c for c in columns if fewest <= sum(c) < len(REPORTS)}
+    assert len(set(map(tuple, found.T))) == found.shape[1]
+    assert found.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("reports", "fewest"), [(["a b", "a b"], 1), (["x", "y"], 2), (["", ""], 1)])
+def test_what_all_reports_have_says_nothing_and_none_is_no_feature(reports, fewest):
+    assert words(reports, fewest).shape == (2, 0)
+
+
+def test_features_have_unit_variance_in_total_and_constants_are_dropped():
+    rng = np.random.default_rng(7)
+    rows = np.hstack([rng.normal(size=(400, 3)) * [1, 10, 100], np.ones((400, 1))])
+    read = reader(rows, standardise=True, nonlinear=True, seed=0)(rows)
+    assert read[:, :4].var(axis=0) == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+    assert read[:, 4:].var(axis=0).sum() == pytest.approx(1)
+    assert np.array_equal(read, reader(rows, standardise=True, nonlinear=True, seed=0)(rows))
+    plain = reader(rows, standardise=False, nonlinear=False, seed=0)(rows)
+    assert plain.var(axis=0) == pytest.approx(rows.var(axis=0) / rows.var(axis=0).sum())
+    empty = np.zeros((20, 2))
+    assert np.isfinite(reader(empty, standardise=False, nonlinear=True, seed=0)(empty)).all()
+
+
+def test_ridge_has_the_penalty_and_the_residuals_of_leaving_each_row_out():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 6)) * [3, 1, 1, 0.3, 1, 1] + 2
+    y = np.column_stack([x @ rng.normal(size=6) + rng.normal(size=40), rng.normal(size=40)])
+    fit, total = Ridge.fitted(x, y), float(((x - x.mean(0)) ** 2).sum())
+    for k in range(2):
+        left_out = np.empty((len(PENALTIES), 40))
+        for row in range(40):
+            others = np.arange(40) != row
+            for p, penalty in enumerate(PENALTIES):
+                model = SklearnRidge(alpha=penalty * total).fit(x[others], y[others, k])
+                left_out[p, row] = y[row, k] - model.predict(x[[row]])[0]
+        best = int((left_out**2).sum(axis=1).argmin())
+        assert fit.left_out[:, k] == pytest.approx(left_out[best])
+        model = SklearnRidge(alpha=PENALTIES[best] * total).fit(x, y[:, k])
+        assert fit.predict(x[:5])[:, k] == pytest.approx(model.predict(x[:5]))
+
+
+def test_noise_gets_the_mean_and_a_constant_feature_nothing():
+    y = np.random.default_rng(1).normal(size=(2000, 2))
+    assert Ridge.fitted(np.ones((2000, 3)), y).predict(np.full((2, 3), 5.0)) == pytest.approx(
+        np.tile(y.mean(0), (2, 1))
+    )
+    x = np.random.default_rng(2).normal(size=(2000, 5))
+    assert np.abs(Ridge.fitted(x, y).predict(x) - y.mean(0)).max() < 0.2
+
+
+def independent(seed: int, count: int) -> np.ndarray:
+    """[count, N, 1] normal draws, made uncorrelated and of variance 1 in this very sample."""
+    draws = np.random.default_rng(seed).normal(size=(N, count))
+    basis = np.linalg.qr(draws - draws.mean(axis=0))[0]
+    return (basis * np.sqrt(N)).T[:, :, None]
+
+
+def explained(target: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -> float:
+    return float(1 - ((target - predicted) ** 2).sum() / ((target - reference) ** 2).sum())
+
+
+def partial(report: np.ndarray, embedding: np.ndarray, target: np.ndarray, decoder: str = "linear") -> float:
+    block = Block(report, target, FOLDS)
+    return explained(target, block.both(embedding, [decoder])[decoder], block.predicted)
+
+
+def test_partial_r2_of_gaussians_is_the_closed_form():
+    """y = s + z + e with independent parts: the report explains 1/3, the embedding half of what is left."""
+    s, z, e = independent(0, 3)
+    y = s + z + e
+    block = Block(s, y, FOLDS)
+    assert explained(y, block.predicted, block.mean()) == pytest.approx(1 / 3, abs=0.03)
+    assert explained(y, block.embedding(z, "linear"), block.mean()) == pytest.approx(1 / 3, abs=0.03)
+    for decoder in DECODERS:
+        assert partial(s, z, y, decoder) == pytest.approx(0.5, abs=0.03)
+
+
+def test_an_embedding_that_overlaps_with_the_report_gets_all_of_what_is_its_own():
+    """The report is a noisy copy of what the embedding holds whole: nothing is left over after both."""
+    z, e = independent(1, 2)
+    assert partial(z + e, z, z) > 0.98
+    assert partial(e, np.hstack([z + e, e]), z + e) > 0.98
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_function_of_the_statements_and_noise_add_nothing(decoder):
+    rng = np.random.default_rng(2)
+    s = (rng.random((N, 6)) < 0.4).astype(float)
+    y = (s[:, [0]] * s[:, [1]] + s[:, [2]] - 0.5 * s[:, [3]]) + rng.normal(size=(N, 1))
+    copies = np.hstack([s[:, [0]] * s[:, [1]], np.tanh(s @ rng.normal(size=(6, 8)))])
+    assert abs(partial(s, copies, y, decoder)) < 0.03
+    block = Block(s, y, FOLDS)
+    assert explained(y, block.embedding(copies, decoder), block.mean()) > 0.1
+    assert abs(partial(s, rng.normal(size=(N, 40)), y, decoder)) < 0.03
+
+
+def test_only_the_nonlinear_decoder_finds_a_square():
+    rng = np.random.default_rng(4)
+    s, z = rng.normal(size=(N, 1)), rng.normal(size=(N, 2))
+    y = s + z[:, [0]] ** 2
+    assert partial(s, z, y, "linear") < 0.05
+    assert partial(s, z, y, "nonlinear") > 0.8
+
+
+def test_recordings_that_are_never_scored_train_and_get_no_prediction():
+    z = np.random.default_rng(5).normal(size=(200, 1))
+    folds = np.where(np.arange(200) < 150, TRAINING_ONLY, np.arange(200) % 2)
+    block = Block(np.zeros((200, 1)), 2 * z, folds, also=z)
+    found = block.embedding(z, "linear")
+    assert np.isnan(found[:150]).all()
+    assert found[150:] == pytest.approx(np.hstack([2 * z, z])[150:], abs=0.02)
+    assert block.predicted[150:] == pytest.approx(block.mean()[150:])
+    assert len(next(block.splits())[0]) == 175
+    with pytest.raises(ValueError, match="a row for each of 200 records; got 30"):
+        block.both(np.zeros((30, 2)))
+
+
+def test_what_is_scored_does_not_move_what_is_learnt():
+    rng = np.random.default_rng(6)
+    s, z = rng.normal(size=(100, 2)), rng.normal(size=(100, 3))
+    y, folds = z[:, [0]] + s[:, [1]], np.arange(100) % 2
+    before = Block(s, y, folds).both(z, ["nonlinear"])["nonlinear"]
+    changed = np.where(folds[:, None] == 0, 99.0, y)
+    after = Block(s, changed, folds).both(z, ["nonlinear"])["nonlinear"]
+    assert np.array_equal(before[folds == 0], after[folds == 0])
+
+
+def test_memory_is_that_of_one_fold_and_not_of_all():
+    """Ten folds of 3,000 reports with 300 features: held together, features and decompositions took 140 MB."""
+    s = (np.random.default_rng(8).random((3000, 200)) < 0.1).astype(np.uint8)
+    tracemalloc.start()
+    try:
+        Block(s, s[:, :2].astype(np.float64), np.arange(3000) % 10)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 50e6
+
+
+RECORDINGS = 400
+CONFIG = retention.RetentionConfig(n_resamples=40)
+
+
+@pytest.fixture(scope="module")
+def case() -> tuple[Question, np.ndarray, np.ndarray]:
+    """A question, the reports' features and an embedding that holds the axis, half of PR and the finding."""
+    n, rng = RECORDINGS, np.random.default_rng(0)
+    s = rng.random((n, 2)) < 0.4
+    axis, pr, rate = rng.normal(size=(3, n))
+    finding = axis + rng.normal(size=n) > 0.8
+    pr = np.where(np.arange(n) % 4, pr, np.nan)
+    question = Question(
+        factors={"axis": np.column_stack([axis, -axis]) + s[:, :1], "pr": pr[:, None], "heart_rate": rate[:, None]},
+        findings={"block": finding, "rare": np.arange(n) < 4},
+        silent={"block": ~(finding & s[:, 0]), "rare": np.ones(n, bool)},
+        stated={"block": finding & s[:, 0], "always": np.ones(n, bool)},
+        groups=np.arange(n) // 2,
+        folds=np.arange(n) // 2 % 5,
+    )
+    embedding = np.column_stack([axis, np.nan_to_num(pr) + rng.normal(size=n), rng.normal(size=(n, 3))])
+    return question, s.astype(float), embedding
+
+
+@pytest.fixture(scope="module")
+def numbers(case) -> dict[tuple[str, ...], dict]:
+    """(kind, target, decoder, metric) -> row."""
+    question, s, embedding = case
+    rows = retention.measure(embedding, question, retention.blocks(question, s), CONFIG)
+    return {(row["kind"], row["target"], row["decoder"], row["metric"]): row for row in rows}
+
+
+def test_values_are_what_the_data_hold(numbers):
+    assert list(dict.fromkeys(key[1] for key in numbers if key[0] == "factor")) == ["axis", "pr", "heart_rate"]
+    assert numbers["factor", "axis", "linear", "r2_partial"]["value"] > 0.97
+    assert 0.1 < numbers["factor", "axis", "report", "r2"]["value"] < 0.35
+    assert numbers["factor", "pr", "linear", "r2_partial"]["value"] == pytest.approx(0.5, abs=0.1)
+    assert numbers["factor", "pr", "linear", "r2_partial"]["n"] == 300
+    assert abs(numbers["factor", "heart_rate", "linear", "r2_partial"]["value"]) < 0.05
+    for name in ("axis", "pr", "heart_rate"):
+        row = numbers["factor", name, "linear", "r2_partial"]
+        assert row["low"] <= row["value"] <= row["high"]
+        report, both = numbers["factor", name, "report", "r2"], numbers["factor", name, "linear", "r2_both"]
+        assert row["value"] == pytest.approx((both["value"] - report["value"]) / (1 - report["value"]), abs=1e-6)
+
+
+def test_the_mean_leaves_out_the_rate(numbers):
+    named = [numbers["factor", name, "linear", "r2_partial"]["value"] for name in ("axis", "pr")]
+    mean = numbers["summary", "mean", "linear", "r2_partial"]
+    assert mean["value"] == pytest.approx(np.mean(named), abs=1e-6)
+    assert len(mean["draws"]) == 40
+
+
+def test_an_interval_is_that_of_a_loop_over_resamples(case, numbers):
+    question, s, embedding = case
+    block = retention.blocks(question, s)[0]
+    weights = weights_of(question.groups, CONFIG.n_resamples, CONFIG.seed)
+    alone, both = block.predicted[:, :2], block.both(embedding, ["linear"])["linear"][:, :2]
+    drawn = []
+    for r in range(1, 41):
+        lost = np.zeros(2)
+        for row in range(RECORDINGS):
+            truth = block.targets[row, :2]
+            lost += weights[row, r] * np.array([((truth - p[row]) ** 2).sum() for p in (both, alone)])
+        drawn.append(1 - lost[0] / lost[1])
+    row = numbers["factor", "axis", "linear", "r2_partial"]
+    reach = 1.959964 * np.sqrt(np.mean((np.array(drawn) - row["value"]) ** 2))
+    assert row["draws"] == pytest.approx(drawn, abs=1e-6)
+    assert (row["low"], row["high"]) == pytest.approx((row["value"] - reach, row["value"] + reach), abs=1e-6)
+
+
+def test_findings_are_scored_over_all_and_where_the_report_is_silent(case, numbers):
+    question, s, embedding = case
+    column = retention.blocks(question, s)[0].embedding(embedding, "linear")[:, 4 - 1]
+    silent, truth = question.silent["block"], question.findings["block"]
+    everywhere, where_silent = (numbers["finding", "block", "linear", name] for name in ("auroc", "auroc_silent"))
+    assert everywhere["value"] == pytest.approx(roc_auc_score(truth, column), abs=1e-6)
+    assert where_silent["value"] == pytest.approx(roc_auc_score(truth[silent], column[silent]), abs=1e-6)
+    assert (everywhere["n"], where_silent["n"]) == (truth.sum(), (truth & silent).sum())
+    rare = [row for key, row in numbers.items() if key[1] == "rare"]
+    assert [(row["n"], row["value"], row["low"]) for row in rare] == [(4, None, None)] * 6
+
+
+def test_only_statements_that_some_make_and_some_do_not_are_scored(numbers):
+    (statement,) = (row for key, row in numbers.items() if key[0] == "statement")
+    assert statement["target"] == "block"
+    assert numbers["summary", "mean", "linear", "auroc_stated"]["value"] == pytest.approx(statement["value"], abs=1e-6)
+
+
+def test_another_description_of_the_report_changes_what_is_beyond_it(case, numbers):
+    question, _, embedding = case
+    told = retention.blocks(question, embedding, standardise=True, findings=False)
+    nothing = retention.partial_r2_beyond(embedding, question, told, CONFIG)
+    assert abs(nothing["value"]) < 0.05
+    assert nothing["value"] < numbers["summary", "mean", "linear", "r2_partial"]["value"]
+
+
+def test_too_few_recordings_are_named_and_nothing_is_none(case):
+    question, s, _ = case
+    few = Question(*list(vars(question).values())[:-1], folds=np.full(RECORDINGS, TRAINING_ONLY))
+    with pytest.raises(NotEnoughData, match="at least 60 scored recordings; got 0"):
+        retention.blocks(few, s)
+    nothing = {"value": None, "low": None, "high": None, "draws": [None] * 4}
+    assert retention.number(np.full(5, np.nan), keep=True) == nothing
+
+
+def test_the_benchmark_has_the_sizes_asked_for_and_measures_in_a_fresh_process():
+    question, report, embedding = retention_bench.made_up(300, 40, 5, 6)
+    assert (report.shape, report.dtype, embedding.shape) == ((300, 45), "uint8", (300, 6))
+    assert set(report.ravel()) == {0, 1}
+    assert (question.folds == 0).sum() == 30
+    assert len(question.stated) == 5
+    sizes = {"records": 700, "words": 30, "statements": 3, "width": 4}
+    found = retention_bench.in_fresh_process(**sizes)
+    assert found.items() >= sizes.items()
+    assert min(found["report_s"], found["embedding_s"]) > 0
+    assert 30 < found["peak_mb"] < 1000
+    with pytest.raises(RuntimeError, match=r"measuring what_is_kept failed: .*at least 60 scored recordings; got 20"):
+        retention_bench.in_fresh_process(**sizes | {"records": 200})
