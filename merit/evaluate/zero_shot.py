@@ -26,7 +26,7 @@ import pandas as pd
 
 from merit import runs
 from merit.data import taxonomy
-from merit.data.reports import clean
+from merit.data.recording import clean
 from merit.evaluate import bootstrap, metrics, thresholds
 from merit.evaluate.tasks import NotEnoughData, TaskData
 

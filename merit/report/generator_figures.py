@@ -1,4 +1,4 @@
-"""Figure 2 drawn from what `pipeline.framework` knows of the generator, and its facts as a table and a sentence."""
+"""Figure 2 drawn from what `studies.framework` knows of the generator, and its facts as a table and a sentence."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from merit.report.budget import introduction
 from merit.report.figures import Drawing, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, Sentence, badge, listing, literal
-from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
+from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, STUDY_LABELS, TASK_LABELS, apply
 from merit.report.tables import SHADE, render
 
 ORDER = (
@@ -50,6 +50,7 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
         for one in sorted(paper.TRANSFERS, key=lambda t: [list(TASK_LABELS).index(p) for p in t.split(">")])
     },
     "metric": METRICS,
+    "study": STUDY_LABELS,
     "cohort": COHORT_LABELS,
     "variant": {"as_published": "as published", "standardised": "standardised"},
     "factor": {
@@ -142,6 +143,11 @@ def cell(row: Mapping[str, Any], unit: float = 100, digits: int = 1, sign: bool 
     if not pd.isna(row.get("low")):
         return f"{text}\n[{fixed(unit * row['low'], digits, sign)}, {fixed(unit * row['high'], digits, sign)}]"
     return text if pd.isna(row.get("sd")) else f"{text}\n±{fixed(unit * row['sd'], digits)}"
+
+
+def inline(row: Mapping[str, Any], digits: int = 2, unit: float = 1, sign: bool = False) -> str:
+    """A cell on one line, to stand in a sentence; a dash without a value."""
+    return (cell(row, unit, digits, sign) or "–").replace("\n", " ")
 
 
 def difference(row: Mapping[str, Any], unit: float = 100, digits: int = 1) -> str | None:

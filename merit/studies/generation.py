@@ -14,10 +14,10 @@ import pandas as pd
 from merit import runs
 from merit.config import GenerationConfig, replace
 from merit.model.weights import downloaded, pinned, weights_identity
-from merit.pipeline.questions import Questions, questions
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import ENCODER_NAMES
 from merit.studies.core import study
+from merit.studies.questions import Questions, questions
 
 if TYPE_CHECKING:
     from merit.evaluate.generation.scores import Summary

@@ -12,8 +12,8 @@ import pandas as pd
 from merit import runs
 from merit.config import OBJECTIVE_NAMES
 from merit.data.taxonomy import TASK_COHORT, TASKS
-from merit.encoders import others
-from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS
+from merit.encoders import registry
+from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
 from merit.evaluate.zero_shot import load_prompts, unknown_share, words_in, written_alike
 from merit.methods import without_text
 from merit.studies.core import study
@@ -37,14 +37,14 @@ def _inputs(
     texts = load_prompts(prompts, task)
     if without_text(encoder):
         raise runs.Unavailable(f"{encoder} is pretrained without text: it shares no space with the prompts")
-    if others.known(encoder) and not others.shares_space(encoder):
+    if registry.known(encoder) and not registry.entry(encoder).shares_space:
         raise runs.Unavailable(f"{encoder} shares no space with texts")
     cohort = TASK_COHORT[task]
     return {
         "store": ws.store(cohort).identity,
         "embedding": ws.embedding_identity(encoder, cohort, encoder_seed),
         "encoder": ws.encoder_identity(encoder, encoder_seed),
-        **({} if others.known(encoder) else {"text": ws.text_identity}),
+        **({} if registry.known(encoder) else {"text": ws.text_identity}),
         "prompts": texts.digest,
         "protocol": ws.protocol(cohort),
         "resamples": str(_resamples(ws, n_resamples)),
@@ -88,8 +88,7 @@ def zero_shot(
     None: the profile's, 0: no intervals.
     """
     from merit.evaluate import zero_shot as evaluation
-    from merit.evaluate.seen import refuse_seen
-    from merit.evaluate.tasks import labelled
+    from merit.evaluate.tasks import labelled, refuse_seen
 
     chosen = labelled(task, ws.store(TASK_COHORT[task]).records)
     if ws.protocol(chosen.cohort) == OFFICIAL_SPLIT and not allow_seen:

@@ -20,7 +20,7 @@ from merit.evaluate.generation import findings, generator, scores
 from merit.evaluate.generation.pairs import NotTheForm, Pair, composed_pairs, write_pairs
 from merit.evaluate.tasks import NotEnoughData, SeenInPretraining
 from merit.pipeline import Workspace, encoders, reference_stages
-from merit.pipeline.questions import COMPOSED, asked_patients, published_files, questions
+from merit.studies.questions import COMPOSED, asked_patients, published_files, questions
 
 
 def again(workspace: Workspace, **changes) -> Workspace:

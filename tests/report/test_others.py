@@ -51,8 +51,6 @@ def test_table_6_has_dashes_and_marks():
     assert "‡ The encoder wants a higher rate" in shown.text
 
 
-
-
 def test_dashes_are_rendered():
     frame = others.dashes(pd.Index(["p", "q"]), ABSENT)
     assert tables.render(frame, "dashes").text.count("–") == 2

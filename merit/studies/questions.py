@@ -22,10 +22,10 @@ from merit.evaluate.generation.pairs import (
     write_pairs,
 )
 from merit.evaluate.tasks import NotEnoughData
-from merit.pipeline.recordings import NoCohort
+from merit.studies.workspace import NoCohort
 
 if TYPE_CHECKING:
-    from merit.pipeline.recordings import Recordings
+    from merit.studies.workspace import Workspace
 
 PUBLISHED, COMPOSED = "MedTVT-QA", "composed"
 FILES = {"train": "train*ecg*qa*.json", "test": "test*ecg*qa*.json"}
@@ -47,7 +47,7 @@ class Questions:
     """Of the files and the store."""
 
 
-def questions(ws: Recordings, seed: int = 0) -> Questions:
+def questions(ws: Workspace, seed: int = 0) -> Questions:
     """The pairs of a workspace. seed: of the composed wording.
 
     NoCohort without a data set to ask about, NotEnoughData where a part has no pair, NotTheForm for a wrong file.
@@ -88,7 +88,7 @@ def published_files(data: Path | None) -> dict[str, Path]:
     return {part: paths[0] for part, paths in found.items()}
 
 
-def asked_patients(ws: Recordings) -> set[str]:
+def asked_patients(ws: Workspace) -> set[str]:
     """Patients of MIMIC-IV-ECG that MedTVT-QA tests on, who stay out of pretraining; empty without it."""
     files = published_files(ws.data)
     if not files:
@@ -98,7 +98,7 @@ def asked_patients(ws: Recordings) -> set[str]:
     return set(records["patient_id"].iloc[rows].astype(str))
 
 
-def _joined(ws: Recordings, source: str, cohort: str, files: dict[str, Path]) -> Questions:
+def _joined(ws: Workspace, source: str, cohort: str, files: dict[str, Path]) -> Questions:
     try:
         store = ws.store(cohort)
     except NoCohort as reason:
