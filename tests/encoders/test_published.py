@@ -17,8 +17,8 @@ from merit.config import TextConfig
 from merit.data.recording import LEADS
 from merit.encoders import golden, lead_tokens, wav2vec2
 from merit.encoders.base import Encoder, TextAligned
-from merit.encoders.esi import TOWERS
 from merit.encoders.registry import PUBLISHED
+from merit.encoders.report_aligned import TOWERS
 from merit.model.text import make_tokenizer
 
 State = dict[str, torch.Tensor]
