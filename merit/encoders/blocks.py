@@ -154,6 +154,8 @@ class TextTower:
     """Tokens after which a text is cut."""
     pooler = False
     """Whether the state has BERT's own pooler, a dense layer and a tanh on the first token."""
+    with_config = True
+    """Whether the folder `text` has a configuration; else it is that of the size."""
 
     def __init__(
         self, name: str, path: Path, state: Mapping[str, Tensor], size: Any, head: nn.Module, device: str = "cpu"
@@ -185,7 +187,8 @@ class TextTower:
 
     def read(self, folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
         """Configuration and tokenizer in the folder `text`."""
-        return read_folder(folder)
+        config, tokenizer = read_folder(folder, self.with_config)
+        return config or self.size.config(), tokenizer
 
     def pool(self, output: Any, attention: Tensor) -> Tensor:
         """[B, W] from the model's output and the attention mask: the first token's last hidden state."""

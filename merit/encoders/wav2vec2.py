@@ -422,16 +422,12 @@ class DBetaText(TextTower):
     """Flan-T5 with its projection and pooler, which its state holds too; the folder `text` has a tokenizer alone."""
 
     max_tokens = 512  # where Flan-T5's tokenizer cuts, which the original's zero-shot code leaves to it
-    what = "D-BETA's text side"
+    what, with_config = "D-BETA's text side", False
 
     @classmethod
     def build(cls, config: T5Config) -> nn.Module:
         """The model with random weights."""
         return FlanT5(config)
-
-    def read(self, folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
-        """The tokenizer; the configuration is that of the size."""
-        return self.size.config(), read_folder(folder, with_config=False)[1]
 
     def pool(self, output: Tensor, attention: Tensor) -> Tensor:
         """[B, d] as it is: pooling is part of the network."""
