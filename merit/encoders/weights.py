@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from merit.data.paths import shown, something_else
+from merit.data.recording import shown, something_else
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

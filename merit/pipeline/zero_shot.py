@@ -15,7 +15,7 @@ from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.encoders import registry
 from merit.evaluate import prompts as prompt_sets
 from merit.evaluate.prompts import Prompts
-from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
+from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
 from merit.methods import without_text
 from merit.pipeline.recordings import NoCohort
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHARED_SPACE = tuple(name for name in (*OBJECTIVE_NAMES, "random") if not without_text(name))
 """Encoders that have a space in common with texts; mse is pretrained without any."""
 
-MODULES = ["merit.evaluate.zero_shot", "merit.evaluate.seen"]
+MODULES = ["merit.evaluate.zero_shot", "merit.evaluate.tasks"]
 
 
 def zero_shot(
@@ -142,8 +142,7 @@ def _values(
     space: _Space, encoder: str, prompts: Prompts, settings: dict[str, Any], task: str, about: dict[str, Any]
 ) -> dict[str, Any]:
     from merit.evaluate import zero_shot
-    from merit.evaluate.seen import refuse_seen
-    from merit.evaluate.tasks import labelled
+    from merit.evaluate.tasks import labelled, refuse_seen
 
     ws = space.ws
     try:

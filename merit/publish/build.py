@@ -197,7 +197,7 @@ def _surroundings(root: Path, data: str | None, kept: Path) -> str:
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     fingerprints: dict[str, str] = {}
     if data is not None:
-        from merit.data.cohorts.registry import find_cohorts, open_cohort
+        from merit.data.cohorts import find_cohorts, open_cohort
 
         kept.parent.mkdir(parents=True, exist_ok=True)
         there = sorted(find_cohorts(data).items())

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from merit import runs
-from merit.data.one_record import read_record
 from merit.data.recording import RejectedRecording
+from merit.data.wfdb_io import read_record
 from merit.pretrain.checkpoint import finished
 from merit.use.embedder import Embedder, load
 from merit.use.reading import CHECKSUMS_DIFFER, Prepared, batched, in_threads, prepared

@@ -13,8 +13,8 @@ import torch
 from scipy.signal import resample_poly
 
 import merit
-from merit.data.one_record import read_record
 from merit.data.recording import LEADS, RejectedRecording
+from merit.data.wfdb_io import read_record
 from merit.encoders.base import Encoder, TextAligned
 from merit.evaluate import zero_shot
 from merit.pretrain.checkpoint import finished
@@ -61,7 +61,7 @@ def test_the_batch_changes_nothing(model, signal_mv):
 
 def test_what_is_embedded_is_what_ingest_stores(model, files):
     from merit.config import SignalConfig
-    from merit.data.chunks import process
+    from merit.data.preprocess import process
 
     stored = np.stack([process(read_record(path), SignalConfig(), 0.2)[0] for path in files])
     expected = model.encoder.embed(stored.astype(np.float32) / 1000, 100)

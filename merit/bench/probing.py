@@ -1,4 +1,4 @@
-"""How long linear probing takes: all folds together, and the same heads one after another."""
+"""How long linear probing takes: all folds together, and the same heads one after another by the textbook loop."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ import pandas as pd
 import torch
 
 from merit.config import ProbeConfig, replace
-from merit.evaluate.heads import STANDARDISED, VARIANTS, epoch_order, initial_head, standardisation
-from merit.evaluate.linear_probe import train
-from merit.evaluate.probe_tables import probe
-from merit.evaluate.splits import Split, make_splits
-from merit.evaluate.tasks import select
+from merit.evaluate.probing import (
+    STANDARDISED,
+    VARIANTS,
+    epoch_order,
+    initial_head,
+    probe,
+    standardisation,
+    train,
+)
+from merit.evaluate.tasks import Split, make_splits, select
 
 PTB_XL_TASKS = ("superclass", "subclass", "form", "rhythm", "all")
 
@@ -36,7 +41,34 @@ def measure(
     """
     config = config or ProbeConfig()
     embeddings = np.random.default_rng(config.seed).normal(size=(len(records), dims)).astype(np.float32)
-    rows = {name: _measure_task(name, records, embeddings, config, timed_epochs) for name in tasks}
+    rows = {}
+    for name in tasks:
+        task = select(name, records, n_folds=config.folds, min_positives=config.min_positives)
+        features, splits = embeddings[task.rows], make_splits(task.folds, n_folds=config.folds)
+
+        def one_after_another(few: ProbeConfig, x=features, task=task, splits=splits) -> None:
+            for variant in VARIANTS:
+                for split in splits:
+                    train_alone(x, task.labels, split, few, variant)
+
+        def together(few: ProbeConfig, x=features, task=task, splits=splits) -> None:
+            train(x, task.labels, splits, few)
+
+        # The first optimiser of a process loads half of torch.
+        train_alone(features, task.labels, splits[0], replace(config, epochs=1), STANDARDISED)
+        seconds = {
+            "together_s": _whole_run(together, config, timed_epochs),
+            "alone_s": _whole_run(one_after_another, config, timed_epochs),
+        }
+        began = time.perf_counter()
+        probe(features, task, config)
+        rows[name] = {
+            "records": len(task.rows),
+            "classes": len(task.classes),
+            "probe_s": time.perf_counter() - began,
+            **seconds,
+            "ratio": seconds["alone_s"] / seconds["together_s"],
+        }
     total = {key: sum(row[key] for row in rows.values()) for key in ("probe_s", "together_s", "alone_s")}
     return {
         "tasks": rows,
@@ -49,37 +81,14 @@ def measure(
     }
 
 
-def _measure_task(
-    name: str, records: pd.DataFrame, embeddings: np.ndarray, config: ProbeConfig, timed_epochs: int
-) -> dict[str, Any]:
-    """One row of the table that `measure` gives."""
-    task = select(name, records, n_folds=config.folds, min_positives=config.min_positives)
-    features, splits = embeddings[task.rows], make_splits(task.folds, n_folds=config.folds)
-
-    def one_after_another(few: ProbeConfig) -> None:
-        for variant in VARIANTS:
-            for split in splits:
-                train_alone(features, task.labels, split, few, variant)
-
-    # The first optimiser of a process loads half of torch.
-    train_alone(features, task.labels, splits[0], replace(config, epochs=1), STANDARDISED)
-    together = _whole_run(lambda few: train(features, task.labels, splits, few), config, timed_epochs)
-    alone = _whole_run(one_after_another, config, timed_epochs)
-    return {
-        "records": len(task.rows),
-        "classes": len(task.classes),
-        "probe_s": _seconds(lambda: probe(features, task, config)),
-        "together_s": together,
-        "alone_s": alone,
-        "ratio": alone / together,
-    }
-
-
 def _whole_run(run: Callable[[ProbeConfig], Any], config: ProbeConfig, timed_epochs: int) -> float:
     """Seconds for all epochs, from what one epoch takes with everything around it and what further ones add."""
-    one = _seconds(lambda: run(replace(config, epochs=1)))
-    more = _seconds(lambda: run(replace(config, epochs=1 + timed_epochs)))
-    return one + (more - one) / timed_epochs * (config.epochs - 1)
+    seconds = []
+    for epochs in (1, 1 + timed_epochs):
+        began = time.perf_counter()
+        run(replace(config, epochs=epochs))
+        seconds.append(time.perf_counter() - began)
+    return seconds[0] + (seconds[1] - seconds[0]) / timed_epochs * (config.epochs - 1)
 
 
 def train_alone(
@@ -104,9 +113,3 @@ def train_alone(
             torch.nn.functional.binary_cross_entropy_with_logits(head(x[batch]), y[batch]).backward()
             optimizer.step()
     return torch.cat([head.weight, head.bias[:, None]], dim=1).detach().numpy()
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began

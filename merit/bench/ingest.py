@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from merit.data.cohorts.registry import open_cohort
+from merit.data.cohorts import open_cohort
 from merit.pool import peak_memory
 
 SIZES = (500, 2000)
@@ -66,7 +66,7 @@ def rate(root: str | Path, name: str, folder: str | Path, limit: int) -> float:
 
 
 def _fresh(what: str, root: str | Path, name: str, folder: Path, limit: int) -> dict[str, float]:
-    call = [sys.executable, "-m", "merit.data.ingest_bench", what, str(root), name, str(folder), str(limit)]
+    call = [sys.executable, "-m", "merit.bench.ingest", what, str(root), name, str(folder), str(limit)]
     done = subprocess.run(call, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     if done.returncode:
         raise RuntimeError(f"measuring {what} on {root} failed: {done.stderr.strip().splitlines()[-1:]}")
@@ -74,8 +74,7 @@ def _fresh(what: str, root: str | Path, name: str, folder: Path, limit: int) -> 
 
 
 def _main(what: str, root: str, name: str, folder: str, limit: str) -> None:
-    from merit.data.candidates import find_candidates
-    from merit.data.ingest import ingest
+    from merit.data.ingest import find_candidates, ingest
     from merit.data.wfdb_io import read_plainly
 
     cohort = open_cohort(name, root)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from merit.data.token_states import TokenStates, computed_tokens, grouped
+from merit.data.batches import TokenStates, grouped
 
 CPU = torch.device("cpu")
 LENGTH = np.array([5, 2, 9, 2, 7, 3, 12, 1])
@@ -39,13 +39,9 @@ def test_groups_are_by_length_and_follow_from_the_rows_alone():
     assert np.concatenate(parts)[place].tolist() == rows.tolist()
 
 
-def test_fewer_tokens_are_computed_than_with_all_padded_alike():
-    rows = np.arange(8)
-    padded = len(rows) * LENGTH.max()
-    assert computed_tokens(rows, LENGTH, 1) == padded
-    assert computed_tokens(rows, LENGTH, 4) == 2 * (2 + 3 + 7 + 12)
-    assert computed_tokens(rows, LENGTH, 8) == LENGTH.sum() < padded
-    assert computed_tokens(np.zeros(8, int), LENGTH, 4) == LENGTH[0]
+@pytest.mark.parametrize(("n_groups", "computed"), [(1, 8 * 12), (4, 2 * (2 + 3 + 7 + 12)), (8, LENGTH.sum())])
+def test_more_groups_pad_less(n_groups, computed):
+    assert sum(len(part) * LENGTH[part].max() for part in grouped(np.arange(8), LENGTH, n_groups)[0]) == computed
 
 
 def test_padding_is_never_read_as_a_token(tokens):
