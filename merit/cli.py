@@ -183,10 +183,10 @@ def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> 
     """
     from merit.bench import readiness
     from merit.data.doctor import describe, examine
-    from merit.encoders import others
+    from merit.encoders import registry
 
     found = examine(data)
-    print(describe(found), others.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
+    print(describe(found), registry.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
 
 
 def ingest(
@@ -251,13 +251,15 @@ def evaluate(
         encoders: Which, separated by commas.
     """
     from merit.data.taxonomy import TASKS
-    from merit.report.lines import result_line
+    from merit.report.lines import probe_lines
+    from merit.studies.probing import linear_probe
 
     wanted, names = listed("tasks", tasks, tuple(TASKS)), listed("encoders", encoders)
     workspace = opened(run, names)
     workspace.checkpoints([name for name in names if workspace.trains(name)])
-    for result in workspace.linear_probe(names, wanted):
-        print(result_line(result["values"]))
+    for task in wanted:
+        for name in names:
+            print("\n".join(probe_lines(linear_probe(workspace, name, task))))
 
 
 def book(run: flat(Paged) = Paged()) -> None:
@@ -405,7 +407,7 @@ def generate(
         language_model: Folder of the language model, if it no longer lies where it did in training.
         device: cpu, cuda, cuda:1 or auto.
     """
-    from merit.data.one_record import read_record
+    from merit.data.wfdb_io import read_record
     from merit.evaluate.generation.generator import load
     from merit.threads import torch_device
 

@@ -665,7 +665,7 @@ def measure_ingest(workspace: Workspace) -> dict[str, float]:
     """Ingest of PTB-XL with one worker beside wfdb alone over the same files, its memory at two sizes, and the rate
     at which MIMIC-IV-ECG is ingested, where it is there.
     """
-    from merit.data.ingest_bench import measure, rate
+    from merit.bench.ingest import measure, rate
 
     with tempfile.TemporaryDirectory() as folder:
         found = measure(workspace.sources["ptb-xl"], "ptb-xl", Path(folder) / "stores")
@@ -676,8 +676,8 @@ def measure_ingest(workspace: Workspace) -> dict[str, float]:
 
 def measure_probe(workspace: Workspace) -> dict[str, Any]:
     """The five tasks of PTB-XL at its real size on random features, and the same heads one after another."""
-    from merit.data.cohorts.registry import open_cohort
-    from merit.evaluate.probe_bench import measure
+    from merit.bench.probing import measure
+    from merit.data.cohorts import open_cohort
 
     refs = open_cohort("ptb-xl", workspace.sources["ptb-xl"]).refs()
     copies = -(-PTB_XL_SIZE // len(refs))

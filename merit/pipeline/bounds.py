@@ -10,7 +10,7 @@ import numpy as np
 
 from merit import runs
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, ProbeConfig, replace
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 from merit.pipeline.recordings import NoCohort
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def target_scale(ws: Workspace, **settings: Any) -> dict[str, Any]:
         "config": asdict(config), "model": ws.profile.model, "pretrain": ws.profile.pretrain, "probe": ws.profile.probe,
         "task": TASK, "protocol": ws.protocol("ptb-xl"),
     }  # fmt: skip
-    modules = ["merit.pretrain.target_scale", "merit.evaluate.probe_tables", "merit.evaluate.seen"]
+    modules = ["merit.pretrain.target_scale", "merit.evaluate.probing", "merit.evaluate.tasks"]
     modules += ["merit.evaluate.embeddings", "merit.encoders.ours"]
 
     def compute() -> dict[str, Any]:
@@ -259,8 +259,7 @@ class _Sweep:
 
     def _task(self) -> TaskData | str:
         """What is probed, with no patient that the short runs saw; or why nothing is."""
-        from merit.evaluate.seen import refuse_seen
-        from merit.evaluate.tasks import select
+        from merit.evaluate.tasks import refuse_seen, select
         from merit.pretrain.train import seen_records
 
         protocol = self.ws.protocol("ptb-xl")
@@ -275,7 +274,8 @@ class _Sweep:
         """Pooled macro AUROC of a linear head on the embedding, with its interval; None without a task."""
         from merit.encoders.ours import MeritEncoder
         from merit.evaluate.embeddings import embed_store
-        from merit.evaluate.probe_tables import probe
+        from merit.evaluate.metrics import number
+        from merit.evaluate.probing import probe
 
         if isinstance(task, str):
             return None
@@ -286,8 +286,9 @@ class _Sweep:
             epochs=self.config.probe_epochs, learning_rate=self.config.probe_rate, n_resamples=self.config.n_resamples
         )
         protocol = self.ws.protocol("ptb-xl")
-        found = probe(features, task, config, variant="standardised", protocol=protocol, device=self.device)
-        return found["standardised"]["pooled"]["auroc"]
+        found = probe(features, task, config, variants=("standardised",), protocol=protocol, device=self.device)
+        pooled = found.set_index(["scored", "class", "metric"]).loc[("pooled", "macro", "auroc")]
+        return {name: number(pooled[name]) for name in ("value", "low", "high")}
 
 
 def _hidden_samples(model: ModelConfig) -> int:

@@ -11,7 +11,7 @@ from merit import runs
 from merit.config import replace
 from merit.data import taxonomy
 from merit.evaluate.clusters import ClusterConfig
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.training import ENCODER_NAMES
 
@@ -50,7 +50,7 @@ def _one(ws: Workspace, encoder: str, config: ClusterConfig, seed: int, allow_se
     def compute() -> dict[str, Any]:
         return _values(ws, encoder, rows, config, seed, allow_seen)
 
-    modules = ["merit.evaluate.clusters", "merit.evaluate.seen", "merit.data.taxonomy"]
+    modules = ["merit.evaluate.clusters", "merit.evaluate.tasks", "merit.data.taxonomy"]
     return ws.result("clusters", compute, parameters, inputs, modules, seed=config.seed)
 
 
@@ -70,7 +70,7 @@ def _values(
     ws: Workspace, encoder: str, rows: np.ndarray, config: ClusterConfig, seed: int, allow_seen: bool
 ) -> dict[str, Any]:
     from merit.evaluate.clusters import clusters
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     cohort = taxonomy.TASK_COHORT[TASK]
     records = ws.store(cohort).records.iloc[rows]

@@ -9,9 +9,9 @@ import numpy as np
 
 from merit import runs
 from merit.config import one_of, replace
-from merit.encoders import others
+from merit.encoders import registry
 from merit.evaluate.information import InformationConfig
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
@@ -22,7 +22,7 @@ SCOPES = ("unseen", "validation")
 the pretraining cohort that were held out to watch the loss; no gradient and no choice came from them."""
 EVALUATED = "ptb-xl"
 """The evaluated data set that has reports."""
-MODULES = ("merit.evaluate.information", "merit.evaluate.seen", "merit.data.batches")
+MODULES = ("merit.evaluate.information", "merit.evaluate.tasks", "merit.data.batches")
 
 
 def information(
@@ -48,8 +48,8 @@ def information(
 def _one(ws: Workspace, encoder: str, scope: str, config: InformationConfig, seed: int) -> dict[str, Any]:
     parameters = {"encoder": encoder, "encoder_seed": seed, "variant": scope, "information": config}
     try:
-        if others.known(encoder):
-            others.identity(encoder)
+        if registry.known(encoder):
+            registry.entry(encoder).identity()
             raise runs.Unavailable(f"{encoder} is not pretrained here: the estimates are of encoders that are")
         cohort = EVALUATED if scope == "unseen" else ws.pretraining_cohort
         inputs = {"embedding": ws.embedding_identity(encoder, cohort, seed), "text": ws.text_identity}
@@ -73,7 +73,7 @@ def _values(
     ws: Workspace, encoder: str, scope: str, cohort: str, config: InformationConfig, seed: int
 ) -> dict[str, Any]:
     from merit.evaluate.information import FEWEST, entropy, measure, one_per_report
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     model = ws.encoder(encoder, seed)
     if not model.shares_space:

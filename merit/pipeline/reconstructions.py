@@ -12,10 +12,10 @@ import numpy as np
 
 from merit import intervals, runs
 from merit.config import COHORTS
-from merit.data.lead_geometry import RIDGE, lead_covariances
+from merit.data.leads import RIDGE, lead_covariances
 from merit.data.recording import LEADS
 from merit.evaluate.bootstrap import weights_of
-from merit.evaluate.seen import refuse_seen
+from merit.evaluate.tasks import refuse_seen
 from merit.pipeline.recordings import NoCohort
 
 if TYPE_CHECKING:

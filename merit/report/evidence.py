@@ -110,8 +110,9 @@ def inputs(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
 def _from_file(path: Path, rule: str) -> Evidence:
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
-        if "about" in file or file.get("stage") == "kept":
-            about, found = retention.read(path)
+        read = retention.read if path.name.startswith("kept-") else scores_of.read
+        if "about" in file or read is retention.read:
+            about, found = read(path)
             made = {name: about.get(name) for name in ("commit", "device", "finished")}
             told = {
                 "profile": str(about["profile"]),
@@ -146,16 +147,22 @@ def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Ev
             metric = metric.removesuffix("_oracle")
         cells.setdefault((row["encoder"], row[task], metric), {})[row["encoder_seed"]] = unit * row["value"]
     split = "protocol" in found and found["protocol"].astype(str).str.startswith("official split").any()
-    empty = (
-        found[found["value"].isna() & (found.get("class", "macro") == "macro")]
-        if "class" in found
-        else found[found["value"].isna()]
-    )
+    macro = found["class"].fillna("macro") == "macro" if "class" in found else True
+    empty = found[found["value"].isna() & macro]
     reasons = tuple(dict.fromkeys(empty["reason"].dropna()))
     return Evidence(stage=stage, scores=cells, caveats=(PTB_XL_TOO,) * bool(split), reasons=reasons, **about)
 
 
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
+    "linear_probe": (
+        "task",
+        100,
+        {
+            "variant": "as_published",
+            "scored": "by fold",
+            "metric": ["auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle"],
+        },
+    ),
     "kept": ("decoder", 100, {"kind": "summary", "metric": "r2_partial"}),
     "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
     "generation": ("study", 100, {"condition": "model"}),
@@ -174,12 +181,6 @@ def _evidence(stage: str, rows: Sequence[Mapping[str, Any]], rule: str, **about:
     split = any(str(row.get("protocol")).startswith("official split") for row in rows)
     reasons = tuple(dict.fromkeys(str(row["reason"]) for row in rows if "reason" in row))
     return Evidence(stage=stage, scores=scores, caveats=(PTB_XL_TOO,) * split, reasons=reasons, **about)
-
-
-def _linear_probe(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Means over folds, of the embedding as it is: the paper says nothing of standardising."""
-    if row["variant"] == "as_published":
-        yield from _scores(row["task"], row["mean"], ending)
 
 
 def _zero_shot(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
@@ -217,7 +218,6 @@ def _clusters(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
 
 
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
-    "linear_probe": _linear_probe,
     "zero_shot": _zero_shot,
     "information": _information,
     "clusters": _clusters,
