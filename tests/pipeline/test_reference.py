@@ -86,13 +86,10 @@ def kept(ws, encoders, *, encoder_seed, **about):
 
 
 def generation(ws, encoders, *, encoder_seed):
-    scores = {"meteor": {"value": 0.2, "low": 0.1, "high": 0.3}}
-    condition = {"scores": scores, "per_statement": {"AFIB": 1}}
-    return [
-        a_result({"source": "composed", "encoder": name, "n_test": 3, "texts": [{"text": "a"}],
-                  "conditions": {"model": condition, "shuffled": condition}}, encoder_seed)
-        for name in encoders
-    ]  # fmt: skip
+    rows = [{"study": "generation", "encoder": name, "encoder_seed": encoder_seed, "source": "composed", "n": 3,
+             "condition": condition, "metric": "meteor", "value": 0.2, "low": 0.1, "high": 0.3, "draws": [1.0]}
+            for name in encoders for condition in ("model", "shuffled")]  # fmt: skip
+    return scores.frame(rows)
 
 
 def carried_over(ws, encoders, *, encoder_seed):
@@ -235,10 +232,9 @@ def test_peers_methods_are_a_group_of_their_own_in_files_of_their_own(workspace,
         assert {row["encoder"] for row in file["results"]} == {*names, "random"}
         assert [row["encoder"] for row in file["costs"]] == [*names, "random"]
     assert {row["encoder"] for row in prompted["results"]} == {"merit", "cma", "merl-ours", "random"}
-    assert [row["encoder"] for row in written["results"]] == ["merit", "merl-ours", "random"] * 2
-    assert set(written["results"][0]["conditions"]["model"]) == {"scores"}
-    assert "texts" not in written["results"][0]
-    assert {row["metric"] for row in written["over_seeds"]} == {"meteor"}
+    assert [row["encoder"] for row in written["results"][::2]] == ["merit", "merl-ours", "random"] * 2
+    assert {row["condition"] for row in written["results"]} == {"model", "shuffled"}
+    assert "draws" not in written["results"][0]
     (row,) = [one for one in probed["differences"] if (one["other"], one["metric"]) == ("simclr", "auroc")]
     assert row["n_comparisons"] == 7
     assert (read(own[0])["group"], read(own[0])["costs"]) == ("objectives", [])
@@ -252,7 +248,7 @@ def test_published_encoders_with_weights_are_a_group_with_one_seed_of_their_own(
     for name, file in (("merl", "res18_best_ckpt.pth"), ("st-mem", "encoder.pth")):
         (tmp_path / "weights" / name).mkdir(parents=True)
         (tmp_path / "weights" / name / file).write_bytes(b"\x80")  # as a pickle begins
-    monkeypatch.setattr(reference_stages, "generation", lambda ws, encoders, *, encoder_seed: [])
+    monkeypatch.setattr(reference_stages, "generation", lambda ws, encoders, *, encoder_seed: scores.frame([]))
     for name in ("merl", "st-mem"):
         monkeypatch.setitem(LEVELS, name, 0.7)
     paths = reference.make_reference(workspace, 2, tmp_path, groups=("published",))
