@@ -110,8 +110,9 @@ def inputs(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
 def _from_file(path: Path, rule: str) -> Evidence:
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
-        if "about" in file or file.get("stage") == "kept":
-            about, found = retention.read(path)
+        read = retention.read if path.name.startswith("kept-") else scores_of.read
+        if "about" in file or read is retention.read:
+            about, found = read(path)
             made = {name: about.get(name) for name in ("commit", "device", "finished")}
             told = {
                 "profile": str(about["profile"]),

@@ -16,7 +16,7 @@ from merit.studies.core import study
 if TYPE_CHECKING:
     from merit.data.store import Store
     from merit.evaluate.tasks import TaskData
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 SEEN_TASK = "superclass"
 """Labels by which seen and held-out patients of the pretraining cohort are compared, where it has them."""

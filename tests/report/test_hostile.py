@@ -24,7 +24,6 @@ from merit.report import (
     figures,
     others,
     prose,
-    provenance,
     rule_tables,
     show,
     style,
@@ -143,7 +142,6 @@ def test_tables_show_what_they_are_given(results, renamed):
         texts.example({ALL: generated()}, {"A": ALL, "B": ALL}) + texts.legend(ALL),
         prose.banner(ALL, False) + prose.banner(ALL, True),
         prose.Html(prose.Provenance([{"what": ALL}], ALL, True)._repr_mimebundle_()["text/html"]),
-        provenance.inputs([{"notebook": ALL, "inputs": [{"what": ALL, "device": ALL}]}]),
     ]
     for k, html in enumerate(shown):
         assert live(html._repr_html_()) == [], k
