@@ -104,9 +104,7 @@ ENVIRONMENT = {
     **{name: f"MERIT_{name.upper()}" for name in ("encoder", "compiled", "graphs", "attention")},
 }
 """Option -> variable of the environment that it sets, which the processes of a run inherit."""
-MAKE = {
-    "profile", "data", "device", "settings", "name", "chromium", *ENVIRONMENT,
-}  # fmt: skip
+MAKE = {"profile", "data", "device", "settings", "name", "chromium", *ENVIRONMENT}
 """What is a variable of `make` too, by its name in capitals, but for `settings` (SET) and `name` (NB)."""
 
 
@@ -151,16 +149,14 @@ def said(error: str) -> str:
     elif name in MAKE and by_make:
         name = {"settings": "SET", "name": "NB"}.get(name, name.upper())
     elif name in OPTIONS:
-        name = f"--{OPTIONS[name]}"
+        name = f"--{RENAMED.get(name, name).replace('_', '-')}"
     return f"{name}{colon}{rest}"
 
 
-OPTIONS = {
-    **{name: name for name in ("device", "data", "profile", "tasks", "encoders", "seed", "seeds", "stages", "limit")},
-    **{name: name for name in ("workers", "batch", "chromium")},
-    "fs_hz": "fs", "settings": "set", "encoder": "encoders", "price_per_hour": "price-per-hour",
-}  # fmt: skip
-"""What an error calls it -> the option."""
+RENAMED = {"fs_hz": "fs", "settings": "set", "encoder": "encoders"}
+OPTIONS = {"batch", "chromium", "data", "device", "encoders", "limit", "price_per_hour", "profile", "seed", "seeds"}
+OPTIONS |= {"stages", "tasks", "workers", *RENAMED}
+"""What an error calls them and the user gave as options, which `RENAMED` have another name."""
 
 
 def require_least(least: int, **values: int | None) -> None:
@@ -187,10 +183,10 @@ def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> 
     """
     from merit.bench import readiness
     from merit.data.doctor import describe, examine
-    from merit.encoders import others
+    from merit.encoders import registry
 
     found = examine(data)
-    print(describe(found), others.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
+    print(describe(found), registry.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
 
 
 def ingest(
@@ -255,13 +251,15 @@ def evaluate(
         encoders: Which, separated by commas.
     """
     from merit.data.taxonomy import TASKS
-    from merit.report.lines import result_line
+    from merit.report.lines import probe_lines
+    from merit.studies.probing import linear_probe
 
     wanted, names = listed("tasks", tasks, tuple(TASKS)), listed("encoders", encoders)
     workspace = opened(run, names)
     workspace.checkpoints([name for name in names if workspace.trains(name)])
-    for result in workspace.linear_probe(names, wanted):
-        print(result_line(result["values"]))
+    for task in wanted:
+        for name in names:
+            print("\n".join(probe_lines(linear_probe(workspace, name, task))))
 
 
 def book(run: flat(Paged) = Paged()) -> None:
@@ -347,53 +345,48 @@ def reference(
     print(*paths, sep="\n")
 
 
-def embed(
-    files: Positional[tuple[Path, ...]],
-    out: Path,
-    checkpoint: Path | None = None,
-    device: str = "cpu",
-    batch: int = 64,
-) -> None:
-    """Embed WFDB records: a row a file, in a CSV or Parquet table. Exit status 1 where some could not be read.
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """Options of what reads WFDB records."""
+
+    files: Positional[tuple[Path, ...]]
+    """Paths of the records, with or without .hea; any rate and order of leads."""
+    out: Path
+    """The table, .csv or .parquet: one row per file."""
+    checkpoint: Path | None = None
+    """A checkpoint's folder; default: the newest one of merit under artifacts/."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:1 or auto."""
+    batch: int = 64
+    """Recordings at a time."""
+
+    def arguments(self) -> dict[str, object]:
+        """What is the same for all of them, checked."""
+        if not self.files:
+            raise ValueError("files: expected the paths of records; got none")
+        require_least(1, batch=self.batch)
+        return {name: getattr(self, name) for name in ("files", "out", "checkpoint", "device", "batch")}
+
+
+def embed(run: flat(Read)) -> None:
+    """Embed WFDB records, into a CSV or Parquet table. Exit status 1 where some could not be read."""
+    from merit.use.files import embed as write
+
+    print(f"{run.out}: {write(**run.arguments())} recordings")
+
+
+def classify(run: flat(Read), prompts: str = "superclass", text_encoder: str | None = None) -> None:
+    """Zero-shot scores of WFDB records, one column per class: cosines, no probabilities. Research only: not a medical
+    device.
 
     Args:
-        files: Paths of the records, with or without .hea; any rate and order of leads.
-        out: The table, .csv or .parquet.
-        checkpoint: A checkpoint's folder; default: the newest one of merit under artifacts/.
-        device: cpu, cuda, cuda:1 or auto.
-        batch: Recordings at a time.
-    """
-    from merit.use.files import embed as run
-
-    require_files(files, batch)
-    print(f"{out}: {run(files, out, checkpoint, device=device, batch=batch)} recordings")
-
-
-def classify(
-    files: Positional[tuple[Path, ...]],
-    out: Path,
-    prompts: str = "superclass",
-    checkpoint: Path | None = None,
-    text_encoder: str | None = None,
-    device: str = "cpu",
-    batch: int = 64,
-) -> None:
-    """Zero-shot scores of WFDB records: cosines, no probabilities. Research only: not a medical device.
-
-    Args:
-        files: Paths of the records, with or without .hea; any rate and order of leads.
-        out: The table, .csv or .parquet: a row a file, a column a class.
         prompts: A task (superclass, subclass, form, rhythm, all, cpsc2018, csn) or a JSON file of class and text.
-        checkpoint: A checkpoint's folder; default: the newest one of merit under artifacts/.
         text_encoder: Folder or hub name of its text encoder, if it is not where the checkpoint says.
-        device: cpu, cuda, cuda:1 or auto.
-        batch: Recordings at a time.
     """
-    from merit.use.files import classify as run
+    from merit.use.files import classify as write
 
-    require_files(files, batch)
-    n_rows = run(files, out, prompts, checkpoint, text_encoder=text_encoder, device=device, batch=batch)
-    print(f"{out}: {n_rows} recordings")
+    n_rows = write(**run.arguments(), prompts=prompts, text_encoder=text_encoder)
+    print(f"{run.out}: {n_rows} recordings")
 
 
 def generate(
@@ -414,7 +407,7 @@ def generate(
         language_model: Folder of the language model, if it no longer lies where it did in training.
         device: cpu, cuda, cuda:1 or auto.
     """
-    from merit.data.one_record import read_record
+    from merit.data.wfdb_io import read_record
     from merit.evaluate.generation.generator import load
     from merit.threads import torch_device
 
@@ -460,13 +453,8 @@ def bench(
     run(out, data, device, chosen, compiled=compiled, price_per_hour=price_per_hour)
 
 
-COMMANDS = {
-    f.__name__: f
-    for f in (
-        doctor, ingest, data, pretrain, evaluate, book, pdf, notebook, reference, embed, classify, generate, compare,
-        bench,
-    )
-}  # fmt: skip
+READING = (doctor, ingest, data, pretrain, evaluate, book, pdf, notebook, reference)
+COMMANDS = {f.__name__: f for f in (*READING, embed, classify, generate, compare, bench)}
 
 
 def asked(arguments: list[str]) -> functools.partial:
@@ -490,13 +478,6 @@ def asked(arguments: list[str]) -> functools.partial:
         elif error.code:
             print(box.getvalue(), file=sys.stderr)
         raise
-
-
-def require_files(files: tuple[Path, ...], batch: int) -> None:
-    """At least one file, and one a time."""
-    if not files:
-        raise ValueError("files: expected the paths of records; got none")
-    require_least(1, batch=batch)
 
 
 def main() -> None:

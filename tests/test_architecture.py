@@ -42,7 +42,7 @@ BELOW = {
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 
 ONLY_IN = {
-    "wfdb": {"merit.data.wfdb_io", "merit.data.ingest_bench"},
+    "wfdb": {"merit.data.wfdb_io"},
     "transformers": {"merit.model.text", "merit.evaluate.generation", "merit.encoders"},
     "tokenizers": {"merit.model.text", "merit.evaluate.generation"},
     "peft": {"merit.evaluate.generation"},

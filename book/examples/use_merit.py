@@ -3,7 +3,7 @@
 import sys
 
 import merit
-from merit.data.one_record import read_record
+from merit.data.wfdb_io import read_record
 
 model = merit.load(sys.argv[1])
 paths = sys.argv[2:]

@@ -12,9 +12,11 @@ import platform
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -256,7 +258,7 @@ class Plan:
     """What is measured and for how long. The defaults suit two CPU cores; `for_gpu` changes them."""
 
     pace: Pace = Pace()
-    """Of the loaders, which differ least."""
+    """Of the loaders and variants, which differ least."""
     few: Pace = Pace(lead=0, updates=1, rounds=4)
     """Of growth and of the objectives."""
     slow: Pace = Pace(warmup=0, lead=0, updates=1, rounds=2)
@@ -265,8 +267,9 @@ class Plan:
     """Of batches without a network."""
     networks: tuple[str, ...] = ("demo",)
     """Profiles whose networks are taken apart, at their own batch."""
-    records: int = 4000
     sizes: tuple[int, ...] = (1000, 4000, 16_000)
+    """Recordings; a network is taken apart with `records` of them."""
+    records: int = 4000
     batches: tuple[int, ...] = (16, 32, 64, 128)
     widths: tuple[int, ...] = (64, 128, 192)
     published_batch: int = 8
@@ -281,19 +284,10 @@ class Plan:
 
 def for_gpu() -> Plan:
     """Past warm-up and thermal start, at the paper's size: 745,916 recordings, batch 128; six minutes at most."""
-    few = Pace(warmup=20, lead=10, updates=20, rounds=5)
-    return Plan(
-        pace=Pace(warmup=30, lead=20, updates=50, rounds=7),
-        few=few,
-        slow=few,
-        alone=Pace(warmup=20, lead=20, updates=50, rounds=5),
-        networks=("demo", "paper"),
-        records=PAPER_RECORDINGS,
-        sizes=(1000, 4000, 16_000, PAPER_RECORDINGS),
-        published_batch=128,
-        product=8192,
-        compiled=True,
-    )
+    few, whole = Pace(warmup=20, lead=10, updates=20, rounds=5), {"published_batch": 128, "product": 8192}
+    long, alone = Pace(warmup=30, lead=20, updates=50, rounds=7), Pace(warmup=20, lead=20, updates=50, rounds=5)
+    whole |= {"records": PAPER_RECORDINGS, "sizes": (*Plan.sizes, PAPER_RECORDINGS), "compiled": True}
+    return Plan(pace=long, few=few, slow=few, alone=alone, networks=("demo", "paper"), **whole)
 
 
 class Trainee:
@@ -385,10 +379,10 @@ def measure_network(model: ModelConfig, config: PretrainConfig, device: torch.de
         )
         seconds = compare({**turns, **more, "product": product(device, plan.product)}, plan.pace, device)
 
-        def drawing(batches: Iterator[Batch]) -> Callable[[int], None]:
-            return lambda count: [next(batches) for _ in range(count)][:0]
-
-        alone = {name: Turn(drawing(batches), config.batch) for name, batches in loaders.items()}
+        alone = {
+            name: Turn(lambda count, batches=batches: deque(islice(batches, count), 0), config.batch)
+            for name, batches in loaders.items()
+        }
         alone = beside(compare(alone, plan.alone, device), "resident")
     used = use(facts(model), seconds["resident"], seconds.pop("product"), plan.product)
     paths = beside(seconds, "resident")
@@ -671,7 +665,7 @@ def measure_ingest(workspace: Workspace) -> dict[str, float]:
     """Ingest of PTB-XL with one worker beside wfdb alone over the same files, its memory at two sizes, and the rate
     at which MIMIC-IV-ECG is ingested, where it is there.
     """
-    from merit.data.ingest_bench import measure, rate
+    from merit.bench.ingest import measure, rate
 
     with tempfile.TemporaryDirectory() as folder:
         found = measure(workspace.sources["ptb-xl"], "ptb-xl", Path(folder) / "stores")
@@ -682,8 +676,8 @@ def measure_ingest(workspace: Workspace) -> dict[str, float]:
 
 def measure_probe(workspace: Workspace) -> dict[str, Any]:
     """The five tasks of PTB-XL at its real size on random features, and the same heads one after another."""
-    from merit.data.cohorts.registry import open_cohort
-    from merit.evaluate.probe_bench import measure
+    from merit.bench.probing import measure
+    from merit.data.cohorts import open_cohort
 
     refs = open_cohort("ptb-xl", workspace.sources["ptb-xl"]).refs()
     copies = -(-PTB_XL_SIZE // len(refs))

@@ -16,7 +16,7 @@ import psutil
 from merit import runs
 from merit.config import Profile
 from merit.data.doctor import CohortStatus
-from merit.encoders import others
+from merit.encoders import registry
 from merit.pipeline import Workspace
 from merit.pipeline.encoders import WHOLE
 from merit.report import cost
@@ -107,7 +107,7 @@ def _disk(profile: Profile, counts: dict[str, int], folder: Path) -> str:
     with torch.device("meta"):  # shapes without numbers
         parameters = sum(one.numel() for one in network(profile.model, "merit").parameters())
     needed = (sum(counts.values()) * _signal_bytes(profile) + OBJECTIVES * STATES * 4 * parameters) / GB
-    if any(others.fs_hz(name) > profile.signal.fs_hz for name in others.choose("all")[0]):
+    if any(registry.entry(name).fs_hz > profile.signal.fs_hz for name in registry.choose("all")[0]):
         whole = sum(n for n in counts.values() if n <= WHOLE)  # of larger ones the rows asked for alone
         needed += whole * _signal_bytes(profile) * FAST_HZ / profile.signal.fs_hz / GB
     there = next(path for path in (folder, *folder.parents) if path.exists())

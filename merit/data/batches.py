@@ -1,21 +1,98 @@
 """The training set as the loop reads it: signals of a store, one text embedding per distinct report, patients apart.
 
-Shapes: N records, R distinct reports, L leads, T samples, W text width.
+Where the last layers of the text encoder are trained, it holds the states of the reports' tokens below those layers:
+the layers below are frozen, so they run once per distinct report. A batch's texts are put in groups of similar length,
+so that little is padded, and each distinct one is there once; the batch itself stays the random draw that it is.
+
+Shapes: N records, R distinct reports, L leads, T samples, W text width, M tokens of all texts, B recordings of a batch,
+g texts of a group, n tokens of its longest.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from merit.data.store import Store
-from merit.data.token_states import TokenStates, Words
+from merit.data.store import Store, connected
+from merit.runs import check
+
+GROUPS = 4
+"""Groups of a batch's texts; more would pad less and launch more."""
+
+
+class Words(NamedTuple):
+    """The texts of a batch, each distinct one once."""
+
+    groups: tuple[tuple[Tensor, Tensor], ...]
+    """States [g, n, W] and which of them are no padding [g, n], from the shortest texts to the longest."""
+    place: Tensor
+    """int64 [B]: each recording's text, counted through all groups."""
+
+
+@dataclass(frozen=True)
+class TokenStates:
+    """All texts, their tokens one after another, and what the layers above start from."""
+
+    states: Tensor
+    """[M, W]; memory-mapped, or on a device."""
+    start: np.ndarray
+    """int64 [R + 1]: first token of each text."""
+    tower: dict[str, Any]
+    """Sizes of the layers above, for `TextTowerConfig`."""
+    weights: dict[str, Tensor]
+    """Their weights before training."""
+
+    @property
+    def n_bytes(self) -> int:
+        """What the states take in memory."""
+        return self.states.numel() * self.states.element_size()
+
+    def to(self, device: torch.device) -> TokenStates:
+        """The same with its states in a device's memory."""
+        return dataclasses.replace(self, states=self.states.to(device))
+
+    def take(self, rows: np.ndarray, device: torch.device, n_groups: int = GROUPS) -> Words:
+        """The texts of a batch on a device; rows: int [B] in the texts. Nothing in it waits for a GPU."""
+        parts, place = grouped(rows, np.diff(self.start), n_groups)
+        groups = []
+        for part in parts:
+            begin, length = self.start[part][:, None], np.diff(self.start)[part][:, None]
+            along = np.arange(length.max())[None]
+            index = torch.from_numpy(begin + np.minimum(along, length - 1)).to(self.states.device, non_blocking=True)
+            real = torch.from_numpy(along < length).to(device, non_blocking=True)
+            groups.append((self.states[index].to(device, non_blocking=True), real))
+        return Words(tuple(groups), torch.from_numpy(place).to(device, non_blocking=True))
+
+
+def grouped(rows: np.ndarray, length: np.ndarray, n_groups: int = GROUPS) -> tuple[list[np.ndarray], np.ndarray]:
+    """The distinct ones of `rows`, by length in groups of equal size, and where each of `rows` is among them, int64.
+
+    length: of every text, in tokens. What is as long as another comes in the order of the texts.
+    """
+    distinct, which = np.unique(rows, return_inverse=True)
+    order = np.argsort(length[distinct], kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return np.array_split(distinct[order], min(n_groups, len(order))), rank[which]
+
+
+def load_tokens(folder: Path) -> TokenStates:
+    """What `merit.model.text.write_states` wrote; the states stay on disk until they are read."""
+    from safetensors.torch import load_file
+
+    states = np.load(check(folder) / "states.npy", mmap_mode="c", allow_pickle=False)
+    start = np.load(folder / "start.npy", allow_pickle=False)
+    tower = json.loads((folder / "tower.json").read_text(encoding="utf-8"))
+    return TokenStates(torch.from_numpy(states), start, tower, load_file(folder / "tower.safetensors"))
 
 
 @dataclass(frozen=True)
@@ -83,21 +160,10 @@ def hold_out_patients(data: PairedRecordings, share: float, seed: int) -> tuple[
     share: of the patients, 0 to 1; at least one patient is held out. A ValueError when there are fewer than two.
     """
     unit = data.records[["patient_id", "group"]].iloc[data.rows]
-    label = _connected(unit["patient_id"].to_numpy(), unit["group"].to_numpy())
+    label = connected(unit["patient_id"], unit["group"])
     units = np.unique(label)
     if len(units) < 2:
         raise ValueError(f"pretraining: expected at least 2 patients, one of them to validate on; got {len(units)}")
     order = np.random.default_rng(seed).permutation(units)
     held = np.isin(label, order[: max(1, round(share * len(units)))])
     return data.only(data.rows[~held]), data.only(data.rows[held])
-
-
-def _connected(patients: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """A label per record, equal for records that share a patient or a group, however indirectly."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    p, g = pd.factorize(patients)[0], pd.factorize(groups)[0]
-    n = p.max() + 1
-    links = coo_array((np.ones(len(p)), (p, g + n)), shape=(n + g.max() + 1,) * 2)
-    return connected_components(links, directed=False)[1][p]

@@ -1,5 +1,6 @@
 """A cohort after preprocessing, on disk: one folder, memory-mapped signals, a table, and a manifest of what was done.
 
+Also ten folds where a data set publishes none, and the groups that must not be divided between folds.
 Legend: N records, L leads, T samples.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ SIGNALS, RECORDS, REJECTED, MANIFEST = "signal_uv.npy", "records.parquet", "reje
 SOURCES = ".sources.json"
 """Beside stores: fingerprints of the data sets that they come from."""
 FORMAT_VERSION = 2
+N_FOLDS, SEED = 10, 0
 
 
 class NoStore(FileNotFoundError):
@@ -115,3 +118,49 @@ class Store:
         for *known, has_text, report in self.records[columns].iloc[rows].itertuples(index=False, name=None):
             total.update(json.dumps([*known, report if has_text else None]).encode())
         return total.hexdigest()[:16]
+
+
+def connected(*keys: Sequence[Hashable]) -> np.ndarray:
+    """int [N]: equal for records that share a key of one kind (patient, signal), however indirectly; numbered by first
+    appearance. keys: two sequences, each with one key per record."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first, second = (pd.factorize(np.asarray(kind, dtype=object))[0] for kind in keys)
+    n = len(first)
+    if n == 0:
+        return np.zeros(0, int)
+    links = coo_array((np.ones(n), (first, second + n)), shape=(2 * n, 2 * n))
+    return connected_components(links, directed=False)[1][first]
+
+
+def groups(patient_ids: Sequence[str], digests: Sequence[str]) -> list[str]:
+    """Per record the name of its group: records of one patient, or with identical signals, share one (transitively).
+
+    The name is the patient id of the group's first record.
+    """
+    _, first, group = np.unique(connected(patient_ids, digests), return_index=True, return_inverse=True)
+    return [patient_ids[row] for row in first[group]]
+
+
+def assign_folds(group_names: Sequence[str], labels: Sequence[Collection[str]], seed: int = SEED) -> np.ndarray:
+    """int [N], folds 1 to N_FOLDS: every group in one fold, each label spread as evenly as its groups allow.
+
+    A group counts once, with all labels of its records together. A label with fewer groups than folds is missing in
+    some of them. Without any label, or with fewer groups than folds, groups are dealt out at random.
+    """
+    names, unit = np.unique(np.asarray(group_names, dtype=str), return_inverse=True)
+    known = sorted({label for row in labels for label in row})
+    column = {label: index for index, label in enumerate(known)}
+    matrix = np.zeros((len(names), len(known)), dtype=int)
+    for row, row_labels in zip(unit, labels):
+        matrix[row, [column[label] for label in row_labels]] = 1
+    if len(names) < N_FOLDS or not known:
+        return (np.random.default_rng(seed).permutation(len(names)) % N_FOLDS + 1)[unit]
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+
+    folds = np.zeros(len(names), dtype=int)
+    splitter = MultilabelStratifiedKFold(n_splits=N_FOLDS, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(np.zeros((len(names), 1)), matrix), start=1):
+        folds[held_out] = fold
+    return folds[unit]

@@ -1,7 +1,8 @@
 """Reading WFDB records; the only module that knows wfdb. What it cannot read becomes a `RejectedRecording`.
 
-The header's text is parsed by `merit.data.header`, and sizes are checked against the files before any memory is asked
-for; wfdb turns the bytes of a signal file into samples. Legend: L leads, T samples.
+A header's text is parsed field by field as header(5) defines it, and what that does not allow is refused. Sizes are
+checked against the files before any memory is asked for; wfdb turns the bytes of a signal file into samples.
+https://physionet.org/physiotools/wag/header-5.htm. Legend: L leads, T samples.
 """
 
 from __future__ import annotations
@@ -12,22 +13,173 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
+from math import ceil, isfinite
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from merit.data.header import COMPRESSED, Header, SignalLine, held_samples, needed_bytes, parse
 from merit.data.leads import arrange, place, to_millivolts
-from merit.data.paths import inside, shown, something_else
 from merit.data.preprocess import resample
-from merit.data.recording import UNREADABLE, RejectedRecording, UnreadableFile
+from merit.data.recording import UNREADABLE, Recording, RejectedRecording, UnreadableFile, inside, shown, something_else
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # wfdb 4.3 under pandas 3 warns at import about what it does not use
     import wfdb
     from wfdb.io import _signal as decoding
+
+# The text of a header
+
+DEFAULT_FS_HZ = 250.0
+DEFAULT_GAIN = 200.0
+"""Units a mV where the header states none or 0 (header(5), ADC gain)."""
+
+BYTES_PER_SAMPLE = {"8": Fraction(1), "16": Fraction(2), "24": Fraction(3), "32": Fraction(4), "61": Fraction(2)}
+BYTES_PER_SAMPLE |= {"80": Fraction(1), "160": Fraction(2), "212": Fraction(3, 2), "310": Fraction(4, 3)}
+BYTES_PER_SAMPLE |= {"311": Fraction(4, 3)}
+"""Formats that pack samples at a fixed size (signal(5))."""
+
+COMPRESSED = ("508", "516", "524")
+"""FLAC: size and number of samples are not proportional."""
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_RATE = re.compile(r"([^/(]*)(?:/([^/(]*)(?:\(([^()]*)\))?)?")
+_FORMAT = re.compile(r"([0-9]+)(?:x([0-9]+))?(?::([0-9]+))?(?:\+([0-9]+))?")
+_GAIN = re.compile(r"([^(/]*)(?:\(([^()]*)\))?(?:/(.+))?")
+_TIME_OR_DATE = re.compile(r"[0-9.]*:[0-9:.]*|[0-9]+([-/])[0-9A-Za-z]+\1[0-9]+")
+"""Where the number of samples is left out, what follows it may stand in its place."""
+
+
+class SignalLine(NamedTuple):
+    """One signal as its line describes it."""
+
+    file: str
+    fmt: str
+    per_frame: int
+    """Samples in a frame."""
+    skew: int
+    """Frames by which the signal is late in its file."""
+    offset: int
+    """Bytes before the first sample."""
+    gain: float
+    """Units of the converter for one of `units`."""
+    baseline: int
+    """What the converter gives at 0 of `units`."""
+    units: str
+    initial: int
+    """The sample before the first difference, in format 8."""
+    checksum: int | None
+    """Sum of all samples, of which 16 bits count; None where it is not stated."""
+    description: str
+    """The lead's name; "" where there is none."""
+
+
+class Header(NamedTuple):
+    """A single-segment record."""
+
+    fs_hz: float
+    """Frames a second."""
+    n_frames: int | None
+    """Samples a signal at one a frame; None where it is left to the file."""
+    signals: tuple[SignalLine, ...]
+
+
+def parse_header(lines: Sequence[str]) -> Header:
+    """The header from its lines, comments and empty ones taken out. RejectedRecording, one line, where it is none.
+
+    A field that is missing takes the default that header(5) states, and no other. Base time and base date carry nothing
+    that is used here: whatever stands in their places is passed over.
+    """
+    record = lines[0].split() if lines else []
+    if len(record) < 2 or "/" in record[0]:
+        got = shown(" ".join(record))
+        raise _refusal(f"expected the record line of a single-segment record (a name without '/', numbers); got {got}")
+    where = "the record line is broken: "
+    n_signals = _whole(record[1], where + "number of signals", 1)
+    fs_hz, n_frames = DEFAULT_FS_HZ, None
+    if len(record) > 2:
+        rate, counter, base = _parts(_RATE, record[2], where + "sampling frequency")
+        fs_hz = _number(rate, where + "sampling frequency")
+        for text, what in ((counter, "counter frequency"), (base, "base counter value")):
+            if text is not None:
+                _number(text, where + what)
+    if not fs_hz > 0:
+        raise RejectedRecording(f"invalid rate: {fs_hz:g} Hz")
+    if len(record) > 3 and not _TIME_OR_DATE.fullmatch(record[3]):
+        n_frames = _whole(record[3], where + "number of samples", 0) or None
+    if len(lines) - 1 < n_signals:
+        raise _refusal(f"the record line says {n_signals} signals; {len(lines) - 1} signal lines follow")
+    signals = []
+    for number, line in enumerate(lines[1 : n_signals + 1], 1):
+        where, fields = f"signal line {number}: ", line.split(None, 8)
+        if len(fields) < 2:
+            raise _refusal(f"{where}expected a file name and a format; got {shown(line)}")
+        fmt, per_frame, skew, offset = _parts(_FORMAT, fields[1], where + "format")
+        if fmt not in BYTES_PER_SAMPLE and fmt not in COMPRESSED:
+            known = ", ".join((*BYTES_PER_SAMPLE, *COMPRESSED))
+            raise _refusal(f"{where}format: expected one of {known}; got {fmt[:20]}")
+        gain, baseline, units = _parts(_GAIN, fields[2], where + "ADC gain") if len(fields) > 2 else ("0", None, None)
+        names = ("ADC resolution", "ADC zero", "initial value", "checksum", "block size")
+        stated = {name: _whole(text, where + name) for name, text in zip(names, fields[3:8])}
+        signal = SignalLine(
+            file=fields[0],
+            fmt=fmt,
+            per_frame=1 if per_frame is None else _whole(per_frame, where + "samples per frame", 1),
+            skew=_whole(skew or "0", where + "skew"),
+            offset=_whole(offset or "0", where + "byte offset"),
+            gain=_number(gain, where + "ADC gain") or DEFAULT_GAIN,
+            baseline=stated.get("ADC zero", 0) if baseline is None else _whole(baseline, where + "baseline"),
+            units=units or "mV",
+            initial=stated.get("initial value", 0),
+            checksum=stated.get("checksum"),
+            description=fields[8].strip() if len(fields) > 8 else "",
+        )
+        signals.append(signal)
+    if not any(signal.checksum for signal in signals):  # all zero: never computed
+        signals = [signal._replace(checksum=None) for signal in signals]
+    return Header(fs_hz, n_frames, tuple(signals))
+
+
+def needed_bytes(fmt: str, n_samples: int) -> int:
+    """Bytes that hold so many samples of a format that is not compressed."""
+    return ceil(n_samples * BYTES_PER_SAMPLE[fmt]) + (fmt == "310" and n_samples % 3 == 2)
+
+
+def held_samples(fmt: str, n_bytes: int) -> int:
+    """Samples that so many bytes hold, of a format that is not compressed."""
+    n_samples = int(max(n_bytes, 0) / BYTES_PER_SAMPLE[fmt])
+    return n_samples - (needed_bytes(fmt, n_samples) > n_bytes > 0)
+
+
+def _parts(pattern: re.Pattern[str], text: str, what: str) -> tuple[str | None, ...]:
+    found = pattern.fullmatch(text)
+    if found is None:
+        raise _refusal(f"{what}: got {shown(text)}")
+    return found.groups()
+
+
+def _whole(text: str, what: str, least: int | None = None) -> int:
+    if not _WHOLE.fullmatch(text) or (least is not None and int(text) < least):
+        kind = "a whole number" if least is None else f"a whole number from {least} on"
+        raise _refusal(f"{what}: expected {kind}; got {shown(text)}")
+    return int(text)
+
+
+def _number(text: str, what: str) -> float:
+    value = float(text) if _NUMBER.fullmatch(text) else float("nan")
+    if not isfinite(value):
+        raise _refusal(f"{what}: expected a number; got {shown(text)}")
+    return value
+
+
+def _refusal(text: str) -> RejectedRecording:
+    return RejectedRecording(f"unreadable header: {text}")
+
+
+# Files
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_SIGNAL_BYTES = 1 << 30
@@ -49,22 +201,84 @@ class Waveform(NamedTuple):
     """Whether the samples add up to the header's checksums; None where it states none."""
 
 
-def read_waveform(root: str, name: str) -> Waveform:
+def read_record(path: str | os.PathLike[str]) -> Recording:
+    """The record at a path, with or without .hea, or by its signal file. Its name stands for record and patient, and
+    nothing is labelled.
+
+    RejectedRecording, in one line, for what cannot be read; a file of another format is refused.
+    """
+    path = os.path.abspath(os.fspath(path))
+    base, extension = os.path.splitext(path)
+
+    def has_header(record: str) -> bool:
+        return any(os.path.lexists(record + ending) for ending in HEADER_ENDINGS)
+
+    if extension.lower() == ".hea":
+        path = base
+    elif os.path.lexists(path) and not has_header(path):
+        if extension.lower() not in (".dat", ".mat") or not has_header(base):
+            got = "a folder" if os.path.isdir(path) else f"{shown(os.path.basename(path))} without one"
+            raise RejectedRecording(
+                f"no header: expected a WFDB record, a text file NAME.hea beside its signals; got {got}; other formats "
+                "(XML, DICOM, EDF, SCP, CSV, MATLAB, NumPy) are to be converted first"
+            )
+        path = base
+    folder, name = os.path.split(path)
+    signal_mv, fs_hz, agree = read_waveform(folder, name)
+    return Recording(
+        record_id=name,
+        patient_id=name,
+        signal_mv=signal_mv,
+        fs_hz=fs_hz,
+        report="",
+        labels=frozenset(),
+        checksums_agree=agree,
+    )
+
+
+def read_waveform(root: str, name: str, *, raw: bool = False) -> Waveform:
     """The record `name` (relative to `root`, no extension): leads in the order of LEADS, whatever their order there.
 
     Leads that are none of the twelve are left out. Several samples a frame are read at their own rate; where rates
-    differ, the slower leads are resampled to the fastest.
+    differ, the slower leads are resampled to the fastest. raw: in the file's own units, without its header's gains.
     """
-    leads = _read(root, name, physical=True)
-    return Waveform(arrange(to_millivolts(leads.signal, leads.units), leads.names), leads.fs_hz, leads.checksums_agree)
+    path = header_path(root, name)
+    header = parse_header(_lines(path)[0])
+    names = [signal.description for signal in header.signals]
+    rows = sorted(row for row in place(names) if row is not None)
+    used = [header.signals[row] for row in rows]
+    units = [signal.units for signal in used]
+    if not raw:
+        to_millivolts(np.empty((len(units), 0)), units)  # a foreign unit is refused before a signal is read
+    n_frames, samples = _samples(os.path.dirname(path), header, rows)
+    per_frame = max(signal.per_frame for signal in used)
+    out = np.empty((len(used), n_frames * per_frame))
+    agree = []
+    for lead, signal, digital in zip(out, used, samples):
+        n_samples = n_frames * signal.per_frame
+        if signal.checksum is not None:
+            agree.append((int(digital[:n_samples].sum(dtype=np.int64)) - signal.checksum) & 0xFFFF == 0)
+        digital = digital[signal.skew * signal.per_frame :][:n_samples]
+        values = lead if signal.per_frame == per_frame else np.empty(n_samples)
+        there = values[: len(digital)]
+        there[:] = digital
+        if not raw:
+            there -= signal.baseline
+            there /= signal.gain
+        mark = decoding.INVALID_SAMPLE_VALUE[signal.fmt]
+        if mark is not None:
+            there[digital == mark] = np.nan
+        values[len(digital) :] = np.nan  # late, and beyond the file
+        if values is not lead:
+            lead[:] = _faster(values, per_frame / signal.per_frame)
+    signal = out.astype(np.float32) if raw else to_millivolts(out, units)
+    signal = arrange(signal, [names[row] for row in rows])
+    return Waveform(signal, header.fs_hz * per_frame, all(agree) if agree else None)
 
 
 def read_raw(root: str, name: str) -> np.ndarray:
-    """float32 [12, T]: the record `name` in the file's own units, without its header's gains, leads in the order of
-    LEADS; NaN where a sample is marked invalid. For files whose gains cannot be trusted (LUDB).
-    """
-    leads = _read(root, name, physical=False)
-    return arrange(leads.signal.astype(np.float32), leads.names)
+    """float32 [12, T]: a record in the file's own units, for files whose gains cannot be trusted (LUDB)."""
+    return read_waveform(root, name, raw=True).signal_mv
 
 
 def read_comments(root: str, name: str) -> dict[str, str]:
@@ -132,50 +346,6 @@ def _lines(path: str) -> tuple[list[str], list[str]]:
     return [n for n in lines if n and not n.startswith("#")], [n for n in lines if n.startswith("#")]
 
 
-class _Leads(NamedTuple):
-    """The signals that give the twelve leads, as their file has them: float64 [L, T]."""
-
-    signal: np.ndarray
-    names: list[str]
-    units: list[str]
-    fs_hz: float
-    checksums_agree: bool | None
-
-
-def _read(root: str, name: str, physical: bool) -> _Leads:
-    """The leads that are used, in units of the header (physical) or of the converter, at one rate."""
-    path = header_path(root, name)
-    header = parse(_lines(path)[0])
-    names = [signal.description for signal in header.signals]
-    rows = sorted(row for row in place(names) if row is not None)
-    used = [header.signals[row] for row in rows]
-    units = [signal.units for signal in used]
-    if physical:
-        to_millivolts(np.empty((len(units), 0)), units)  # a foreign unit is refused before a signal is read
-    n_frames, samples = _samples(os.path.dirname(path), header, rows)
-    per_frame = max(signal.per_frame for signal in used)
-    out = np.empty((len(used), n_frames * per_frame))
-    agree = []
-    for lead, signal, digital in zip(out, used, samples):
-        n_samples = n_frames * signal.per_frame
-        if signal.checksum is not None:
-            agree.append((int(digital[:n_samples].sum(dtype=np.int64)) - signal.checksum) & 0xFFFF == 0)
-        digital = digital[signal.skew * signal.per_frame :][:n_samples]
-        values = lead if signal.per_frame == per_frame else np.empty(n_samples)
-        there = values[: len(digital)]
-        there[:] = digital
-        if physical:
-            there -= signal.baseline
-            there /= signal.gain
-        mark = decoding.INVALID_SAMPLE_VALUE[signal.fmt]
-        if mark is not None:
-            there[digital == mark] = np.nan
-        values[len(digital) :] = np.nan  # late, and beyond the file
-        if values is not lead:
-            lead[:] = _faster(values, per_frame / signal.per_frame)
-    return _Leads(out, [names[row] for row in rows], units, header.fs_hz * per_frame, all(agree) if agree else None)
-
-
 def _samples(folder: str, header: Header, rows: list[int]) -> tuple[int, list[np.ndarray]]:
     """The number of frames, and of each signal in `rows` its samples as stored, a few more where it is late (skew).
 
@@ -198,7 +368,7 @@ def _samples(folder: str, header: Header, rows: list[int]) -> tuple[int, list[np
     for group, there in zip(groups, held):
         late = max(signal.skew for row, signal in group)
         decoded = _decoded(folder, [signal for _, signal in group], min(there, n_frames + late))
-        samples |= {row: one for (row, _), one in zip(group, decoded)}
+        samples |= {row: digital for (row, _), digital in zip(group, decoded)}
     return n_frames, [samples[row] for row in rows]
 
 
@@ -238,12 +408,11 @@ def _decoded(folder: str, group: list[SignalLine], n_frames: int) -> list[np.nda
             file.seek(first.offset)
             needed = needed_bytes(first.fmt, n_frames * sum(per_frame))
             raw = np.fromfile(file, np.uint8, needed).view(STORED_AS.get(first.fmt, "<u1"))
+        where = os.path.basename(path), os.path.dirname(path), None
+        size = first.fmt, len(group), n_frames, first.offset if raw is None else 0
+        each = per_frame, [0] * len(group), [signal.initial for signal in group]
         try:
-            return decoding._rd_dat_signals(
-                os.path.basename(path), os.path.dirname(path), None, first.fmt, len(group), n_frames,
-                first.offset if raw is None else 0, per_frame, [0] * len(group), [signal.initial for signal in group],
-                0, n_frames, no_file=raw is not None, sig_data=raw,
-            )  # fmt: skip
+            return decoding._rd_dat_signals(*where, *size, *each, 0, n_frames, no_file=raw is not None, sig_data=raw)
         except OSError:
             raise
         except Exception as error:  # wfdb raises whatever its decoding runs into

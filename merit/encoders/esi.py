@@ -1,15 +1,14 @@
 """ESI (Yu et al. 2024, "ECG Semantic Integrator", TMLR, arXiv 2405.19366): a ConvNeXt V2 in one dimension, aligned with
 BioLinkBERT by a contrastive and a captioning loss.
 
-Written from the architecture that github.com/comp-well-org/ESI shows at 5c08a9b (GPL-3.0; none of its code is here);
-the weights are the user's to bring. Shapes: B batch, C channels, T samples, n columns, D feature, d shared space.
+Written from the architecture that github.com/comp-well-org/ESI shows at 5c08a9b (GPL-3.0; none of its code is here).
+Shapes: B batch, C channels, T samples, n columns, D feature, d shared space.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,20 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from merit.encoders import bert_text, outside, published
-from merit.encoders import golden as gold
+from merit.encoders import golden, weights
 from merit.encoders.base import InputSpec
-from merit.encoders.bert_text import BertSize, FrozenBert
-from merit.encoders.peer import MIMIC_LEADS, Peer
+from merit.encoders.blocks import BertSize, TextTower, UnitLength, named
+from merit.encoders.published import MIMIC_LEADS, TextAlignedEncoder
+from merit.encoders.weights import State
 
-MAX_TOKENS = 500
 EPSILON = 1e-6
-NOT_RUN = (
-    "img_encoder.head.", "img_attn_pool.", "text_cls_norm.", "multimodal_layers.", "to_logits.", "temperature",
-)  # fmt: skip
-"""Parts of the published state that neither the feature nor the shared space needs: a classifier that pretraining
-bypasses, an attention pooling and a normalisation that it never calls, the captioning decoder, the temperature.
-"""
 TOWERS = ("pretrained_text_encoder.", "unimodal_layers.")
 """Two names of one text tower."""
 BIOLINKBERT = BertSize(vocabulary=28895)
@@ -46,13 +38,6 @@ class Size:
     shared: int = 768
     """Width of the heads, of the text tower and of the shared space alike."""
     text: BertSize = BIOLINKBERT
-
-
-PUBLISHED = Size()
-SMALL = Size(
-    widths=(8, 12, 16, 24), depths=(1, 1, 2, 1), shared=16,
-    text=BertSize(vocabulary=100, width=16, depth=1, heads=2, positions=64),
-)  # fmt: skip
 
 
 class TimeNorm(nn.Module):
@@ -102,7 +87,7 @@ class Block(nn.Module):
 class ConvNeXt(nn.Module):
     """[B, 12, 5000] to the feature [B, 1024]; 85.6 million parameters. Parts are named as in the published state."""
 
-    def __init__(self, size: Size = PUBLISHED) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
         stem = nn.Sequential(nn.Conv1d(len(MIMIC_LEADS), size.widths[0], 4, 4), TimeNorm(size.widths[0]))
         between = (nn.Sequential(TimeNorm(a), nn.Conv1d(a, b, 2, 2)) for a, b in itertools.pairwise(size.widths))
@@ -122,8 +107,8 @@ class ConvNeXt(nn.Module):
             x = stage(down(x))
         return x
 
-    def in_time(self, x: Tensor) -> Tensor:
-        """[B, n, D], whose mean is `forward`: each column, normalised by the statistics of the columns' mean."""
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, D], whose mean is the feature: each column, normalised by the statistics of the columns' mean."""
         columns = self.columns(x).transpose(1, 2)
         mean = columns.mean(1, keepdim=True)
         scale = (mean.var(-1, correction=0, keepdim=True) + self.norm.eps).rsqrt()
@@ -143,54 +128,65 @@ class Gain(nn.Module):
         return F.layer_norm(x, x.shape[-1:], self.gamma, self.beta)
 
 
-class ToLatents(nn.Module):
-    """A matrix into the shared space, and length 1."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.to_latents = nn.Linear(width, width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, d] from [B, W]."""
-        return F.normalize(self.to_latents(x), dim=-1)
+def to_latents(width: int) -> nn.Sequential:
+    """[B, d] from [B, W]: a matrix into the shared space, and length 1."""
+    return named(to_latents=nn.Linear(width, width, bias=False), unit=UnitLength())
 
 
-class Heads(nn.Module):
-    """The ECG's way from the feature into the shared space."""
+class EsiText(TextTower):
+    """BioLinkBERT by its first token; the pooler, which the state has, is not read."""
 
-    def __init__(self, size: Size = PUBLISHED) -> None:
-        super().__init__()
-        self.img_token_head = nn.Linear(size.widths[-1], size.shared)
-        self.img_attn_pool_norm = Gain(size.shared)
-        self.img_to_latents = ToLatents(size.shared)
-
-    def forward(self, feature: Tensor) -> Tensor:
-        """[B, d] from [B, D]."""
-        return self.img_to_latents(self.img_attn_pool_norm(self.img_token_head(feature)))
+    max_tokens, pooler = 500, True
 
 
-class EsiEncoder(Peer):
-    """ConvNeXt V2 on a recording that is brought to mean 0 and deviation 1 as a whole, all leads together.
-
-    heads, text_head: the ways into the shared space. tower: gives BioLinkBERT when it is first asked for.
-    """
+class Esi(TextAlignedEncoder):
+    """A recording is brought to mean 0 and deviation 1 as a whole, all leads together."""
 
     name = "esi"
     input_spec = InputSpec(
         fs_hz=500, duration_s=10, leads=MIMIC_LEADS, scaling="mean 0, deviation 1, over all leads and samples"
     )
+    published = Size()
+    small = Size(
+        widths=(8, 12, 16, 24),
+        depths=(1, 1, 2, 1),
+        shared=16,
+        text=BertSize(vocabulary=100, width=16, depth=1, heads=2, positions=64),
+    )
+    left_out = (
+        *("img_encoder.head.", "img_attn_pool.", "text_cls_norm."),
+        *("multimodal_layers.", "to_logits.", "temperature"),
+    )
+    """A classifier that pretraining bypasses, an attention pooling and a normalisation that it never calls, the
+    captioning decoder, the temperature.
+    """
 
-    def __init__(
-        self,
-        network: ConvNeXt,
-        heads: Heads,
-        text_head: ToLatents,
-        tower: Callable[[], FrozenBert],
-        device: str = "cpu",
-    ) -> None:
-        super().__init__(network, device)
-        self.heads, self.text_head = (part.eval().requires_grad_(False).to(device) for part in (heads, text_head))
-        self.tower = functools.cache(tower)
+    text_class, text_prefix, text_head = EsiText, TOWERS[0], "text_to_latents."
+
+    @classmethod
+    def parts(cls, size: Size) -> dict[str, tuple[str, nn.Module]]:
+        heads = named(
+            img_token_head=nn.Linear(size.widths[-1], size.shared),
+            img_attn_pool_norm=Gain(size.shared),
+            img_to_latents=to_latents(size.shared),
+        )
+        return {
+            "img_encoder.": ("ESI's ConvNeXt V2", ConvNeXt(size)),
+            "": ("ESI's image heads", heads),
+            "text_to_latents.": ("ESI's text head", to_latents(size.shared)),
+        }
+
+    @classmethod
+    def renamed(cls, state: State, path: Path) -> State:
+        """The text tower under its first name; accelerate's `save_model` lists it under one, as safetensors does, or
+        under both.
+        """
+        states = weights.split(state, TOWERS)
+        first, second = (states[name] for name in TOWERS)
+        for key in first.keys() & second.keys():
+            if not torch.equal(first[key], second[key]):
+                raise ValueError(f"{path}: {' and '.join(TOWERS)} are one text tower, and differ in {key}")
+        return {**states[""], **{TOWERS[0] + key: value for key, value in {**first, **second}.items()}}
 
     def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
         """[B, 12, T] without unit; the deviation divides by one less than the number of values, as the original's."""
@@ -198,89 +194,15 @@ class EsiEncoder(Peer):
         deviation = signal_mv.std(axis=(1, 2), keepdims=True, ddof=1, dtype=np.float64)
         return (signal_mv - mean) / (deviation + EPSILON)
 
-    def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 156, 1024], first to last; their mean is the embedding."""
-        return self.run(self.network.in_time, self.prepared(signal_mv, fs_hz))
-
-    def embed_shared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, 768] of length 1 from [B, 12, T] millivolts."""
-        return self.run(lambda x: self.heads(self.network(x)), self.prepared(signal_mv, fs_hz))
-
-    @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [R, 768] of length 1: BioLinkBERT's first token through `text_to_latents`, at most 500 tokens.
+        """float32 [R, 768] of length 1: BioLinkBERT's first token through `text_to_latents`.
 
         The original publishes no zero-shot code; this is the path of its contrastive loss, which there takes off the
-        last column of each batch, the [SEP] of its longest texts. Raises NoWeights where the tokenizer is not there.
+        last column of each batch, the [SEP] of its longest texts.
         """
-        return self.tower().embed(texts, MAX_TOKENS, bert_text.cls, self.text_head)
+        return super().embed_text(texts)
 
-
-def spec(name: str = "esi") -> InputSpec:
-    """What it is fed."""
-    return EsiEncoder.input_spec
-
-
-def network(name: str = "esi", size: Size = PUBLISHED) -> ConvNeXt:
-    """The ECG side with random weights, [B, 12, 5000] to [B, 1024]."""
-    return ConvNeXt(size)
-
-
-def load(path: Path, device: str = "cpu", name: str = "esi", size: Size = PUBLISHED) -> EsiEncoder:
-    """The encoder from a file that accelerate's `save_model` wrote, every key accounted for.
-
-    The text tower must be a BERT of `size.text`; its tokenizer and configuration come from the folder `text` when
-    `embed_text` is first called. Raises ValueError for other files.
-    """
-    network, heads, text_head, tower = _filled(published.read(path), path, size)
-
-    def ask() -> FrozenBert:
-        return bert_text.from_folder(outside.text_folder(name, path), tower, path, device)
-
-    return EsiEncoder(network, heads, text_head, ask, device)
-
-
-def _filled(state: Mapping[str, Tensor], path: Path, size: Size) -> tuple[ConvNeXt, Heads, ToLatents, published.State]:
-    """The parts with a published state's weights, and the weights of the text tower, checked."""
-    state = published.leave(state, *NOT_RUN)
-    network, heads, text_head = ConvNeXt(size), Heads(size), ToLatents(size.shared)
-    published.fill(network, published.take(state, "img_encoder."), path, "ESI's ConvNeXt V2")
-    published.fill(text_head, published.take(state, "text_to_latents."), path, "ESI's text head")
-    tower = _tower(state, path)
-    bert_text.check(size.text, tower, path)
-    rest = published.leave(state, "img_encoder.", "text_to_latents.", *TOWERS)
-    published.fill(heads, rest, path, "ESI's image heads")
-    return network, heads, text_head, tower
-
-
-def _tower(state: Mapping[str, Tensor], path: Path) -> published.State:
-    """The text tower's weights, which the file lists under one name, as safetensors does, or under both."""
-    one, other = (published.take(state, name) for name in TOWERS)
-    for key in one.keys() & other.keys():
-        if not torch.equal(one[key], other[key]):
-            raise ValueError(f"{path}: {' and '.join(TOWERS)} are one text tower, and differ in {key}")
-    return {**one, **other}
-
-
-def expected(size: Size = PUBLISHED) -> dict[str, Tensor]:
-    """Every entry of a published state that is read, by the file's own names, on the meta device."""
-    from transformers import BertModel
-
-    with torch.device("meta"):
-        parts = {
-            "img_encoder.": ConvNeXt(size), "": Heads(size), "text_to_latents.": ToLatents(size.shared),
-            TOWERS[0]: BertModel(size.text.config()),
-        }  # fmt: skip
-    return {prefix + key: value for prefix, part in parts.items() for key, value in part.state_dict().items()}
-
-
-@torch.inference_mode()
-def golden(name: str = "esi") -> dict[str, np.ndarray]:
-    """Feature, shared vector and text vector of the small network, for `merit.encoders.golden.agreement`."""
-    path = Path(name)
-    network, heads, text_head, tower = _filled(gold.weights(expected(SMALL)), path, SMALL)
-    text = FrozenBert(bert_text.bert(SMALL.text.config(), tower, path))
-    states = text.outputs(torch.from_numpy(gold.tokens(SMALL.text.vocabulary, 2, 9)))
-    feature = network.eval()(torch.from_numpy(gold.signal(2, 12, 640)))
-    found = {"feature": feature, "shared": heads(feature), "text": text_head(bert_text.cls(*states))}
-    return {key: value.numpy() for key, value in found.items()}
+    def golden(self) -> dict[str, np.ndarray]:
+        """Feature, shared vector and text vector."""
+        x, ids = golden.signal(2, 12, 640), golden.tokens(self.small.text.vocabulary, 2, 9)
+        return {"feature": self.run(self.network, x), "shared": self.shared(x), "text": self.text.from_tokens(ids)}

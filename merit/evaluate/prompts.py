@@ -21,7 +21,7 @@ import numpy as np
 
 from merit import runs
 from merit.data import taxonomy
-from merit.data.reports import clean
+from merit.data.recording import clean
 
 VOCABULARY = {**taxonomy.TASK_COHORT, "superclass": "superclass", "subclass": "subclass"}
 """Task -> the vocabulary of `prompts.csv` that its classes are looked up in: its cohort's, or one of its own."""

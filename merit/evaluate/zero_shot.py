@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from merit.evaluate import bootstrap, metrics, thresholds
-from merit.evaluate.splits import NotEnoughData
-from merit.evaluate.tasks import TaskData
+from merit.evaluate.tasks import NotEnoughData, TaskData
 
 UNSEEN, TEST_FOLD = "unseen", "test_fold"
 SCOPES = (UNSEEN, TEST_FOLD)

@@ -229,7 +229,7 @@ class TextTower(nn.Module):
         self.layer = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
     def forward(self, words: tuple) -> Tensor:
-        """[B, W]; words: a `merit.data.token_states.Words`."""
+        """[B, W]; words: a `merit.data.batches.Words`."""
         groups, place = words
         embedded = []
         for states, real in groups:

@@ -12,28 +12,14 @@ from typing import Any
 import numpy as np
 
 from merit.config import one_of
-from merit.intervals import corrected_t, holm, paired_resamples, seed_t
+from merit.intervals import holm, paired_resamples, seed_t
 
 METRICS = ("auroc", "f1", "accuracy")
-PROBE_METRICS = ("auroc", "average_precision", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
-PROBE_SETTINGS = ("task", "variant")
 ZERO_SHOT_SETTINGS = ("task", "prompts", "ensemble", "scope")
 
 Result = Mapping[str, Any]
 Row = dict[str, Any]
 Compare = Callable[[Mapping[str, Any], Mapping[str, Any], str], dict[str, Any]]
-
-
-def linear_probe_differences(
-    results: Sequence[Result], *, first: str = "merit", metrics: Sequence[str] = METRICS
-) -> list[Row]:
-    """`first` minus each other encoder, paired by fold, by the corrected resampled t-test; Holm over all rows.
-
-    Raises ValueError where two results do not score the same folds and classes under the same protocol.
-    """
-    for metric in metrics:
-        one_of("metric", metric, PROBE_METRICS)
-    return _differences(results, PROBE_SETTINGS, first, metrics, _probe_facts, _by_fold)
 
 
 def zero_shot_differences(
@@ -116,19 +102,6 @@ def _need_alike(pair: tuple[Result, Result], facts: Callable[[Result], dict[str,
             )
 
 
-def _probe_facts(result: Result) -> dict[str, Any]:
-    values, parameters = result["values"], result.get("parameters") or {}
-    return {
-        "protocol": values["protocol"],
-        "folds": [(fold["fold"], fold["n_test"]) for fold in values["folds"]],
-        "scored classes": [(values["classes"], fold["unscored"]) for fold in values["folds"]],
-        "records": (values["n_records"], values["n_patients"]),
-        "settings of the probe": parameters.get("probe"),
-        "store": (result.get("inputs") or {}).get("store"),
-        "pretraining seed": parameters.get("encoder_seed"),
-    }
-
-
 def _zero_shot_facts(result: Result) -> dict[str, Any]:
     values, parameters = result["values"], result.get("parameters") or {}
     return {
@@ -140,28 +113,9 @@ def _zero_shot_facts(result: Result) -> dict[str, Any]:
     }
 
 
-def _by_fold(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    differences = [
-        None if None in (one[metric], other[metric]) else one[metric] - other[metric]
-        for one, other in zip(a["folds"], b["folds"])
-    ]
-    return corrected_t(differences, fold_test_share(a))
-
-
 def _by_resample(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> dict[str, Any]:
     sides = [(one["macro"].get(metric, {}).get("value"), one.get("resamples", {}).get(metric, [])) for one in (a, b)]
     return paired_resamples(*sides[0], *sides[1])
-
-
-def fold_test_share(values: Mapping[str, Any]) -> float:
-    """n_test / n_train of a cross-validation in which one fold tests, the next validates and the others train, averaged
-    over folds; 0 for a single split, which has no variance over folds.
-    """
-    sizes = [fold["n_test"] for fold in values["folds"]]
-    if len(sizes) == 1:
-        return 0.0
-    training = [values["n_records"] - size - after for size, after in zip(sizes, sizes[1:] + sizes[:1])]
-    return float(np.mean([size / rest for size, rest in zip(sizes, training)]))
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:

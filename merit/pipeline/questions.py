@@ -21,7 +21,7 @@ from merit.evaluate.generation.pairs import (
     read_pairs,
     write_pairs,
 )
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 from merit.pipeline.recordings import NoCohort
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from merit import runs, scores
-from merit.encoders import others
+from merit.encoders import registry
 from merit.pipeline.comparisons import over_seeds, seed_differences
 from merit.pipeline.costs import costs
 from merit.pipeline.recordings import NoCohort
@@ -62,10 +62,10 @@ def _make(
     workspace: Workspace, group: str, chosen: Group, seeds: int, folder: Path, say: Callable[[str], None]
 ) -> list[Path]:
     """The files of one group, of the encoders and stages that are wanted of it."""
-    published = others.choose(",".join(name for name in chosen.encoders if others.known(name)) or "none")[0]
+    published = registry.choose(",".join(name for name in chosen.encoders if registry.known(name)) or "none")[0]
     if group == PUBLISHED and not set(published) & set(chosen.encoders):
         return []
-    ours = [name for name in chosen.encoders if not others.known(name)]
+    ours = [name for name in chosen.encoders if not registry.known(name)]
     encoders, stages = [*ours, *(name for name in chosen.encoders if name in published)], chosen.stages
     with contextlib.suppress(NoCohort):
         workspace.checkpoints([name for name in ours if name != "random"], range(seeds))

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from merit.data.taxonomy import TASKS
-from merit.encoders.outside import OUTSIDE
+from merit.encoders import registry
 from merit.methods import ABLATIONS, PEERS, without_text
 from merit.pipeline.zero_shot import zero_shot
 from merit.studies.clusters import clusters
 from merit.studies.generation import generation
 from merit.studies.information import information
+from merit.studies.probing import linear_probe
 from merit.studies.retention import reliability, report_omission, retention, synthetic_to_real, to_commit
 from merit.studies.shift import shift
 
@@ -51,13 +52,6 @@ class Stage(NamedTuple):
 
 
 STAGES = {
-    "linear_probe": Stage(
-        run=lambda ws, encoders, seed: ws.linear_probe(encoders, PAPER_TASKS, encoder_seed=seed),
-        columns=("task",),
-        settings=("variant",),
-        scores=lambda values: values["mean"],
-        keep=("protocol", "n_records", "n_patients", "n_seen", "overlap", "mean", "sd", "pooled"),
-    ),
     "zero_shot": Stage(
         run=lambda ws, encoders, seed: zero_shot(ws, _with_text(encoders), PAPER_TASKS, encoder_seed=seed),
         columns=("task",),
@@ -69,6 +63,13 @@ STAGES = {
 """Stage -> how it is run and what of it is kept; what is not here is not in the reference."""
 
 
+def _probed(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFrame:
+    """Macro scores of linear probing without what stands fold by fold or class by class."""
+    found = linear_probe(ws, encoders, PAPER_TASKS, encoder_seed=seed)
+    lists = ["test_folds", "n_test", "classes", "unscored", "epochs", "n_positive", "n_folds"]
+    return found[found["class"].fillna("macro") == "macro"].drop(columns=lists, errors="ignore")
+
+
 def _retention(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFrame:
     """Retention; of real recordings, with the first seed, how reliable their measured factors are."""
     more = [reliability(ws)] if not (ws.synthetic or seed) else []
@@ -76,6 +77,7 @@ def _retention(ws: Workspace, encoders: Sequence[str], seed: int) -> pd.DataFram
 
 
 STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
+    "linear_probe": _probed,
     "shift": lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
     "information": lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed),
     "clusters": lambda ws, encoders, seed: clusters(ws, encoders, encoder_seed=seed),
@@ -110,7 +112,9 @@ GROUPS = {
         suffix=EQUAL_BUDGET,
     ),
     DIALS: Group(("merit", "cma", "mse", "random"), ("left_out", "carried_over")),
-    PUBLISHED: Group(("merit", *OUTSIDE), ("linear_probe", "zero_shot", "shift", "generation"), suffix=PUBLISHED),
+    PUBLISHED: Group(
+        ("merit", *registry.PUBLISHED), ("linear_probe", "zero_shot", "shift", "generation"), suffix=PUBLISHED
+    ),
 }
 """The paper's objectives; these beside peers' methods: the same recordings, updates and evaluation; some of them
 pretrained on other recordings; MERIT beside those published encoders whose weights are at hand, which have one seed.

@@ -12,11 +12,10 @@ import numpy as np
 from merit import runs
 from merit.config import OBJECTIVE_NAMES, one_of
 from merit.data.taxonomy import TASK_COHORT, TASKS
-from merit.encoders import others
-from merit.encoders.outside import NoWeights
+from merit.encoders import registry
 from merit.evaluate import prompts as prompt_sets
 from merit.evaluate.prompts import Prompts
-from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
+from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
 from merit.methods import without_text
 from merit.pipeline.recordings import NoCohort
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 SHARED_SPACE = tuple(name for name in (*OBJECTIVE_NAMES, "random") if not without_text(name))
 """Encoders that have a space in common with texts; mse is pretrained without any."""
 
-MODULES = ["merit.evaluate.zero_shot", "merit.evaluate.seen"]
+MODULES = ["merit.evaluate.zero_shot", "merit.evaluate.tasks"]
 
 
 def zero_shot(
@@ -90,7 +89,7 @@ class _Space:
 
     def prompts(self, encoder: str, prompts: Prompts) -> np.ndarray:
         """float32 [R, d] of all texts of a task; a frozen text encoder's part is the same for all of ours."""
-        if others.known(encoder):
+        if registry.known(encoder):
             return self._encoder(encoder).embed_text(prompts.flat)
         if self._encoder(encoder).trained_text:
             return self.ws.projected_text(self._encoder(encoder), prompts.flat)
@@ -115,14 +114,14 @@ def _one(space: _Space, encoder: str, prompts: Prompts, settings: dict[str, Any]
     about = {"task": task, "encoder": encoder, "prompts": prompts.name, "ensemble": settings["ensemble"]}
     if without_text(encoder):
         return _without(about, settings, f"{encoder} is pretrained without text: it shares no space with the prompts")
-    if others.known(encoder) and not others.shares_space(encoder):
+    if registry.known(encoder) and not registry.entry(encoder).shares_space:
         return _without(about, settings, f"{encoder} shares no space with texts")
     try:
         inputs = {
             "store": ws.store(cohort).identity,
             "embedding": ws.embedding_identity(encoder, cohort, space.seed),
             "encoder": ws.encoder_identity(encoder, space.seed),
-            **({} if others.known(encoder) else {"text": ws.text_identity}),
+            **({} if registry.known(encoder) else {"text": ws.text_identity}),
             "prompts": prompts.digest,
         }
     except runs.Unavailable as reason:
@@ -135,7 +134,7 @@ def _one(space: _Space, encoder: str, prompts: Prompts, settings: dict[str, Any]
     compute = functools.partial(_values, space, encoder, prompts, settings, task, about)
     try:
         return ws.result("zero_shot", compute, parameters, inputs, MODULES, seed=settings["seed"])
-    except NoWeights as reason:  # those of the text side
+    except runs.Unavailable as reason:  # those of the text side
         return _without(about, settings, str(reason))
 
 
@@ -143,8 +142,7 @@ def _values(
     space: _Space, encoder: str, prompts: Prompts, settings: dict[str, Any], task: str, about: dict[str, Any]
 ) -> dict[str, Any]:
     from merit.evaluate import zero_shot
-    from merit.evaluate.seen import refuse_seen
-    from merit.evaluate.tasks import labelled
+    from merit.evaluate.tasks import labelled, refuse_seen
 
     ws = space.ws
     try:

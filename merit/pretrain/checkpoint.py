@@ -6,7 +6,6 @@ the run is finished; training_state.pt while training.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,18 +73,9 @@ def save_state(
     since: the terms of each update after the last line of the history; history: its lines, also written by themselves.
     """
     write_text(folder / "history.jsonl", "".join(line + "\n" for line in history))
-    state = {
-        "update": update,
-        "seconds": seconds,
-        "settings": json.dumps(plain(settings), sort_keys=True),
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "since": since,
-        "history": history,
-    }
-    with written(folder / STATE) as temporary:
-        torch.save(state, temporary)
-        runs.append_digest(temporary)
+    state = {"update": update, "seconds": seconds, "since": since, "history": history}
+    state |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+    runs.write_state(folder / STATE, settings, state)
 
 
 def resume(
@@ -96,27 +86,12 @@ def resume(
 
     ValueError for a state of other settings, with those that differ; Damaged for one that is not as it was written.
     """
-    path = folder / STATE
-    if not path.exists():
+    state = runs.read_state(folder / STATE, settings, [f"pretrain.{name}" for name in NOT_OF_TRAINING], device)
+    if state is None:
         return 0, 0.0, {}, []
-    runs.check_appended(path)
-    state = torch.load(path, map_location=device, weights_only=True)
-    there, here = json.loads(state["settings"]), json.loads(json.dumps(plain(settings)))
-    for name in NOT_OF_TRAINING:
-        there["pretrain"][name] = here["pretrain"][name]
-    if differing := differences(there, here):
-        raise ValueError(f"{path}: expected a checkpoint of these settings; they differ in {'; '.join(differing)}")
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     return state["update"], state["seconds"], state["since"], state["history"]
-
-
-def differences(there: Any, here: Any, name: str = "") -> list[str]:
-    """Which leaves of two JSON-like trees differ, as "name: there, here"."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        names = sorted(set(there) | set(here))
-        return [d for k in names for d in differences(there.get(k), here.get(k), f"{name}.{k}".lstrip("."))]
-    return [] if there == here else [f"{name}: {there!r} there, {here!r} here"]
 
 
 # -- what stays -------------------------------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from merit.data.batches import PairedRecordings
-from merit.data.token_states import Words
+from merit.data.batches import PairedRecordings, Words
 
 Batch = tuple[Tensor, Tensor | Words, Tensor, Tensor]
 """Signals in mV [B, L, T], text embeddings [B, W] (or tokens, where layers of the text encoder are trained), which rows

@@ -20,7 +20,7 @@ from typing import Any
 
 from merit import pool, runs
 from merit.data.store import SOURCES
-from merit.encoders import others
+from merit.encoders import registry
 from merit.profiles import resolve, run_name
 from merit.publish import parameters, record
 from merit.threads import usable_cores
@@ -197,13 +197,13 @@ def _surroundings(root: Path, data: str | None, kept: Path) -> str:
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     fingerprints: dict[str, str] = {}
     if data is not None:
-        from merit.data.cohorts.registry import find_cohorts, open_cohort
+        from merit.data.cohorts import find_cohorts, open_cohort
 
         kept.parent.mkdir(parents=True, exist_ok=True)
         there = sorted(find_cohorts(data).items())
         fingerprints = {name: open_cohort(name, folder).fingerprint(kept) for name, folder in there}
     pinned = (root / "requirements.txt").read_text()
-    return runs.digest([tables, others.surroundings(), pinned, sys.version, fingerprints])
+    return runs.digest([tables, registry.surroundings(), pinned, sys.version, fingerprints])
 
 
 # -- what jupyter-book builds from: the committed pages, with each notebook replaced by its executed twin -------------

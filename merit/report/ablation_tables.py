@@ -5,17 +5,16 @@ Results come as the workspace gives them; scores are fractions and are printed i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from merit.report import paper, tables
 from merit.report.numerals import fixed
-from merit.report.others import Absent, dashes, footnotes, mark
-from merit.report.prose import Html, listing
+from merit.report.prose import Html
 from merit.report.style import look, task_label
-from merit.report.tables import HALVES, METRICS, PUBLISHED_METRIC, VARIANTS, ranked, render
+from merit.report.tables import HALVES, METRICS, PUBLISHED_METRIC, ranked, render
 
 ORDER = (
     "mse", "ib-0.1", "ib", "ib-1", "cma", "cma-whole", "merit", "st-mem-ours", "merl-ours", "simclr", "clocs", "random",
@@ -48,58 +47,6 @@ Cells = dict[tuple[str, str, str], tuple[float, str]]
 """(encoder, task, metric) -> number in percent, text."""
 
 
-def means(results: Sequence[Result], variant: str, *, synthetic: bool, comparable: bool = False) -> Html:
-    """Table 4 for one variant: means over folds; below them what survives of the paper's.
-
-    comparable: our profile and recordings are the paper's, so that differences from its numbers are shown.
-    """
-    cells = {key: (100 * one["mean"], f"{100 * one['mean']:.1f}") for key, one in _probed(results, variant)}
-    return caption(variant) + _tables(cells, f"means-{variant}", 4, synthetic, comparable)
-
-
-def spreads(results: Sequence[Result], variant: str, *, synthetic: bool) -> Html:
-    """Table 8 for one variant: mean ± standard deviation over folds. The paper's own is lost."""
-    cells = {
-        key: (100 * one["mean"], _lines(one["mean"], *_spread(one["sd"]))) for key, one in _probed(results, variant)
-    }
-    return caption(variant) + _tables(cells, f"spreads-{variant}", 8, synthetic)
-
-
-def extended(results: Sequence[Result], variant: str, metric: str, absent: Sequence[Absent] = ()) -> Html:
-    """Table 6 for one variant and metric: mean ± sd over folds, lowest to highest fold. The paper's own is lost.
-
-    absent: published encoders without weights.
-    """
-    cells: Cells = {}
-    for (encoder, task, name), one in _probed(results, variant):
-        if name == metric:
-            low, high = 100 * min(one["folds"]), 100 * max(one["folds"])
-            spread = [*_spread(one["sd"]), f"{low:.1f} to {high:.1f}"] if len(one["folds"]) > 1 else []
-            cells[encoder, task, name] = 100 * one["mean"], _lines(one["mean"], *spread, signs=one["signs"])
-    numbers, texts = _frames(cells, flat=True)
-    head = Html('<p class="merit-caption"><b>{}.</b> {}</p>').format(METRICS[metric].rstrip("."), VARIANTS[variant])
-    texts = pd.concat([texts, dashes(texts.columns, absent)])
-    marks = ranked(numbers).reindex(texts.index)
-    scored = [one for one in _scored(results) if one["variant"] == variant]
-    return head + render(texts, f"extended-{variant}-{metric}", marks=marks) + footnotes(scored, absent)
-
-
-def per_fold(results: Sequence[Result], variant: str, task: str, metric: str) -> Html:
-    """A row an encoder, a column a fold: the metric on each test fold of one task, the best of each fold bold."""
-    found = {
-        one["encoder"]: {f"fold {fold['fold']}": fold[metric] for fold in one["folds"]}
-        for one in _scored(results)
-        if (one["variant"], one["task"]) == (variant, task)
-    }
-    if not found:
-        return Html("<p>{} was not scored.</p>").format(task_label(task))
-    numbers = 100 * pd.DataFrame.from_dict({name: found[name] for name in ordered(found)}, orient="index", dtype=float)
-    numbers.index = [look(name).label for name in numbers.index]
-    texts = numbers.map(lambda value: None if pd.isna(value) else f"{value:.1f}").astype(object)
-    head = Html('<p class="merit-caption"><b>{}</b>, {}</p>').format(METRICS[metric], task_label(task))
-    return head + render(texts, f"folds-{variant}-{task}-{metric}", marks=ranked(numbers))
-
-
 def zero_shot(results: Sequence[Result], *, synthetic: bool, comparable: bool = False) -> Html:
     """Table 9: zero-shot scores with the interval from resampling patients; below them the paper's rows."""
     cells: Cells = {}
@@ -113,32 +60,6 @@ def zero_shot(results: Sequence[Result], *, synthetic: bool, comparable: bool = 
                 cells[key] = 100 * score["value"], _lines(score["value"], *ends)
     html = _tables(cells, "zero-shot", 9, synthetic, comparable, PAIRS)
     return html + Html('<p class="merit-note">{}</p>').format(THRESHOLDS) if cells else html
-
-
-def firsts(results: Sequence[Result], variant: str, task: str, metric: str) -> str:
-    """On how many test folds of a task each encoder is first."""
-    scored = [one for one in _scored(results) if (one["variant"], one["task"]) == (variant, task)]
-    if not scored:
-        return f"{task_label(task)} was not scored."
-    counts = dict.fromkeys((one["encoder"] for one in scored), 0)
-    folds = [[fold[metric] for fold in one["folds"]] for one in scored]
-    for values in zip(*folds):
-        known = [value for value in values if value is not None]
-        for one, value in zip(scored, values):
-            counts[one["encoder"]] += value is not None and value == max(known)
-    parts = [f"{look(name).label} on {count}" for name, count in counts.items() if count]
-    return f"Of {len(folds[0])} test folds of {task_label(task)}, first by {METRICS[metric]}: {listing(parts)}."
-
-
-def _probed(results: Sequence[Result], variant: str) -> Iterator[tuple[tuple[str, str, str], dict[str, Any]]]:
-    """(encoder, task, metric), {mean, sd, folds} of all that was scored."""
-    for one in _scored(results):
-        for metric in METRICS if one["variant"] == variant else ():
-            if one["mean"].get(metric) is not None:
-                folds = [fold[metric] for fold in one["folds"] if fold[metric] is not None]
-                found = {"mean": one["mean"][metric], "sd": one["sd"][metric], "folds": folds}
-                found["signs"] = mark(one)
-                yield (one["encoder"], one["task"], metric), found
 
 
 def _scored(results: Sequence[Result]) -> list[Mapping[str, Any]]:
@@ -216,16 +137,6 @@ def task_order(task: str) -> int:
     """Place of a task in every table, that of `tables.HALVES`; a task that it lacks comes last."""
     order = [task for half in HALVES for task in half]
     return order.index(task) if task in order else len(order)
-
-
-def caption(variant: str) -> Html:
-    """Which variant a table is of."""
-    return Html('<p class="merit-caption">{}</p>').format(VARIANTS[variant])
-
-
-def _spread(sd: float | None) -> list[str]:
-    """A single split has none."""
-    return [] if sd is None else [f"±{100 * sd:.1f}"]
 
 
 def _lines(value: float, *below: str, signs: str = "") -> str:

@@ -110,8 +110,9 @@ def inputs(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
 def _from_file(path: Path, rule: str) -> Evidence:
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
-        if "about" in file or file.get("stage") == "kept":
-            about, found = retention.read(path)
+        read = retention.read if path.name.startswith("kept-") else scores_of.read
+        if "about" in file or read is retention.read:
+            about, found = read(path)
             made = {name: about.get(name) for name in ("commit", "device", "finished")}
             told = {
                 "profile": str(about["profile"]),
@@ -147,13 +148,22 @@ def _from_scores(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Ev
             metric = metric.removesuffix("_oracle")
         cells.setdefault((row["encoder"], row[task], metric), {})[row["encoder_seed"]] = unit * row["value"]
     split = "protocol" in found and found["protocol"].astype(str).str.startswith("official split").any()
-    whole = found["class"].fillna("macro") == "macro" if "class" in found else True
-    empty = found[found["value"].isna() & whole]
+    macro = found["class"].fillna("macro") == "macro" if "class" in found else True
+    empty = found[found["value"].isna() & macro]
     reasons = tuple(dict.fromkeys(empty["reason"].dropna()))
     return Evidence(stage=stage, scores=cells, caveats=(PTB_XL_TOO,) * bool(split), reasons=reasons, **about)
 
 
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
+    "linear_probe": (
+        "task",
+        100,
+        {
+            "variant": "as_published",
+            "scored": "by fold",
+            "metric": ["auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle"],
+        },
+    ),
     "kept": ("decoder", 100, {"kind": "summary", "metric": "r2_partial"}),
     "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
     "information": ("task", 1, {"scope": "validation"}),
@@ -193,12 +203,6 @@ def _evidence(stage: str, rows: Sequence[Mapping[str, Any]], rule: str, **about:
     return Evidence(stage=stage, scores=scores, caveats=(PTB_XL_TOO,) * split, reasons=reasons, **about)
 
 
-def _linear_probe(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
-    """Means over folds, of the embedding as it is: the paper says nothing of standardising."""
-    if row["variant"] == "as_published":
-        yield from _scores(row["task"], row["mean"], ending)
-
-
 def _zero_shot(row: Mapping[str, Any], ending: str) -> Iterator[Cell]:
     """All recordings that pretraining did not see, with enriched prompts, several phrasings averaged."""
     if (row["prompts"], row["scope"], row["ensemble"]) == ("enriched", "unseen", True):
@@ -212,7 +216,6 @@ def _scores(task: str, macro: Mapping[str, float | None], ending: str) -> Iterat
 
 
 READERS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Cell]]] = {
-    "linear_probe": _linear_probe,
     "zero_shot": _zero_shot,
 }
 """Stage -> what reads a row of its results."""

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from merit.report import tables
-from merit.report.diagram import QUIET, WIDTH, Box, Diagram, short
-from merit.report.framework_figures import ALIGNMENT, EDGE, FROZEN, RECONSTRUCTION, SHARED
+from merit.report.diagram import ALIGNMENT, EDGE, FROZEN, QUIET, RECONSTRUCTION, SHARED, WIDTH, Box, Diagram, short
 from merit.report.prose import Html
 
 

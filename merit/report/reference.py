@@ -218,21 +218,6 @@ def measures(
     return parts or absent(stage, synthetic)
 
 
-def spread(stage: str, profile: str, synthetic: bool, folder: Path | None = None, **settings: Any) -> str:
-    """How much AUROC varies between pretraining seeds: the median standard deviation over tasks, by encoder."""
-    sentences = []
-    for file in load(stage, profile, synthetic, folder):
-        rows = [row for row in _chosen(file["over_seeds"], settings, "auroc") if row["sd"] is not None]
-        frame = pd.DataFrame(rows, columns=["encoder", "sd"]).groupby("encoder")["sd"].median()
-        parts = [f"{look(name).label}: {100 * frame[name]:.1f}" for name in ordered(frame.index)]
-        if parts:
-            sentences.append(
-                f"Standard deviation of AUROC{_of(settings.get('variant'))}, over {file['seeds']} pretraining seeds "
-                f"(profile {file['profile']}), median over tasks, in points: {'; '.join(parts)}."
-            )
-    return " ".join(sentences) or "No reference run holds more than one seed of this."
-
-
 def _mean_and_sd(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str], name: str) -> Html:
     if not rows:
         return Html("<p>This reference run scored nothing of it.</p>")

@@ -18,7 +18,7 @@ import seaborn.objects as so
 from merit import runs, scores
 from merit.report import paper
 from merit.report.budget import introduction
-from merit.report.figures import Drawing
+from merit.report.figures import Drawing, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, Sentence, badge, listing, literal
 from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
@@ -42,7 +42,7 @@ METRICS = {
 ENCODERS = {**LOOKS, **PEER_LOOKS}
 TASKS = {**TASK_LABELS, **{one: " → ".join(TASK_LABELS[t] for t in one.split(">")) for one in paper.TRANSFERS}}
 VOCABULARY: dict[str, Mapping[str, str]] = {
-    "encoder": {name: look.label for name, look in ENCODERS.items()},
+    "encoder": {"report": "report alone", **{name: look.label for name, look in ENCODERS.items()}},
     "other": {name: look.label for name, look in ENCODERS.items()},
     "task": TASKS,
     "transfer": {
@@ -74,6 +74,14 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
     },
 }
 """Column -> value -> how it is written, in the order in which it stands everywhere."""
+
+BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
+"""Tasks side by side, as the paper's Tables 6 and 8 have them."""
+PAIRS = (("superclass", "subclass"), ("form", "rhythm"), ("all",), ("csn", "cpsc2018"))
+"""Tasks side by side where cells hold intervals: three of them are wider than a page."""
+
+PUBLISHED_METRIC = {"auroc": "auroc", "f1": "f1_oracle", "accuracy": "accuracy_oracle"}
+"""Where the paper's columns go: it does not state a threshold rule; its predecessors' code uses the oracle."""
 
 MARKS = {
     "overlap": ("†", "Recordings of this data set were in the encoder's pretraining; which of the patients scored here "
@@ -164,14 +172,15 @@ def table(
     best: str | None = "column",
     bold: pd.Series | None = None,
     published: pd.DataFrame | None = None,
+    apart: pd.DataFrame | None = None,
     caption: str | Html = "",
 ) -> Html:
     """A row per encoder (`rows`), a column per value of `columns`; the best of a column bold, the second best shaded.
 
     frame: one score per cell. name: unique on the page. text: a row of the frame -> what its cell says. best: rank
     within each "column", each "row", or None. bold: which rows of the frame are bold instead. published: rows of the
-    paper's, set apart below and ranked among themselves (`paper_rows`). What a cell's marks mean stands below. No row:
-    nothing is shown.
+    paper's, set apart below and ranked among themselves (`paper_rows`). apart: rows that are only set apart. What a
+    cell's marks mean stands below. No row: nothing is shown.
     """
     if frame.empty:
         return Html("")
@@ -179,14 +188,42 @@ def table(
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
         parts.append(_pivot(published, columns, rows, lambda row: _starred(row, printed), best, None))
+    if apart is not None and len(apart):
+        parts.append(_pivot(apart, columns, rows, text, None, None))
     texts = pd.concat([texts for texts, _ in parts])
     texts = texts[[one for one in parts[0][0].columns if one in texts.columns]]
     marks = pd.concat([css for _, css in parts]).reindex(columns=texts.columns)
-    apart = parts[1][0].index if len(parts) > 1 else ()
+    below = [label for texts_below, _ in parts[1:] for label in texts_below.index]
     head = Html('<p class="merit-caption">{}</p>').format(caption) if caption else Html("")
+    group = 0 if texts.columns.nlevels < 2 else int(texts.columns.get_level_values(0).value_counts().max())
     shown = {mark: what for name, (mark, what) in MARKS.items() if name in frame and frame[name].fillna(0).any()}
     notes = Html("").join(Html('<p class="merit-note">{} {}</p>').format(*note) for note in shown.items())
-    return head + render(texts, name, marks=marks, apart=apart) + notes
+    return head + render(texts, name, marks=marks, apart=below, group=group) + notes
+
+
+def by_task(
+    frame: pd.DataFrame,
+    name: str,
+    *,
+    blocks: Sequence[Sequence[str]] = BLOCKS,
+    published: pd.DataFrame | None = None,
+    caption: str | Html = "",
+    **options: Any,
+) -> Html:
+    """`table` with a column per task and metric, one table per block of tasks that fit side by side; the paper's rows
+    where they hold a number. options: as `table` takes them.
+    """
+    tasks = list(dict.fromkeys(frame["task"]))
+    alone = [[task] for task in tasks if not any(task in block for block in blocks)]
+    parts = []
+    for block in [*blocks, *alone]:
+        own, theirs = frame[frame["task"].isin(block)], None
+        if published is not None:
+            theirs = published[published["task"].isin(own["task"]) & published["value"].notna()]
+        if len(own):
+            head, tag = "" if parts else caption, f"{name}-{'-'.join(block)}"
+            parts.append(table(own, ["task", "metric"], tag, published=theirs, caption=head, **options))
+    return Html("").join(parts) if parts else Html("<p>No task was scored.</p>")
 
 
 def _starred(row: Mapping[str, Any], printed: Callable[[Mapping[str, Any]], str | None]) -> str | None:
@@ -235,17 +272,20 @@ def _flat(index: pd.Index) -> pd.Index:
 def facts(rows: Mapping[str, Mapping[str, Any]] | pd.DataFrame, name: str) -> Html:
     """A table of words: row label -> column -> text; what is missing is a dash."""
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame.from_dict(rows, orient="index")
-    return render(frame.map(lambda value: "–" if pd.isna(value) else str(value)), name, words=True)
+    texts = frame.map(lambda value: "–" if pd.isna(value) else str(value))
+    return render(texts.rename_axis(index=None, columns=None), name, words=True)
 
 
 def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
-    """What survives of a table of the paper: encoder (`paper: MERIT`), task or transfer, metric, value in percent."""
+    """What survives of a table of the paper: encoder (`paper: MERIT`), its name here (`row`), task or transfer, metric
+    (`PUBLISHED_METRIC`), value in percent."""
     grid = paper.TABLES[number]
     rows = [
         {
             "encoder": paper.ROW_LABELS[row],
+            "row": row,
             key: task,
-            "metric": metric,
+            "metric": PUBLISHED_METRIC.get(metric, metric),
             **paper.number(number, row, task, metric)._asdict(),
         }
         for row in grid.rows
@@ -255,10 +295,18 @@ def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def against_paper(frame: pd.DataFrame, number: int, key: str = "task") -> pd.DataFrame:
+    """Ours minus the paper's where both have a number: encoder, task or transfer, metric, value as a fraction."""
+    theirs = paper_rows(number, key).dropna(subset="value").set_index(["row", key, "metric"])["value"]
+    ours = frame.set_index(["encoder", key, "metric"])["value"].rename_axis(["row", key, "metric"])
+    return (ours - theirs / 100).dropna().reset_index().rename(columns={"row": "encoder"})
+
+
 def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -> Sentence:
     """What has no score and why, one line per reason; published encoders without weights together in one line."""
     without: dict[str, dict[str, list[str]]] = {}
-    own = frame[frame["reason"].notna() & frame["value"].isna() & (frame.get("class", "macro") == "macro")]
+    own = frame[frame["reason"].notna() & frame["value"].isna()]
+    own = own[own["class"].fillna("macro") == "macro"] if "class" in own else own
     everyone = frame.groupby(by)["encoder"].agg(set) if len(frame) else {}
     for (place, reason), cell_ in own.groupby([by, "reason"], sort=False):
         names = set(cell_["encoder"])
@@ -289,12 +337,21 @@ def scale(frame: pd.DataFrame, column: str = "encoder") -> dict[str, Any]:
     }
 
 
-def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6) -> Drawing:
-    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download."""
+def figure(
+    plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6, line: float | None = None
+) -> Drawing:
+    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download.
+
+    line: where a grey vertical line stands in every panel, such as chance or no difference.
+    """
+    if data.empty:
+        return nothing("nothing was scored")
     drawing = Drawing(figsize=(width, height))
     with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
         warnings.filterwarnings("ignore", message="The copy keyword is deprecated")
         plot.on(drawing).layout(engine="constrained").plot()
+    for axis in drawing.axes if line is not None else ():
+        axis.axvline(line, color="#7A7A7A", linewidth=0.9, zorder=0)
     for legend in drawing.legends:  # seaborn puts it over the last panel's edge
         legend.set_loc("center left")
         legend.set_bbox_to_anchor((1.0, 0.5))
@@ -376,6 +433,22 @@ def over_seeds(
                     table(pairs, by, f"{tag}-{metric}-pairs", rows="other", text=difference, bold=bold, caption=head)
                 )
                 parts.append(Html('<p class="merit-note">{}</p>').format(count_beyond_zero(pairs)))
+    return Html("").join(parts) if parts else absent(study, ws.synthetic)
+
+
+def some_over_seeds(
+    study: str, ws: Any, by: str, encoders: Mapping[str, str], name: str, *, folder: Path | None = None, **where: Any
+) -> Html:
+    """Means over pretraining seeds of committed scores, of a few encoders under names of their own.
+
+    encoders: name -> how its row is called, in their order. where: which scores, of one metric.
+    """
+    parts = []
+    for about, frame in committed(study, ws.profile.name, ws.synthetic, folder=folder):
+        means = scores.over_seeds(scores.scored(frame, encoder=list(encoders), **where), [by])
+        means = means.sort_values("encoder", key=lambda column: column.map(list(encoders).index), kind="stable")
+        means["encoder"] = means["encoder"].map(encoders)
+        parts += [source(about), table(means, by, f"{study}-{about['profile']}-{name}")]
     return Html("").join(parts) if parts else absent(study, ws.synthetic)
 
 

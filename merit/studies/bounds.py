@@ -12,13 +12,13 @@ import pandas as pd
 
 from merit import runs
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, ProbeConfig, Profile, replace
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 from merit.studies.core import study
 
 if TYPE_CHECKING:
     from merit.evaluate.tasks import TaskData
     from merit.model.merit import Merit
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 TASK, COHORT = "superclass", "ptb-xl"
 PAPER_BATCH = PretrainConfig().batch
@@ -241,9 +241,9 @@ def _probe_of(
     """
     from merit.encoders.ours import MeritEncoder
     from merit.evaluate.embeddings import embed_store
-    from merit.evaluate.probe_tables import probe
-    from merit.evaluate.seen import refuse_seen
-    from merit.evaluate.tasks import select
+    from merit.evaluate.metrics import number
+    from merit.evaluate.probing import probe
+    from merit.evaluate.tasks import refuse_seen, select
 
     protocol = ws.protocol(COHORT)
     try:
@@ -257,8 +257,9 @@ def _probe_of(
         encoder = MeritEncoder(model, "short run", device)
         store = ws.store(COHORT)
         features = embed_store(encoder, store, ws.profile.embed_batch, progress=False, rows=task.rows)
-        found = probe(features, task, settings, variant="standardised", protocol=protocol, device=device)
-        return found["standardised"]["pooled"]["auroc"]
+        found = probe(features, task, settings, variants=("standardised",), protocol=protocol, device=device)
+        pooled = found.set_index(["scored", "class", "metric"]).loc[("pooled", "macro", "auroc")]
+        return {name: number(pooled[name]) for name in ("value", "low", "high")}
 
     return task, probed
 

@@ -10,11 +10,11 @@ import pandas as pd
 from merit import runs
 from merit.data import taxonomy
 from merit.evaluate.clusters import ClusterConfig
-from merit.pipeline.training import ENCODER_NAMES
 from merit.studies.core import study
+from merit.studies.workspace import ENCODER_NAMES
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 TASK = "rhythm"
 COHORT = taxonomy.TASK_COHORT[TASK]
@@ -37,7 +37,7 @@ def clusters(
     On recordings that no encoder was pretrained on, unless `allow_seen`. Part "points": the plane.
     """
     from merit.evaluate.clusters import clusters as scored
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     rows = with_rhythm(ws, allow_seen)
     records = ws.store(COHORT).records.iloc[rows]

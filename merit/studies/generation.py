@@ -62,7 +62,7 @@ def generation(
     from merit.evaluate.generation.language_model import Conditioned, NoLanguageModel, generate, load_language_model
     from merit.evaluate.generation.scores import most_common, nearest, swapped
     from merit.evaluate.generation.training import describe, total_updates, train
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     asked = _asked(ws, config)
     pairs, test, n_train = asked.train.pairs, asked.test.pairs, len(asked.train.pairs)

@@ -9,12 +9,12 @@ import pandas as pd
 
 from merit import runs
 from merit.config import one_of
-from merit.encoders import others
+from merit.encoders import registry
 from merit.evaluate.information import InformationConfig
 from merit.studies.core import study
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 ENCODERS = ("merit", "cma", "ib", "random")
 SCOPES = ("unseen", "validation")
@@ -30,8 +30,8 @@ def _cohort(ws: Workspace, scope: str) -> str:
 
 def _inputs(ws: Workspace, encoder: str, scope: str, encoder_seed: int, **_: object) -> dict[str, str]:
     one_of("scope", scope, SCOPES)
-    if others.known(encoder):
-        others.identity(encoder)
+    if registry.known(encoder):
+        registry.entry(encoder).identity()
         raise runs.Unavailable(f"{encoder} is not pretrained here: the estimates are of encoders that are")
     pretrained = f"{ws.store(ws.pretraining_cohort).identity}:{runs.digest(ws.pretraining_rows.tolist())}"
     return {
@@ -51,7 +51,7 @@ def information(
     Encoders may be other bottleneck strengths, such as ib-0.1. Part "points": the picture.
     """
     from merit.evaluate.information import FEWEST, NotEnoughData, entropy, measure, one_per_report
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     model = ws.encoder(encoder, encoder_seed)
     if not model.shares_space:

@@ -14,11 +14,11 @@ import pandas as pd
 from merit import runs
 from merit.config import COHORTS
 from merit.data.recording import LEADS
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 from merit.studies.core import study
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 RECORDINGS = 200
 """Held-out recordings at most; one a patient."""
@@ -61,7 +61,7 @@ def reconstruction(
     """
     import torch
 
-    from merit.data.lead_geometry import lead_covariances
+    from merit.data.leads import lead_covariances
     from merit.evaluate.reconstruction import from_other_leads, interpolated, masked_errors, median_place, summary
     from merit.model.merit import scale
     from merit.model.vit import hidden_from, random_visible
@@ -148,7 +148,7 @@ def held_out(ws: Workspace, encoders: Sequence[str], encoder_seed: int, seed: in
     The pretraining cohort where it has such patients (PTB-XL's folds 9 and 10), else the first other one that is there.
     `Unavailable` where no cohort has any.
     """
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     for cohort in sorted(COHORTS, key=lambda name: name != ws.pretraining_cohort):
         try:

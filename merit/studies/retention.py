@@ -19,7 +19,7 @@ from merit import runs, scores
 from merit.config import replace
 from merit.data.store import Store
 from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionConfig
-from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS
+from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
 from merit.methods import without_text
 from merit.profiles import folder_name
 from merit.studies.core import study
@@ -81,7 +81,7 @@ def retention(ws: Workspace, encoder: str, encoder_seed: int = 0, *, config: Ret
     taken from it, and no finding is scored as unstated: in PTB-XL a code is there because the report says so.
     """
     from merit.evaluate.retention import measure, partial_r2_beyond
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     known, asked = _known(ws), _asked(ws, config)
     question = asked.question
@@ -217,14 +217,14 @@ def measured_identity(store: Store) -> str:
     )
 
 
-def measured_factors(ws: Workspace, progress: bool = True) -> pd.DataFrame:
+def measured_factors(ws: Workspace, cohort: str = COHORT, progress: bool = True) -> pd.DataFrame:
     """One row per record, with its record_id and the columns of `synthetic.truth`; NaN: not measured.
 
     Delineated once, which takes a tenth of a second of a core a recording, and read from then on.
     """
-    store = ws.store(COHORT)
+    store = ws.store(cohort)
     key = measured_identity(store)
-    path = ws.folder / "measured" / f"{COHORT}-{key}.parquet"
+    path = ws.folder / "measured" / f"{cohort}-{key}.parquet"
 
     def make() -> None:
         from merit.evaluate.retention_factors import measure_recordings
@@ -235,7 +235,7 @@ def measured_factors(ws: Workspace, progress: bool = True) -> pd.DataFrame:
             table.to_parquet(made, index=False)
 
     runs.once(path, make)
-    ws.used[f"delineation {COHORT}"] = {"id": key, "device": "cpu"}
+    ws.used[f"delineation {cohort}"] = {"id": key, "device": "cpu"}
     return pd.read_parquet(path)
 
 
@@ -279,9 +279,11 @@ def differences(found: pd.DataFrame, by: str) -> pd.DataFrame:
         names = list(dict.fromkeys(of_seed["encoder"]))
         for k, first in enumerate(names):
             own = of_seed[of_seed["encoder"].isin(names[k:])]
-            pairs.append(scores.paired(own, [by, "decoder"], first=first).assign(encoder_seed=seed, kind="difference"))
-    kept = ["encoder_seed", "kind", by, "decoder", "metric", "encoder", "other", "value", "low", "high", "n"]
-    return pd.concat(pairs)[kept].dropna(subset="low") if pairs else pd.DataFrame(columns=kept)
+            pairs.append(scores.paired(own, [by, "decoder"], first=first).assign(encoder_seed=seed))
+    kept = ["study", "encoder_seed", "kind", by, "decoder", "metric", "encoder", "other", "value", "low", "high", "n"]
+    if not pairs:
+        return pd.DataFrame(columns=kept)
+    return pd.concat(pairs).assign(study="retention", kind="difference")[kept].dropna(subset="low")
 
 
 SHARES = (0.0, 0.3, 0.6, 1.0)

@@ -18,8 +18,8 @@ import pandas as pd
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from merit import runs
-from merit.data.cohorts.registry import open_cohort
-from merit.data.lead_geometry import hardness
+from merit.data.cohorts import open_cohort
+from merit.data.leads import hardness
 from merit.data.recording import LEADS, RejectedRecording
 from merit.data.wfdb_io import read_annotation
 

@@ -11,7 +11,7 @@ from importlib import resources
 
 import numpy as np
 
-from merit.data.reports import clean
+from merit.data.recording import clean
 from merit.synthetic.labels import column
 
 LEFT_OUT_WEIGHT = {"rhythm": 0.35, "diagnosis": 0.9, "form": 1.5}

@@ -80,7 +80,7 @@ def test_long_ones_are_cut_and_short_ones_padded(encoder, signal_mv):
 
 
 def test_what_cannot_be_embedded_is_refused(encoder, signal_mv):
-    with pytest.raises(ValueError, match=r"expected \[batch, 12, samples\] or \[12, samples\]"):
+    with pytest.raises(ValueError, match=r"signal_mv: expected \[batch, 12, samples\]"):
         encoder.embed(signal_mv[:, :8], 100)
     signal_mv[0, 3, 5] = np.nan
     with pytest.raises(ValueError, match="expected finite values"):

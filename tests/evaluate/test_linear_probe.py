@@ -3,12 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from merit.evaluate.probe_bench import train_alone
 
 from merit.config import ProbeConfig, replace
-from merit.evaluate.heads import AS_PUBLISHED, STANDARDISED, VARIANTS, epoch_order, initial_head, standardisation
-from merit.evaluate.linear_probe import train
-from merit.evaluate.probe_bench import train_alone
-from merit.evaluate.splits import OFFICIAL_SPLIT, make_splits
+from merit.evaluate.probing import (
+    AS_PUBLISHED,
+    STANDARDISED,
+    VARIANTS,
+    epoch_order,
+    initial_head,
+    standardisation,
+    train,
+)
+from merit.evaluate.tasks import OFFICIAL_SPLIT, make_splits
 
 CONFIG = ProbeConfig(epochs=4, batch_size=16, learning_rate=1e-2, weight_decay=0.1)
 

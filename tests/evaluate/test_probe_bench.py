@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from merit.evaluate.probe_bench import measure
 
 from merit.config import ProbeConfig
 from merit.evaluate import probe_bench
-from merit.evaluate.probe_bench import measure
 
 
 def test_measure_times_each_task_in_both_ways(records: pd.DataFrame) -> None:

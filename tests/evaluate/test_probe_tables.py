@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 
 from merit.config import ProbeConfig, replace
-from merit.evaluate import linear_probe, metrics, thresholds
-from merit.evaluate.probe_tables import FOLD_METRICS, probe
-from merit.evaluate.splits import OFFICIAL_SPLIT, make_splits
-from merit.evaluate.tasks import TaskData, select
+from merit.evaluate import metrics, probing, thresholds
+from merit.evaluate.probing import FOLD_METRICS, probe
+from merit.evaluate.tasks import OFFICIAL_SPLIT, TaskData, make_splits, select
 
 CONFIG = ProbeConfig(epochs=8, learning_rate=1e-2, n_resamples=20)
 
@@ -38,7 +37,7 @@ def test_folds_are_scored_by_their_own_head_and_validation_threshold(
     values: dict[str, dict], features: np.ndarray, task: TaskData
 ) -> None:
     splits = make_splits(task.folds)
-    heads = linear_probe.train(features, task.labels, splits, CONFIG)
+    heads = probing.train(features, task.labels, splits, CONFIG)
     split = splits[6]
     test, validation = (heads.logits(features[rows], 6, 1) for rows in (split.test, split.validation))
     labels = task.labels[split.test]
@@ -91,7 +90,7 @@ def test_classes_that_a_fold_cannot_score_are_named_and_left_out(records: pd.Dat
     assert result["per_class"]["HYP"]["n_folds"] == 8
     assert result["per_class"]["NORM"]["n_folds"] == 10
     splits = make_splits(task.folds)
-    heads = linear_probe.train(features, task.labels, splits, CONFIG)
+    heads = probing.train(features, task.labels, splits, CONFIG)
     rows = np.concatenate([splits[f].test for f in range(1, 9)])
     logits = np.concatenate([heads.logits(features[splits[f].test], f, 0) for f in range(1, 9)])
     hyp = task.classes.index("HYP")
@@ -123,7 +122,7 @@ def test_best_validation_epoch_is_chosen_on_validation(features: np.ndarray, tas
     split = make_splits(task.folds)[0]
     figures = []
     for epochs in range(1, CONFIG.epochs + 1):
-        heads = linear_probe.train(features, task.labels, [split], replace(CONFIG, epochs=epochs))
+        heads = probing.train(features, task.labels, [split], replace(CONFIG, epochs=epochs))
         logits = heads.logits(features[split.validation], 0, 0)
         figures.append(metrics.auroc(task.labels[split.validation], logits).mean())
     assert result["folds"][0]["epoch"] == int(np.argmax(figures)) + 1

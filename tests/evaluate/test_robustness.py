@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from merit.config import ProbeConfig, SignalConfig
-from merit.data.chunks import process
+from merit.data.preprocess import process
 from merit.data.recording import Recording
 from merit.evaluate.robustness import CLEAN, Probe, stored_row, stored_rows
 from merit.evaluate.tasks import TaskData

@@ -7,15 +7,14 @@ import json
 
 import numpy as np
 import pytest
-
-from merit.config import ProbeConfig
-from merit.evaluate import rules_seen
-from merit.evaluate.probe_tables import probe
 from merit.evaluate.rules import Setting, head, worth_of_rules
 from merit.evaluate.rules_forms import FORMS, PLACE, pick
 from merit.evaluate.rules_splits import recording_splits
-from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
-from merit.evaluate.tasks import TaskData
+
+from merit.config import ProbeConfig
+from merit.evaluate import rules_seen
+from merit.evaluate.probing import probe
+from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData
 
 CONFIG = ProbeConfig(epochs=4, learning_rate=1e-2, n_resamples=10)
 SETTING = Setting(config=CONFIG, variant="standardised")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from merit.evaluate.seen import SeenInPretraining, refuse_seen
+from merit.evaluate.tasks import SeenInPretraining, refuse_seen
 
 SEEN = pd.DataFrame(
     {"cohort": ["ptb-xl", "ptb-xl", "mimic-iv-ecg"], "patient_id": ["7", "7", "9"], "record_id": ["1", "2", "3"]}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData, Split, make_splits, scored_classes
+from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, Split, make_splits, scored_classes
 
 FOLDS = np.tile(np.arange(1, 11), 3)
 

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from merit.data import taxonomy
-from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
-from merit.evaluate.tasks import TaskData, select
+from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData, select
 
 
 def test_only_labelled_records_take_part_and_the_rest_is_counted(records: pd.DataFrame, task: TaskData) -> None:

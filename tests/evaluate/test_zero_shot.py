@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from merit.evaluate import zero_shot as z
-from merit.evaluate.splits import NotEnoughData
-from merit.evaluate.tasks import TaskData, labelled, select
+from merit.evaluate.tasks import NotEnoughData, TaskData, labelled, select
 
 
 def made(labels: np.ndarray, folds: list[int] | None = None, patients: list[str] | None = None) -> TaskData:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from merit.config import TextConfig, TextTowerConfig, replace
-from merit.data.token_states import load
+from merit.data.batches import load_tokens
 from merit.model import weights
 from merit.model.text import (
     TextEncoder,
@@ -139,7 +139,7 @@ def frozen(deep) -> TextEncoder:
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_untrained_it_gives_the_frozen_encoders_embeddings(deep, tmp_path, layers, pooling):
     frozen = TextEncoder(deep, replace(DEEP, pooling=pooling))
-    tokens = load(write_states(frozen, LONGER, layers, tmp_path / "states", batch=2))
+    tokens = load_tokens(write_states(frozen, LONGER, layers, tmp_path / "states", batch=2))
     tower = TextTower(TextTowerConfig(**tokens.tower))
     tower.load_state_dict(tokens.weights)
     with torch.inference_mode():
@@ -149,7 +149,7 @@ def test_untrained_it_gives_the_frozen_encoders_embeddings(deep, tmp_path, layer
 
 
 def test_groups_change_neither_output_nor_gradient(frozen, tmp_path):
-    tokens = load(write_states(frozen, LONGER, 2, tmp_path / "states"))
+    tokens = load_tokens(write_states(frozen, LONGER, 2, tmp_path / "states"))
     rows = np.array([1, 0, 4, 4, 2, 3, 1])
     found = []
     for n_groups in (1, 2, 7):

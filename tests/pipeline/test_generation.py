@@ -13,13 +13,12 @@ import torch
 from merit.pipeline.generation import generation, generator_folder, most_common, paper_example
 
 from merit.config import replace
-from merit.data.one_record import read_record
 from merit.data.recording import RejectedRecording
+from merit.data.wfdb_io import read_record
 from merit.encoders import xresnet
 from merit.evaluate.generation import findings, generator, scores
 from merit.evaluate.generation.pairs import NotTheForm, Pair, composed_pairs, write_pairs
-from merit.evaluate.seen import SeenInPretraining
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData, SeenInPretraining
 from merit.pipeline import Workspace, encoders, reference_stages
 from merit.pipeline.questions import COMPOSED, asked_patients, published_files, questions
 

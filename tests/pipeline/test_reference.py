@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from merit import scores
@@ -73,16 +74,20 @@ def rhythm_clusters(ws, encoders, *, encoder_seed):
     ]  # fmt: skip
 
 
-def kept(ws, encoders, *, encoder_seed, **about):
-    def number(value):
-        return {"value": value, "low": value - 0.1, "high": value + 0.1, "draws": [1.0]}
-
-    return [
-        a_result({"cohort": "ptb-xl", "encoder": name, "n_records": 9, "beyond_text": number(0.1), "statements": {},
-                  "summary": {d: {"in_report": number(LEVELS[name]), "beyond": number(0.2)} for d in ("linear",)},
-                  "factors": {"pr": {"linear": {"partial": number(0.3)}}}, "findings": {}, **about}, encoder_seed)
-        for name in encoders
+def retention(ws, encoders, *, encoder_seed, **about):
+    """Scores beside and beyond the report, with draws of half of the patients."""
+    drawn = {"auroc_stated": [0.0, 0.02], "r2_partial": [0.01, 0.03]}
+    rows = [
+        {"study": "retention", "encoder": name, "encoder_seed": encoder_seed, "cohort": "ptb-xl", "kind": "summary",
+         "decoder": "linear", "metric": metric, "value": LEVELS[name], "low": 0.1, "high": 0.9, "n": 9,
+         "draws": [LEVELS[name] * (1 + d) for d in draws], **about}
+        for name in encoders for metric, draws in drawn.items()
     ]  # fmt: skip
+    return scores.frame(rows)
+
+
+def reliability(ws):
+    return scores.frame([{"study": "reliability", "factor": "qrs", "metric": "r2", "value": 0.5, "draws": [1.0]}])
 
 
 def generation(ws, encoders, *, encoder_seed):
@@ -95,9 +100,9 @@ def generation(ws, encoders, *, encoder_seed):
     ]  # fmt: skip
 
 
-def carried_over(ws, encoders, *, encoder_seed):
-    return [one for hearts in ("real hearts", "synthetic hearts")
-            for one in kept(ws, encoders, encoder_seed=encoder_seed, hearts=hearts)]  # fmt: skip
+def synthetic_to_real(ws, encoders, *, encoder_seed):
+    hearts = ("real hearts", "synthetic hearts")
+    return pd.concat([retention(ws, encoders, encoder_seed=encoder_seed, hearts=of) for of in hearts])
 
 
 @pytest.fixture
@@ -107,11 +112,11 @@ def workspace(monkeypatch, tmp_path):
     monkeypatch.setitem(reference_stages.STUDIES, "shift", shift)
     monkeypatch.setattr(reference_stages, "information", information)
     monkeypatch.setattr(reference_stages, "rhythm_clusters", rhythm_clusters)
-    monkeypatch.setattr(reference_stages, "kept", kept)
+    monkeypatch.setattr(reference_stages, "retention", retention)
+    monkeypatch.setattr(reference_stages, "reliability", reliability)
     monkeypatch.setattr(reference_stages, "generation", generation)
-    monkeypatch.setattr(reference_stages, "left_out", lambda ws, encoders, *, encoder_seed: [])
-    monkeypatch.setattr(reference_stages, "carried_over", carried_over)
-    monkeypatch.setattr(reference, "ceiling", lambda ws: [{"factor": "qrs", "r2": {"value": 0.5, "draws": [1.0]}}])
+    monkeypatch.setattr(reference_stages, "report_omission", lambda ws, encoders, *, encoder_seed: scores.frame([]))
+    monkeypatch.setattr(reference_stages, "synthetic_to_real", synthetic_to_real)
     monkeypatch.setattr(reference, "costs", lambda ws, names, seeds: [{"encoder": n, "seconds": 2.0} for n in names])
     asked = []
     return SimpleNamespace(
@@ -264,28 +269,34 @@ def test_published_encoders_with_weights_are_a_group_with_one_seed_of_their_own(
     assert rows == [(0, "merit"), (0, "st-mem"), (0, "merl"), (1, "merit")]
 
 
-def test_what_is_kept_has_a_number_a_decoder_and_keeps_its_intervals(workspace, tmp_path):
-    (path,) = reference.make_reference(workspace, 2, tmp_path, groups=PAPER, stages=("kept",))
-    file = read(path)
-    metrics = {row["metric"] for row in file["over_seeds"]}
-    assert metrics == {"in_report_linear", "beyond_linear", "beyond_text"}
-    number = file["results"][0]["summary"]["linear"]["in_report"]
-    assert number == {"value": LEVELS["merit"], "low": 0.8, "high": 1.0}
-    assert file["results"][0]["statements"] == {}
-    assert file["ceiling"] == [{"factor": "qrs", "r2": {"value": 0.5}}]
+def test_retention_is_written_with_its_reliability_and_its_paired_differences(workspace, tmp_path):
+    names = ("merit", "cma")
+    (path,) = reference.make_reference(workspace, 2, tmp_path, groups=PAPER, stages=("kept",), encoders=names)
+    about, found = scores.read(path)
+    assert (about["study"], about["seeds"]) == ("kept", 2)
+    assert list(found["study"]) == ["retention"] * 6 + ["reliability"] + ["retention"] * 6
+    pairs = found[found["kind"] == "difference"].astype({"encoder_seed": int})
+    assert [tuple(row) for row in pairs[["encoder_seed", "encoder", "other", "metric"]].to_numpy()] == [
+        (seed, "merit", "cma", metric) for seed in (0, 1) for metric in ("auroc_stated", "r2_partial")
+    ]
+    gap = 0.9 - 0.85
+    half = 1.959964 * gap * np.sqrt(np.mean(np.square([0.0, 0.02])))  # around the value
+    row = pairs.iloc[0]
+    assert (row["value"], row["low"], row["high"]) == pytest.approx((gap, gap - half, gap + half), abs=1e-6)
     workspace.synthetic = True
-    (path,) = reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",))
-    assert read(path)["ceiling"] == []
+    (path,) = reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",), encoders=names)
+    assert set(scores.read(path)[1]["study"]) == {"retention"}
+    written = path.stat().st_mtime_ns
+    reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",), encoders=names)
+    assert path.stat().st_mtime_ns == written
 
 
 def test_a_stage_without_results_has_no_file(workspace, tmp_path):
     paths = reference.make_reference(workspace, 1, tmp_path, groups=("dials",))
     assert [path.name for path in paths] == ["carried_over-demo-real.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["carried_over-demo-real.json"]
-    file = read(paths[0])
-    assert {row["hearts"] for row in file["over_seeds"]} == {"real hearts", "synthetic hearts"}
-    rows = [row for row in file["differences"] if row["metric"] == "beyond_linear"]
-    assert {(row["hearts"], row["other"]) for row in rows} == {
+    pairs = scores.read(paths[0])[1].query("kind == 'difference' and metric == 'r2_partial' and encoder == 'merit'")
+    assert {(row.hearts, row.other) for row in pairs.itertuples()} == {
         (hearts, other) for hearts in ("real hearts", "synthetic hearts") for other in ("cma", "mse", "random")
     }
 
@@ -293,34 +304,4 @@ def test_a_stage_without_results_has_no_file(workspace, tmp_path):
 def test_some_encoders_of_a_group_can_be_asked_for(workspace, tmp_path):
     paths = reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",), encoders=("mse", "random"))
     assert workspace.asked == [(("mse",), (0,))]
-    assert {row["encoder"] for row in read(paths[0])["results"]} == {"mse", "random"}
-
-
-def test_what_is_kept_is_compared_draw_by_draw_within_a_seed(workspace, tmp_path, monkeypatch):
-    drawn = {"merit": [0.30, 0.34, 0.38], "cma": [0.20, 0.25, 0.27]}
-
-    def drawing(ws, encoders, *, encoder_seed):
-        found = kept(ws, encoders, encoder_seed=encoder_seed)
-        for one in found:
-            number = one["values"]["summary"]["linear"]["beyond"]
-            one["values"]["summary"]["linear"]["beyond"] = {**number, "draws": drawn[one["values"]["encoder"]]}
-            one["values"]["summary"]["linear"]["in_report"] |= {"draws": []}
-        return found
-
-    monkeypatch.setattr(reference_stages, "kept", drawing)
-    names = ("merit", "cma")
-    (path,) = reference.make_reference(workspace, 2, tmp_path, groups=PAPER, stages=("kept",), encoders=names)
-    rows = read(path)["paired"]
-    assert [(row["encoder_seed"], row["first"], row["second"], row["measure"]) for row in rows] == [
-        (0, "merit", "cma", "beyond"), (1, "merit", "cma", "beyond")
-    ]  # fmt: skip
-    half = 1.959964 * np.sqrt(np.mean(np.square([0.10, 0.09, 0.11])))  # around the value, which is 0 here
-    assert (rows[0]["value"], rows[0]["low"], rows[0]["high"]) == pytest.approx((0.0, -half, half), abs=1e-6)
-
-
-def test_a_file_that_lacks_what_is_compared_is_written_again(workspace, tmp_path, monkeypatch):
-    (path,) = reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",))
-    whole = read(path)
-    path.write_text(json.dumps({name: value for name, value in whole.items() if name != "paired"}))
-    reference.make_reference(workspace, 1, tmp_path, groups=PAPER, stages=("kept",))
-    assert read(path) == whole
+    assert set(scores.read(paths[0])[1]["encoder"].dropna()) == {"mse", "random"}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from merit.config import ProbeConfig
-from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.tasks import SeenInPretraining
 from merit.pipeline import robustness as module
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.robustness import examples, robustness
@@ -54,7 +54,7 @@ def test_every_strength_is_a_result_and_adding_one_computes_that_alone(workspace
 
 def session_records(workspace, n: int) -> pd.DataFrame:
     """The rows of the source that are tested on."""
-    from merit.data.cohorts.registry import open_cohort
+    from merit.data.cohorts import open_cohort
 
     one = module._Session(workspace, "superclass", ProbeConfig(**SETTINGS), 0, 0, False)
     refs = open_cohort("ptb-xl", workspace.sources["ptb-xl"]).refs()

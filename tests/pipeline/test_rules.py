@@ -6,13 +6,13 @@ import dataclasses
 
 import pandas as pd
 import pytest
+from merit.pipeline.rules import rules
 
 from merit.config import HospitalConfig, ProbeConfig, TextConfig
 from merit.evaluate import rules as worth
 from merit.evaluate import rules_seen
-from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.tasks import SeenInPretraining
 from merit.pipeline import Workspace
-from merit.pipeline.rules import rules
 from merit.profiles import profile
 
 SMOKE = profile("smoke")

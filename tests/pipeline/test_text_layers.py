@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from merit.pipeline.information import information
 
 import merit
 from merit.pipeline import Workspace
-from merit.pipeline.information import information
 from merit.pipeline.zero_shot import zero_shot
 from merit.pretrain import checkpoint
 
@@ -43,10 +43,10 @@ def test_the_loop_and_the_encoder_read_texts_alike(trained):
     """What the network makes of a batch's tokens in training is what its text encoder gives of the texts."""
     import torch
 
-    from merit.data.token_states import load
+    from merit.data.batches import load_tokens
 
     (folder,) = (trained.folder / "text").glob("states-*")
-    tokens = load(folder)
+    tokens = load_tokens(folder)
     model, _ = checkpoint.load_model(trained.checkpoint("merit"))
     rows = np.array([3, 0, 5, 1])
     with torch.inference_mode():

@@ -11,7 +11,7 @@ import pytest
 from merit.data import taxonomy
 from merit.evaluate import metrics
 from merit.evaluate.prompts import load
-from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.tasks import SeenInPretraining
 from merit.pipeline import Workspace
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.zero_shot import prompt_facts, sensitivity, zero_shot

@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, TextTowerConfig, replace
-from merit.data.batches import PairedRecordings
-from merit.data.token_states import TokenStates
+from merit.data.batches import PairedRecordings, TokenStates
 from merit.model.text import TextTower
 from merit.pretrain.train import Preempted, pretrain
 

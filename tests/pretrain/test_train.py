@@ -22,8 +22,7 @@ from pretrain_runs import CPU, MODEL, WITH_TOWER, assert_same, history, recordin
 import merit
 from merit import runs
 from merit.config import ModelConfig, PretrainConfig, TinyVitConfig
-from merit.data.batches import hold_out_patients
-from merit.data.token_states import TokenStates
+from merit.data.batches import TokenStates, hold_out_patients
 from merit.methods import ABLATIONS, PEERS, Method
 from merit.pretrain import checkpoint, loaders
 from merit.pretrain.distributed import World

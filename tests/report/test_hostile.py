@@ -25,7 +25,6 @@ from merit.report import (
     generation_examples,
     others,
     prose,
-    provenance,
     rule_tables,
     show,
     style,
@@ -147,7 +146,6 @@ def test_tables_show_what_they_are_given(results, renamed):
         generation_examples.examples([generated()], {"values": {"answer": ALL}}, 3),
         prose.banner(ALL, False) + prose.banner(ALL, True),
         prose.Html(prose.Provenance([{"what": ALL}], ALL, True)._repr_mimebundle_()["text/html"]),
-        provenance.inputs([{"notebook": ALL, "inputs": [{"what": ALL, "device": ALL}]}]),
     ]
     for k, html in enumerate(shown):
         assert live(html._repr_html_()) == [], k

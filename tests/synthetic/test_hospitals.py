@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from merit.config import HospitalConfig, replace
-from merit.data.cohorts.registry import open_cohort
+from merit.data.cohorts import open_cohort
 from merit.data.recording import LEADS
 from merit.data.wfdb_io import wfdb
 from merit.synthetic import hospitals, labels

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from merit.config import HospitalConfig
-from merit.data import lead_geometry
+from merit.data import leads
 from merit.synthetic import realism
 from merit.synthetic.labels import plan_site
 from merit.synthetic.recordings import render
@@ -32,7 +31,7 @@ def synthetic() -> tuple[list, np.ndarray]:
 
 
 def test_synthetic_recordings_are_as_hard_as_real_ones(reference, synthetic):
-    ours = lead_geometry.hardness(synthetic[1])
+    ours = leads.hardness(synthetic[1])
     for name, target in realism.TARGETS.items():
         assert abs(ours[name] - target) <= realism.TOLERANCE[name], (name, ours)
         assert abs(ours[name] - reference["hardness"][name]) <= realism.TOLERANCE[name], (name, ours)
@@ -55,42 +54,6 @@ def test_normal_amplitudes_lie_in_the_real_range(reference, synthetic):
             assert low <= ours[name][2] <= high, name
             if name[:2] in ("r_", "s_") and abs(real[2]) > 0.5:
                 assert 0.7 < ours[name][2] / real[2] < 1.4, name
-
-
-def test_hardness_agrees_with_its_definition():
-    rng = np.random.default_rng(0)
-    signal = rng.normal(size=(3, 4, 50)) * np.array([1, 2, 3, 4])[:, None]
-    signal[:, 3] += signal[:, 0]
-    z = [(x - x.mean()) / x.std() for x in signal]
-    covariances = [x @ x.T / 50 for x in z]
-    own = np.mean([np.sort(np.linalg.eigvalsh(c))[-3:].sum() / np.trace(c) for c in covariances])
-    everything = np.concatenate(z, axis=1)
-    bounds = []
-    for seen in combinations(range(4), 3):
-        hidden = [k for k in range(4) if k not in seen]
-        weights, *_ = np.linalg.lstsq(everything[list(seen)].T, everything[hidden].T, rcond=None)
-        left = everything[hidden].T - everything[list(seen)].T @ weights
-        bounds.append((left**2).sum() / (everything[hidden] ** 2).sum())
-    ours = lead_geometry.hardness(signal)
-    assert ours["own_three"] == pytest.approx(own, rel=1e-6)
-    assert ours["three_lead_bound"] == pytest.approx(np.mean(bounds), rel=1e-3)
-    assert ours["own_three"] > ours["common_three"]
-
-
-def test_a_fixed_lead_field_would_be_trivial():
-    rng = np.random.default_rng(1)
-    signal = np.einsum("lk,nkt->nlt", rng.normal(size=(12, 3)), rng.normal(size=(5, 3, 200)))
-    ours = lead_geometry.hardness(signal)
-    assert ours["own_three"] > 0.999  # z-scoring adds one common offset
-    assert ours["common_three"] > 0.999
-    assert ours["three_lead_bound"] < 0.03
-
-
-def test_masked_bound_in_closed_form():
-    assert lead_geometry.masked_bound(np.eye(4), 0.75) == pytest.approx(1, abs=1e-4)
-    alike = np.ones((3, 3)) + 1e-9 * np.eye(3)
-    # Three equal leads: a hidden one is lost only if the two others are hidden too.
-    assert lead_geometry.masked_bound(alike, 0.5) == pytest.approx(0.25, abs=1e-3)
 
 
 def test_intervals_of_a_delineated_lead():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from merit.data.reports import clean
+from merit.data.recording import clean
 from merit.synthetic.labels import sample_findings
 from merit.synthetic.reports import MAX_STATEMENTS, code_of, named_findings, phrases, statements, write_report
 

@@ -13,13 +13,12 @@ import torch
 from scipy.signal import resample_poly
 
 import merit
-from merit.data.one_record import read_record
 from merit.data.recording import LEADS, RejectedRecording
+from merit.data.wfdb_io import read_record
 from merit.encoders.base import Encoder, TextAligned
 from merit.evaluate import zero_shot
 from merit.pretrain.checkpoint import finished
-from merit.runs import seal
-from merit.use import texts
+from merit.runs import Unavailable, seal
 
 EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 RATE_TOLERANCE = 0.01
@@ -62,7 +61,7 @@ def test_the_batch_changes_nothing(model, signal_mv):
 
 def test_what_is_embedded_is_what_ingest_stores(model, files):
     from merit.config import SignalConfig
-    from merit.data.chunks import process
+    from merit.data.preprocess import process
 
     stored = np.stack([process(read_record(path), SignalConfig(), 0.2)[0] for path in files])
     expected = model.encoder.embed(stored.astype(np.float32) / 1000, 100)
@@ -198,7 +197,7 @@ def test_without_the_alignment_branch_there_are_no_scores(artifacts, files, tmp_
 def test_a_text_encoder_that_is_not_there_is_asked_for(own, files, tmp_path):
     folder = own / "checkpoints" / "merit-seed0-0123"
     shutil.copytree(own / "text" / "4567", own / "text" / "89ab")
-    with pytest.raises(texts.NoText, match="no text encoder at hand; give its folder or hub name as text_encoder"):
+    with pytest.raises(Unavailable, match="no text encoder at hand; give its folder or hub name as text_encoder"):
         merit.load(folder).zero_shot(files)  # two of them: which?
     given = merit.load(folder, text_encoder=own / "text" / "4567").zero_shot(files)
     shutil.rmtree(own / "text" / "89ab")

@@ -1,17 +1,20 @@
 """What all cohorts share: a table of references, a way to read one, and what lies there without being listed.
 
 A reference is a row of `refs()`. Reading goes through `Cohort.read`, which refuses what the table already shows to be
-unusable; the subclass supplies the metadata and the waveform.
+unusable; the subclass supplies the metadata and the waveform. The data sets' CSV files are read with every cell as
+text, and a broken row is named instead of ending everything.
 """
 
 from __future__ import annotations
 
+import codecs
+import csv
 import functools
 import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +22,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from merit import pool, runs
-from merit.data.paths import name_problem
-from merit.data.recording import UNREADABLE, Recording, RejectedRecording, UnreadableFile
+from merit.data.recording import (
+    UNREADABLE,
+    Recording,
+    RejectedRecording,
+    UnreadableFile,
+    name_problem,
+    shown,
+)
 from merit.data.wfdb_io import NOT_THERE, Waveform, read_comments, read_waveform
 from merit.threads import cores
 
@@ -37,11 +46,13 @@ HEADER, SIGNALS = ".hea", (".dat", ".mat")
 
 
 class Metadata(NamedTuple):
-    """What a data set's tables and headers amount to; see the methods of Cohort."""
+    """What a data set's tables and headers amount to; `refs` as `Cohort.refs` has it."""
 
     refs: pd.DataFrame
     broken_rows: list[str]
+    """Rows that could not be parsed, "file line number: reason"."""
     notes: dict[str, Any]
+    """What showed on the way (disagreements, unknown codes): counts and bounded lists."""
 
 
 class Census(NamedTuple):
@@ -56,9 +67,11 @@ class Census(NamedTuple):
 
 
 class Cohort:
-    """One data set under one folder. Subclasses set the class attributes and write `_load`."""
+    """One data set under one folder. Subclasses set the class attributes and write `metadata`."""
 
     name: str
+    mark: str
+    """What it is recognised by, for messages."""
     published_recordings: int
     """How many recordings the complete data set has."""
     table_names: tuple[str, ...] = ()
@@ -78,6 +91,11 @@ class Cohort:
     def __repr__(self) -> str:
         return f"<{self.name} at {self.root}>"
 
+    @classmethod
+    def is_at(cls, folder: Path) -> bool:
+        """Whether a folder has this data set's layout, with or without waveforms."""
+        raise NotImplementedError
+
     @property
     def synthetic(self) -> bool:
         """Whether the folder or its parent declares its content to be synthetic."""
@@ -85,15 +103,7 @@ class Cohort:
 
     def refs(self) -> pd.DataFrame:
         """One row a recording that the metadata list, with REF_COLUMNS; no waveform is opened."""
-        return self._loaded.refs
-
-    def notes(self) -> dict[str, Any]:
-        """What the metadata showed on the way (disagreements, unknown codes): counts and bounded lists."""
-        return self._loaded.notes
-
-    def broken_rows(self) -> list[str]:
-        """Rows of the metadata files that could not be parsed, "file line number: reason"."""
-        return self._loaded.broken_rows
+        return self.metadata.refs
 
     def read(self, ref: Any, fs_hz: float | None = None) -> Recording:
         """The recording of a row of `refs()`, at the file's own rate.
@@ -208,23 +218,21 @@ class Cohort:
         """Digest of all files, and whether all of them could be read."""
         total, readable = hashlib.sha256(self.name.encode()), True
         workers = 1 if n_files < SOME_FILES else min(16, cores())
-        bar = tqdm(total=n_files, desc=f"reading {self.name}", unit="file", disable=workers == 1 or None)
-        with bar:
-            for chunk in pool.ordered_map(
-                functools.partial(_digests, str(self.root)), _chunks(self._source_files()), workers
-            ):
+        names = self._source_files()
+        chunks = iter(lambda: list(itertools.islice(names, 256)), [])
+        work = functools.partial(_digests, str(self.root))
+        with tqdm(total=n_files, desc=f"reading {self.name}", unit="file", disable=workers == 1 or None) as bar:
+            for chunk in pool.ordered_map(work, chunks, workers):
                 for name, found in chunk:
                     total.update(f"{name} {found}\n".encode())
                     readable &= found is not None
                 bar.update(len(chunk))
         return total.hexdigest()[:16], readable
 
-    def _load(self) -> Metadata:
-        raise NotImplementedError
-
     @functools.cached_property
-    def _loaded(self) -> Metadata:
-        return self._load()
+    def metadata(self) -> Metadata:
+        """What the tables and headers amount to, read once."""
+        raise NotImplementedError
 
     @functools.cached_property
     def _listed(self) -> dict[str, bool]:
@@ -236,10 +244,6 @@ class Cohort:
     def _waveform(self, ref: Any, fs_hz: float | None) -> tuple[Waveform, Any, Any]:
         """Waveform, age and sex; by default a WFDB record and what the row says."""
         return read_waveform(str(self.root), self.readable_path(ref, fs_hz)), ref.age, ref.sex
-
-    def _files_of(self, path: str) -> set[str]:
-        """Extensions of the files of a recording that are there."""
-        return {e for e in (HEADER, *SIGNALS) if os.path.isfile(f"{self.root}/{path}{e}")}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}  # workers read rows that they are handed: the table stays behind
@@ -313,11 +317,6 @@ def _known(kept: Path | None) -> dict[str, Any]:
         return {}
 
 
-def _chunks(names: Iterator[str]) -> Iterator[list[str]]:
-    while chunk := list(itertools.islice(names, 256)):
-        yield chunk
-
-
 def _digests(root: str, names: list[str]) -> list[tuple[str, str | None]]:
     """Name and SHA-256 of files, None where one cannot be read."""
     found: list[tuple[str, str | None]] = []
@@ -328,3 +327,76 @@ def _digests(root: str, names: list[str]) -> list[tuple[str, str | None]]:
         except OSError:
             found.append((name, None))
     return found
+
+
+# Tables of others
+
+csv.field_size_limit(1 << 24)
+
+AS_LATIN_1 = "merit-latin-1"
+codecs.register_error(
+    AS_LATIN_1, lambda found: (found.object[found.start : found.end].decode("cp1252", "replace"), found.end)
+)
+
+
+class BadTable(ValueError):
+    """A table that is not what it should be; one line says what was expected where."""
+
+
+def iter_rows(path: Path, columns: Sequence[str], optional: Sequence[str], bad: list[str]) -> Iterator[list[str]]:
+    """The cells of `columns` and `optional` of each row, in that order; `bad` collects what is left out.
+
+    Bytes that are not UTF-8 are read as Windows-1252 (Latin-1), in which tables are often saved again. A row with
+    another number of fields than the header is left out and named ("ptbxl_database.csv line 7: 3 fields, expected 28").
+    An optional column that is missing is "". Raises BadTable if another is.
+    """
+    with path.open(encoding="utf-8-sig", errors=AS_LATIN_1, newline="") as file:
+        reader = csv.reader(file)
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise BadTable(f"{path}: expected the columns {', '.join(columns)}; line 1: {error}") from None
+        missing = [name for name in columns if name not in header]
+        if missing:
+            raise BadTable(f"{path}: expected the columns {', '.join(missing)}; got {shown(', '.join(header), 200)}")
+        places = [header.index(name) if name in header else None for name in (*columns, *optional)]
+        while True:
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                bad.append(f"{path.name} line {reader.line_num}: {error}")
+                continue
+            if len(row) == len(header):
+                yield ["" if place is None else row[place] for place in places]
+            elif row:
+                bad.append(f"{path.name} line {reader.line_num}: {len(row)} fields, expected {len(header)}")
+
+
+def whole_id(text: str) -> str:
+    """A number without the ".0" that pandas writes where a column had gaps; other text as it is."""
+    digits = text.strip().removesuffix(".0")
+    return digits if digits.isdecimal() else text
+
+
+def number(text: str) -> float | None:
+    """A finite number from a cell, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) < float("inf") else None
+
+
+def age_years(text: str) -> float | None:
+    """An age from a cell. 300, which PTB-XL writes for everybody above 89, becomes 90; what no age can be, None."""
+    value = number(text)
+    if value == 300:
+        return 90.0
+    return value if value is not None and 0 <= value <= 120 else None
+
+
+def sex_name(text: str) -> str | None:
+    """The words "female" and "male" from what data sets write, None for everything else."""
+    return {"female": "female", "f": "female", "male": "male", "m": "male"}.get(text.strip().casefold())

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from merit.config import GenerationConfig, SignalConfig, replace
-from merit.data.chunks import process
-from merit.data.preprocess import MAX_GAP_FRACTION
+from merit.data.preprocess import MAX_GAP_FRACTION, process
 from merit.data.recording import Recording
 from merit.encoders.base import Sequenced
 from merit.evaluate.generation.language_model import Conditioned, collate, encode_pair, generate, make_tokenizer
