@@ -126,9 +126,6 @@ def _evidence(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Evide
     return Evidence(stage=stage, scores=cells, caveats=(PTB_XL_TOO,) * bool(split), reasons=reasons, **about)
 
 
-CLASSIFIED = ("auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
-"""Metrics of classification that claims speak of."""
-
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
     "linear_probe": (
         "task",
@@ -140,11 +137,16 @@ JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
         },
     ),
     "kept": ("decoder", 100, {"kind": "summary", "metric": "r2_partial"}),
-    "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
     "zero_shot": (
         "task",
         100,
-        {"prompts": "enriched", "scope": "unseen", "ensemble": True, "class": "macro", "metric": CLASSIFIED},
+        {
+            "prompts": "enriched",
+            "scope": "unseen",
+            "ensemble": True,
+            "class": "macro",
+            "metric": ["auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle"],
+        },
     ),
     "information": ("task", 1, {"scope": "validation"}),
     "clusters": ("task", 100, {"class": ["macro", "PACE"]}),
