@@ -94,7 +94,7 @@ def pretrain(
         if (model.text_tower is None) != (tokens is None) or bool(config.text_layers) != (tokens is not None):
             raise ValueError(
                 f"text_layers: expected tokens of the reports and a tower in the network where it is above 0, and "
-                f"neither where it is 0; got text_layers {config.text_layers}; see merit.pipeline.text_states"
+                f"neither where it is 0; got text_layers {config.text_layers}"
             )
         optimiser = make_optimiser(model, config)
 

@@ -126,6 +126,9 @@ def _evidence(stage: str, found: pd.DataFrame, rule: str, **about: Any) -> Evide
     return Evidence(stage=stage, scores=cells, caveats=(PTB_XL_TOO,) * bool(split), reasons=reasons, **about)
 
 
+CLASSIFIED = ("auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
+"""Metrics of classification that claims speak of."""
+
 JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
     "linear_probe": (
         "task",

@@ -7,7 +7,7 @@ displays a seaborn plot with its frame as CSV. Scores come in as fractions and a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,9 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
     },
 }
 """Column -> value -> how it is written, in the order in which it stands everywhere."""
+
+BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
+"""Tasks side by side, as the paper's Tables 6 and 8 have them."""
 
 MARKS = {
     "overlap": ("†", "Recordings of this data set were in the encoder's pretraining; which of the patients scored here "
