@@ -151,6 +151,59 @@ def new_file(path: Path) -> Iterator[Path]:
     seal(path)
 
 
+# -- what a training loop goes on from ---------------------------------------------------------------------------------
+
+
+def write_state(path: Path, settings: Any, state: Mapping[str, Any]) -> None:
+    """All that a training loop changes, and its settings, renamed into place: a kill leaves the old file or the new.
+
+    state: what `torch.load(weights_only=True)` takes. Its digest stands at the file's own end, since of two files that
+    are written again and again one could be older; `torch.load` reads past it.
+    """
+    import torch
+
+    with written(path) as temporary:
+        torch.save({**state, "settings": json.dumps(plain(settings), sort_keys=True)}, temporary)
+        digest = sha256(temporary)
+        with temporary.open("ab") as file:
+            file.write(f"\nsha256:{digest}\n".encode())
+
+
+def read_state(path: Path, settings: Any, may_differ: Iterable[str] = (), device: Any = "cpu") -> dict[str, Any] | None:
+    """What `write_state` wrote, on a device; None where there is none. ValueError for other settings than these, those
+    in `may_differ` apart ("part.name"); Damaged for a file that is not as it was written.
+    """
+    import torch
+
+    if not path.exists():
+        return None
+    content, _, digest = path.read_bytes().rpartition(b"\nsha256:")
+    if digest.strip().decode(errors="replace") != hashlib.sha256(content).hexdigest():
+        raise Damaged(path, "its digest is another")
+    state = torch.load(path, map_location=device, weights_only=True)
+    require_same_settings(path, json.loads(state.pop("settings")), settings, may_differ)
+    return state
+
+
+def require_same_settings(path: Path, there: Any, here: Any, may_differ: Iterable[str] = ()) -> None:
+    """ValueError, with those that differ, for a run in `path` of other settings, those in `may_differ` apart."""
+    differing = [
+        f"{name}: {old!r} there, {new!r} here"
+        for name, old, new in _differences(there, json.loads(json.dumps(plain(here))))
+        if name not in may_differ
+    ]
+    if differing:
+        raise ValueError(f"{path}: expected a run of these settings; they differ in {'; '.join(differing)}")
+
+
+def _differences(there: Any, here: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """Which leaves of two JSON-like trees differ: name ("part.name"), value there, value here."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        names = sorted(there.keys() | here.keys())
+        return [d for k in names for d in _differences(there.get(k), here.get(k), f"{name}.{k}".lstrip("."))]
+    return [] if there == here else [(name, there, here)]
+
+
 def plain(value: Any) -> Any:
     """Dataclasses, tuples and paths as what JSON has; anything else that it lacks is a TypeError at writing."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -58,38 +58,60 @@ def examine(root: str | Path) -> list[CohortStatus]:
     found = locate(root)
     if not found:
         raise CohortNotFound(nothing_found(root))
-    return [_best([_status(name, folder) for folder in found.get(name, [])], name) for name in COHORT_CLASSES]
+    statuses = []
+    for name, cohort_class in COHORT_CLASSES.items():
+        copies = []
+        for folder in found.get(name, []):
+            cohort = cohort_class(folder)
+            known = {"name": name, "root": folder, "published": cohort.published_recordings}
+            try:
+                counts = {**cohort.census(MAX_COUNTED_FILES)._asdict(), "unread": len(cohort.unread)}
+            except (BadTable, OSError) as error:
+                counts = {"problem": str(error)}
+            copies.append(CohortStatus(**known, **counts, synthetic=cohort.synthetic))
+        missing = CohortStatus(name=name, root=None, published=cohort_class.published_recordings)
+        usable = (copy for copy in copies if copy.usable)  # of several copies the first, as `find_cohorts` chooses
+        statuses.append(next(usable, copies[0] if copies else missing))
+    return statuses
 
 
 def describe(statuses: list[CohortStatus]) -> str:
-    """The statuses as text: a line a data set, then a line a chapter."""
+    """The statuses as text: a line for each data set, then a line for each chapter (some share one)."""
+    lines = ["Data sets", *(f"  {status.name:<14}{_state(status)}" for status in statuses)]
     usable = {status.name for status in statuses if status.usable}
-    lines = [f"  {status.name:<14}{_state(status)}" for status in statuses]
-    chapters = [f"  {name:<24}{text}" for name, text in _chapters(usable, statuses).items()]
-    return "\n".join(["Data sets", *lines, "", "What the chapters can show", *chapters])
-
-
-def _status(name: str, folder: Path) -> CohortStatus:
-    cohort = COHORT_CLASSES[name](folder)
-    known = {"name": name, "root": folder, "published": cohort.published_recordings, "synthetic": cohort.synthetic}
-    try:
-        census = cohort.census(MAX_COUNTED_FILES)
-    except (BadTable, OSError) as error:
-        return CohortStatus(problem=str(error), **known)
-    return CohortStatus(**census._asdict(), unread=len(cohort.unread), **known)
-
-
-def _best(copies: list[CohortStatus], name: str) -> CohortStatus:
-    """Of several copies the first with anything to read, as `find_cohorts` chooses; else the first."""
-    if not copies:
-        return CohortStatus(name=name, root=None, published=COHORT_CLASSES[name].published_recordings)
-    return next((copy for copy in copies if copy.usable), copies[0])
+    paired = [name for name in ("mimic-iv-ecg", "ptb-xl") if name in usable]
+    pretraining = "nothing: needs mimic-iv-ecg or ptb-xl, the data sets with reports"
+    if paired:
+        mimic = "mimic-iv-ecg" in usable
+        on = "on folds 1 to 8 of ptb-xl with their reports, as mimic-iv-ecg is not there"
+        pretraining = "on mimic-iv-ecg, as the paper does" if mimic else on
+    tasks = {name: [t for t, cohort in taxonomy.TASK_COHORT.items() if cohort == name] for name in COHORT_CLASSES}
+    scored = [f"{', '.join(tasks[name])} ({name})" for name in tasks if tasks[name] and name in usable]
+    empty = [name for name in tasks if tasks[name] and name not in usable]
+    labelled = ("; ".join(scored) or "nothing") + (f"; rows left empty: {', '.join(empty)}" if empty else "")
+    ends = len(usable & {"ptb-xl", "cpsc2018", "csn"})
+    transfers = f"{ends * (ends - 1)} of 6 directions" if ends > 1 else "nothing: needs two of ptb-xl, cpsc2018, csn"
+    asked = ["questions composed on ptb-xl"] * ("ptb-xl" in usable)
+    asked += [f"MedTVT-QA's{'' if asked else ' questions'}, if its files are there"] * ("mimic-iv-ecg" in usable)
+    chapters = {
+        "cohorts": ", ".join(status.name for status in statuses if status.usable) or "nothing",
+        "pretraining": pretraining,
+        "fig1_framework": "shapes; a held-out recording" if paired else "shapes alone: nothing to pretrain on",
+        "table1_linear_probe": labelled,
+        "table4, 6, 8, protocol": "as table1_linear_probe",
+        "table2_zero_shot, 9": labelled if paired else "nothing: needs reports to align with",
+        "table7_shift": transfers,
+        "fig3_embedding_mi": f"unseen pairs of {paired[-1]}" if paired else "nothing",
+        "table3_generation": "; ".join(asked) or "nothing: needs ptb-xl",
+        "fig4_umap, limits": "ptb-xl" if "ptb-xl" in usable else "nothing: needs ptb-xl",
+    }
+    lines += ["", "What the chapters can show", *(f"  {name:<24}{text}" for name, text in chapters.items())]
+    return "\n".join(lines)
 
 
 def _state(status: CohortStatus) -> str:
     if status.root is None:
         return "not there"
-    where = f"{status.root}{' (synthetic)' if status.synthetic else ''}"
     if status.problem:
         return f"unreadable: {status.problem}"
     at_least = "" if status.counted_all else "at least "
@@ -99,52 +121,4 @@ def _state(status: CohortStatus) -> str:
     if status.unread:
         counts += f", {status.unread:,} folders that cannot be read"
     word = "complete" if status.complete else "in part" if status.waveforms else "no waveforms"
-    return f"{word}: {counts}; {where}"
-
-
-def _chapters(usable: set[str], statuses: list[CohortStatus]) -> dict[str, str]:
-    """Chapter -> what it will show; chapters with one answer share a line."""
-    labelled = _labelled(usable)
-    pretrained = bool(usable & {"mimic-iv-ecg", "ptb-xl"})
-    held_out = "unseen pairs of " + ("ptb-xl" if "ptb-xl" in usable else "mimic-iv-ecg") if pretrained else "nothing"
-    return {
-        "cohorts": ", ".join(s.name for s in statuses if s.name in usable) or "nothing",
-        "pretraining": _pretraining(usable),
-        "fig1_framework": "shapes; a held-out recording" if pretrained else "shapes alone: nothing to pretrain on",
-        "table1_linear_probe": labelled,
-        "table4, 6, 8, protocol": "as table1_linear_probe",
-        "table2_zero_shot, 9": labelled if pretrained else "nothing: needs reports to align with",
-        "table7_shift": _transfers(usable),
-        "fig3_embedding_mi": held_out,
-        "table3_generation": _generation(usable),
-        "fig4_umap, limits": "ptb-xl" if "ptb-xl" in usable else "nothing: needs ptb-xl",
-    }
-
-
-def _generation(usable: set[str]) -> str:
-    """Which recordings are asked about."""
-    if "ptb-xl" in usable:
-        return "questions composed on ptb-xl" + ("; MedTVT-QA's, if its files are there" * ("mimic-iv-ecg" in usable))
-    return "MedTVT-QA's questions, if its files are there" if "mimic-iv-ecg" in usable else "nothing: needs ptb-xl"
-
-
-def _labelled(usable: set[str]) -> str:
-    """Tasks by data set, and the labelled data sets that are not there."""
-    tasks = {name: [t for t, cohort in taxonomy.TASK_COHORT.items() if cohort == name] for name in COHORT_CLASSES}
-    shown = [f"{', '.join(tasks[name])} ({name})" for name in COHORT_CLASSES if tasks[name] and name in usable]
-    missing = [name for name in COHORT_CLASSES if tasks[name] and name not in usable]
-    return ("; ".join(shown) or "nothing") + (f"; rows left empty: {', '.join(missing)}" if missing else "")
-
-
-def _transfers(usable: set[str]) -> str:
-    """How many of the six directions have both ends."""
-    there = len(usable & {"ptb-xl", "cpsc2018", "csn"})
-    return f"{there * (there - 1)} of 6 directions" if there > 1 else "nothing: needs two of ptb-xl, cpsc2018, csn"
-
-
-def _pretraining(usable: set[str]) -> str:
-    if "mimic-iv-ecg" in usable:
-        return "on mimic-iv-ecg, as the paper does"
-    if "ptb-xl" in usable:
-        return "on folds 1 to 8 of ptb-xl with their reports, as mimic-iv-ecg is not there"
-    return "nothing: needs mimic-iv-ecg or ptb-xl, the data sets with reports"
+    return f"{word}: {counts}; {status.root}{' (synthetic)' if status.synthetic else ''}"

@@ -411,7 +411,7 @@ def _complete(
     reasons = [(refs["record_id"].iloc[row], refused[row]) for row in sorted(refused)]
     reasons += [(name, f"{UNREADABLE}: folder: {reason}") for name, reason in sorted(cohort.unread.items())]
     reasons += [(path, STRAY) for path in strays]
-    reasons += [tuple(text.split(": ", 1)) for text in cohort.broken_rows()]
+    reasons += [tuple(text.split(": ", 1)) for text in cohort.metadata.broken_rows]
     rejected = pd.DataFrame(reasons, columns=["record_id", "reason"], dtype=object)
     # recordings with identical signals share a group; official folds stay as they are, so those are compared
     alike: dict[str, list[int]] = {}
@@ -467,7 +467,7 @@ def _complete(
         },
         "folds": folds,
         "patient_ids": "published" if cohort.patient_ids_published else "none published: one recording, one patient",
-        "notes": cohort.notes(),
+        "notes": cohort.metadata.notes,
     }
     runs.write_json(folder / MANIFEST, manifest)
     runs.seal(folder, (SIGNALS, RECORDS, REJECTED, MANIFEST))

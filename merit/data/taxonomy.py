@@ -13,12 +13,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
-TASK_COHORT = {
-    "superclass": "ptb-xl",
-    "subclass": "ptb-xl",
-    "form": "ptb-xl",
-    "rhythm": "ptb-xl",
-    "all": "ptb-xl",
+TASK_COHORT = dict.fromkeys(("superclass", "subclass", "form", "rhythm", "all"), "ptb-xl") | {
     "cpsc2018": "cpsc2018",
     "csn": "csn",
     "csn_as_released": "csn",

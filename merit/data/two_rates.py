@@ -32,21 +32,17 @@ SEGMENT, EDGE = 2 * HZ, HZ
 def compare(root: str | Path) -> dict[str, Any] | None:
     """`difference` over the PTB-XL recordings below `root` that are there at both rates; None where there are none."""
     cohort = open_cohort("ptb-xl", root)
-    refs = [ref for ref in cohort.refs().itertuples(index=False) if cohort.has_waveform(ref)]
     pairs, ids = [], []
-    for ref in refs:
-        if cohort.readable_path(ref, HZ) == cohort.readable_path(ref, FAST_HZ):
+    for ref in cohort.refs().itertuples(index=False):
+        if not cohort.has_waveform(ref) or cohort.readable_path(ref, HZ) == cohort.readable_path(ref, FAST_HZ):
             continue
         try:
             published, fast = cohort.read(ref, HZ), cohort.read(ref, FAST_HZ)
         except (RejectedRecording, OSError):  # the page's table of what is not stored lists it
             continue
         pair = published.signal_mv, resample(fast.signal_mv, fast.fs_hz, HZ)
-        if (
-            published.fs_hz == HZ
-            and pair[0].shape == pair[1].shape == (len(LEADS), 10 * HZ)
-            and np.isfinite(pair).all()
-        ):
+        whole = pair[0].shape == pair[1].shape == (len(LEADS), 10 * HZ)
+        if published.fs_hz == HZ and whole and np.isfinite(pair).all():
             pairs.append(pair)
             ids.append(ref.record_id)
         if len(pairs) == MOST:
@@ -64,23 +60,27 @@ def difference(published: np.ndarray, resampled: np.ndarray) -> dict[str, Any]:
     """
     gap = published.astype(np.float64) - resampled
     rms = 1000 * np.sqrt((gap**2).mean(axis=-1))
-    centred = [one - one.mean(axis=-1, keepdims=True) for one in (published.astype(np.float64), resampled)]
-    product, *squares = ((a * b).sum(axis=-1) for a, b in (centred, *((one, one) for one in centred)))
+    centred = [signal - signal.mean(axis=-1, keepdims=True) for signal in (published.astype(np.float64), resampled)]
+    product, *squares = ((a * b).sum(axis=-1) for a, b in (centred, *((side, side) for side in centred)))
     there = squares[0] * squares[1] > 0
     correlation = product[there] / np.sqrt(squares[0] * squares[1])[there]
-    delay_s = _delay_s(*centred)
-    shifted = published - _earlier(resampled, delay_s)
-    frequency, power = welch(np.stack(centred), HZ, nperseg=min(SEGMENT, published.shape[-1]))
+    length = published.shape[-1]
+    # the delay is the slope of the phase of their cross-spectrum, weighted by it
+    frequency, cross = csd(*centred, HZ, nperseg=min(SEGMENT, length))
+    inside = (frequency >= DELAY_BAND[0]) & (frequency <= DELAY_BAND[1])
+    f, total = frequency[inside], cross.sum(axis=(0, 1))[inside]
+    weight = np.abs(total)
+    delay_s = float(-(weight * f * np.angle(total)).sum() / (2 * np.pi * (weight * f**2).sum()))
+    # moved by its spectrum, as if it began again after its end
+    turn = np.exp(2j * np.pi * np.fft.rfftfreq(length, 1 / HZ) * delay_s)
+    shifted = published - np.fft.irfft(np.fft.rfft(resampled, axis=-1) * turn, length, axis=-1)
+    frequency, power = welch(np.stack(centred), HZ, nperseg=min(SEGMENT, length))
     bands = []
     for low, high in BANDS:
         inside = (frequency >= low) & ((frequency < high) | (high == HZ / 2))
-        first, second = (float(one[..., inside].sum(axis=-1).mean() * frequency[1]) for one in power)
-        bands.append(
-            {
-                "from_hz": low, "to_hz": high, "published_uv": 1000 * first**0.5, "resampled_uv": 1000 * second**0.5,
-                "ratio_db": 10 * float(np.log10(first / second)),
-            }
-        )  # fmt: skip
+        first, second = (float(side[..., inside].sum(axis=-1).mean() * frequency[1]) for side in power)
+        rms_in_uv = {"published_uv": 1000 * first**0.5, "resampled_uv": 1000 * second**0.5}
+        bands.append({"from_hz": low, "to_hz": high, **rms_in_uv, "ratio_db": 10 * float(np.log10(first / second))})
     return {
         "n_recordings": len(published),
         "correlation": {"median": float(np.median(correlation)), "worst": float(correlation.min())},
@@ -89,22 +89,6 @@ def difference(published: np.ndarray, resampled: np.ndarray) -> dict[str, Any]:
         "rms_shifted_uv": float(np.median(1000 * np.sqrt((shifted[..., EDGE:-EDGE] ** 2).mean(axis=-1)))),
         "bands": bands,
     }
-
-
-def _delay_s(first: np.ndarray, second: np.ndarray) -> float:
-    """Seconds by which `second` comes after `first`: slope of the phase of their cross-spectrum, weighted by it."""
-    frequency, cross = csd(first, second, HZ, nperseg=min(SEGMENT, first.shape[-1]))
-    inside = (frequency >= DELAY_BAND[0]) & (frequency <= DELAY_BAND[1])
-    f, total = frequency[inside], cross.sum(axis=(0, 1))[inside]
-    weight = np.abs(total)
-    return float(-(weight * f * np.angle(total)).sum() / (2 * np.pi * (weight * f**2).sum()))
-
-
-def _earlier(signal: np.ndarray, by_s: float) -> np.ndarray:
-    """[N, L, T] moved to `by_s` earlier by its spectrum, as if it began again after its end."""
-    spectrum = np.fft.rfft(signal, axis=-1)
-    turn = np.exp(2j * np.pi * np.fft.rfftfreq(signal.shape[-1], 1 / HZ) * by_s)
-    return np.fft.irfft(spectrum * turn, signal.shape[-1], axis=-1)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ PROVENANCE_MIME = "application/vnd.merit.provenance+json"
 
 PLURALS = {
     "clusters": "",
+    "peers": "",
     "protocol effects": "",
     "seen effects": "",
     "subgroups": "",

@@ -8,11 +8,11 @@ import pandas as pd
 
 from merit.config import ProbeConfig
 from merit.data.taxonomy import TASK_COHORT, TASKS
-from merit.pipeline.training import ENCODER_NAMES
 from merit.studies.core import study
+from merit.studies.workspace import ENCODER_NAMES
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 
 def _inputs(ws: Workspace, task: str, encoder: str, encoder_seed: int, **_: object) -> dict[str, str]:

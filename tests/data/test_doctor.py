@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from merit.data import doctor
 from merit.data.cohorts import CohortNotFound
 
 
-def test_counts_and_chapters(ptb_xl: Any, tmp_path: Path, record_writer: Any, make_ecg: Any) -> None:
+def test_counts_and_chapters(ptb_xl, tmp_path, record_writer, make_ecg):
     ptb_xl.add(1)
     ptb_xl.add(2, wave=False)
     record_writer(tmp_path / "csn/WFDBRecords/01/010", "JS00001", make_ecg(1), fs=500, comments=["Dx: 59118001"])
@@ -27,9 +24,7 @@ def test_counts_and_chapters(ptb_xl: Any, tmp_path: Path, record_writer: Any, ma
     assert "unseen pairs of ptb-xl" in text
 
 
-def test_counting_a_large_tree_stops(
-    ptb_xl: Any, tmp_path: Path, record_writer: Any, make_ecg: Any, monkeypatch: Any
-) -> None:
+def test_counting_a_large_tree_stops(ptb_xl, tmp_path, record_writer, make_ecg, monkeypatch):
     for number in range(6):
         record_writer(tmp_path / "csn/WFDBRecords/01/010", f"JS0000{number}", make_ecg(number, 10), fs=500)
     monkeypatch.setattr(doctor, "MAX_COUNTED_FILES", 4)
@@ -39,7 +34,7 @@ def test_counting_a_large_tree_stops(
     assert "at least 2 waveforms" in doctor.describe([status])
 
 
-def test_a_table_that_cannot_be_read_is_said_and_the_rest_goes_on(ptb_xl: Any) -> None:
+def test_a_table_that_cannot_be_read_is_said_and_the_rest_goes_on(ptb_xl):
     (ptb_xl.root / "ptbxl_database.csv").write_text("nothing,of,the,kind\n")
     status = doctor.examine(ptb_xl.root)[1]
     assert not status.usable
@@ -47,7 +42,7 @@ def test_a_table_that_cannot_be_read_is_said_and_the_rest_goes_on(ptb_xl: Any) -
     assert "expected the columns ecg_id" in doctor.describe([status])
 
 
-def test_no_folder_and_no_data_set_are_one_line_each(tmp_path: Path) -> None:
+def test_no_folder_and_no_data_set_are_one_line_each(tmp_path):
     with pytest.raises(CohortNotFound, match="does not exist"):
         doctor.examine(tmp_path / "nowhere")
     with pytest.raises(CohortNotFound, match=r"looked for .*ptbxl_database\.csv") as error:
@@ -55,7 +50,7 @@ def test_no_folder_and_no_data_set_are_one_line_each(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_the_real_folder(real_data: Path) -> None:
+def test_the_real_folder(real_data):
     statuses = {s.name: (s.rows, s.waveforms, s.usable) for s in doctor.examine(real_data)}
     assert statuses == {
         "mimic-iv-ecg": (1, 0, False),

@@ -51,7 +51,7 @@ def tree(ptb_xl: Any, make_ecg: Any) -> Any:
     return ptb_xl
 
 
-def test_a_store_holds_exactly_the_files_microvolts(tree: Any, tmp_path: Path, make_ecg: Any) -> None:
+def test_a_store_holds_exactly_the_files_microvolts(tree, tmp_path, make_ecg):
     store = ingest("ptb-xl", tree.root, tmp_path / "store", progress=False)
     records = store.records.set_index("record_id", drop=False)
     assert records["record_id"].tolist() == [*map(str, range(1, 31)), "40", "41", "42"]
@@ -124,9 +124,7 @@ def bad_recordings(tree: Any, make_ecg: Any, record_writer: Any, tmp_path: Path)
     yield f"ptbxl_database.csv line {len(tree.rows) + 1}", "3 fields, expected 10"
 
 
-def test_every_bad_input_is_refused_by_name_and_the_others_go_on(
-    tree: Any, tmp_path: Path, make_ecg: Any, record_writer: Any
-) -> None:
+def test_every_bad_input_is_refused_by_name_and_the_others_go_on(tree, tmp_path, make_ecg, record_writer):
     good = ingest("ptb-xl", tree.root, tmp_path / "good", progress=False)
     expected = list(bad_recordings(tree, make_ecg, record_writer, tmp_path))
     store = ingest("ptb-xl", tree.root, tmp_path / "store", progress=False)
@@ -142,7 +140,7 @@ def test_every_bad_input_is_refused_by_name_and_the_others_go_on(
     assert all("\n" not in reason for _, reason in reasons)
 
 
-def test_the_same_again_is_a_read_and_a_change_is_not(tree: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_same_again_is_a_read_and_a_change_is_not(tree, tmp_path, monkeypatch):
     out = tmp_path / "store"
     first = ingest("ptb-xl", tree.root, out, progress=False)
     with monkeypatch.context() as patch:
@@ -157,7 +155,7 @@ def test_the_same_again_is_a_read_and_a_change_is_not(tree: Any, tmp_path: Path,
     assert sorted(p.name for p in tmp_path.iterdir() if p.name[0] != ".") == ["ptb-xl", "store"]
 
 
-def test_chosen_records_alone_are_read_as_they_are_among_all(tree: Any, tmp_path: Path) -> None:
+def test_chosen_records_alone_are_read_as_they_are_among_all(tree, tmp_path):
     whole = ingest("ptb-xl", tree.root, tmp_path / "whole", progress=False)
     only = whole.records["record_id"].iloc[[4, 1]].tolist()
     chosen = ingest("ptb-xl", tree.root, tmp_path / "chosen", only=only, progress=False)
@@ -166,7 +164,7 @@ def test_chosen_records_alone_are_read_as_they_are_among_all(tree: Any, tmp_path
     assert len(ingest("ptb-xl", tree.root, tmp_path / "chosen", only=only[:1], progress=False)) == 1
 
 
-def test_the_identity_depends_on_content_alone(tree: Any, tmp_path: Path) -> None:
+def test_the_identity_depends_on_content_alone(tree, tmp_path):
     first = ingest("ptb-xl", tree.root, tmp_path / "a", progress=False)
     tree.root.rename(tmp_path / "moved")
     os.utime(tmp_path / "moved" / "records100" / "00000")
@@ -196,7 +194,7 @@ ingest.ingest("ptb-xl", sys.argv[1], sys.argv[2], workers=1, progress=False)
 """
 
 
-def test_a_killed_ingest_goes_on_to_the_same_bytes(tree: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_killed_ingest_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatch):
     undisturbed = ingest("ptb-xl", tree.root, tmp_path / "undisturbed", progress=False)
     out, other = tmp_path / "store", tmp_path / "other"
     killed = run(KILLED_INSIDE_APPEND, tree.root, out)
@@ -248,9 +246,7 @@ def alive(pids: set[int]) -> set[int]:
     return {pid for pid in pids if state(pid) not in ("gone", "Z")}
 
 
-def test_two_workers_write_the_same_bytes_as_one_and_die_with_a_killed_parent(
-    tree: Any, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_two_workers_write_the_same_bytes_as_one_and_die_with_a_killed_parent(tree, tmp_path, monkeypatch):
     one = ingest("ptb-xl", tree.root, tmp_path / "one", workers=1, progress=False)
     out = tmp_path / "two"
     monkeypatch.setattr(module, "CHUNK", 4)
@@ -272,7 +268,7 @@ def test_two_workers_write_the_same_bytes_as_one_and_die_with_a_killed_parent(
     assert contents(out) == contents(one.folder)
 
 
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tree: Any, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tree, tmp_path):
     one = ingest("ptb-xl", tree.root, tmp_path / "one", progress=False)
     out, before = tmp_path / "two", resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, ((one.folder / "signal_uv.npy").stat().st_size // 2, before[1]))
@@ -285,7 +281,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tree: Any, tmp_pat
     assert contents(out) == contents(one.folder)
 
 
-def test_the_second_of_two_writers_waits_and_finds_the_store(tree: Any, tmp_path: Path) -> None:
+def test_the_second_of_two_writers_waits_and_finds_the_store(tree, tmp_path):
     with ThreadPoolExecutor(1) as other:
         with runs.claimed(tmp_path / "store"):
             second = other.submit(ingest, "ptb-xl", tree.root, tmp_path / "store", progress=False)
@@ -297,7 +293,7 @@ def test_the_second_of_two_writers_waits_and_finds_the_store(tree: Any, tmp_path
     assert (first.folder / "manifest.json").stat() == written
 
 
-def test_nothing_but_a_store_is_replaced(tree: Any, tmp_path: Path) -> None:
+def test_nothing_but_a_store_is_replaced(tree, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     ingest("ptb-xl", tree.root, mine, limit=2, progress=False)
@@ -316,14 +312,14 @@ def test_nothing_but_a_store_is_replaced(tree: Any, tmp_path: Path) -> None:
     assert len(ingest("ptb-xl", tree.root, mine, limit=3, progress=False)) == 3
 
 
-def test_a_data_set_of_refused_recordings_makes_an_empty_store(ptb_xl: Any, tmp_path: Path) -> None:
+def test_a_data_set_of_refused_recordings_makes_an_empty_store(ptb_xl, tmp_path):
     ptb_xl.add(1, fs=0)
     store = ingest("ptb-xl", ptb_xl.root, tmp_path / "store", progress=False)
     assert store.signal_uv.shape == (0, 12, 1000)
     assert (len(store.records), len(store.rejected)) == (0, 1)
 
 
-def test_cohorts_without_folds_get_them_by_group(tmp_path: Path, record_writer: Any, make_ecg: Any) -> None:
+def test_cohorts_without_folds_get_them_by_group(tmp_path, record_writer, make_ecg):
     root = tmp_path / "csn"
     for number in range(30):
         dx = "59118001" if number % 3 else "164889003"
@@ -341,7 +337,7 @@ def test_cohorts_without_folds_get_them_by_group(tmp_path: Path, record_writer: 
     assert (store.signal_uv[:, :, :400] != 0).any(axis=2).all()
 
 
-def test_a_cut_recording_is_filtered_with_what_follows(tmp_path: Path, record_writer: Any) -> None:
+def test_a_cut_recording_is_filtered_with_what_follows(tmp_path, record_writer):
     root = tmp_path / "cpsc2018"
     seconds = np.arange(15 * 500) / 500
     wave = (1000 * np.sin(2 * np.pi * 5 * seconds)).astype(np.int16)
@@ -352,7 +348,7 @@ def test_a_cut_recording_is_filtered_with_what_follows(tmp_path: Path, record_wr
     assert store.records["source_duration_s"].tolist() == [15.0]
 
 
-def test_the_real_hundred_hertz_recordings_are_stored_exactly(real_data: Path, tmp_path: Path) -> None:
+def test_the_real_hundred_hertz_recordings_are_stored_exactly(real_data, tmp_path):
     store = ingest("ptb-xl", real_data, tmp_path / "store", limit=60, progress=False)
     for row, path in enumerate(store.records["path"]):
         published = np.fromfile(real_data / "ptb-xl" / f"{path}.dat", dtype="<i2").reshape(-1, 12).T
@@ -374,7 +370,7 @@ def chunk(value: int, n: int) -> tuple[np.ndarray, list[Outcome]]:
     return signals, [*outcomes, Outcome(reason="no samples")]
 
 
-def test_what_was_begun_is_taken_up_again_and_again(tmp_path: Path) -> None:
+def test_what_was_begun_is_taken_up_again_and_again(tmp_path):
     for value in (1, 2, 3):
         with Journal.open(tmp_path, REQUEST, 50) as journal:
             assert journal.n_stored == 2 * (value - 1)
@@ -391,7 +387,7 @@ def test_what_was_begun_is_taken_up_again_and_again(tmp_path: Path) -> None:
     assert stored[:, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
 
 
-def test_a_journal_without_its_signals_begins_anew(tmp_path: Path) -> None:
+def test_a_journal_without_its_signals_begins_anew(tmp_path):
     with Journal.open(tmp_path, REQUEST, 50) as journal:
         journal.append(*chunk(1, 2))
     (tmp_path / "signal_uv.npy").write_bytes(b"short")
@@ -399,7 +395,7 @@ def test_a_journal_without_its_signals_begins_anew(tmp_path: Path) -> None:
         assert journal.outcomes == []
 
 
-def test_another_request_begins_anew_and_clears_the_folder(tmp_path: Path) -> None:
+def test_another_request_begins_anew_and_clears_the_folder(tmp_path):
     with Journal.open(tmp_path, REQUEST, 50) as journal:
         journal.append(*chunk(1, 2))
     (tmp_path / "records.parquet").write_text("of the other")
@@ -409,7 +405,7 @@ def test_another_request_begins_anew_and_clears_the_folder(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("damaged", [JOURNAL, "signal_uv.npy"])
-def test_from_what_is_not_as_it_was_written_on_all_is_done_again(tmp_path: Path, damaged: str) -> None:
+def test_from_what_is_not_as_it_was_written_on_all_is_done_again(tmp_path, damaged):
     with Journal.open(tmp_path, REQUEST, 50) as journal:
         for value in (1, 2, 3):
             journal.append(*chunk(value, 2))
@@ -421,9 +417,7 @@ def test_from_what_is_not_as_it_was_written_on_all_is_done_again(tmp_path: Path,
         assert [outcome.age for outcome in journal.outcomes] == [1, 1, None, 2, 2, None]
 
 
-def test_a_rate_is_recordings_over_seconds_and_leaves_no_store(
-    ptb_xl: Any, make_ecg: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rate_is_recordings_over_seconds_and_leaves_no_store(ptb_xl, make_ecg, tmp_path, monkeypatch):
     for number in (1, 2, 3):
         ptb_xl.add(number, make_ecg(number))
     seen = []

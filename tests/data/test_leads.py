@@ -9,14 +9,14 @@ from merit.data.leads import arrange, hardness, masked_bound, to_millivolts
 from merit.data.recording import LEADS, RejectedRecording
 
 
-def test_leads_are_found_by_name_in_any_order_and_case() -> None:
+def test_leads_are_found_by_name_in_any_order_and_case():
     signal = np.arange(24, dtype=np.float32).reshape(12, 2)
     order = [5, 4, 11, 0, 3, 2, 1, 10, 9, 8, 7, 6]
     names = [LEADS[i].upper() if i % 2 else f" {LEADS[i].lower()} " for i in order]
     assert np.array_equal(arrange(signal[order], names), signal)
 
 
-def test_eight_leads_give_twelve_by_einthoven_and_goldberger() -> None:
+def test_eight_leads_give_twelve_by_einthoven_and_goldberger():
     eight = np.random.default_rng(0).normal(size=(8, 50)).astype(np.float32)
     twelve = arrange(eight, ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"])
     i, ii, iii, avr, avl, avf = twelve[:6].astype(float)
@@ -27,12 +27,12 @@ def test_eight_leads_give_twelve_by_einthoven_and_goldberger() -> None:
     assert twelve.dtype == np.float32
 
 
-def test_a_derived_lead_does_not_replace_a_recorded_one() -> None:
+def test_a_derived_lead_does_not_replace_a_recorded_one():
     signal = np.ones((12, 3), np.float32)
     assert np.array_equal(arrange(signal, LEADS), signal)
 
 
-def test_other_leads_are_left_out() -> None:
+def test_other_leads_are_left_out():
     """PTB Diagnostic has Frank's vx, vy, vz beside the twelve."""
     signal = np.arange(30, dtype=np.float32).reshape(15, 2)
     names = ["vx", *(name.lower() for name in LEADS[::-1]), "vy", "MCL1"]
@@ -50,7 +50,7 @@ def test_other_leads_are_left_out() -> None:
         (("",) * 12, "missing lead: none of 12 signals has a name"),
     ],
 )
-def test_other_leads_are_refused(names: tuple[str, ...], reason: str) -> None:
+def test_other_leads_are_refused(names, reason):
     with pytest.raises(RejectedRecording, match=rf"^{reason}"):
         arrange(np.zeros((len(names), 4), np.float32), names)
 
@@ -58,12 +58,12 @@ def test_other_leads_are_refused(names: tuple[str, ...], reason: str) -> None:
 @pytest.mark.parametrize(
     ("unit", "factor"), [("mV", 1), ("MV", 1), ("uV", 1e-3), ("µV", 1e-3), ("μv", 1e-3), ("V", 1e3)]
 )
-def test_voltages_become_millivolts(unit: str, factor: float) -> None:
+def test_voltages_become_millivolts(unit, factor):
     assert to_millivolts(np.full((2, 3), 8.0), [unit, "mV"])[:, 0] == pytest.approx([8 * factor, 8])
 
 
 @pytest.mark.parametrize("unit", ["mmHg", "NU", "", "mA"])
-def test_a_unit_that_is_no_voltage_is_refused(unit: str) -> None:
+def test_a_unit_that_is_no_voltage_is_refused(unit):
     with pytest.raises(RejectedRecording, match=r"^foreign unit"):
         to_millivolts(np.zeros((1, 3)), [unit])
 

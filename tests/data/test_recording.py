@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from merit.data.recording import MAX_CHARACTERS, RejectedRecording, clean, inside, name_problem, something_else
@@ -12,13 +10,13 @@ OUTSIDE = ["../x", "a/../../x", "/etc/passwd", "a\\..\\x", "http://a/b", "x::htt
 
 
 @pytest.mark.parametrize("name", [*OUTSIDE, "  ", "C:x", "c:/x"])
-def test_names_that_lead_outside_are_refused_by_their_text(name: str, tmp_path: Path) -> None:
+def test_names_that_lead_outside_are_refused_by_their_text(name, tmp_path):
     assert name_problem(name)
     with pytest.raises(RejectedRecording):
         inside(str(tmp_path), name)
 
 
-def test_names_inside_resolve(tmp_path: Path) -> None:
+def test_names_inside_resolve(tmp_path):
     assert name_problem("files/p1000/s..1/x.y") == ""
     assert inside(str(tmp_path), "a/b.hea") == str(tmp_path / "a" / "b.hea")
 
@@ -34,7 +32,7 @@ def test_names_inside_resolve(tmp_path: Path) -> None:
         (b"", ""),
     ],
 )
-def test_what_lies_in_place_of_a_download(content: bytes, kind: str) -> None:
+def test_what_lies_in_place_of_a_download(content: bytes, kind):
     assert something_else(content) == kind
 
 
@@ -51,10 +49,10 @@ def test_what_lies_in_place_of_a_download(content: bytes, kind: str) -> None:
         ("***\n= -\n", ""),
     ],
 )
-def test_cleaning(raw: str, cleaned: str) -> None:
+def test_cleaning(raw, cleaned):
     assert clean(raw) == cleaned
     assert clean(cleaned) == cleaned
 
 
-def test_a_report_without_end_is_cut() -> None:
+def test_a_report_without_end_is_cut():
     assert len(clean("sinus " * 100_000)) <= MAX_CHARACTERS

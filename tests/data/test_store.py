@@ -6,7 +6,7 @@ import pytest
 from merit.data.store import assign_folds, groups
 
 
-def test_groups_join_patients_and_identical_signals_transitively() -> None:
+def test_groups_join_patients_and_identical_signals_transitively():
     patients = ["a", "b", "c", "a", "d"]
     digests = ["1", "2", "3", "2", "3"]
     assert groups(patients, digests) == ["a", "a", "c", "a", "c"]
@@ -19,7 +19,7 @@ def label_rows(n: int, seed: int = 0) -> list[set[str]]:
     return [{name for name, share in shares.items() if rng.random() < share} for _ in range(n)]
 
 
-def test_folds_are_stratified_whole_and_repeatable() -> None:
+def test_folds_are_stratified_whole_and_repeatable():
     labels = label_rows(400)
     names = [f"p{row // 2}" for row in range(400)]
     assigned = assign_folds(names, labels)
@@ -34,12 +34,12 @@ def test_folds_are_stratified_whole_and_repeatable() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 11])
-def test_few_records_and_rare_labels_do_not_fail(n: int) -> None:
+def test_few_records_and_rare_labels_do_not_fail(n):
     assigned = assign_folds([str(i) for i in range(n)], [{"rare"} if i == 0 else {"a", "b"} for i in range(n)])
     assert len(assigned) == n
     assert set(assigned) <= set(range(1, 11))
 
 
-def test_without_labels_groups_are_dealt_out_evenly() -> None:
+def test_without_labels_groups_are_dealt_out_evenly():
     assigned = assign_folds([str(i) for i in range(100)], [set()] * 100)
     assert np.bincount(assigned)[1:].tolist() == [10] * 10

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -50,7 +48,7 @@ def test_a_scale_moves_the_difference_and_not_the_correlation():
     assert found["rms_uv"]["worst"] == pytest.approx(1000 * 0.3 * np.sqrt((1 + 0.09 + 0.01) / 2), rel=1e-3)
 
 
-def test_a_store_from_500_hz_is_the_other_file_resampled(real_data: Path, tmp_path: Path):
+def test_a_store_from_500_hz_is_the_other_file_resampled(real_data, tmp_path):
     stores = {
         hz: ingest(
             "ptb-xl", real_data, tmp_path / f"{hz}", signal=SignalConfig(ptb_xl_from_hz=hz), limit=25, progress=False
@@ -69,7 +67,7 @@ def test_a_store_from_500_hz_is_the_other_file_resampled(real_data: Path, tmp_pa
     assert read["earlier_ms"] == pytest.approx(1.25, abs=0.01)
 
 
-def test_the_setting_is_no_matter_to_other_data_sets(real_data: Path, tmp_path: Path):
+def test_the_setting_is_no_matter_to_other_data_sets(real_data, tmp_path):
     ways = [SignalConfig(ptb_xl_from_hz=hz) for hz in (100, 500)]
     first, second = (ingest("csn", real_data, tmp_path / "csn", signal=way, limit=2, progress=False) for way in ways)
     assert first.manifest == second.manifest

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -19,11 +16,8 @@ from merit.data.wfdb_io import (
     wfdb,
 )
 
-Writer = Callable[..., Path]
-Ecg = Callable[..., np.ndarray]
 
-
-def test_gain_baseline_and_invalid_samples(tmp_path: Path, record_writer: Writer, make_ecg: Ecg) -> None:
+def test_gain_baseline_and_invalid_samples(tmp_path, record_writer, make_ecg):
     digital = make_ecg(1, 300)
     digital[2, 5] = -32768
     record_writer(tmp_path, "a", digital, fs=250, gain="400.0(100)/mV")
@@ -37,7 +31,7 @@ def test_gain_baseline_and_invalid_samples(tmp_path: Path, record_writer: Writer
 
 
 @pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
-def test_what_wfdb_writes_is_read_as_wfdb_reads_it(tmp_path: Path) -> None:
+def test_what_wfdb_writes_is_read_as_wfdb_reads_it(tmp_path):
     rng = np.random.default_rng(0)
     names = [n.upper() for n in LEADS[::-1]]
     wfdb.wrsamp("a", 500, ["uV"] * 12, names, rng.normal(0, 500, (700, 12)), fmt=["16"] * 12, write_dir=str(tmp_path))
@@ -48,9 +42,7 @@ def test_what_wfdb_writes_is_read_as_wfdb_reads_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-def test_a_micro_sign_is_not_taken_for_volts(
-    tmp_path: Path, record_writer: Writer, make_ecg: Ecg, encoding: str
-) -> None:
+def test_a_micro_sign_is_not_taken_for_volts(tmp_path, record_writer, make_ecg, encoding):
     path = record_writer(tmp_path, "a", make_ecg(2, 100), gain="1.0(0)/µV")
     path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
     if encoding == "latin-1":  # what the byte means is unknown: refused, not guessed
@@ -60,93 +52,41 @@ def test_a_micro_sign_is_not_taken_for_volts(
         assert read_waveform(str(tmp_path), "a").signal_mv == pytest.approx(make_ecg(2, 100) / 1000, rel=1e-6)
 
 
-def test_comments_are_read_without_the_signal(tmp_path: Path, record_writer: Writer, make_ecg: Ecg) -> None:
+def test_comments_are_read_without_the_signal(tmp_path, record_writer, make_ecg):
     record_writer(tmp_path, "a", make_ecg(3, 10), comments=["Age: 61", "Dx: 1,2", "no colon"])
     (tmp_path / "a.dat").unlink()
     assert read_comments(str(tmp_path), "a") == {"age": "61", "dx": "1,2", "no colon": ""}
 
 
-def damage_truncate(folder: Path) -> None:
-    (folder / "a.dat").write_bytes((folder / "a.dat").read_bytes()[:240])
+DAMAGE = [  # file, what becomes of its bytes (None: it is gone), reason
+    ("a.dat", lambda raw: raw[:240], "truncated signal file: 240 bytes, the header promises 2400"),
+    ("a.dat", lambda raw: raw[:241], "truncated signal file: 241 bytes"),
+    ("a.dat", lambda raw: b"", "empty signal file: 'a.dat'"),
+    ("a.dat", None, "no signal file: 'a.dat'"),
+    ("a.hea", None, "no header: 'a.hea'"),
+    ("a.hea", lambda raw: b" \n", "empty header"),
+    ("a.hea", lambda raw: np.random.default_rng(0).bytes(500), "unreadable header|outside the data set|no signal file"),
+    ("a.hea", lambda raw: raw[: len(raw) // 2], "unreadable header"),
+    ("a.hea", lambda raw: b"<html>404 not found</html>\n", "unreadable header"),
+    ("a.hea", lambda raw: b"# Age: 3\n", "unreadable header"),
+    (
+        "a.hea",
+        lambda raw: b"a/2 12 100 1000\nb 500\n/etc/c 500\n",
+        "unreadable header: expected the record line",
+    ),
+    ("a.hea", lambda raw: raw.replace(b"12 100 100\n", b"12 100 999999999999999\n"), "truncated signal file"),
+    ("a.hea", lambda raw: raw + b"# x\n" * (1 << 19), "unreadable header: more than"),
+    ("a.hea", lambda raw: raw.replace(b"12 100 ", b"12 0 "), "invalid rate: 0 Hz"),
+]
 
 
-def damage_truncate_within_a_sample(folder: Path) -> None:
-    (folder / "a.dat").write_bytes((folder / "a.dat").read_bytes()[:241])
-
-
-def damage_empty_signal(folder: Path) -> None:
-    (folder / "a.dat").write_bytes(b"")
-
-
-def damage_no_signal(folder: Path) -> None:
-    (folder / "a.dat").unlink()
-
-
-def damage_no_header(folder: Path) -> None:
-    (folder / "a.hea").unlink()
-
-
-def damage_empty_header(folder: Path) -> None:
-    (folder / "a.hea").write_bytes(b" \n")
-
-
-def damage_header_noise(folder: Path) -> None:
-    (folder / "a.hea").write_bytes(np.random.default_rng(0).bytes(500))
-
-
-def damage_header_cut(folder: Path) -> None:
-    text = (folder / "a.hea").read_text()
-    (folder / "a.hea").write_text(text[: len(text) // 2])
-
-
-def damage_header_text(folder: Path) -> None:
-    (folder / "a.hea").write_text("<html>404 not found</html>\n")
-
-
-def damage_only_comments(folder: Path) -> None:
-    (folder / "a.hea").write_text("# Age: 3\n")
-
-
-def damage_segments(folder: Path) -> None:
-    (folder / "a.hea").write_text("a/2 12 100 1000\nb 500\n/etc/c 500\n")
-
-
-def damage_endless(folder: Path) -> None:
-    (folder / "a.hea").write_text((folder / "a.hea").read_text().replace("12 100 100\n", "12 100 999999999999999\n"))
-
-
-def damage_long_header(folder: Path) -> None:
-    (folder / "a.hea").write_text((folder / "a.hea").read_text() + "# x\n" * (1 << 19))
-
-
-def damage_rate(folder: Path) -> None:
-    (folder / "a.hea").write_text((folder / "a.hea").read_text().replace("12 100 ", "12 0 "))
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (damage_truncate, "truncated signal file: 240 bytes, the header promises 2400"),
-        (damage_truncate_within_a_sample, "truncated signal file: 241 bytes"),
-        (damage_empty_signal, "empty signal file: 'a.dat'"),
-        (damage_no_signal, "no signal file: 'a.dat'"),
-        (damage_no_header, "no header: 'a.hea'"),
-        (damage_empty_header, "empty header"),
-        (damage_header_noise, "unreadable header|outside the data set|no signal file"),
-        (damage_header_cut, "unreadable header"),
-        (damage_header_text, "unreadable header"),
-        (damage_only_comments, "unreadable header"),
-        (damage_segments, "unreadable header: expected the record line of a single-segment record"),
-        (damage_endless, "truncated signal file"),
-        (damage_long_header, "unreadable header: more than"),
-        (damage_rate, "invalid rate: 0 Hz"),
-    ],
-)
-def test_damage_is_refused_in_one_line(
-    tmp_path: Path, record_writer: Writer, make_ecg: Ecg, damage: Callable[[Path], None], reason: str
-) -> None:
+@pytest.mark.parametrize(("file", "change", "reason"), DAMAGE)
+def test_damage_is_refused_in_one_line(tmp_path, record_writer, make_ecg, file, change, reason):
     record_writer(tmp_path, "a", make_ecg(4, 100))
-    damage(tmp_path)
+    whole = (tmp_path / file).read_bytes()
+    (tmp_path / file).unlink()
+    if change is not None:
+        (tmp_path / file).write_bytes(change(whole))
     with pytest.raises(RejectedRecording, match=rf"^({reason})") as refusal:
         read_waveform(str(tmp_path), "a")
     assert "\n" not in str(refusal.value)
@@ -154,7 +94,7 @@ def test_damage_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("file", ["../b.dat", "/etc/hostname", "x::http://127.0.0.1/b.dat", "s3://bucket/b.dat"])
-def test_a_header_cannot_name_a_file_outside(tmp_path: Path, record_writer: Writer, make_ecg: Ecg, file: str) -> None:
+def test_a_header_cannot_name_a_file_outside(tmp_path, record_writer, make_ecg, file):
     root = tmp_path / "root"
     path = record_writer(root, "a", make_ecg(5, 100))
     path.write_text(path.read_text().replace("a.dat", file))
@@ -163,9 +103,7 @@ def test_a_header_cannot_name_a_file_outside(tmp_path: Path, record_writer: Writ
         read_waveform(str(root), "a")
 
 
-def test_links_that_the_user_laid_are_followed_under_the_visible_name(
-    tmp_path: Path, record_writer: Writer, make_ecg: Ecg
-) -> None:
+def test_links_that_the_user_laid_are_followed_under_the_visible_name(tmp_path, record_writer, make_ecg):
     """As git-annex and Hugging Face's cache lay them: the header lies among blobs, where no `a.dat` is."""
     root = tmp_path / "root"
     record_writer(root, "a", make_ecg(6, 100))
@@ -203,7 +141,7 @@ def one(line: str, record: str = "a 1 500 5000"):
         ("a 1 500 2020-01-31", 500, None),
     ],
 )
-def test_record_lines(record: str, fs_hz: float, n_frames: int | None) -> None:
+def test_record_lines(record, fs_hz, n_frames: int | None):
     header = parse_header([record, LINE])
     assert (header.fs_hz, header.n_frames) == (fs_hz, n_frames)
 
@@ -231,17 +169,17 @@ def test_record_lines(record: str, fs_hz: float, n_frames: int | None) -> None:
         ("a 2 500 5000", "unreadable header: the record line says 2 signals; 1 signal lines follow"),
     ],
 )
-def test_broken_record_lines(record: str, reason: str) -> None:
+def test_broken_record_lines(record, reason):
     with pytest.raises(RejectedRecording, match=f"^{reason}") as refusal:
         parse_header([record, LINE])
     assert len(str(refusal.value)) < 300
 
 
-def test_more_signal_lines_than_said_are_not_read() -> None:
+def test_more_signal_lines_than_said_are_not_read():
     assert len(parse_header(["a 1 500 5000", LINE, "nonsense"]).signals) == 1
 
 
-def test_a_whole_signal_line() -> None:
+def test_a_whole_signal_line():
     found = one("s/a.b.dat 212x4:7+24 -1e3(-1842966025)/uV 12 5 -9 -18 0 lead  one\t")
     assert found == ("s/a.b.dat", "212", 4, 7, 24, -1000.0, -1842966025, "uV", -9, -18, "lead  one")
 
@@ -258,7 +196,7 @@ def test_a_whole_signal_line() -> None:
         ("a.dat\t16\t.5/V\t16 0 0 5 0\tV1", (0.5, 0, "V", 5, "V1")),
     ],
 )
-def test_defaults_are_those_of_header_5(line: str, expected: tuple) -> None:
+def test_defaults_are_those_of_header_5(line, expected):
     found = one(line)
     assert (found.gain, found.baseline, found.units, found.checksum, found.description) == expected
     assert (found.per_frame, found.skew, found.offset) == (1, 0, 0)
@@ -284,12 +222,12 @@ def test_defaults_are_those_of_header_5(line: str, expected: tuple) -> None:
         ("a.dat 16 1000/mV 16 0 0 0 I", "block size: expected a whole number; got 'I'"),
     ],
 )
-def test_what_header_5_does_not_allow_is_refused(line: str, reason: str) -> None:
+def test_what_header_5_does_not_allow_is_refused(line, reason):
     with pytest.raises(RejectedRecording, match=f"^unreadable header: signal line 1: {reason}"):
         one(line)
 
 
-def test_checksums_that_are_all_zero_are_none() -> None:
+def test_checksums_that_are_all_zero_are_none():
     lines = ["a.dat 16 1/mV 16 0 0 0 0 I", "a.dat 16 1/mV 16 0 0 0 0 II"]
     assert [signal.checksum for signal in parse_header(["a 2 500 5", *lines]).signals] == [None, None]
     lines[1] = lines[1].replace("0 0 0 0 II", "0 0 7 0 II")
@@ -297,7 +235,7 @@ def test_checksums_that_are_all_zero_are_none() -> None:
 
 
 @pytest.mark.parametrize("fmt", BYTES_PER_SAMPLE)
-def test_bytes_and_samples_of_a_format(fmt: str) -> None:
+def test_bytes_and_samples_of_a_format(fmt):
     """Against counting: 212 packs two samples in three bytes, 310 and 311 three in four."""
     whole = {"212": [2, 3], "310": [2, 4, 4], "311": [2, 3, 4]}  # bytes up to the first, second and third sample
     block, size = {"212": (2, 3), "310": (3, 4), "311": (3, 4)}.get(fmt, (1, None))

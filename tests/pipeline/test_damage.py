@@ -48,7 +48,7 @@ USES: dict[str, tuple[str, Callable[[Workspace], Any]]] = {
     "embedded reports": ("text/reports-*.npy", lambda ws: ws.report_embeddings()),
     "result": ("results/linear_probe-*.json", probe),
     "truth": ("raw/ptb-xl/truth.parquet", lambda ws: ws.truth("ptb-xl").read_bytes()),
-    "measured factors": ("measured/ptb-xl-*.parquet", lambda ws: measured_values(ws)),
+    "measured factors": ("measured/csn-*.parquet", lambda ws: measured_values(ws)),
 }
 """Kind of file -> where it lies, and what is computed from it."""
 
@@ -56,7 +56,7 @@ USES: dict[str, tuple[str, Callable[[Workspace], Any]]] = {
 def measured_values(ws: Workspace) -> np.ndarray:
     from merit.studies.retention import measured_factors
 
-    return measured_factors(ws, progress=False).drop(columns="record_id").to_numpy(float)
+    return measured_factors(ws, "csn", progress=False).drop(columns="record_id").to_numpy(float)
 
 
 @pytest.fixture(scope="module")

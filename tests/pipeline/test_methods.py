@@ -10,8 +10,8 @@ from merit.pipeline.shift import shift
 
 from merit.methods import PEERS
 from merit.pipeline import Workspace
-from merit.pipeline.costs import costs, of_network
 from merit.profiles import paper
+from merit.studies.costs import costs, of_network
 from merit.studies.zero_shot import zero_shot
 
 

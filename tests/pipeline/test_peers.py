@@ -16,8 +16,8 @@ from merit.data.store import Store
 from merit.encoders import golden, registry
 from merit.encoders.registry import PUBLISHED
 from merit.pipeline import Workspace, encoders
-from merit.pipeline.peers import facts
 from merit.pipeline.recordings import NoCohort
+from merit.studies.peers import facts, peers
 from merit.studies.shift import shift
 from merit.studies.zero_shot import zero_shot
 
@@ -130,13 +130,19 @@ def test_rows_at_another_rate_are_found_by_record(workspace, weights, monkeypatc
 @pytest.mark.parametrize("name", NAMES)
 def test_facts_hold_together(name):
     found = facts(name)
-    assert max(found["agreement"].values()) <= golden.TOLERANCE
     assert found["fs_hz"] == PUBLISHED[name].fs_hz
     _, leads, samples = PUBLISHED[name].input_shape
     assert leads == len(found["leads"])
     assert samples <= found["fs_hz"] * 10
     assert found["flops"] > 1e8
     assert found["parameters"] > 1e6
+
+
+def test_each_output_agrees_with_the_originals(workspace):
+    found = peers(workspace, NAMES)
+    assert set(found["encoder"]) == set(NAMES)
+    assert (found["value"] <= found["tolerance"]).all()
+    assert set(found["tolerance"]) == {golden.TOLERANCE}
 
 
 def test_a_readers_own_encoder_has_rows_in_tables_1_and_7(workspace, monkeypatch):

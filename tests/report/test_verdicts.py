@@ -347,8 +347,8 @@ def stage_rows(stage, encoder, seed, level):
     if stage == "generation":
         names = ("bleu_published", "meteor", "rouge_published", "bertscore_published")
         return [{**about, "conditions": {"model": {"scores": dict.fromkeys(names, one)}}}]
-    measures = {decoder: {"in_report": one, "beyond": one} for decoder in ("linear", "nonlinear")}
-    return [{**about, "cohort": "ptb-xl", "summary": measures}]
+    summary = {**about, **one, "kind": "summary", "metric": "r2_partial"}
+    return [{**summary, "decoder": decoder} for decoder in ("linear", "nonlinear")]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)

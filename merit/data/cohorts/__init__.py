@@ -7,33 +7,10 @@ import os
 from pathlib import Path
 
 from merit.data.cohorts.base import Cohort
-from merit.data.cohorts.datasets import (
-    FOLDER,
-    PARTS,
-    PATHS,
-    RECORD_NAME,
-    REFERENCE,
-    STATEMENTS,
-    TABLE,
-    Cpsc2018,
-    Csn,
-    MimicIvEcg,
-    PtbXl,
-    has_reference,
-)
+from merit.data.cohorts.datasets import Cpsc2018, Csn, MimicIvEcg, PtbXl
 
 COHORT_CLASSES: dict[str, type[Cohort]] = {c.name: c for c in (MimicIvEcg, PtbXl, Cpsc2018, Csn)}
-
-MARKS = {
-    "mimic-iv-ecg": f"{PATHS} with {STATEMENTS}",
-    "ptb-xl": TABLE,
-    "cpsc2018": f"{REFERENCE}, training/cpsc_2018, or recordings A0001 to A6877",
-    "csn": FOLDER,
-}
-"""What each data set is recognised by, for messages."""
-
-MAX_DEPTH = 3
-MAX_FOLDERS = 5_000
+MAX_DEPTH, MAX_FOLDERS = 3, 5_000
 
 
 class CohortNotFound(FileNotFoundError):
@@ -45,12 +22,10 @@ def open_cohort(name: str, root: str | Path) -> Cohort:
     if name not in COHORT_CLASSES:
         raise ValueError(f"unknown cohort {name!r}; known: {', '.join(COHORT_CLASSES)}")
     root = Path(root)
-    _check_folder(root)
-    if name in _recognised(root):
-        return COHORT_CLASSES[name](root)
-    found = locate(root).get(name, [])
+    found = [root] if root.is_dir() and _recognised(root) == name else locate(root).get(name, [])
     if not found:
-        raise CohortNotFound(f"no {name} in {root} or up to {MAX_DEPTH} folders below it: looked for {MARKS[name]}")
+        mark = COHORT_CLASSES[name].mark
+        raise CohortNotFound(f"no {name} in {root} or up to {MAX_DEPTH} folders below it: looked for {mark}")
     return COHORT_CLASSES[name](found[0])
 
 
@@ -71,7 +46,7 @@ def find_cohorts(root: str | Path) -> dict[str, Path]:
 
 def nothing_found(root: str | Path) -> str:
     """One line for a root in which `find_cohorts` finds nothing."""
-    looked = "; ".join(f"{name}: {mark}" for name, mark in MARKS.items())
+    looked = "; ".join(f"{name}: {cohort.mark}" for name, cohort in COHORT_CLASSES.items())
     return f"no data set with waveforms in {root} or up to {MAX_DEPTH} folders below it: looked for {looked}"
 
 
@@ -81,13 +56,14 @@ def locate(root: str | Path) -> dict[str, list[Path]]:
     Searched breadth first, at most MAX_FOLDERS; a recognised folder is not searched further.
     """
     root = Path(root)
-    _check_folder(root)
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise CohortNotFound(f"the data folder {root} {what}: expected a folder with {', '.join(COHORT_CLASSES)}")
     found: dict[str, list[tuple[bool, int, str]]] = {name: [] for name in COHORT_CLASSES}
     queue = [(root, 0)]
     for folder, depth in itertools.islice(queue, MAX_FOLDERS):
-        if names := _recognised(folder):
-            for name in names:
-                found[name].append((folder.name != name, depth, str(folder)))
+        if name := _recognised(folder):
+            found[name].append((folder.name != name, depth, str(folder)))
         elif depth < MAX_DEPTH:
             try:
                 children = [e.path for e in os.scandir(folder) if e.is_dir() and not e.name.startswith(".")]
@@ -97,28 +73,6 @@ def locate(root: str | Path) -> dict[str, list[Path]]:
     return {name: [Path(text) for _, _, text in sorted(places)] for name, places in found.items() if places}
 
 
-def _check_folder(root: Path) -> None:
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise CohortNotFound(f"the data folder {root} {what}: expected a folder with {', '.join(COHORT_CLASSES)}")
-
-
-def _recognised(folder: Path) -> list[str]:
-    """The cohort whose layout a folder has, if any."""
-    if (folder / PATHS).is_file() and ((folder / STATEMENTS).is_file() or (folder / "files").is_dir()):
-        return ["mimic-iv-ecg"]
-    if (folder / TABLE).is_file():
-        return ["ptb-xl"]
-    if (folder / FOLDER).is_dir():
-        return ["csn"]
-    if folder.name == "cpsc_2018" or has_reference(folder / REFERENCE):
-        return ["cpsc2018"]
-    if any((folder / part).is_dir() for part in ("training/cpsc_2018", *PARTS)):
-        return ["cpsc2018"]
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in itertools.islice(entries, 2000)]
-    except OSError:
-        return []
-    known = (RECORD_NAME.fullmatch(name[:-4]) and name.endswith((".hea", ".mat")) for name in names)
-    return ["cpsc2018"] if any(known) else []
+def _recognised(folder: Path) -> str:
+    """The cohort whose layout a folder has; "" for none. CPSC2018's, which is told by names alone, comes last."""
+    return next((c.name for c in (MimicIvEcg, PtbXl, Csn, Cpsc2018) if c.is_at(folder)), "")

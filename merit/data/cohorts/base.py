@@ -46,11 +46,13 @@ HEADER, SIGNALS = ".hea", (".dat", ".mat")
 
 
 class Metadata(NamedTuple):
-    """What a data set's tables and headers amount to; see the methods of Cohort."""
+    """What a data set's tables and headers amount to; `refs` as `Cohort.refs` has it."""
 
     refs: pd.DataFrame
     broken_rows: list[str]
+    """Rows that could not be parsed, "file line number: reason"."""
     notes: dict[str, Any]
+    """What showed on the way (disagreements, unknown codes): counts and bounded lists."""
 
 
 class Census(NamedTuple):
@@ -68,6 +70,8 @@ class Cohort:
     """One data set under one folder. Subclasses set the class attributes and write `metadata`."""
 
     name: str
+    mark: str
+    """What it is recognised by, for messages."""
     published_recordings: int
     """How many recordings the complete data set has."""
     table_names: tuple[str, ...] = ()
@@ -87,6 +91,11 @@ class Cohort:
     def __repr__(self) -> str:
         return f"<{self.name} at {self.root}>"
 
+    @classmethod
+    def is_at(cls, folder: Path) -> bool:
+        """Whether a folder has this data set's layout, with or without waveforms."""
+        raise NotImplementedError
+
     @property
     def synthetic(self) -> bool:
         """Whether the folder or its parent declares its content to be synthetic."""
@@ -95,14 +104,6 @@ class Cohort:
     def refs(self) -> pd.DataFrame:
         """One row a recording that the metadata list, with REF_COLUMNS; no waveform is opened."""
         return self.metadata.refs
-
-    def notes(self) -> dict[str, Any]:
-        """What the metadata showed on the way (disagreements, unknown codes): counts and bounded lists."""
-        return self.metadata.notes
-
-    def broken_rows(self) -> list[str]:
-        """Rows of the metadata files that could not be parsed, "file line number: reason"."""
-        return self.metadata.broken_rows
 
     def read(self, ref: Any, fs_hz: float | None = None) -> Recording:
         """The recording of a row of `refs()`, at the file's own rate.
@@ -342,21 +343,12 @@ class BadTable(ValueError):
     """A table that is not what it should be; one line says what was expected where."""
 
 
-def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> tuple[pd.DataFrame, list[str]]:
-    """The named columns of a CSV file as text ("" where empty, or where an optional column is missing), and bad rows.
-
-    Bad rows as `iter_rows` names them. Raises BadTable if a column is missing.
-    """
-    bad: list[str] = []
-    rows = list(iter_rows(path, columns, optional, bad))
-    return pd.DataFrame(rows, columns=[*columns, *optional], dtype=object), bad
-
-
 def iter_rows(path: Path, columns: Sequence[str], optional: Sequence[str], bad: list[str]) -> Iterator[list[str]]:
     """The cells of `columns` and `optional` of each row, in that order; `bad` collects what is left out.
 
     Bytes that are not UTF-8 are read as Windows-1252 (Latin-1), in which tables are often saved again. A row with
     another number of fields than the header is left out and named ("ptbxl_database.csv line 7: 3 fields, expected 28").
+    An optional column that is missing is "". Raises BadTable if another is.
     """
     with path.open(encoding="utf-8-sig", errors=AS_LATIN_1, newline="") as file:
         reader = csv.reader(file)

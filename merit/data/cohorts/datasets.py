@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import os
 import re
 from collections import Counter
@@ -32,7 +33,6 @@ from merit.data.cohorts.base import (
     iter_rows,
     make_refs,
     number,
-    read_table,
     sex_name,
     walk_files,
     whole_id,
@@ -51,9 +51,14 @@ class MimicIvEcg(Cohort):
     """MIMIC-IV-ECG. Rows are those of `record_list.csv`; a study without statements has an empty report."""
 
     name = "mimic-iv-ecg"
+    mark = f"{PATHS} with {STATEMENTS}"
     published_recordings = 800_035
     table_names = (PATHS, STATEMENTS)
     waveform_folders = ("files",)
+
+    @classmethod
+    def is_at(cls, folder: Path) -> bool:
+        return (folder / PATHS).is_file() and ((folder / STATEMENTS).is_file() or (folder / "files").is_dir())
 
     @functools.cached_property
     def metadata(self) -> Metadata:
@@ -101,15 +106,21 @@ class PtbXl(Cohort):
     """
 
     name = "ptb-xl"
+    mark = TABLE
     published_recordings = 21_799
     table_names = (TABLE,)
     waveform_folders = ("records100", "records500")
     path_columns = ("path", "path_500")
     official_folds = True
 
+    @classmethod
+    def is_at(cls, folder: Path) -> bool:
+        return (folder / TABLE).is_file()
+
     @functools.cached_property
     def metadata(self) -> Metadata:
-        table, bad = read_table(self.root / TABLE, COLUMNS)
+        bad: list[str] = []
+        table = pd.DataFrame(list(iter_rows(self.root / TABLE, COLUMNS, (), bad)), columns=COLUMNS, dtype=object)
         parsed = [_codes(text) for text in table["scp_codes"]]
         for column in ("filename_lr", "filename_hr"):  # as Windows writes them
             table[column] = [text.replace("\\", "/") for text in table[column]]
@@ -181,16 +192,30 @@ class Cpsc2018(Cohort):
     """
 
     name = "cpsc2018"
+    mark = f"{REFERENCE}, training/cpsc_2018, or recordings A0001 to A6877"
     published_recordings = 6_877
     patient_ids_published = False
+
+    waveform_folders = (".",)
+
+    @classmethod
+    def is_at(cls, folder: Path) -> bool:
+        if folder.name == "cpsc_2018" or has_reference(folder / REFERENCE):
+            return True
+        if any((folder / part).is_dir() for part in ("training/cpsc_2018", *PARTS)):
+            return True
+        try:
+            with os.scandir(folder) as entries:
+                names = [entry.name for entry in itertools.islice(entries, 2000)]
+        except OSError:
+            return False
+        return any(RECORD_NAME.fullmatch(name[:-4]) and name.endswith((".hea", ".mat")) for name in names)
 
     @property
     def table_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """REFERENCE.csv where it lies: in the root, or beside the structs of the last part of the training set."""
         places = (REFERENCE, *(f"{part}/{REFERENCE}" for part in PARTS))
         return tuple(place for place in places if has_reference(self.root / place))[:1]
-
-    waveform_folders = (".",)
 
     @functools.cached_property
     def metadata(self) -> Metadata:
@@ -306,9 +331,14 @@ class Csn(Cohort):
     """
 
     name = "csn"
+    mark = FOLDER
     published_recordings = 45_152
     waveform_folders = (FOLDER,)
     patient_ids_published = False
+
+    @classmethod
+    def is_at(cls, folder: Path) -> bool:
+        return (folder / FOLDER).is_dir()
 
     @functools.cached_property
     def metadata(self) -> Metadata:
