@@ -17,7 +17,6 @@ from markupsafe import Markup
 from merit import runs, scores
 from merit.report import (
     ablation_tables,
-    alignment_tables,
     diagram,
     differences,
     ecg_paper,
@@ -27,7 +26,6 @@ from merit.report import (
     rule_tables,
     show,
     style,
-    subgroup_tables,
     tables,
     texts,
 )
@@ -114,7 +112,7 @@ def renamed(monkeypatch):
     """Labels of encoders, tasks and data sets that are such text."""
     monkeypatch.setattr(style, "look", lambda name: style.Look(f"{name} {ALL}", "#000000", "P", "-"))
     monkeypatch.setattr(style, "task_label", lambda name: f"{name} {ALL}")
-    for module in (ablation_tables, alignment_tables, differences, subgroup_tables, tables, figures):
+    for module in (ablation_tables, differences, tables, figures):
         for name in ("look", "task_label"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, getattr(style, name))
@@ -160,9 +158,6 @@ def test_frames_of_scores_are_shown_as_text():
 
 
 def test_reasons_of_a_group_are_text(renamed):
-    groups = {"values": {"task": "form", "variant": "as_published", "encoder": "merit"}}
-    groups["values"] |= {"attributes": {name: {"reason": ALL, "classes": [ALL]} for name in ("sex", "age")}}
-    assert live(subgroup_tables.groups([groups], "as_published")._repr_html_()) == []
     unscored = {"values": {"task": "form", "encoder": "merit", "rule": "sign", "reason": ALL}}
     shown = prose.Sentence(rule_tables.unmeasured([unscored]))._repr_markdown_()
     assert live(MarkdownIt("commonmark").render(shown)) == []
