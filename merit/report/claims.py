@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from merit.report import others
 from merit.report.prose import listing
 from merit.report.style import look
-
-Result = Mapping[str, Any]
-
-
-def unscored(results: Sequence[Result]) -> str:
-    """The tasks, and encoders, without scores and why (`others.unscored`)."""
-    return others.unscored(results) or "Every task was scored."
 
 
 def masked_error(history: pd.DataFrame, bounds: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from merit.intervals import told_apart
-from merit.report import others
 from merit.report.alignment_tables import singular
 from merit.report.figures import PANEL_HEIGHT, PANEL_WIDTH, Drawing
 from merit.report.prose import Html, listing
@@ -133,8 +132,23 @@ def left_out(results: Sequence[Result], variant: str) -> str:
 
 
 def unscored(results: Sequence[Result]) -> str:
-    """The tasks, and encoders, without scores and why (`others.unscored`)."""
-    return others.unscored(results) or "Every task was scored."
+    """A line for each reason that stands in place of scores: with the task if no encoder was scored on it, else with
+    the encoders that were not.
+    """
+    every: dict[str, set[str]] = {}
+    without: dict[tuple[str, str], set[str]] = {}
+    for one in (result["values"] for result in results):
+        task = task_label(one["task"])
+        every.setdefault(task, set()).add(one["encoder"])
+        if "reason" in one:
+            reason = one["reason"].removeprefix(f"{one['task']}: ")
+            without.setdefault((task, reason), set()).add(one["encoder"])
+    lines: dict[str, list[str]] = {}
+    for (task, reason), encoders in without.items():
+        names = [task] if encoders == every[task] else [look(name).label for name in sorted(encoders)]
+        lines[reason] = list(dict.fromkeys([*lines.get(reason, []), *names]))
+    found = "\n".join(f"- {listing(names)}: not scored, {reason}" for reason, names in lines.items())
+    return found or "Every task was scored."
 
 
 def dots(results: Sequence[Result], variant: str) -> Drawing:
