@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from merit.pipeline.information import information
+from merit.studies.information import information
 
 import merit
 from merit.pipeline import Workspace
