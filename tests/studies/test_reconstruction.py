@@ -16,6 +16,7 @@ from merit.model.vit import hidden_from, random_visible
 from merit.objectives import masked_mse
 from merit.pretrain import checkpoint, train
 from merit.profiles import profile
+from merit.runs import Unavailable
 from merit.studies.reconstruction import held_out, reconstruction
 from merit.studies.workspace import NoCohort
 
@@ -84,7 +85,7 @@ def test_where_all_were_seen_another_cohort_is_taken(tmp_path):
     assert held_out(ws, ("merit",), 0, 0, 10)[0] == "csn"
     del stores["csn"]
     ws = workspace(tmp_path, stores, {"merit": ["a", "b"]})
-    with pytest.raises(NoCohort, match="none of merit has seen"):
+    with pytest.raises(Unavailable, match="none of merit has seen"):
         held_out(ws, ("merit",), 0, 0, 10)
     assert "has seen" in reconstruction(ws, ("merit",))["reason"].iloc[0]
 
