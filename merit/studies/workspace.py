@@ -261,9 +261,9 @@ class Workspace:
             touched = records["group"].isin(records.loc[kept_out, "group"])
             rows = np.flatnonzero(~kept_out & ~touched)
         else:
-            from merit.pipeline.questions import asked_patients
+            from merit.evaluate.generation.pairs import asked_patients
 
-            asked = asked_patients(self)
+            asked = asked_patients(self.data, records)
             rows = np.flatnonzero(~records["patient_id"].astype(str).isin(asked))
         if len(rows) < 2 * self.profile.pretrain.batch:
             raise NoCohort(

@@ -1,9 +1,8 @@
-"""Figures 1 and 2 say what they were given, and no text leaves its box or covers another, in any profile."""
+"""Figure 1 says what it was given, and no text leaves its box or covers another, in any profile."""
 
 from __future__ import annotations
 
 from itertools import combinations
-from types import SimpleNamespace
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from merit.config import OBJECTIVE_NAMES, replace
 from merit.profiles import profile
-from merit.report import diagram, generator_figures
+from merit.report import diagram
 from merit.studies import framework
 
 TEXT = {"source": "trained", "parameters": None, "known": "", "trained_layers": 0}
@@ -70,14 +69,6 @@ def test_the_text_encoder_is_shown_as_it_is(facts, objectives):
     sheet = diagram.framework(facts, objectives, {**TEXT, "trained_layers": 2})
     assert "last 2 trained" in texts(sheet)
     assert "frozen" not in texts(sheet)
-
-
-def test_figure_2_fits_and_counts_what_is_trained(facts, monkeypatch):
-    networks = framework.pd.DataFrame([facts])
-    monkeypatch.setattr(framework, "framework", lambda ws, part: networks)
-    values = framework.generator(SimpleNamespace(profile=SimpleNamespace(name=facts["profile"])))
-    assert_legible(generator_figures.generation(values))
-    assert "11,272,192 parameters, 0.9 % of the frozen 1,235,814,400" in generator_figures.trained(values)
 
 
 def test_an_overflow_is_found():
