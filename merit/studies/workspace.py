@@ -203,8 +203,8 @@ class Workspace:
 
     @property
     def trial(self) -> bool:
-        """Whether the run only shows that everything runs (smoke, or a limit): what costs much is tried on less."""
-        return self.profile.name == "smoke" or self.profile.limit is not None
+        """As `Profile.trial`."""
+        return self.profile.trial
 
     def torch_device(self) -> str:
         """The device's name for torch; a ValueError when it is not there."""
@@ -261,9 +261,9 @@ class Workspace:
             touched = records["group"].isin(records.loc[kept_out, "group"])
             rows = np.flatnonzero(~kept_out & ~touched)
         else:
-            from merit.pipeline.questions import asked_patients
+            from merit.evaluate.generation.pairs import asked_patients
 
-            asked = asked_patients(self)
+            asked = asked_patients(self.data, records)
             rows = np.flatnonzero(~records["patient_id"].astype(str).isin(asked))
         if len(rows) < 2 * self.profile.pretrain.batch:
             raise NoCohort(
