@@ -104,9 +104,7 @@ ENVIRONMENT = {
     **{name: f"MERIT_{name.upper()}" for name in ("encoder", "compiled", "graphs", "attention")},
 }
 """Option -> variable of the environment that it sets, which the processes of a run inherit."""
-MAKE = {
-    "profile", "data", "device", "settings", "name", "chromium", *ENVIRONMENT,
-}  # fmt: skip
+MAKE = {"profile", "data", "device", "settings", "name", "chromium", *ENVIRONMENT}
 """What is a variable of `make` too, by its name in capitals, but for `settings` (SET) and `name` (NB)."""
 
 
@@ -127,11 +125,11 @@ def opened(run: Recorded, encoders: tuple[str, ...] | list[str] = (), *, text: b
 
 def apply(run: Recorded) -> None:
     """Put the options into the environment, where notebooks and other processes find them; check those of `SHORT`."""
-    for one in fields(run):
-        value = getattr(run, one.name)
-        if one.name in ENVIRONMENT and value not in (None, False):
-            os.environ[ENVIRONMENT[one.name]] = "1" if value is True else value
-            _given.add(one.name)
+    for option in ENVIRONMENT.keys() & {field.name for field in fields(run)}:
+        value = getattr(run, option)
+        if value not in (None, False):
+            os.environ[ENVIRONMENT[option]] = "1" if value is True else value
+            _given.add(option)
     resolve(run.profile, run.settings)
 
 
@@ -139,7 +137,7 @@ _given: set[str] = set()
 """Options that this process was given, among `ENVIRONMENT`."""
 
 
-def said(error: str) -> str:
+def in_users_words(error: str) -> str:
     """An error's line, which begins with a setting's name, under what the user calls that: an option, or make's."""
     name, colon, rest = error.partition(": ")
     short = {variable: option for option, variable in ENVIRONMENT.items()}.get(name)
@@ -151,33 +149,31 @@ def said(error: str) -> str:
     elif name in MAKE and by_make:
         name = {"settings": "SET", "name": "NB"}.get(name, name.upper())
     elif name in OPTIONS:
-        name = f"--{OPTIONS[name]}"
+        name = f"--{RENAMED.get(name, name).replace('_', '-')}"
     return f"{name}{colon}{rest}"
 
 
-OPTIONS = {
-    **{name: name for name in ("device", "data", "profile", "tasks", "encoders", "seed", "seeds", "stages", "limit")},
-    **{name: name for name in ("workers", "batch", "chromium")},
-    "fs_hz": "fs", "settings": "set", "encoder": "encoders", "price_per_hour": "price-per-hour",
-}  # fmt: skip
-"""What an error calls it -> the option."""
+RENAMED = {"fs_hz": "fs", "settings": "set", "encoder": "encoders"}
+OPTIONS = {"batch", "chromium", "data", "device", "encoders", "limit", "price_per_hour", "profile", "seed", "seeds"}
+OPTIONS |= {"stages", "tasks", "workers", *RENAMED}
+"""What an error calls them and the user gave as options, which `RENAMED` have another name."""
 
 
 def require_least(least: int, **values: int | None) -> None:
-    """Refuse a whole number below `least`; None: not given."""
+    """ValueError for a whole number below `least`; None: not given."""
     for name, value in values.items():
         if value is not None and value < least:
             raise ValueError(f"{name}: expected a whole number from {least}; got {value}")
 
 
-def listed(name: str, text: str, allowed: tuple[str, ...] = ()) -> list[str]:
+def comma_separated(name: str, text: str, allowed: tuple[str, ...] = ()) -> list[str]:
     """What a text names, separated by commas; at least one, all of `allowed`."""
-    found = [one.strip() for one in text.split(",") if one.strip()]
-    if not found:
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items:
         raise ValueError(f"{name}: expected one at least, separated by commas; got {text!r}")
-    for one in found if allowed else ():
-        one_of(name, one, allowed)
-    return found
+    for item in items if allowed else ():
+        one_of(name, item, allowed)
+    return items
 
 
 def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> None:
@@ -187,10 +183,10 @@ def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> 
     """
     from merit.bench import readiness
     from merit.data.doctor import describe, examine
-    from merit.encoders import others
+    from merit.encoders import registry
 
-    found = examine(data)
-    print(describe(found), others.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
+    cohorts = examine(data)
+    print(describe(cohorts), registry.describe(), readiness.describe(cohorts, profile, data, device), sep="\n\n")
 
 
 def ingest(
@@ -255,13 +251,15 @@ def evaluate(
         encoders: Which, separated by commas.
     """
     from merit.data.taxonomy import TASKS
-    from merit.report.lines import result_line
+    from merit.report.lines import probe_lines
+    from merit.studies.probing import linear_probe
 
-    wanted, names = listed("tasks", tasks, tuple(TASKS)), listed("encoders", encoders)
+    wanted, names = comma_separated("tasks", tasks, tuple(TASKS)), comma_separated("encoders", encoders)
     workspace = opened(run, names)
     workspace.checkpoints([name for name in names if workspace.trains(name)])
-    for result in workspace.linear_probe(names, wanted):
-        print(result_line(result["values"]))
+    for task in wanted:
+        for name in names:
+            print("\n".join(probe_lines(linear_probe(workspace, name, task))))
 
 
 def book(run: flat(Paged) = Paged()) -> None:
@@ -304,7 +302,7 @@ def notebook(
 
     given = dict(p)
     source_of(name, home())
-    names = [one for key in ("encoders", "objectives") for one in given.get(key, "").split(",") if one]
+    names = [name for key in ("encoders", "objectives") for name in given.get(key, "").split(",") if name]
     opened(run, names, text=False)
     where = {"profile": run.profile, "data": run.where, "device": run.device, "settings": run.settings}
     print(run_named(name, given, **where, root=home()))
@@ -329,71 +327,64 @@ def reference(
         stages: Which of the group's, separated by commas; default: all of them.
         encoders: Which of the group's, separated by commas; default: all of them.
     """
-    from merit.pipeline.reference import make_reference
-    from merit.pipeline.reference_stages import GROUPS, STAGES, STUDIES
     from merit.profiles import run_name
     from merit.runs import home
+    from merit.studies.reference import GROUPS, STUDIES, make_reference
 
     require_least(1, seeds=seeds)
     groups = tuple(GROUPS) if group == "all" else (group,)
     known = tuple(dict.fromkeys(one for group in groups for one in GROUPS[group].encoders))
-    every = (*STAGES, *STUDIES)
-    wanted = listed("stages", stages, every) if stages else every
-    names = listed("encoders", encoders, known) if encoders else None
+    wanted = comma_separated("stages", stages, tuple(STUDIES)) if stages else tuple(STUDIES)
+    names = comma_separated("encoders", encoders, known) if encoders else None
     workspace = opened(run, names or known)
     own = home() / "artifacts" / run_name(workspace.profile, run.data) / "reference"
     folder = own if workspace.settings else home() / "book" / "reference"
-    paths = make_reference(workspace, seeds, folder, say=print, groups=groups, stages=wanted, encoders=names)
+    paths = make_reference(workspace, seeds, folder, log=print, groups=groups, studies=wanted, encoders=names)
     print(*paths, sep="\n")
 
 
-def embed(
-    files: Positional[tuple[Path, ...]],
-    out: Path,
-    checkpoint: Path | None = None,
-    device: str = "cpu",
-    batch: int = 64,
-) -> None:
-    """Embed WFDB records: a row a file, in a CSV or Parquet table. Exit status 1 where some could not be read.
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """Options of what reads WFDB records."""
+
+    files: Positional[tuple[Path, ...]]
+    """Paths of the records, with or without .hea; any rate and order of leads."""
+    out: Path
+    """The table, .csv or .parquet: one row per file."""
+    checkpoint: Path | None = None
+    """A checkpoint's folder; default: the newest one of merit under artifacts/."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:1 or auto."""
+    batch: int = 64
+    """Recordings at a time."""
+
+    def arguments(self) -> dict[str, object]:
+        """What is the same for all of them, checked."""
+        if not self.files:
+            raise ValueError("files: expected the paths of records; got none")
+        require_least(1, batch=self.batch)
+        return {name: getattr(self, name) for name in ("files", "out", "checkpoint", "device", "batch")}
+
+
+def embed(run: flat(Read)) -> None:
+    """Embed WFDB records, into a CSV or Parquet table. Exit status 1 where some could not be read."""
+    from merit.use.files import embed as write
+
+    print(f"{run.out}: {write(**run.arguments())} recordings")
+
+
+def classify(run: flat(Read), prompts: str = "superclass", text_encoder: str | None = None) -> None:
+    """Zero-shot scores of WFDB records, one column per class: cosines, no probabilities. Research only: not a medical
+    device.
 
     Args:
-        files: Paths of the records, with or without .hea; any rate and order of leads.
-        out: The table, .csv or .parquet.
-        checkpoint: A checkpoint's folder; default: the newest one of merit under artifacts/.
-        device: cpu, cuda, cuda:1 or auto.
-        batch: Recordings at a time.
-    """
-    from merit.use.files import embed as run
-
-    require_files(files, batch)
-    print(f"{out}: {run(files, out, checkpoint, device=device, batch=batch)} recordings")
-
-
-def classify(
-    files: Positional[tuple[Path, ...]],
-    out: Path,
-    prompts: str = "superclass",
-    checkpoint: Path | None = None,
-    text_encoder: str | None = None,
-    device: str = "cpu",
-    batch: int = 64,
-) -> None:
-    """Zero-shot scores of WFDB records: cosines, no probabilities. Research only: not a medical device.
-
-    Args:
-        files: Paths of the records, with or without .hea; any rate and order of leads.
-        out: The table, .csv or .parquet: a row a file, a column a class.
         prompts: A task (superclass, subclass, form, rhythm, all, cpsc2018, csn) or a JSON file of class and text.
-        checkpoint: A checkpoint's folder; default: the newest one of merit under artifacts/.
         text_encoder: Folder or hub name of its text encoder, if it is not where the checkpoint says.
-        device: cpu, cuda, cuda:1 or auto.
-        batch: Recordings at a time.
     """
-    from merit.use.files import classify as run
+    from merit.use.files import classify as write
 
-    require_files(files, batch)
-    n_rows = run(files, out, prompts, checkpoint, text_encoder=text_encoder, device=device, batch=batch)
-    print(f"{out}: {n_rows} recordings")
+    n_rows = write(**run.arguments(), prompts=prompts, text_encoder=text_encoder)
+    print(f"{run.out}: {n_rows} recordings")
 
 
 def generate(
@@ -460,16 +451,11 @@ def bench(
     run(out, data, device, chosen, compiled=compiled, price_per_hour=price_per_hour)
 
 
-COMMANDS = {
-    f.__name__: f
-    for f in (
-        doctor, ingest, data, pretrain, evaluate, book, pdf, notebook, reference, embed, classify, generate, compare,
-        bench,
-    )
-}  # fmt: skip
+READING = (doctor, ingest, data, pretrain, evaluate, book, pdf, notebook, reference)
+COMMANDS = {f.__name__: f for f in (*READING, embed, classify, generate, compare, bench)}
 
 
-def asked(arguments: list[str]) -> functools.partial:
+def parse(arguments: list[str]) -> functools.partial:
     """The command that the arguments ask for, not yet called; ends with one line and status 2 where they are wrong."""
 
     def later(command: object) -> object:
@@ -492,23 +478,16 @@ def asked(arguments: list[str]) -> functools.partial:
         raise
 
 
-def require_files(files: tuple[Path, ...], batch: int) -> None:
-    """At least one file, and one a time."""
-    if not files:
-        raise ValueError("files: expected the paths of records; got none")
-    require_least(1, batch=batch)
-
-
 def main() -> None:
     """Run a command; what a user can mend is one line on stderr and exit status 2 (MERIT_TRACEBACK=1 shows where);
     75 where a cluster's warning (SIGTERM) ended a run that has saved.
     """
     try:
-        asked(sys.argv[1:])()
+        parse(sys.argv[1:])()
     except (ValueError, LookupError, OSError, RuntimeError) as error:
         if os.environ.get("MERIT_TRACEBACK"):
             raise
-        print(f"merit: {said(str(error))}", file=sys.stderr)
+        print(f"merit: {in_users_words(str(error))}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one line, however often it comes

@@ -151,36 +151,22 @@ def new_file(path: Path) -> Iterator[Path]:
     seal(path)
 
 
-TAIL = len("\nsha256:") + 64 + 1
-"""Bytes of a digest at the end of a file."""
-
-
-def append_digest(path: Path) -> None:
-    """Put a file's digest at its own end: for what is written again and again, where two files could fall apart.
-    `torch.load` reads past it.
-    """
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    with path.open("ab") as file:
-        file.write(f"\nsha256:{found}\n".encode())
-
-
-def check_appended(path: Path) -> None:
-    """Damaged unless a file ends in the digest of what stands before it."""
-    content = path.read_bytes()
-    if content[-TAIL:] != f"\nsha256:{hashlib.sha256(content[:-TAIL]).hexdigest()}\n".encode():
-        raise Damaged(path, "its digest is another")
+# -- what a training loop goes on from ---------------------------------------------------------------------------------
 
 
 def write_state(path: Path, settings: Any, state: Mapping[str, Any]) -> None:
-    """All that a training loop changes, and its settings, as one file with its digest at its end, renamed into place: a
-    kill leaves the old one or the new one. state: what `torch.load(weights_only=True)` takes.
+    """All that a training loop changes, and its settings, renamed into place: a kill leaves the old file or the new.
+
+    state: what `torch.load(weights_only=True)` takes. Its digest stands at the file's own end, since of two files that
+    are written again and again one could be older; `torch.load` reads past it.
     """
     import torch
 
     with written(path) as temporary:
         torch.save({**state, "settings": json.dumps(plain(settings), sort_keys=True)}, temporary)
-        append_digest(temporary)
+        digest = sha256(temporary)
+        with temporary.open("ab") as file:
+            file.write(f"\nsha256:{digest}\n".encode())
 
 
 def read_state(path: Path, settings: Any, may_differ: Iterable[str] = (), device: Any = "cpu") -> dict[str, Any] | None:
@@ -191,7 +177,9 @@ def read_state(path: Path, settings: Any, may_differ: Iterable[str] = (), device
 
     if not path.exists():
         return None
-    check_appended(path)
+    content, _, digest = path.read_bytes().rpartition(b"\nsha256:")
+    if digest.strip().decode(errors="replace") != hashlib.sha256(content).hexdigest():
+        raise Damaged(path, "its digest is another")
     state = torch.load(path, map_location=device, weights_only=True)
     require_same_settings(path, json.loads(state.pop("settings")), settings, may_differ)
     return state
@@ -201,18 +189,18 @@ def require_same_settings(path: Path, there: Any, here: Any, may_differ: Iterabl
     """ValueError, with those that differ, for a run in `path` of other settings, those in `may_differ` apart."""
     differing = [
         f"{name}: {old!r} there, {new!r} here"
-        for name, old, new in differences(there, json.loads(json.dumps(plain(here))))
+        for name, old, new in _differences(there, json.loads(json.dumps(plain(here))))
         if name not in may_differ
     ]
     if differing:
         raise ValueError(f"{path}: expected a run of these settings; they differ in {'; '.join(differing)}")
 
 
-def differences(there: Any, here: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+def _differences(there: Any, here: Any, name: str = "") -> list[tuple[str, Any, Any]]:
     """Which leaves of two JSON-like trees differ: name ("part.name"), value there, value here."""
     if isinstance(there, dict) and isinstance(here, dict):
         names = sorted(there.keys() | here.keys())
-        return [d for k in names for d in differences(there.get(k), here.get(k), f"{name}.{k}".lstrip("."))]
+        return [d for k in names for d in _differences(there.get(k), here.get(k), f"{name}.{k}".lstrip("."))]
     return [] if there == here else [(name, there, here)]
 
 
@@ -347,118 +335,98 @@ def module_file(name: str) -> Path | None:
     return None
 
 
+class _Code(ast.NodeTransformer):
+    """A syntax tree without what computes nothing: bare strings (docstrings), and imports for types alone."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        """None for a bare string."""
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        """None for `if TYPE_CHECKING:`."""
+        types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        return None if types else self.generic_visit(node)
+
+
+def _code(path: str | Path) -> ast.Module:
+    return _Code().visit(ast.parse(Path(path).read_text(encoding="utf-8")))
+
+
+def _imported(node: ast.AST, only: str | None = None) -> set[str]:
+    """Modules of ours that an import statement may stand for; only: for the one name that it gives."""
+    if not isinstance(node, ast.Import | ast.ImportFrom):
+        return set()
+    names = [alias.name for alias in node.names if only in (None, (alias.asname or alias.name).split(".")[0])]
+    if isinstance(node, ast.ImportFrom):
+        names = [node.module or "", *(f"{node.module}.{name}" for name in names)]
+    return {name for name in names if name.startswith("merit.") and module_file(name)}
+
+
 @functools.cache
 def parsed(path: Path) -> tuple[str, frozenset[str]]:
     """Digest of a file's syntax tree without docstrings and comments, and the modules of ours that it imports.
 
     A data file beside the module that the module names (csv, json, txt) is part of its source.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported: set[str] = set()
-    data: dict[str, str] = {}
-    for_types = {id(inner) for node in ast.walk(tree) if _is_for_types(node) for inner in ast.walk(node)}
+    tree, imported, data = _code(path), set(), set()
     for node in ast.walk(tree):
-        if id(node) in for_types:
-            continue
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "merit":
-            imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names if alias.name.split(".")[0] == "merit"}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(DATA_ENDINGS):
-            beside = path.parent / node.value
-            if beside.is_file():
-                data[node.value] = hashlib.sha256(beside.read_bytes()).hexdigest()
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [n for n in body if not _is_docstring(n)]
-    text = ast.dump(tree, annotate_fields=False) + "".join(f"{name}:{data[name]}" for name in sorted(data))
-    return hashlib.sha256(text.encode()).hexdigest(), frozenset(m for m in imported if module_file(m))
-
-
-def _is_for_types(node: ast.AST) -> bool:
-    """`if TYPE_CHECKING:`, whose imports never run."""
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    """A bare string anywhere: it computes nothing."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        imported |= _imported(node)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(DATA_ENDINGS):
+            data.add(node.value)
+    beside = [f"{name}:{sha256(path.parent / name)}" for name in sorted(data) if (path.parent / name).is_file()]
+    text = ast.dump(tree, annotate_fields=False) + "".join(beside)
+    return hashlib.sha256(text.encode()).hexdigest(), frozenset(imported)
 
 
 def source_closure(modules: Iterable[str]) -> dict[str, str]:
     """Module -> digest of its source, for `modules` and all that they import from this package."""
-    found: dict[str, str] = {}
+    closure: dict[str, str] = {}
     queue = list(modules)
     while queue:
         name = queue.pop()
-        if name in found or name in NOT_SOURCE:
+        if name in closure or name in NOT_SOURCE:
             continue
         path = module_file(name)
         if path is None:
             raise ValueError(f"module: expected one of this package; got {name!r}")
-        found[name], imported = parsed(path)
+        closure[name], imported = parsed(path)
         queue += imported
-    return found
-
-
-def reached(function: Callable[..., Any]) -> dict[str, str]:
-    """Module or `module.name` -> digest of the source that a function reaches: the definitions of its own module that
-    it names, one by the other, and whole modules of ours that these import, but for those that bring inputs, which have
-    identities of their own.
-    """
-    tree = ast.parse(Path(sys.modules[function.__module__].__file__).read_text(encoding="utf-8"))
-    defined: dict[str, ast.stmt] = {}
-    for node in tree.body:
-        for name in _names_given(node):
-            defined[name] = node
-    found: dict[str, str] = {}
-    imported: set[str] = set()
-    queue = [function.__name__]
-    while queue:
-        name = queue.pop()
-        if name not in defined or f"{function.__module__}.{name}" in found:
-            continue
-        node = defined[name]
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            imported |= _imported(node, only=name)
-            continue
-        imported |= {m for inner in ast.walk(node) for m in _imported(inner)}
-        found[f"{function.__module__}.{name}"] = _digest_of(node)
-        queue += [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
-    ours = {module for module in imported if module_file(module) and not module.startswith(INPUTS)}
-    return {**found, **source_closure(ours)}
+    return closure
 
 
 INPUTS = ("merit.pipeline", "merit.studies.core", "merit.studies.workspace")
 """Modules that bring what a study reads; that has identities of its own."""
 
 
-def _names_given(node: ast.stmt) -> list[str]:
-    """Names that a statement of a module's top level defines."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return [inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)]
-
-
-def _imported(node: ast.AST, only: str | None = None) -> set[str]:
-    """Dotted names of ours that an import statement may stand for; only: for the one name that it gives."""
-    if not isinstance(node, ast.Import | ast.ImportFrom):
-        return set()
-    names = [alias.name for alias in node.names if only in (None, (alias.asname or alias.name).split(".")[0])]
-    if isinstance(node, ast.ImportFrom):
-        names = [node.module or "", *(f"{node.module}.{name}" for name in names)]
-    return {name for name in names if name.startswith("merit.")}
-
-
-def _digest_of(node: ast.AST) -> str:
-    """Of a definition's syntax tree without docstrings and comments."""
-    for inner in ast.walk(node):
-        if isinstance(getattr(inner, "body", None), list):
-            inner.body = [one for one in inner.body if not _is_docstring(one)]
-    return hashlib.sha256(ast.dump(node, annotate_fields=False).encode()).hexdigest()[:16]
+def reached(function: Callable[..., Any]) -> dict[str, str]:
+    """Module or `module.name` -> digest of the source that a function reaches: the definitions of its own module that
+    it names, one by the other, and whole modules of ours that these import, except those that bring `INPUTS`.
+    """
+    module, defined = function.__module__, {}
+    for node in _code(sys.modules[module].__file__).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+        else:
+            targets = getattr(node, "targets", None) or [getattr(node, "target", node)]
+            names = [x.id for target in targets for x in ast.walk(target) if isinstance(x, ast.Name)]
+        defined |= dict.fromkeys(names, node)
+    closure: dict[str, str] = {}
+    imported: set[str] = set()
+    queue = [function.__name__]
+    while queue:
+        name = queue.pop()
+        if name not in defined or f"{module}.{name}" in closure:
+            continue
+        node = defined[name]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imported |= _imported(node, only=name)
+            continue
+        imported |= {m for inner in ast.walk(node) for m in _imported(inner)}
+        closure[f"{module}.{name}"] = hashlib.sha256(ast.dump(node, annotate_fields=False).encode()).hexdigest()[:16]
+        queue += [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
+    return closure | source_closure(m for m in imported if not m.startswith(INPUTS))
 
 
 def own_source(name: str) -> str:

@@ -28,12 +28,12 @@ ALIKE = ("n", "n_patients", "n_classes", "protocol", "unscored")
 
 
 def frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a frame that has at least the columns encoder, metric, value and reason."""
+    """Rows as a frame that has at least the columns encoder, metric, value, low, high and reason."""
     found = pd.DataFrame(list(rows))
-    for name in ("encoder", "metric", "value", "reason"):
+    for name in ("encoder", "metric", "value", "low", "high", "reason"):
         if name not in found:
-            found[name] = np.nan if name == "value" else None
-    return found.assign(value=found["value"].astype(float))
+            found[name] = None
+    return found.astype({"value": float, "low": float, "high": float})
 
 
 def records(scores: pd.DataFrame) -> list[dict[str, Any]]:
@@ -65,14 +65,17 @@ def write(path: Path, about: Mapping[str, Any], scores: pd.DataFrame) -> None:
     kept = scores.drop(columns=[name for name in LISTS if name in scores]).dropna(axis="columns", how="all")
     packed = pack(kept)
     lines = ",\n".join(json.dumps(_rounded(row), allow_nan=False) for row in packed["rows"])
-    head = json.dumps(runs.plain(about), allow_nan=False)
+    head = json.dumps(_rounded(runs.plain(about)), allow_nan=False)
     columns = json.dumps(packed["columns"])
     runs.write_text(path, f'{{"about": {head},\n"columns": {columns},\n"rows": [\n{lines}\n]}}\n')
 
 
 def _rounded(value: Any) -> Any:
+    """Numbers to six significant digits."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {name: _rounded(item) for name, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 

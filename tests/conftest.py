@@ -7,7 +7,6 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import importlib
 import string
 from pathlib import Path
 
@@ -50,53 +49,30 @@ def paired():
     return PairedRecordings(signal.astype(np.int16), np.arange(n), text, text_row.astype(np.int64), records)
 
 
-WRAPPED = {"st-mem": "model", "st-mem-s": "model", "d-beta": "model", "ecg-fm": "model", "melp": "state_dict"}
-WRAPPED |= {"ecg-chat": "state_dict", "qoq": "encoder", "medtvt-r1": "ecg_model"}
-"""Published encoder -> the key that its file has the state under."""
-
-
 class SmallPeer:
     """A published encoder at its adapter's small size (its only one, where it has one alone), with seeded weights."""
 
     texts = ("sinus rhythm", "atrial fibrillation", "left bundle branch block", "myocardial infarction", "normal ecg")
 
     def __init__(self, name: str) -> None:
-        from merit.encoders.outside import OUTSIDE
+        from merit.encoders.registry import PUBLISHED
 
-        self.name, self.module = name, importlib.import_module(OUTSIDE[name].module)
-        self.has_text = OUTSIDE[name].text is not None
-        self.small, self.published = (self._size(form) for form in ("SMALL", "PUBLISHED"))
+        self.name, self.adapter = name, PUBLISHED[name].adapter_class()
+        self.has_text, self.small = PUBLISHED[name].shares_space, self.adapter.small
 
-    def _size(self, form: str):
-        sizes = getattr(self.module, form, None)
-        return sizes[self.name] if isinstance(sizes, dict) else sizes
-
-    def shapes(self, size=None) -> dict:
-        """What `load` reads, by the names in the file; at the small size unless another is given."""
-        size = size or self.small
-        if self.name in ("merl", "merl-vit"):
-            return self.module.shapes(self.name, size)
-        for form in ("shapes", "expected"):
-            if hasattr(self.module, form):
-                return getattr(self.module, form)(size)
-        return self.module.network(self.name, *([size] if size else [])).state_dict()
-
-    def state(self, size=None) -> dict:
-        """Weights of these names and shapes."""
-        from merit.encoders import golden
-
-        state = golden.weights(self.shapes(size))
-        if self.name == "d-beta":
-            state[self.module.WORDS[1]] = state[self.module.WORDS[0]]
-        return state
+    def state(self) -> dict:
+        """Weights by the names in the file, at the small size."""
+        return self.adapter.seeded_state(self.small)
 
     def write(self, folder: Path, state: dict | None = None) -> Path:
         """A file in the published form."""
         import torch
 
-        state, key = self.state() if state is None else state, WRAPPED.get(self.name)
+        state = self.state() if state is None else state
+        for key in reversed(self.adapter.inside):
+            state = {key: state}
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save({key: state} if key else state, folder / "weights.pt")
+        torch.save(state, folder / "weights.pt")
         return folder / "weights.pt"
 
     def write_text(self, folder: Path) -> None:
@@ -117,10 +93,10 @@ class SmallPeer:
 
     def load(self, path: Path, device: str = "cpu"):
         """The encoder of such a file."""
-        return self.module.load(path, device, self.name, **({"size": self.small} if self.small else {}))
+        return self.adapter.load(path, device, self.small)
 
 
 @pytest.fixture(scope="session")
 def small_peer() -> type[SmallPeer]:
-    """Call it with a name of `merit.encoders.outside.OUTSIDE`."""
+    """Call it with a name of `merit.encoders.registry.PUBLISHED`."""
     return SmallPeer

@@ -34,7 +34,7 @@ def package(tmp_path, monkeypatch) -> Path:
 
 def probe_identity() -> str:
     runs.parsed.cache_clear()
-    return runs.identity("linear_probe", {"task": "form"}, {"store": "a"}, ["merit.evaluate.probe_tables"])
+    return runs.identity("linear_probe", {"task": "form"}, {"store": "a"}, ["merit.evaluate.probing"])
 
 
 def edit(path: Path, old: str, new: str) -> None:

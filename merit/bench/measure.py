@@ -12,9 +12,11 @@ import platform
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,22 +31,14 @@ from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, one_of, r
 from merit.data.batches import PairedRecordings
 from merit.evaluate.retention_bench import in_fresh_process
 from merit.pipeline import Workspace
-from merit.pipeline.framework import facts
 from merit.pool import peak_memory
 from merit.pretrain.distributed import World
 from merit.pretrain.loaders import SHARE, Batch, MemmapLoader, ResidentLoader, free_bytes, loader, needed_bytes
-from merit.pretrain.train import (
-    FiniteCheck,
-    build,
-    compile_model,
-    make_optimiser,
-    positions,
-    total_updates,
-    train_step,
-)
+from merit.pretrain.train import FiniteCheck, build, compile_model, make_optimiser, positions, total_updates, train_step
 from merit.profiles import paper, profile
 from merit.report import cost
 from merit.runs import commit, versions, write_json
+from merit.studies.framework import facts
 from merit.threads import one_thread_an_operation, usable_cores
 
 STAGES = ("updates", "ingest", "linear_probe", "kept")
@@ -165,7 +159,7 @@ def product(device: torch.device, size: int) -> Turn:
 def use(about: Mapping[str, Any], own: Sequence[float], products: Sequence[float], size: int) -> dict[str, Any]:
     """FLOPs of a forward, FLOP/s of a matrix product, and utilisation: the share of that rate that training reaches.
 
-    about: `pipeline.framework.facts`; without the columns that carry the attention biases: they are how we add a bias,
+    about: `studies.framework.facts`; without the columns that carry the attention biases: they are how we add a bias,
     not what the model asks for. own: seconds per recording, one number per round. products: seconds per product of
     `size` rows and columns in the same rounds.
     """
@@ -256,7 +250,7 @@ class Plan:
     """What is measured and for how long. The defaults suit two CPU cores; `for_gpu` changes them."""
 
     pace: Pace = Pace()
-    """Of the loaders, which differ least."""
+    """Of the loaders and variants, which differ least."""
     few: Pace = Pace(lead=0, updates=1, rounds=4)
     """Of growth and of the objectives."""
     slow: Pace = Pace(warmup=0, lead=0, updates=1, rounds=2)
@@ -265,8 +259,9 @@ class Plan:
     """Of batches without a network."""
     networks: tuple[str, ...] = ("demo",)
     """Profiles whose networks are taken apart, at their own batch."""
-    records: int = 4000
     sizes: tuple[int, ...] = (1000, 4000, 16_000)
+    """Recordings; a network is taken apart with `records` of them."""
+    records: int = 4000
     batches: tuple[int, ...] = (16, 32, 64, 128)
     widths: tuple[int, ...] = (64, 128, 192)
     published_batch: int = 8
@@ -281,19 +276,10 @@ class Plan:
 
 def for_gpu() -> Plan:
     """Past warm-up and thermal start, at the paper's size: 745,916 recordings, batch 128; six minutes at most."""
-    few = Pace(warmup=20, lead=10, updates=20, rounds=5)
-    return Plan(
-        pace=Pace(warmup=30, lead=20, updates=50, rounds=7),
-        few=few,
-        slow=few,
-        alone=Pace(warmup=20, lead=20, updates=50, rounds=5),
-        networks=("demo", "paper"),
-        records=PAPER_RECORDINGS,
-        sizes=(1000, 4000, 16_000, PAPER_RECORDINGS),
-        published_batch=128,
-        product=8192,
-        compiled=True,
-    )
+    few, whole = Pace(warmup=20, lead=10, updates=20, rounds=5), {"published_batch": 128, "product": 8192}
+    long, alone = Pace(warmup=30, lead=20, updates=50, rounds=7), Pace(warmup=20, lead=20, updates=50, rounds=5)
+    whole |= {"records": PAPER_RECORDINGS, "sizes": (*Plan.sizes, PAPER_RECORDINGS), "compiled": True}
+    return Plan(pace=long, few=few, slow=few, alone=alone, networks=("demo", "paper"), **whole)
 
 
 class Trainee:
@@ -385,10 +371,10 @@ def measure_network(model: ModelConfig, config: PretrainConfig, device: torch.de
         )
         seconds = compare({**turns, **more, "product": product(device, plan.product)}, plan.pace, device)
 
-        def drawing(batches: Iterator[Batch]) -> Callable[[int], None]:
-            return lambda count: [next(batches) for _ in range(count)][:0]
-
-        alone = {name: Turn(drawing(batches), config.batch) for name, batches in loaders.items()}
+        alone = {
+            name: Turn(lambda count, batches=batches: deque(islice(batches, count), 0), config.batch)
+            for name, batches in loaders.items()
+        }
         alone = beside(compare(alone, plan.alone, device), "resident")
     used = use(facts(model), seconds["resident"], seconds.pop("product"), plan.product)
     paths = beside(seconds, "resident")
@@ -682,8 +668,8 @@ def measure_ingest(workspace: Workspace) -> dict[str, float]:
 
 def measure_probe(workspace: Workspace) -> dict[str, Any]:
     """The five tasks of PTB-XL at its real size on random features, and the same heads one after another."""
+    from merit.bench.probing import measure
     from merit.data.cohorts import open_cohort
-    from merit.evaluate.probe_bench import measure
 
     refs = open_cohort("ptb-xl", workspace.sources["ptb-xl"]).refs()
     copies = -(-PTB_XL_SIZE // len(refs))

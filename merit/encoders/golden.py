@@ -1,7 +1,7 @@
 """Is an adapter the authors' network? Outputs of the authors' own code on seeded weights, kept as small files.
 
-For each peer with public code its network was built once in a scratch folder at the adapter's `SMALL` size, given the
-weights of `weights` by the published names, and run on `signal`. `golden/<name>.npz` holds what came out, an array an
+For each encoder with public code its network was built once in a scratch folder at the adapter's small size, given the
+weights of `weights` by the published names, and run on `signal`. `golden/<name>.npz` holds what came out, an array per
 output, and `about`: repository, commit, class, settings and `key_digest` of the published names and shapes, as JSON.
 `agreement` runs the adapter on the same.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import json
 import math
 import zlib
@@ -33,22 +32,22 @@ def weights(shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Scales keep a deep network's activations near 1: matrices and convolutions 1 / sqrt(inputs), gains near 1, variances
     from 0.5 to 1.5, all else 0.1. Counters are 0.
     """
-    return {key: _value(key, tuple(value.shape), value.dtype) for key, value in shapes.items()}
-
-
-def _value(key: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    if not dtype.is_floating_point:
-        return torch.zeros(shape, dtype=dtype)
-    drawn = np.random.default_rng(zlib.crc32(key.encode()))
-    if key.endswith("running_var"):
-        values = 0.5 + drawn.random(shape)
-    elif len(shape) >= 2:
-        values = drawn.standard_normal(shape) / math.sqrt(math.prod(shape[1:]))
-    elif key.endswith("weight"):
-        values = 1 + 0.1 * drawn.standard_normal(shape)
-    else:
-        values = 0.1 * drawn.standard_normal(shape)
-    return torch.from_numpy(np.asarray(values, np.float32))
+    state = {}
+    for key, value in shapes.items():
+        rng, shape = np.random.default_rng(zlib.crc32(key.encode())), tuple(value.shape)
+        if not value.dtype.is_floating_point:
+            state[key] = torch.zeros(shape, dtype=value.dtype)
+            continue
+        if key.endswith("running_var"):
+            drawn = 0.5 + rng.random(shape)
+        elif len(shape) >= 2:
+            drawn = rng.standard_normal(shape) / math.sqrt(math.prod(shape[1:]))
+        elif key.endswith("weight"):
+            drawn = 1 + 0.1 * rng.standard_normal(shape)
+        else:
+            drawn = 0.1 * rng.standard_normal(shape)
+        state[key] = torch.from_numpy(np.asarray(drawn, np.float32))
+    return state
 
 
 def signal(*shape: int) -> np.ndarray:
@@ -56,14 +55,21 @@ def signal(*shape: int) -> np.ndarray:
     return np.random.default_rng(7).standard_normal(shape).astype(np.float32)
 
 
-def tokens(vocabulary: int, *shape: int) -> np.ndarray:
+def tokens(vocabulary: int, *shape: int) -> Tensor:
     """int64 token numbers from 1 to vocabulary - 1, the same for the same arguments."""
-    return np.random.default_rng(7).integers(1, vocabulary, shape)
+    return torch.from_numpy(np.random.default_rng(7).integers(1, vocabulary, shape))
+
+
+def padded(n_tokens: int, n_padding: int) -> Tensor:
+    """int64 [2, n_tokens], the attention mask of two texts of which the second ends in padding."""
+    attention = torch.ones(2, n_tokens, dtype=torch.int64)
+    attention[1, n_tokens - n_padding :] = 0
+    return attention
 
 
 @functools.cache
-def kept(name: str) -> dict[str, Any]:
-    """The golden file of an adapter: its outputs, and `about`. FileNotFoundError where there is none."""
+def read(name: str) -> dict[str, Any]:
+    """The golden file of an encoder: its outputs, and `about`. FileNotFoundError where there is none."""
     with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
         return {key: json.loads(str(file[key])) if key == "about" else file[key] for key in file.files}
 
@@ -74,24 +80,15 @@ def key_digest(shapes: Mapping[str, Tensor]) -> str:
     return f"{len(lines)} {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:16]}"
 
 
-def agreement(name: str, module: str) -> dict[str, float]:
+def agreement(adapter: type[Any]) -> dict[str, float]:
     """Output -> largest difference between the adapter and the authors' network, relative to the largest output.
 
     Raises ValueError where the adapter gives other outputs, or other shapes, than the file holds.
     """
-    theirs = {key: value for key, value in kept(name).items() if key != "about"}
-    ours = importlib.import_module(module).golden(name)
-    found = {key: list(value.shape) for key, value in ours.items()}
-    expected = {key: list(value.shape) for key, value in theirs.items()}
-    if found != expected:
-        raise ValueError(f"{name}: expected golden outputs {expected}; the adapter gives {found}")
+    name, size = adapter.name, adapter.small
+    theirs = {key: value for key, value in read(name).items() if key != "about"}
+    ours = adapter.from_state(adapter.seeded_state(size), Path(name), size=size).golden()
+    got, expected = ({key: list(value.shape) for key, value in outputs.items()} for outputs in (ours, theirs))
+    if got != expected:
+        raise ValueError(f"{name}: expected golden outputs {expected}; the adapter gives {got}")
     return {key: float(np.abs(ours[key] - theirs[key]).max() / np.abs(theirs[key]).max()) for key in theirs}
-
-
-def save(name: str, about: Mapping[str, str], **outputs: np.ndarray) -> Path:
-    """Write a golden file. about: repository, commit, class, settings."""
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{name}.npz"
-    arrays = {key: np.asarray(value, np.float32) for key, value in outputs.items()}
-    np.savez_compressed(path, about=json.dumps(dict(about)), **arrays)
-    return path

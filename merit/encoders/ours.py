@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from merit.config import ModelConfig
-from merit.data.preprocess import fix_length, resample
 from merit.data.recording import LEADS
-from merit.encoders.base import InputSpec
+from merit.encoders.base import InputSpec, fitted
 from merit.model.merit import Merit, scale
 from merit.model.text import TextEncoder, with_tower
 from merit.pretrain.checkpoint import load_model
@@ -38,37 +37,23 @@ class MeritEncoder:
 
     def embed(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, D] from [B, 12, T] (or [D] from [12, T]) in millivolts at any rate; cut or padded to 10 s."""
-        batch = self._prepared(signal_mv, fs_hz)
         with torch.inference_mode():
-            z = self.model.embed(batch).float().cpu().numpy()
+            z = self.model.embed(self._prepared(signal_mv, fs_hz)).float().cpu().numpy()
         return z[0] if np.ndim(signal_mv) == 2 else z
 
     def tokens(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-        """float32 [B, n, D] from [B, 12, T]: a token a stretch of time (kind vit: the patches of one time averaged over
-        leads); their mean is `embed`'s.
+        """float32 [B, n, D] from [B, 12, T]: one token per stretch of time (kind vit: the patches of one time averaged
+        over leads); their mean is `embed`'s.
         """
-        batch = self._prepared(signal_mv, fs_hz)
         with torch.inference_mode():
-            encoder = self.model.encoder
+            encoder, batch = self.model.encoder, self._prepared(signal_mv, fs_hz)
             tokens = encoder.over_time(encoder(scale(batch, self.model.config.scaling)))
             return tokens.float().cpu().numpy()
 
     def _prepared(self, signal_mv: np.ndarray, fs_hz: float) -> torch.Tensor:
         """[B, 12, T] at the network's own rate and length, on its device."""
-        signal = np.asarray(signal_mv, np.float32)
-        if signal.ndim not in (2, 3) or signal.shape[-2] != len(LEADS):
-            raise ValueError(
-                f"signal_mv: expected [batch, 12, samples] or [12, samples] in the order {', '.join(LEADS)}; got "
-                f"{list(signal.shape)}"
-            )
-        if not np.isfinite(signal).all():
-            raise ValueError(
-                "signal_mv: expected finite values; got NaN or infinity; see merit.data.preprocess.repair_gaps"
-            )
-        batch = signal[None] if signal.ndim == 2 else signal
-        if fs_hz != self.fs_hz:
-            batch = np.stack([resample(one, fs_hz, self.fs_hz) for one in batch])
-        batch = np.stack([fix_length(one, self.n_samples) for one in batch]).astype(np.float32)
+        batch = signal_mv[None] if np.ndim(signal_mv) == 2 else signal_mv
+        batch = np.ascontiguousarray(fitted(batch, fs_hz, self.input_spec), np.float32)
         return torch.from_numpy(batch).to(self.device)
 
     @property

@@ -1,19 +1,38 @@
-"""The wav2vec-2.0 encoder of ECGs that fairseq-signals builds, and ECG-FM, MELP and D-BETA use: a shared block.
+"""The wav2vec-2.0 encoder of ECGs that fairseq-signals builds, and the three published encoders that are made of it:
+ECG-FM, MELP and D-BETA.
 
 Four strided convolutions, a projection, a convolution that tells positions, and a transformer (Baevski et al. 2020,
 arXiv 2006.11477; for ECGs: Oh et al. 2022, arXiv 2203.06889). Written from the architecture's description in
 Jwoo5/fairseq-signals (MIT) at 6b9e137; names of parts are those of its state, so that published files load strictly.
-Shapes: B batch, L leads, T samples, n positions (a sixteenth of T), C channels, W width.
+Shapes: B batch, L leads, T samples, n positions (a sixteenth of T), C channels, W width, m queries, R texts, d shared
+space.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from merit.encoders.attention import attend
+from merit.data.recording import LEADS
+from merit.encoders import golden
+from merit.encoders.base import InputSpec
+from merit.encoders.blocks import Attention, BertSize, TextTower, UnitLength, attend, named, read_folder
+from merit.encoders.published import MIMIC_LEADS, PublishedEncoder, TextAlignedEncoder, min_max
+from merit.encoders.weights import State
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, T5Config
+
+FS_HZ = 500
+
+# -- the shared network ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +41,7 @@ class Wav2Vec2Size:
 
     leads: int = 12
     convolutions: tuple[tuple[int, int, int], ...] = ((256, 2, 2),) * 4
-    """(channels, kernel, stride) of each; the first is followed by a group norm of a channel a group."""
+    """(channels, kernel, stride) of each; the first is followed by a group norm with one channel per group."""
     width: int = 768
     depth: int = 12
     """12 in ECG-FM, 8 in MELP and D-BETA."""
@@ -33,95 +52,52 @@ class Wav2Vec2Size:
     position_groups: int = 16
 
 
+SMALL = Wav2Vec2Size(
+    convolutions=((8, 2, 2),) * 4, width=16, depth=2, heads=2, hidden=32, positions=8, position_groups=4
+)
 PRETRAINING = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
-"""What a state holds besides, for the masked prediction of quantised patches: no evaluation runs it."""
+"""What a state holds in addition, for the masked prediction of quantised patches: no evaluation runs it."""
 
 
 class Wav2Vec2(nn.Module):
     """[B, L, T] to the transformer's output at every position, [B, n, W], nothing masked.
 
-    Pretraining's parts, `PRETRAINING`, are not among its own.
+    The convolution that tells positions has its weight normalised tap by tap; it loads either name of the two parts of
+    that weight: `parametrizations.weight.original0`, `original1` of today's PyTorch, and `weight_g`, `weight_v` of
+    before.
     """
 
     def __init__(self, size: Wav2Vec2Size) -> None:
         super().__init__()
-        channels = size.convolutions[-1][0]
-        self.feature_extractor = FeatureExtractor(size)
-        self.layer_norm = nn.LayerNorm(channels)
-        self.post_extract_proj = nn.Linear(channels, size.width) if channels != size.width else None
-        self.conv_pos = PositionalConvolution(size)
-        self.encoder = Transformer(size)
+        convolutions, n_in = [], size.leads
+        for i, (n_out, kernel, stride) in enumerate(size.convolutions):
+            norm = [nn.GroupNorm(n_out, n_out)] if i == 0 else []
+            # The Identity is the original's dropout of zero: parts are named by their place.
+            convolution = nn.Conv1d(n_in, n_out, kernel, stride, bias=False)
+            convolutions.append(nn.Sequential(convolution, nn.Identity(), *norm, nn.GELU()))
+            n_in = n_out
+        self.feature_extractor = named(conv_layers=nn.Sequential(*convolutions))
+        self.layer_norm = nn.LayerNorm(n_in)
+        self.post_extract_proj = nn.Linear(n_in, size.width) if n_in != size.width else None
+        wide = nn.Conv1d(
+            size.width, size.width, size.positions, padding=size.positions // 2, groups=size.position_groups
+        )
+        self.conv_pos = named(pos_conv=nn.Sequential(nn.utils.parametrizations.weight_norm(wide, dim=2)))
+        layers = nn.Sequential(*(Layer(size) for _ in range(size.depth)))
+        self.encoder = named(layer_norm=nn.LayerNorm(size.width), layers=layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """float [B, n, W] from [B, L, T]."""
-        return self.transform(self.patches(x))
+        return self.encoder(self.patches(x))
 
     def patches(self, x: Tensor) -> Tensor:
         """[B, n, W] of convolved and projected samples, their positions added: the transformer's input."""
         x = self.layer_norm(self.feature_extractor(x).transpose(1, 2))
         if self.post_extract_proj is not None:
             x = self.post_extract_proj(x)
-        return x + self.conv_pos(x)
-
-    def transform(self, patches: Tensor) -> Tensor:
-        """[B, n, W] from `patches`, of any number of positions."""
-        return self.encoder(patches)
-
-
-class FeatureExtractor(nn.Module):
-    """[B, L, T] to [B, C, n]: convolutions without bias and GELUs, a group norm after the first convolution."""
-
-    def __init__(self, size: Wav2Vec2Size) -> None:
-        super().__init__()
-        self.conv_layers = nn.ModuleList()
-        n_in = size.leads
-        for i, (n_out, kernel, stride) in enumerate(size.convolutions):
-            convolution = nn.Conv1d(n_in, n_out, kernel, stride, bias=False)
-            norm = [nn.GroupNorm(n_out, n_out)] if i == 0 else []
-            # The Identity is the original's dropout of zero: parts are named by their place.
-            self.conv_layers.append(nn.Sequential(convolution, nn.Identity(), *norm, nn.GELU()))
-            n_in = n_out
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        for layer in self.conv_layers:
-            x = layer(x)
-        return x
-
-
-class PositionalConvolution(nn.Module):
-    """[B, n, W] to [B, n, W]: one wide grouped convolution over positions, its weight normalised tap by tap.
-
-    Loads either name of the two parts of that weight: `parametrizations.weight.original0`, `original1` of today's
-    PyTorch, and `weight_g`, `weight_v` of before.
-    """
-
-    def __init__(self, size: Wav2Vec2Size) -> None:
-        super().__init__()
-        convolution = nn.Conv1d(
-            size.width, size.width, size.positions, padding=size.positions // 2, groups=size.position_groups
-        )
-        self.pos_conv = nn.Sequential(nn.utils.parametrizations.weight_norm(convolution, dim=2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class; an even kernel gives one position too many, the last, which is cut."""
-        return F.gelu(self.pos_conv(x.transpose(1, 2))[:, :, : x.shape[1]]).transpose(1, 2)
-
-
-class Transformer(nn.Module):
-    """[B, n, W] to [B, n, W]: a layer norm, then layers that normalise after each sum."""
-
-    def __init__(self, size: Wav2Vec2Size) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(Layer(size) for _ in range(size.depth))
-        self.layer_norm = nn.LayerNorm(size.width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        x = self.layer_norm(x)
-        for layer in self.layers:
-            x = layer(x)
-        return x
+        # An even kernel gives one position too many, the last, which is cut.
+        positions = F.gelu(self.conv_pos(x.transpose(1, 2))[:, :, : x.shape[1]])
+        return x + positions.transpose(1, 2)
 
 
 class Layer(nn.Module):
@@ -129,27 +105,412 @@ class Layer(nn.Module):
 
     def __init__(self, size: Wav2Vec2Size) -> None:
         super().__init__()
-        self.self_attn = Attention(size.width, size.heads)
-        self.self_attn_layer_norm = nn.LayerNorm(size.width)
-        self.fc1 = nn.Linear(size.width, size.hidden)
-        self.fc2 = nn.Linear(size.hidden, size.width)
-        self.final_layer_norm = nn.LayerNorm(size.width)
+        self.heads, width = size.heads, size.width
+        self.self_attn = nn.ModuleDict(
+            {name: nn.Linear(width, width) for name in ("q_proj", "k_proj", "v_proj", "out_proj")}
+        )
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.fc1, self.fc2 = nn.Linear(width, size.hidden), nn.Linear(size.hidden, width)
+        self.final_layer_norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, n, W] to [B, n, W]."""
-        x = self.self_attn_layer_norm(x + self.self_attn(x))
+        q, k, v = (self.self_attn[name](x) for name in ("q_proj", "k_proj", "v_proj"))
+        x = self.self_attn_layer_norm(x + self.self_attn["out_proj"](attend(q, k, v, self.heads)))
         return self.final_layer_norm(x + self.fc2(F.gelu(self.fc1(x))))
 
 
-class Attention(nn.Module):
-    """Self-attention over positions."""
+# -- ECG-FM ------------------------------------------------------------------------------------------------------------
+# McKeen et al. 2024, arXiv 2408.05178. Written from the descriptions in bowang-lab/ECG-FM at 9cc0d3f (MIT; its
+# notebooks and scripts/linear.py) and in fairseq-signals' scripts/preprocess/ecg/preprocess.py. Weights: a fairseq
+# checkpoint, mimic_iv_ecg_physionet_pretrained.pt.
 
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
-        self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
+SEGMENT = 2500
+
+
+class SegmentedWav2Vec2(Wav2Vec2):
+    """[B, 12, T] to [B, W]: the mean over positions and over the segments of SEGMENT samples, a remainder left out."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, n, W] to [B, n, W]."""
-        return self.out_proj(attend(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.heads))
+        return self.tokens(x).mean(1)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, W], 156 of each segment, from it alone; their mean is the feature."""
+        segments = x[:, :, : x.shape[2] // SEGMENT * SEGMENT].unflatten(2, (-1, SEGMENT)).transpose(1, 2)
+        return super().forward(segments.flatten(0, 1)).unflatten(0, segments.shape[:2]).flatten(1, 2)
+
+
+class EcgFm(PublishedEncoder):
+    """10 s at 500 Hz, each lead standardised over all of them, two segments of 5 s, each encoded alone.
+
+    The authors probe the mean of a segment's positions, each segment a row with its recording's labels; here a
+    recording is the mean of its two segments, as their notebook averages most predictions. Their linear resampling sets
+    the last sample last, so that 10 s from 100 Hz are stretched by 8 ms; ours is polyphase (at 500 Hz nothing is
+    resampled, and a recording of PTB-XL agrees to 3e-7 of a deviation). A shorter recording is filled up with zeros
+    before it is standardised, where they leave an incomplete segment out.
+    """
+
+    name = "ecg-fm"
+    input_spec = InputSpec(
+        fs_hz=FS_HZ,
+        duration_s=10,
+        leads=LEADS,
+        scaling="each lead to mean 0 and standard deviation 1 over the recording; a constant lead to 0",
+    )
+    published, small = Wav2Vec2Size(), SMALL
+    inside, left_out = ("model",), PRETRAINING
+
+    @classmethod
+    def parts(cls, size: Wav2Vec2Size) -> dict[str, tuple[str, nn.Module]]:
+        return {"": (f"ECG-FM, {size.depth} layers of width {size.width}", SegmentedWav2Vec2(size))}
+
+    def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
+        """[B, 12, T], each lead standardised."""
+        constant = signal_mv.max(2, keepdims=True) == signal_mv.min(2, keepdims=True)
+        centred = np.where(constant, 0, signal_mv - signal_mv.mean(2, keepdims=True, dtype=np.float64))
+        return centred / np.where(constant, 1, centred.std(2, keepdims=True))
+
+    def golden(self) -> dict[str, np.ndarray]:
+        """The feature, and the first and last positions of each segment."""
+        x = golden.signal(2, 12, 2 * SEGMENT)
+        positions = self.run(self.network.tokens, x)
+        n = positions.shape[1]
+        return {"feature": self.run(self.network, x), "positions": positions[:, [0, n // 2 - 1, n // 2, n - 1]]}
+
+
+# -- MELP --------------------------------------------------------------------------------------------------------------
+# Wang, Xu and Yu, ICML 2025, arXiv 2506.21803: attentional pooling, beside a causal BERT. Written from the description
+# in HKU-MedAI/MELP at 088741d (MIT; model card Apache-2.0).
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelpSize:
+    """Sizes of both sides."""
+
+    ecg: Wav2Vec2Size = field(default_factory=lambda: Wav2Vec2Size(depth=8))
+    queries: int = 13
+    """As the code has it; `load` takes the number from the file, for the authors' commands say 10, 12 and 13."""
+    heads: int = 8
+    shared: int = 256
+    text: BertSize = field(default_factory=lambda: BertSize(vocabulary=30523))
+    """MedCPT's or heart_bert's, with one more word, [BOS]; `load` takes the number of words from the file."""
+
+
+class AttentionPooler(nn.Module):
+    """[B, n, W] to [B, m, d]: learnt queries attend to the positions, both normalised."""
+
+    def __init__(self, queries: int, width: int, context: int, heads: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(queries, width))
+        self.attn = Attention(width, heads, kdim=context, vdim=context)
+        self.ln_q, self.ln_k = nn.LayerNorm(width), nn.LayerNorm(context)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attn(self.ln_q(self.query).expand(len(x), -1, -1), self.ln_k(x))
+
+
+class MelpNetwork(nn.Module):
+    """[B, 12, T] to [B, d], what the authors probe: the mean over the pooled and normalised queries."""
+
+    def __init__(self, size: MelpSize) -> None:
+        super().__init__()
+        self.ecg_encoder = Wav2Vec2(size.ecg)
+        self.attn_pool_contrast = AttentionPooler(size.queries, size.shared, size.ecg.width, size.heads)
+        self.ln_contrast = nn.LayerNorm(size.shared)
+        self.proj_contrast = nn.Linear(size.shared, size.shared, bias=False).weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ln_contrast(self.attn_pool_contrast(self.ecg_encoder(x))).mean(1)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, 312, W], the positions; the feature is pooled from them by attention, it is not their mean."""
+        return self.ecg_encoder(x)
+
+    def shared(self, x: Tensor) -> Tensor:
+        """[B, d] of length 1 in the space that texts share: the feature through one more matrix."""
+        return F.normalize(self(x) @ self.proj_contrast, dim=-1)
+
+
+class MelpText(TextTower):
+    """A causal BERT, read as in training: "[BOS]" before a text, 127 tokens with padding, and [CLS] after the padding,
+    where the model has read them all.
+
+    The authors' zero-shot script cannot run: `get_text_emb` knows the published text encoder by an anonymised name
+    alone, reads an output that a causal model does not have, and forgets the [CLS] that training appends. This is
+    training's path, `encode_text`, by which they also validate.
+    """
+
+    max_tokens = 128
+
+    @property
+    def words(self) -> int:
+        """Words of the file's vocabulary."""
+        embedding = self.state.get("embeddings.word_embeddings.weight")
+        return self.size.vocabulary if embedding is None else len(embedding)
+
+    def filled(self, config: Any, state: State) -> nn.Module:
+        """A BERT of the file's words, in which each token reads itself and those before it."""
+        config.vocab_size, config.is_decoder, config.use_cache = self.words, True, False
+        return super().filled(config, state)
+
+    def read(self, folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
+        """Configuration and tokenizer, [BOS] added; ValueError where they do not fit the weights."""
+        config, tokenizer = read_folder(folder)
+        tokenizer.add_special_tokens({"bos_token": "[BOS]"})
+        if len(tokenizer) != self.words:
+            raise ValueError(f"{folder}: expected a tokenizer of {self.words} words with [BOS]; got {len(tokenizer)}")
+        return config, tokenizer
+
+    def tokenised(self, texts: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
+        """See the class; [CLS], which comes first, is moved to the end, after the padding."""
+        _, tokenizer = self.model_and_tokenizer
+        begun = [f"[BOS] {text.lower()}" for text in texts]
+        fixed = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens}
+        batch = tokenizer(begun, return_tensors="pt", **fixed)
+        return batch["input_ids"].roll(-1, 1), batch["attention_mask"].roll(-1, 1)
+
+    def pool(self, output: Any, attention: Tensor) -> Tensor:
+        """[B, W]: the last token's last hidden state."""
+        return output.last_hidden_state[:, -1]
+
+
+class Melp(TextAlignedEncoder):
+    """10 s at 500 Hz, a recording's smallest value to 0 and its largest to 1.
+
+    Two forms of weights are read: fuyingw/MELP_Encoder on Hugging Face, which is the ECG side alone and so gives no
+    zero-shot classification; and a checkpoint of the authors' training (Lightning), which has the text side too, and of
+    which none is published. Where PyTorch does not read the latter's settings as plain values, its `state_dict` saved
+    alone as safetensors is read.
+    """
+
+    name = "melp"
+    input_spec = InputSpec(
+        fs_hz=FS_HZ, duration_s=10, leads=MIMIC_LEADS, scaling="from 0 to 1 over the recording, all leads together"
+    )
+    published = MelpSize()
+    small = MelpSize(
+        ecg=SMALL, queries=3, heads=2, shared=8, text=BertSize(vocabulary=90, width=16, depth=2, heads=2, positions=128)
+    )
+    inside = ("state_dict",)
+    texts_take = "a checkpoint of MELP's training, of which its authors publish none"
+    left_out = (
+        *(f"ecg_encoder.ecg_encoder.{name}" for name in PRETRAINING),
+        # What reads an ECG for the decoder of reports:
+        *(f"ecg_encoder.{name}" for name in ("attn_pool_caption.", "ln_caption.", "logit_scale", "bn.")),
+        # Prediction of words, alignment of sentences, the decoder of reports, the loss's temperature:
+        *("lm_model.cls.", "sent_proj.", "text_decoder.", "logit_scale"),
+    )
+    text_class, text_prefix, text_head = MelpText, "lm_model.bert.", "proj_t."
+
+    @classmethod
+    def parts(cls, size: MelpSize) -> dict[str, tuple[str, nn.Module]]:
+        first, last = nn.Linear(size.text.width, size.shared), nn.Linear(size.shared, size.shared)
+        head = nn.Sequential(first, nn.GELU(), last, UnitLength())
+        return {"ecg_encoder.": ("MELP's ECG side", MelpNetwork(size)), "proj_t.": ("MELP's proj_t", head)}
+
+    @classmethod
+    def from_state(cls, state: State, path: Path, device: str = "cpu", size: MelpSize | None = None) -> Self:
+        """With as many queries as the state has."""
+        query = state.get("ecg_encoder.attn_pool_contrast.query")
+        size = size or cls.published
+        return super().from_state(state, path, device, size if query is None else replace(size, queries=len(query)))
+
+    def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
+        """[B, 12, T] from 0 to 1, float64."""
+        return min_max(signal_mv.astype(np.float64))
+
+    def embed_shared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, 256] of length 1 from [B, 12, T] millivolts, by any file."""
+        return self.run(self.network.shared, self.prepared(signal_mv, fs_hz))
+
+    def golden(self) -> dict[str, np.ndarray]:
+        """Feature, shared vector and text vector; the second text is padded from its 20th token to the [CLS]."""
+        x, ids = golden.signal(2, 12, 640), golden.tokens(self.small.text.vocabulary, 2, 40)
+        ids[:, -1], attention = 2, torch.ones_like(ids)  # 2: the number of [CLS] in the golden file's texts
+        attention[1, 19:-1] = 0
+        text = self.text.from_tokens(ids, attention)
+        return {"feature": self.run(self.network, x), "shared": self.run(self.network.shared, x), "text": text}
+
+
+# -- D-BETA ------------------------------------------------------------------------------------------------------------
+# Pham et al. 2025, "Boosting Masked ECG-Text Auto-Encoders as Discriminative Learners", ICML, arXiv 2410.02131: a class
+# token, and Flan-T5, with a pooled vector of each. Written from the architecture that github.com/manhph2211/D-BETA
+# shows at 92e07e7 (CC BY-NC 4.0; none of its code is here); weights for non-commercial use.
+
+TEXT_PARTS = ("language_encoder.", "multi_modal_language_proj.", "unimodal_language_pooler.")
+WORDS = ("language_encoder.shared.weight", "language_encoder.encoder.embed_tokens.weight")
+"""Two names of one table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class T5Size:
+    """Sizes of a T5 encoder, as `T5Config` names them; the defaults are Flan-T5 base's, 110 million parameters."""
+
+    vocab_size: int = 32128
+    d_model: int = 768
+    d_kv: int = 64
+    d_ff: int = 2048
+    num_layers: int = 12
+    num_heads: int = 12
+    shared_width: int = 768
+    """Width that its pooled vector is projected to, the ECG encoder's."""
+
+    def config(self) -> T5Config:
+        """Hugging Face's configuration, with Flan-T5's gated GELU."""
+        from transformers import T5Config
+
+        return T5Config(**asdict(self), feed_forward_proj="gated-gelu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DBetaSize:
+    """Sizes of both sides."""
+
+    ecg: Wav2Vec2Size
+    text: T5Size
+
+
+def tanh_pooler(width: int) -> nn.Sequential:
+    """[B, d] in (-1, 1), from the first token's [B, d]."""
+    return named(dense=nn.Linear(width, width), tanh=nn.Tanh())
+
+
+class DBetaNetwork(nn.Module):
+    """[B, 12, 5000] to the feature [B, 768]: the pooled class token."""
+
+    def __init__(self, size: DBetaSize) -> None:
+        super().__init__()
+        width = size.ecg.width
+        self.class_embedding = nn.Parameter(torch.rand(width))
+        self.ecg_encoder = Wav2Vec2(size.ecg)
+        self.multi_modal_ecg_proj = nn.Linear(width, width)
+        self.unimodal_ecg_pooler = tanh_pooler(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, d] from [B, L, T]."""
+        return self.unimodal_ecg_pooler(self.projected(x)[:, 0])
+
+    def projected(self, x: Tensor) -> Tensor:
+        """[B, 1 + n, d] from [B, L, T]: the class token, which got no position, and the positions in time."""
+        patches = self.ecg_encoder.patches(x)
+        with_class = torch.cat([self.class_embedding.expand(len(patches), 1, -1), patches], 1)
+        return self.multi_modal_ecg_proj(self.ecg_encoder.encoder(with_class))
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, d], the positions; their mean is not the feature, which is the class token's."""
+        return self.projected(x)[:, 1:]
+
+
+class FlanT5(nn.Module):
+    """Flan-T5's first token, projected and pooled."""
+
+    def __init__(self, config: T5Config) -> None:
+        from transformers import T5EncoderModel
+
+        super().__init__()
+        self.config, self.language_encoder = config, T5EncoderModel(config)
+        self.multi_modal_language_proj = nn.Linear(config.d_model, config.shared_width)
+        self.unimodal_language_pooler = tanh_pooler(config.shared_width)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """[B, d] from token numbers [B, n] and their mask, 1 for tokens, 0 for padding."""
+        states = self.language_encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.unimodal_language_pooler(self.multi_modal_language_proj(states[:, 0]))
+
+
+class DBetaText(TextTower):
+    """Flan-T5 with its projection and pooler, which its state holds too; the folder `text` has a tokenizer alone."""
+
+    max_tokens = 512  # where Flan-T5's tokenizer cuts, which the original's zero-shot code leaves to it
+    what, with_config = "D-BETA's text side", False
+
+    @classmethod
+    def build(cls, config: T5Config) -> nn.Module:
+        """The model with random weights."""
+        return FlanT5(config)
+
+    def pool(self, output: Tensor, attention: Tensor) -> Tensor:
+        """[B, d] as it is: pooling is part of the network."""
+        return output
+
+
+class DBeta(TextAlignedEncoder):
+    """Millivolts as they are, neither scaled nor filtered, into the class token's pooled vector.
+
+    The original ranks by the plain product of two pooled vectors, whose lengths count. Here each vector of values in
+    (-1, 1), over the root of its width, gets two coordinates, one for each side, of which its own brings its length to
+    1: the products of such rows are the original's over the width.
+    """
+
+    name = "d-beta"
+    input_spec = InputSpec(fs_hz=FS_HZ, duration_s=10, leads=LEADS, scaling="none: millivolts")
+    published = DBetaSize(ecg=Wav2Vec2Size(depth=8), text=T5Size())
+    small = DBetaSize(
+        ecg=replace(SMALL, width=24, hidden=48),
+        text=T5Size(vocab_size=100, d_model=24, d_kv=12, d_ff=32, num_layers=1, num_heads=2, shared_width=24),
+    )
+    inside = ("model",)
+    left_out = (
+        *("ecg_encoder.mask_emb", "modality_type_embeddings.", "mlm_head.", "mim_head.", "itm_head."),
+        *("multi_modal_ecg_layers.", "multi_modal_language_layers."),
+        *("multi_modal_ecg_pooler.", "multi_modal_language_pooler."),
+    )
+    """What pretraining alone runs; its authors delete the first before they load the rest."""
+    text_class, text_prefix = DBetaText, "text/"  # our own prefix: the file has none
+
+    @classmethod
+    def parts(cls, size: DBetaSize) -> dict[str, tuple[str, nn.Module]]:
+        return {"": ("D-BETA's ECG side", DBetaNetwork(size))}
+
+    @classmethod
+    def shapes(cls, size: DBetaSize | None = None) -> State:
+        """See the base class; by the names that older PyTorch gave to normalised weights."""
+        older = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+        state = {key.removeprefix(cls.text_prefix): value for key, value in super().shapes(size).items()}
+        for ours, theirs in older.items():
+            state = {key.replace(ours, theirs): value for key, value in state.items()}
+        return state
+
+    @classmethod
+    def seeded_state(cls, size: DBetaSize | None = None) -> State:
+        """See the base class; the table of words is one."""
+        state = super().seeded_state(size)
+        return state | {WORDS[1]: state[WORDS[0]]}
+
+    @classmethod
+    def renamed(cls, state: State, path: Path) -> State:
+        """The text side under its prefix, with its table of words under both names."""
+        words = [state[key] for key in WORDS if key in state]
+        if len(words) == 2 and not torch.equal(*words):
+            raise ValueError(f"{path}: {' and '.join(WORDS)} are one table, and differ")
+        state = state | {key: words[0] for key in WORDS if words}
+        return {cls.text_prefix * key.startswith(TEXT_PARTS) + key: value for key, value in state.items()}
+
+    def embed_shared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, 770] of length 1 from [B, 12, T] millivolts; see the class."""
+        return unit_keeping_products(self.embed(signal_mv, fs_hz), own=0)
+
+    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [R, 770] of length 1 of lower-cased texts; see the class.
+
+        The original encodes one text at a time, without padding; here padding is masked, which gives the same. (In
+        pretraining it pads and does not mask.) Raises Unavailable where the tokenizer is not there.
+        """
+        return unit_keeping_products(super().embed_text([text.lower() for text in texts]), own=1)
+
+    def golden(self) -> dict[str, np.ndarray]:
+        """Feature, text vector and their products."""
+        feature = self.run(self.network, golden.signal(2, 12, 640))
+        text = self.text.from_tokens(golden.tokens(self.small.text.vocab_size, 2, 9))
+        rows = unit_keeping_products(feature, 0), unit_keeping_products(text, 1)
+        return {"feature": feature, "text": text, "products": feature.shape[1] * rows[0] @ rows[1].T}
+
+
+def unit_keeping_products(vectors: np.ndarray, own: int) -> np.ndarray:
+    """float32 [N, d + 2] of length 1 from [N, d] in (-1, 1); between rows of different `own`, 0 or 1, products are
+    those of `vectors` over d.
+    """
+    inside = vectors.astype(np.float64) / np.sqrt(vectors.shape[1])
+    missing = np.zeros((len(vectors), 2))
+    missing[:, own] = np.sqrt(np.maximum(1 - np.square(inside).sum(1), 0))
+    return np.concatenate([inside, missing], 1).astype(np.float32)

@@ -21,7 +21,7 @@ from scipy.spatial.distance import cdist
 from merit import intervals
 from merit.config import one_of
 from merit.evaluate import bootstrap
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 METRICS = ("euclidean", "cosine")
 BLOCK = 1000

@@ -31,7 +31,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 from scipy.special import digamma
 
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 from merit.intervals import Z
 from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from merit import intervals
 from merit.evaluate.bootstrap import Pooled, pool, weights_of
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 if TYPE_CHECKING:
     from sklearn.linear_model import RidgeCV

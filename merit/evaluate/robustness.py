@@ -18,10 +18,9 @@ from merit.data.preprocess import MARGIN_S, process, repair_gaps
 from merit.data.recording import LEADS, Recording, RejectedRecording
 from merit.evaluate import bootstrap, metrics
 from merit.evaluate.corruptions import corrupt
-from merit.evaluate.heads import STANDARDISED
+from merit.evaluate.probing import STANDARDISED
 from merit.evaluate.shift import Domain, Head, train_head
-from merit.evaluate.splits import OFFICIAL_SPLIT, Split, make_splits, scored_classes
-from merit.evaluate.tasks import TaskData
+from merit.evaluate.tasks import OFFICIAL_SPLIT, Split, TaskData, make_splits, scored_classes
 
 CLEAN = "clean"
 """The kind of a recording that nothing was done to."""

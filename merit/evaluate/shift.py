@@ -17,12 +17,10 @@ import numpy as np
 import pandas as pd
 
 from merit.config import ProbeConfig
-from merit.evaluate import bootstrap, linear_probe, metrics
-from merit.evaluate.heads import Heads
+from merit.evaluate import bootstrap, metrics, probing
 from merit.evaluate.label_alignment import Alignment
-from merit.evaluate.probe_tables import checked_features
-from merit.evaluate.splits import NotEnoughData, Split
-from merit.evaluate.tasks import TaskData
+from merit.evaluate.probing import Heads, checked_features
+from merit.evaluate.tasks import NotEnoughData, Split, TaskData
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def train_head(domain: Domain, config: ProbeConfig, variant: str, device: str = 
         )
     features = checked_features(domain.features, len(labels))
     choose = _validation_auroc(features, labels, split, usable, config) if config.select == "best_validation" else None
-    heads = linear_probe.train(features, labels, [split], config, variants=(variant,), device=device, choose=choose)
+    heads = probing.train(features, labels, [split], config, variants=(variant,), device=device, after_epoch=choose)
     return Head(heads, usable)
 
 

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from merit.config import ProbeConfig
-from merit.evaluate import bootstrap, linear_probe
-from merit.evaluate.probe_tables import checked_features
-from merit.evaluate.splits import make_splits, scored_classes
-from merit.evaluate.tasks import TaskData
+from merit.evaluate import bootstrap, probing
+from merit.evaluate.probing import checked_features
+from merit.evaluate.tasks import TaskData, make_splits, scored_classes
 
 UNKNOWN = "unknown"
 SEXES = ("female", "male")
@@ -55,7 +54,7 @@ def out_of_fold(
     """
     features = checked_features(features, len(task.rows))
     splits = make_splits(task.folds, protocol, config.folds)
-    heads = linear_probe.train(features, task.labels, splits, config, variants=(variant,), device=device)
+    heads = probing.train(features, task.labels, splits, config, variants=(variant,), device=device)
     logits, scored = np.zeros(task.labels.shape, dtype=np.float32), np.zeros_like(task.labels)
     for f, split in enumerate(splits):
         logits[split.test] = heads.logits(features[split.test], f, 0)

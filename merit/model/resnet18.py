@@ -15,19 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from merit.config import EncoderConfig
-from merit.model.vit import cut
+from merit.model.vit import EcgEncoder
 
 STAGES = 4
 BLOCKS = 2
 """Basic blocks of a stage."""
 
 
-class ResNet18(nn.Module):
-    """Scaled signal in, one token per 16 samples out."""
+class ResNet18(EcgEncoder):
+    """Scaled signal in, one token per 16 samples out; MERL probes their mean."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         widths = [config.resnet_width * 2**stage for stage in range(STAGES)]
         self.stem = convolution(config.n_leads, widths[0], size=7, stride=2)
         inputs = [widths[0], *widths[:-1]]
@@ -39,24 +38,12 @@ class ResNet18(nn.Module):
             )
         )
 
-    def patches(self, signal: Tensor) -> Tensor:
-        """[B, L, T] cut into [B, L, N, patch]; a ValueError for any other shape."""
-        return cut(signal, self.config)
-
     def forward(self, signal: Tensor, visible: Tensor | None = None) -> Tensor:
         """Tokens [B, n, D] in the order of time; a ValueError where patches are to be hidden."""
         if visible is not None:
             raise ValueError("visible: expected None, whole recordings, for kind resnet18; got indices of patches")
         whole = self.patches(signal).flatten(2)
         return self.blocks(F.relu(self.stem(whole))).transpose(1, 2)
-
-    def over_time(self, tokens: Tensor) -> Tensor:
-        """One token per stretch of time, [B, n, D]: the tokens as they are."""
-        return tokens
-
-    def pool(self, tokens: Tensor) -> Tensor:
-        """Mean over time, [B, D] (what MERL probes)."""
-        return tokens.mean(1)
 
 
 class BasicBlock(nn.Module):

@@ -23,21 +23,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from merit.config import EncoderConfig
-from merit.model.vit import cut, hidden_from
+from merit.model.vit import EcgEncoder, cut, hidden_from
 
 GROWTH = 4
 """Hidden width of inverted bottlenecks and MLPs, in widths."""
 
 
-class TinyVit(nn.Module):
+class TinyVit(EcgEncoder):
     """Scaled signal and the indices of its visible patches in, one token per `stride_of` samples out.
 
     ValueError for recordings of a single token.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         if config.n_samples <= stride_of(config):
             raise ValueError(
                 f"n_samples: expected more than the {stride_of(config)} of one token, which has no spread over time; "
@@ -58,10 +57,6 @@ class TinyVit(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(widths[-1])
 
-    def patches(self, signal: Tensor) -> Tensor:
-        """[B, L, T] cut into [B, L, N, patch]; a ValueError for any other shape."""
-        return cut(signal, self.config)
-
     def forward(self, signal: Tensor, visible: Tensor | None = None) -> Tensor:
         """Tokens [B, n, D] in the order of time; visible: int64 [B, L, K], or None: all patches."""
         patches = self.patches(signal)
@@ -69,14 +64,6 @@ class TinyVit(nn.Module):
             hidden = hidden_from(visible, self.config.n_patches)[..., None]
             patches = torch.where(hidden, self.mask_value[:, None, None], patches)
         return self.norm(self.blocks(self.stem(patches.flatten(2).transpose(1, 2))))
-
-    def over_time(self, tokens: Tensor) -> Tensor:
-        """One token per stretch of time, [B, n, D]: the tokens as they are."""
-        return tokens
-
-    def pool(self, tokens: Tensor) -> Tensor:
-        """Mean over time, [B, D]."""
-        return tokens.mean(1)
 
 
 class SampleHead(nn.Module):

@@ -49,12 +49,31 @@ def with_separators(visible: Tensor, n_positions: int) -> Tensor:
 # -- encoder ----------------------------------------------------------------------------------------------------------
 
 
-class Encoder(nn.Module):
-    """Scaled signal and the indices of its visible patches in, a token per visible patch and two SEPs per lead out."""
+class EcgEncoder(nn.Module):
+    """What encoders of all kinds share; tokens are [B, n, D], in the order of time, unless `forward` says otherwise."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
+
+    def patches(self, signal: Tensor) -> Tensor:
+        """[B, L, T] cut into [B, L, N, patch]; a ValueError for any other shape."""
+        return cut(signal, self.config)
+
+    def over_time(self, tokens: Tensor) -> Tensor:
+        """One token per stretch of time, [B, n, D]."""
+        return tokens
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Mean over time, [B, D]."""
+        return tokens.mean(1)
+
+
+class Encoder(EcgEncoder):
+    """Scaled signal and the indices of its visible patches in, a token per visible patch and two SEPs per lead out."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__(config)
         self.n_positions = config.n_patches + 2
         self.patch_embedding = nn.Linear(config.patch, config.width)
         self.lead_embedding = nn.Parameter(torch.randn(config.n_leads, 1, config.width) * 0.1)
@@ -65,10 +84,6 @@ class Encoder(nn.Module):
             for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width)
-
-    def patches(self, signal: Tensor) -> Tensor:
-        """[B, L, T] cut into [B, L, N, patch]; a ValueError for any other shape."""
-        return cut(signal, self.config)
 
     def forward(self, signal: Tensor, visible: Tensor | None = None) -> Tensor:
         """Tokens [B, L, K + 2, D], SEP first and last in each lead; visible: int64 [B, L, K], or None: all patches."""

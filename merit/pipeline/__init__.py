@@ -1,5 +1,5 @@
 """From files to results: `Workspace` is what notebooks and commands use."""
 
-from merit.pipeline.workspace import Workspace
+from merit.studies.workspace import Workspace
 
 __all__ = ["Workspace"]

@@ -17,8 +17,8 @@ import pandas as pd
 from merit import runs
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
-from merit.encoders import others
-from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData
+from merit.encoders import registry
+from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.strengths import chosen, pairs
 from merit.pipeline.training import ENCODER_NAMES
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CLEAN = "clean"
 MODULES = (
-    "merit.evaluate.robustness", "merit.evaluate.embeddings", "merit.evaluate.seen", "merit.data.cohorts",
+    "merit.evaluate.robustness", "merit.evaluate.embeddings", "merit.evaluate.tasks", "merit.data.cohorts",
 )  # fmt: skip
 EXAMPLE_S = 3.0
 """Seconds of the picture of each corruption."""
@@ -138,7 +138,7 @@ class _Session:
 
     def _values(self, encoder: str, kind: str, level: float | str | None, about: Mapping[str, Any]) -> dict[str, Any]:
         from merit.evaluate.embeddings import embed_store
-        from merit.evaluate.seen import refuse_seen
+        from merit.evaluate.tasks import refuse_seen
 
         try:
             n_seen = refuse_seen(
@@ -186,7 +186,7 @@ class _Session:
 
     def _signals(self, encoder: str) -> Store:
         """The store that an encoder reads: an encoder of others may want 500 Hz."""
-        return self.ws.signals(encoder, self.cohort) if others.known(encoder) else self.store
+        return self.ws.signals(encoder, self.cohort) if registry.known(encoder) else self.store
 
     def _rates(self) -> dict[str, int]:
         """Rate of the files that the store was read from, Hz -> recordings of the test part."""

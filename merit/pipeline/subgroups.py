@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from merit import runs
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 from merit.pipeline.training import ENCODER_NAMES
 from merit.pipeline.workspace import VARIANTS
 
@@ -71,7 +71,7 @@ def _one(
     }  # fmt: skip
     return ws.result(
         "subgroups", lambda: _values(ws, about, config, least, seed, allow_seen), parameters, inputs,
-        ["merit.evaluate.subgroups", "merit.evaluate.seen"], seed=config.seed,
+        ["merit.evaluate.subgroups", "merit.evaluate.tasks"], seed=config.seed,
     )  # fmt: skip
 
 
@@ -79,8 +79,7 @@ def _values(
     ws: Workspace, about: dict[str, str], config: ProbeConfig, least: dict[str, int], seed: int, allow_seen: bool
 ) -> dict[str, Any]:
     from merit.evaluate import subgroups as groups
-    from merit.evaluate.seen import refuse_seen
-    from merit.evaluate.tasks import select
+    from merit.evaluate.tasks import refuse_seen, select
 
     store, protocol = ws.store(about["cohort"]), ws.protocol(about["cohort"])
     try:

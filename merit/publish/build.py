@@ -20,7 +20,7 @@ from typing import Any
 
 from merit import pool, runs
 from merit.data.store import SOURCES
-from merit.encoders import others
+from merit.encoders import registry
 from merit.profiles import resolve, run_name
 from merit.publish import parameters, record
 from merit.threads import usable_cores
@@ -203,7 +203,7 @@ def _surroundings(root: Path, data: str | None, kept: Path) -> str:
         there = sorted(find_cohorts(data).items())
         fingerprints = {name: open_cohort(name, folder).fingerprint(kept) for name, folder in there}
     pinned = (root / "requirements.txt").read_text()
-    return runs.digest([tables, others.surroundings(), pinned, sys.version, fingerprints])
+    return runs.digest([tables, registry.surroundings(), pinned, sys.version, fingerprints])
 
 
 # -- what jupyter-book builds from: the committed pages, with each notebook replaced by its executed twin -------------

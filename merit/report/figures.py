@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
 from merit.report import figure_data
-from merit.report.style import TERM_LABELS, look, task_label
+from merit.report.style import TERM_LABELS, look
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.6  # inches
 CSV_MIME = "text/csv"
@@ -106,36 +106,6 @@ def _bound_lines(axis: Axes, bounds: Mapping[str, Any]) -> None:
         if bounds.get(key) is not None:
             axis.axhline(bounds[key], color="#444444", linewidth=1, linestyle=dashes, label=label)
     axis.set_ylim(bottom=0)
-
-
-def probe_scores(results: Sequence[Mapping[str, Any]], variant: str, metric: str = "auroc") -> Drawing:
-    """One line a task, one marker an encoder: mean over folds in percent, with bars of one standard deviation."""
-    scored = [
-        one["values"] for one in results if one["values"].get("variant") == variant and _value(one, metric) is not None
-    ]
-    if not scored:
-        return nothing("no task was scored")
-    tasks = list(dict.fromkeys(one["task"] for one in scored))
-    encoders = list(dict.fromkeys(one["encoder"] for one in scored))
-    figure = Drawing(figsize=(2 * PANEL_WIDTH, 0.62 * len(tasks) + 1.1), layout="constrained")
-    axis = figure.subplots()
-    for place, encoder in enumerate(encoders):
-        style, own = look(encoder), [one for one in scored if one["encoder"] == encoder]
-        axis.errorbar(
-            [100 * one["mean"][metric] for one in own],
-            [tasks.index(one["task"]) + 0.13 * (place - (len(encoders) - 1) / 2) for one in own],
-            xerr=[100 * (one["sd"][metric] or 0) for one in own],
-            color=style.colour, marker=style.marker, linestyle="none", markersize=5, elinewidth=1, label=style.label,
-        )  # fmt: skip
-    axis.set_yticks(range(len(tasks)), [task_label(task) for task in tasks])
-    axis.invert_yaxis()
-    axis.set_xlabel("macro AUROC, percent" if metric == "auroc" else f"{metric}, percent")
-    figure.legend(loc="outside lower center", ncols=len(encoders))
-    return figure
-
-
-def _value(result: Mapping[str, Any], metric: str) -> float | None:
-    return result["values"].get("mean", {}).get(metric)
 
 
 def _panels(count: int, width: float = PANEL_WIDTH, height: float = PANEL_HEIGHT) -> tuple[Drawing, list[Axes]]:

@@ -1,23 +1,22 @@
-"""A result in one line, for the terminal."""
+"""Scores of linear probing in lines, for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import pandas as pd
 
 
-def result_line(values: Mapping[str, Any]) -> str:
-    """Task, variant, encoder, and mean ± sd over folds of AUROC and F1 in percent; or the reason why there is none."""
-    where = f"{values['task']:<18} {values['variant']:<13} {values['encoder']:<7}"
-    if "reason" in values:
-        return f"{where} {values['reason']}"
-    mean, sd = values["mean"], values["sd"]
-    return f"{where} AUROC {_both(mean, sd, 'auroc')}   F1 {_both(mean, sd, 'f1')}   ({values['n_records']} recordings)"
-
-
-def _both(mean: Mapping[str, float | None], sd: Mapping[str, float | None], name: str) -> str:
-    """Mean and, where there is more than one fold, sd, times 100."""
-    if mean[name] is None:
-        return "none"
-    spread = "" if sd[name] is None else f" ± {100 * sd[name]:.1f}"
-    return f"{100 * mean[name]:.1f}{spread}"
+def probe_lines(scores: pd.DataFrame) -> list[str]:
+    """A line per variant of one task and encoder: mean ± sd over folds of AUROC and F1 in percent; or the reason."""
+    first = scores.iloc[0]
+    if scores["reason"].notna().any():
+        return [f"{first['task']:<18} {'':<13} {first['encoder']:<7} {first['reason']}"]
+    lines = []
+    for variant, own in scores[scores["scored"] == "by fold"].groupby("variant", sort=False):
+        told = [f"{first['task']:<18} {variant:<13} {first['encoder']:<7}"]
+        for metric, name in (("auroc", "AUROC"), ("f1", "F1")):
+            row = own[own["metric"] == metric].iloc[0]
+            spread = "" if pd.isna(row["sd"]) else f" ± {100 * row['sd']:.1f}"
+            value = "none" if pd.isna(row["value"]) else f"{100 * row['value']:.1f}{spread}"
+            told.append(f"{name} {value}  ")
+        lines.append(f"{' '.join(told)} ({own['n'].iloc[0]:.0f} recordings)")
+    return lines

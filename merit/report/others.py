@@ -12,7 +12,7 @@ from merit.report.style import look, task_label
 
 
 class Absent(Protocol):
-    """A published encoder whose weights are not at hand (`encoders.others.Absent`)."""
+    """A published encoder whose weights are not at hand (`encoders.registry.Absent`)."""
 
     label: str
     note: str

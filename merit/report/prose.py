@@ -17,7 +17,17 @@ PROVENANCE_MIME = "application/vnd.merit.provenance+json"
 """The output type in which a notebook hands its inputs and device to the runner, for the footer and the record."""
 
 
-PLURALS = {"clusters": "", "rules": "", "subgroups": "", "notes": "", "information": " results"}
+PLURALS = {
+    "clusters": "",
+    "peers": "",
+    "protocol effects": "",
+    "seen effects": "",
+    "subgroups": "",
+    "notes": "",
+    "prompt facts": "",
+    "information": " results",
+    "retention": " results",
+}
 """Kinds of inputs whose plural is not one more letter."""
 
 NOTHING_SYNTHETIC = "These recordings are real: there is nothing synthetic to compare."

@@ -19,7 +19,7 @@ from merit import scores
 from merit.report import show
 from merit.report.figures import Drawing, nothing
 from merit.report.numerals import fixed
-from merit.report.prose import listing
+from merit.report.prose import Html, listing
 from merit.report.show import label
 
 COLUMNS = ("kind", "target", "decoder", "n", "low", "high", "draws", "other")
@@ -211,7 +211,8 @@ def verdict(pairs: pd.DataFrame, parts: Mapping[str, Sequence[tuple[str, str, st
     """
     decoders = show.VOCABULARY["decoder"]
     every = [(a, b, metric, decoder) for wanted in parts.values() for decoder in decoders for a, b, metric in wanted]
-    there = pairs.assign(key=pairs[["encoder", "other", "metric", "decoder"]].agg(" ".join, axis=1))
+    keys = zip(pairs["encoder"], pairs["other"], pairs["metric"], pairs["decoder"])
+    there = pairs.assign(key=[" ".join(key) for key in keys])
     there = pd.concat([there[there["key"] == " ".join(key)] for key in every], ignore_index=True)
     there["side"] = scores.beyond_zero(there[["value", "low", "high"]])
     lines = []
@@ -244,9 +245,11 @@ LEAST_USE = 0.25
 """Largest R² with manual marks under which a factor is called of little use."""
 
 
-def reliability_table(found: pd.DataFrame, name: str) -> Any:
+def reliability_table(found: pd.DataFrame, name: str) -> Html:
     """One row per factor, one column per delineator: R² in percent, bias ± spread in the factor's unit, n."""
     wide = _wide(found)
+    if wide.empty:
+        return Html("")
     how = wide["fs_hz"].map("{:g} Hz".format) + np.where(wide["own_qrs"].astype(bool), "", ",\nlibrary's QRS")
 
     def text(row: Mapping[str, Any]) -> str:
@@ -257,12 +260,13 @@ def reliability_table(found: pd.DataFrame, name: str) -> Any:
         r2 = show.cell({key: row[key] for key in ("value", "low", "high")}, digits=0).replace("\n", " ")
         return f"{r2}\n{spread}\nn = {row['n']:.0f}"
 
-    return show.table(wide.assign(how=how), "how", name, rows="factor", text=text, best=None)
+    wide = wide.assign(how=how, factor=wide["factor"].map(factor))
+    return show.table(wide, "how", name, rows="factor", text=text, best=None)
 
 
 def _wide(found: pd.DataFrame) -> pd.DataFrame:
     """One row per delineator and factor: R² as value, low and high, beside it bias and sd; none without LUDB."""
-    own = found[found["study"] == "reliability"].dropna(subset="metric")
+    own = found[found.get("study", "") == "reliability"].dropna(subset="metric") if len(found) else found
     if own.empty:
         return own
     keys = ["fs_hz", "method", "own_qrs", "factor"]

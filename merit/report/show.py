@@ -7,7 +7,7 @@ displays a seaborn plot with its frame as CSV. Scores come in as fractions and a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ import seaborn.objects as so
 from merit import runs, scores
 from merit.report import paper
 from merit.report.budget import introduction
-from merit.report.figures import Drawing
+from merit.report.figures import Drawing, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, Sentence, badge, listing, literal
-from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
+from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, STUDY_LABELS, TASK_LABELS, apply
 from merit.report.tables import SHADE, render
 
 ORDER = (
@@ -42,7 +42,7 @@ METRICS = {
 ENCODERS = {**LOOKS, **PEER_LOOKS}
 TASKS = {**TASK_LABELS, **{one: " → ".join(TASK_LABELS[t] for t in one.split(">")) for one in paper.TRANSFERS}}
 VOCABULARY: dict[str, Mapping[str, str]] = {
-    "encoder": {name: look.label for name, look in ENCODERS.items()},
+    "encoder": {"report": "report alone", **{name: look.label for name, look in ENCODERS.items()}},
     "other": {name: look.label for name, look in ENCODERS.items()},
     "task": TASKS,
     "transfer": {
@@ -50,6 +50,7 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
         for one in sorted(paper.TRANSFERS, key=lambda t: [list(TASK_LABELS).index(p) for p in t.split(">")])
     },
     "metric": METRICS,
+    "study": STUDY_LABELS,
     "cohort": COHORT_LABELS,
     "variant": {"as_published": "as published", "standardised": "standardised"},
     "factor": {
@@ -74,6 +75,9 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
     },
 }
 """Column -> value -> how it is written, in the order in which it stands everywhere."""
+
+BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
+"""Tasks side by side, as the paper's Tables 6 and 8 have them."""
 
 MARKS = {
     "overlap": ("†", "Recordings of this data set were in the encoder's pretraining; which of the patients scored here "
@@ -136,6 +140,11 @@ def cell(row: Mapping[str, Any], unit: float = 100, digits: int = 1, sign: bool 
     return text if pd.isna(row.get("sd")) else f"{text}\n±{fixed(unit * row['sd'], digits)}"
 
 
+def inline(row: Mapping[str, Any], digits: int = 2, unit: float = 1, sign: bool = False) -> str:
+    """A cell on one line, to stand in a sentence; a dash without a value."""
+    return (cell(row, unit, digits, sign) or "–").replace("\n", " ")
+
+
 def difference(row: Mapping[str, Any], unit: float = 100, digits: int = 1) -> str | None:
     """A signed cell and, where it was tested, `p 0.012, Holm 0.35`."""
     text = cell(row, unit, digits, sign=True)
@@ -159,14 +168,15 @@ def table(
     best: str | None = "column",
     bold: pd.Series | None = None,
     published: pd.DataFrame | None = None,
+    apart: pd.DataFrame | None = None,
     caption: str | Html = "",
 ) -> Html:
     """A row per encoder (`rows`), a column per value of `columns`; the best of a column bold, the second best shaded.
 
     frame: one score per cell. name: unique on the page. text: a row of the frame -> what its cell says. best: rank
     within each "column", each "row", or None. bold: which rows of the frame are bold instead. published: rows of the
-    paper's, set apart below and ranked among themselves (`paper_rows`). What a cell's marks mean stands below. No row:
-    nothing is shown.
+    paper's, set apart below and ranked among themselves (`paper_rows`). apart: rows that are only set apart. What a
+    cell's marks mean stands below. No row: nothing is shown.
     """
     if frame.empty:
         return Html("")
@@ -174,14 +184,52 @@ def table(
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
         parts.append(_pivot(published, columns, rows, lambda row: _starred(row, printed), best, None))
+    if apart is not None and len(apart):
+        parts.append(_pivot(apart, columns, rows, text, None, None))
     texts = pd.concat([texts for texts, _ in parts])
     texts = texts[[one for one in parts[0][0].columns if one in texts.columns]]
     marks = pd.concat([css for _, css in parts]).reindex(columns=texts.columns)
-    apart = parts[1][0].index if len(parts) > 1 else ()
+    below = [label for texts_below, _ in parts[1:] for label in texts_below.index]
     head = Html('<p class="merit-caption">{}</p>').format(caption) if caption else Html("")
+    group = 0 if texts.columns.nlevels < 2 else int(texts.columns.get_level_values(0).value_counts().max())
     shown = {mark: what for name, (mark, what) in MARKS.items() if name in frame and frame[name].fillna(0).any()}
     notes = Html("").join(Html('<p class="merit-note">{} {}</p>').format(*note) for note in shown.items())
-    return head + render(texts, name, marks=marks, apart=apart) + notes
+    return head + render(texts, name, marks=marks, apart=below, group=group) + notes
+
+
+def by_task(
+    frame: pd.DataFrame,
+    name: str,
+    *,
+    blocks: Sequence[Sequence[str]] = BLOCKS,
+    published: pd.DataFrame | None = None,
+    caption: str | Html = "",
+    **options: Any,
+) -> Html:
+    """`table` with a column per task and metric, one table per block of tasks that fit side by side; the paper's rows
+    where they hold a number. options: as `table` takes them.
+    """
+    tasks = list(dict.fromkeys(frame["task"]))
+    alone = [[task] for task in tasks if not any(task in block for block in blocks)]
+    parts = []
+    for block in [*blocks, *alone]:
+        own, theirs = frame[frame["task"].isin(block)], None
+        if published is not None:
+            theirs = published[published["task"].isin(own["task"]) & published["value"].notna()]
+        if len(own):
+            head, tag = "" if parts else caption, f"{name}-{'-'.join(block)}"
+            parts.append(table(own, ["task", "metric"], tag, published=theirs, caption=head, **options))
+    return Html("").join(parts) if parts else Html("<p>No task was scored.</p>")
+
+
+def blocks(
+    frame: pd.DataFrame, column: str = "task", groups: Sequence[Sequence[str]] = BLOCKS
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """A frame in the parts that stand side by side (`groups`), each with a name; other tasks stand alone."""
+    grouped = {task for block in groups for task in block}
+    for block in (*groups, *((task,) for task in frame[column].unique() if task not in grouped)):
+        if (chosen := frame[column].isin(block)).any():
+            yield "-".join(map(str, block)), frame[chosen]
 
 
 def _starred(row: Mapping[str, Any], printed: Callable[[Mapping[str, Any]], str | None]) -> str | None:
@@ -230,7 +278,8 @@ def _flat(index: pd.Index) -> pd.Index:
 def facts(rows: Mapping[str, Mapping[str, Any]] | pd.DataFrame, name: str) -> Html:
     """A table of words: row label -> column -> text; what is missing is a dash."""
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame.from_dict(rows, orient="index")
-    return render(frame.map(lambda value: "–" if pd.isna(value) else str(value)), name, words=True)
+    texts = frame.map(lambda value: "–" if pd.isna(value) else str(value))
+    return render(texts.rename_axis(index=None, columns=None), name, words=True)
 
 
 def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
@@ -253,7 +302,8 @@ def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
 def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -> Sentence:
     """What has no score and why, one line per reason; published encoders without weights together in one line."""
     without: dict[str, dict[str, list[str]]] = {}
-    own = frame[frame["reason"].notna() & frame["value"].isna() & (frame.get("class", "macro") == "macro")]
+    own = frame[frame["reason"].notna() & frame["value"].isna()]
+    own = own[own["class"].fillna("macro") == "macro"] if "class" in own else own
     everyone = frame.groupby(by)["encoder"].agg(set) if len(frame) else {}
     for (place, reason), cell_ in own.groupby([by, "reason"], sort=False):
         names = set(cell_["encoder"])
@@ -284,12 +334,21 @@ def scale(frame: pd.DataFrame, column: str = "encoder") -> dict[str, Any]:
     }
 
 
-def figure(plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6) -> Drawing:
-    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download."""
+def figure(
+    plot: so.Plot, data: pd.DataFrame, width: float = 7.5, height: float = 3.6, line: float | None = None
+) -> Drawing:
+    """A plot as a page displays it, width and height in inches: a PNG, and its frame as CSV for the download.
+
+    line: where a grey vertical line stands in every panel, such as chance or no difference.
+    """
+    if data.empty:
+        return nothing("nothing was scored")
     drawing = Drawing(figsize=(width, height))
     with warnings.catch_warnings():  # seaborn 0.13.2 asks pandas for a keyword that pandas 4 will not have
         warnings.filterwarnings("ignore", message="The copy keyword is deprecated")
         plot.on(drawing).layout(engine="constrained").plot()
+    for axis in drawing.axes if line is not None else ():
+        axis.axvline(line, color="#7A7A7A", linewidth=0.9, zorder=0)
     for legend in drawing.legends:  # seaborn puts it over the last panel's edge
         legend.set_loc("center left")
         legend.set_bbox_to_anchor((1.0, 0.5))

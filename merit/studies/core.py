@@ -18,7 +18,7 @@ import pandas as pd
 from merit import runs, scores
 from merit.config import Profile, one_of, replace
 from merit.data.taxonomy import TASKS
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 if TYPE_CHECKING:
     from merit.pipeline.workspace import Workspace
@@ -36,6 +36,7 @@ def study(
     needs: Callable[..., Mapping[str, str]],
     config: str | Callable[[Profile], Any] | None = None,
     preset: Mapping[str, Any] | None = None,
+    columns: Sequence[str] = (),
 ) -> Callable[[Callable[..., Frames]], Callable[..., pd.DataFrame]]:
     """Declare a study; what is declared takes a workspace and the study's own arguments, and returns its scores.
 
@@ -43,8 +44,9 @@ def study(
     needs: the same arguments -> identities of what is read, by name; it may raise `Unavailable`. config: the section of
     the profile that the function takes as `config`, or a function of the profile that gives it; arguments that the
     function does not name change its fields, None changes nothing, `updates` takes the place of `epochs`, and `preset`
-    stands where nothing is given. The function computes one point of the grid and returns rows of scores; columns of
-    the study, of `over` and of `encoder_seed` are put in front. `part=` asks for another of its frames.
+    stands where nothing is given. columns: columns of the scores that are there even where nothing could be scored, and
+    of which a caller may choose values. The function computes one point of the grid and returns rows of scores; columns
+    of the study, of `over` and of `encoder_seed` are put in front. `part=` asks for another of its frames.
     """
 
     def declare(compute: Callable[..., Frames]) -> Callable[..., pd.DataFrame]:
@@ -52,10 +54,11 @@ def study(
 
         @functools.wraps(compute)
         def run(ws: Workspace, *args: Any, part: str = "scores", **given: Any) -> pd.DataFrame:
+            wanted = {key: _listed(given.pop(key)) for key in columns if given.get(key) is not None}
             own = {key: given.pop(key) for key in list(given) if key in signature.parameters}
             if config is not None:
                 changes = {**(preset or {}), **{key: value for key, value in given.items() if value is not None}}
-                if "updates" in changes:
+                if "updates" in changes and isinstance(config, str):
                     changes.setdefault("epochs", None)
                 section = getattr(ws.profile, config) if isinstance(config, str) else config(ws.profile)
                 own["config"], given = replace(section, **changes), {}
@@ -63,9 +66,9 @@ def study(
             bound.apply_defaults()
             arguments = dict(itertools.islice(bound.arguments.items(), 1, None))
             for key, default in over.items():
-                chosen = arguments.get(key, default)
-                arguments[key] = [chosen] if isinstance(chosen, str) or not isinstance(chosen, Sequence) else chosen
-                for value in arguments[key] if key in ALLOWED else ():
+                arguments[key] = _listed(arguments.get(key, default))
+            for key, values in [*wanted.items(), *((key, arguments[key]) for key in over)]:
+                for value in values if key in ALLOWED else ():
                     one_of(key, value, ALLOWED[key])
             signature.bind(ws, **arguments)
             rows: list[dict[str, Any]] = []
@@ -74,7 +77,10 @@ def study(
                 seed = {"encoder_seed": point["encoder_seed"]} if "encoder_seed" in point else {}
                 front = {"study": name, **dict(zip(over, values)), **seed}
                 rows += [{**front, **row} for row in _point(ws, point, part)]
-            return scores.frame(rows)
+            # A row with a reason may stand for every value of a column.
+            chosen = [all(row.get(key) in (None, *values) for key, values in wanted.items()) for row in rows]
+            found = scores.frame(itertools.compress(rows, chosen))
+            return found.assign(**{name: None for name in columns if name not in found})
 
         def _point(ws: Workspace, point: dict[str, Any], part: str) -> list[dict[str, Any]]:
             """The rows of one point of the grid, read or computed."""
@@ -98,3 +104,8 @@ def study(
         return run
 
     return declare
+
+
+def _listed(given: Any) -> Sequence[Any]:
+    """One value or a sequence as a sequence."""
+    return [given] if isinstance(given, str) or not isinstance(given, Sequence) else given

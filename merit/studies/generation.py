@@ -6,22 +6,29 @@ import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import GenerationConfig, replace
+from merit.config import GenerationConfig
+from merit.evaluate.generation.pairs import (
+    Joined,
+    composed_pairs,
+    join,
+    published_files,
+    read_pairs,
+    write_pairs,
+)
+from merit.evaluate.tasks import NotEnoughData
 from merit.model.weights import downloaded, pinned, weights_identity
-from merit.pipeline.questions import Questions, questions
-from merit.pipeline.recordings import NoCohort
-from merit.pipeline.training import ENCODER_NAMES
 from merit.studies.core import study
+from merit.studies.workspace import ENCODER_NAMES, NoCohort
 
 if TYPE_CHECKING:
     from merit.evaluate.generation.scores import Summary
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 ROWS = (*ENCODER_NAMES, "medtvt-r1", "qoq", "ecg-chat")
 TRAINED = "trained"
@@ -62,7 +69,7 @@ def generation(
     from merit.evaluate.generation.language_model import Conditioned, NoLanguageModel, generate, load_language_model
     from merit.evaluate.generation.scores import most_common, nearest, swapped
     from merit.evaluate.generation.training import describe, total_updates, train
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     asked = _asked(ws, config)
     pairs, test, n_train = asked.train.pairs, asked.test.pairs, len(asked.train.pairs)
@@ -162,7 +169,55 @@ def paper_example(ws: Workspace, *, config: GenerationConfig) -> dict[str, pd.Da
     return {"scores": scores, "texts": pd.DataFrame([row])}
 
 
-# -- pairs, models and scores that they share --------------------------------------------------------------------------
+# -- questions and answers ---------------------------------------------------------------------------------------------
+
+PUBLISHED, COMPOSED = "MedTVT-QA", "composed"
+FOLDS = {"train": range(1, 9), "test": range(10, 11)}
+"""PTB-XL's folds for composed pairs: nobody is asked about whom the model or an encoder was trained on."""
+
+
+class Questions(NamedTuple):
+    """Pairs to train on and to test on, each with the row of its recording in the cohort's store."""
+
+    source: str
+    """MedTVT-QA or composed."""
+    cohort: str
+    train: Joined
+    test: Joined
+    identity: str
+    """Of the files and the store."""
+
+
+def questions(ws: Workspace, seed: int = 0) -> Questions:
+    """MedTVT-QA's pairs where it lies beside MIMIC-IV-ECG, else pairs that are composed for PTB-XL, worded by `seed`.
+
+    No recording of the test part is in the training part, whatever the files say. NoCohort without a data set to ask
+    about, NotEnoughData where a part has no pair, NotTheForm for a wrong file.
+    """
+    files, source, cohort = published_files(ws.data), PUBLISHED, "mimic-iv-ecg"
+    if not files:
+        source, cohort = COMPOSED, "ptb-xl"
+        store, modules = ws.store(cohort), ["merit.evaluate.generation.pairs"]
+        key = runs.identity("questions", {"seed": seed}, {"store": store.identity}, modules)
+        files = {part: ws.folder / "questions" / key / f"{part}.json" for part in FOLDS}
+        for part, folds in FOLDS.items():
+            pairs = composed_pairs(store.records[store.records["fold"].isin(folds)], seed)
+            if not pairs:
+                raise NotEnoughData(f"{part} pairs: no recording of ptb-xl's folds {list(folds)} has a known statement")
+            runs.once(files[part], lambda path=files[part], pairs=pairs: write_pairs(path, pairs))
+    try:
+        store = ws.store(cohort)
+    except NoCohort as reason:
+        raise NoCohort(f"{source} asks about {cohort}: {reason}") from reason
+    train, test = (join(read_pairs(files[part]), store.records) for part in FOLDS)
+    for part, joined in (("train", train), ("test", test)):
+        if not joined.pairs:
+            missing = len(joined.missing)
+            raise NotEnoughData(f"{source}, {part}: none of its {missing} recordings is in the store of {cohort}")
+    unasked = np.flatnonzero(~np.isin(train.rows, test.rows))
+    train = train._replace(pairs=[train.pairs[i] for i in unasked], rows=train.rows[unasked])
+    digests = {part: runs.file_digest(path) for part, path in files.items()}
+    return Questions(source, cohort, train, test, runs.digest([digests, store.identity]))
 
 
 def _asked(ws: Workspace, config: GenerationConfig) -> Questions:
@@ -173,7 +228,10 @@ def _asked(ws: Workspace, config: GenerationConfig) -> Questions:
         return asked
     kept = np.unique(np.linspace(0, n - 1, wanted).round().astype(int))
     test = asked.test._replace(pairs=[asked.test.pairs[i] for i in kept], rows=asked.test.rows[kept])
-    return replace(asked, test=test)
+    return asked._replace(test=test)
+
+
+# -- models and scores that the studies share --------------------------------------------------------------------------
 
 
 def generator_folder(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> Path:

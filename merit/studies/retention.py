@@ -19,14 +19,14 @@ from merit import runs, scores
 from merit.config import replace
 from merit.data.store import Store
 from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionConfig
-from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS
+from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
 from merit.methods import without_text
 from merit.profiles import folder_name
 from merit.studies.core import study
 from merit.threads import usable_cores
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 ENCODERS = ("merit", "cma", "ib", "mse", "random")
 COHORT = "ptb-xl"
@@ -81,7 +81,7 @@ def retention(ws: Workspace, encoder: str, encoder_seed: int = 0, *, config: Ret
     taken from it, and no finding is scored as unstated: in PTB-XL a code is there because the report says so.
     """
     from merit.evaluate.retention import measure, partial_r2_beyond
-    from merit.evaluate.seen import refuse_seen
+    from merit.evaluate.tasks import refuse_seen
 
     known, asked = _known(ws), _asked(ws, config)
     question = asked.question
@@ -217,14 +217,14 @@ def measured_identity(store: Store) -> str:
     )
 
 
-def measured_factors(ws: Workspace, progress: bool = True) -> pd.DataFrame:
+def measured_factors(ws: Workspace, cohort: str = COHORT, progress: bool = True) -> pd.DataFrame:
     """One row per record, with its record_id and the columns of `synthetic.truth`; NaN: not measured.
 
     Delineated once, which takes a tenth of a second of a core a recording, and read from then on.
     """
-    store = ws.store(COHORT)
+    store = ws.store(cohort)
     key = measured_identity(store)
-    path = ws.folder / "measured" / f"{COHORT}-{key}.parquet"
+    path = ws.folder / "measured" / f"{cohort}-{key}.parquet"
 
     def make() -> None:
         from merit.evaluate.retention_factors import measure_recordings
@@ -235,7 +235,7 @@ def measured_factors(ws: Workspace, progress: bool = True) -> pd.DataFrame:
             table.to_parquet(made, index=False)
 
     runs.once(path, make)
-    ws.used[f"delineation {COHORT}"] = {"id": key, "device": "cpu"}
+    ws.used[f"delineation {cohort}"] = {"id": key, "device": "cpu"}
     return pd.read_parquet(path)
 
 
@@ -279,9 +279,11 @@ def differences(found: pd.DataFrame, by: str) -> pd.DataFrame:
         names = list(dict.fromkeys(of_seed["encoder"]))
         for k, first in enumerate(names):
             own = of_seed[of_seed["encoder"].isin(names[k:])]
-            pairs.append(scores.paired(own, [by, "decoder"], first=first).assign(encoder_seed=seed, kind="difference"))
-    kept = ["encoder_seed", "kind", by, "decoder", "metric", "encoder", "other", "value", "low", "high", "n"]
-    return pd.concat(pairs)[kept].dropna(subset="low") if pairs else pd.DataFrame(columns=kept)
+            pairs.append(scores.paired(own, [by, "decoder"], first=first).assign(encoder_seed=seed))
+    kept = ["study", "encoder_seed", "kind", by, "decoder", "metric", "encoder", "other", "value", "low", "high", "n"]
+    if not pairs:
+        return pd.DataFrame(columns=kept)
+    return pd.concat(pairs).assign(study="retention", kind="difference")[kept].dropna(subset="low")
 
 
 SHARES = (0.0, 0.3, 0.6, 1.0)
@@ -313,13 +315,12 @@ def report_omission(ws: Workspace, encoders: Sequence[str], *, encoder_seed: int
 
 def _with_reports(ws: Workspace, share: float) -> Workspace:
     """The workspace with encoders pretrained where reports leave out `share`; those hospitals lie beside its folder."""
-    from merit.pipeline.transferred import transfer
-
     hospitals = ws.profile.hospitals
     only = {PRETRAINED_ON: hospitals.recordings[PRETRAINED_ON]}
     profile = replace(ws.profile, hospitals=replace(hospitals, recordings=only, report_omission=share))
     folder = ws.folder.with_name(f"{ws.folder.name}-left-out-{share:g}")
-    return transfer(dataclasses.replace(ws, profile=profile, data=None, folder=folder, used={}), ws)
+    origin = dataclasses.replace(ws, profile=profile, data=None, folder=folder, used={})
+    return dataclasses.replace(ws, origin=origin, used={})
 
 
 def synthetic_to_real(ws: Workspace, encoders: Sequence[str], *, encoder_seed: int = 0) -> pd.DataFrame:
@@ -330,13 +331,11 @@ def synthetic_to_real(ws: Workspace, encoders: Sequence[str], *, encoder_seed: i
     """
     if ws.synthetic:
         return scores.frame([])
-    from merit.pipeline.transferred import transfer
-
     folder = ws.folder.with_name(folder_name(ws.profile, None))
     made = dataclasses.replace(ws, data=None, folder=folder, used={})
     trained = [name for name in encoders if name != "random"]
     made.checkpoints(trained, (encoder_seed,))
-    both = ((RECORDED, ws, encoders), (MADE, transfer(made, ws), trained))
+    both = ((RECORDED, ws, encoders), (MADE, dataclasses.replace(ws, origin=made, used={}), trained))
     found = [retention(at, names, encoder_seed=encoder_seed).assign(hearts=hearts) for hearts, at, names in both]
     return pd.concat(found, ignore_index=True)
 

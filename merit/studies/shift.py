@@ -13,9 +13,8 @@ import pandas as pd
 from merit import runs
 from merit.config import ProbeConfig
 from merit.data.taxonomy import TASK_COHORT
-from merit.evaluate import merl_splits
 from merit.evaluate.label_alignment import DIRECTIONS, align, read_table
-from merit.evaluate.splits import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData
+from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData, merl_files, merl_folds
 from merit.pipeline.training import ENCODER_NAMES
 from merit.studies.core import study
 
@@ -39,7 +38,7 @@ def _inputs(
             f"embedding {space}": ws.embedding_identity(encoder, cohort, encoder_seed),
             f"split {space}": ws.protocol(cohort),
         }
-        found |= {f"list {k} {space}": runs.file_digest(path) for k, path in merl_splits.files(ws.data, cohort).items()}
+        found |= {f"list {k} {space}": runs.file_digest(path) for k, path in merl_files(ws.data, cohort).items()}
     return found
 
 
@@ -66,8 +65,8 @@ def shift(
     paper selects a checkpoint there (A.2.2). alignment: another table in the form of Table 5. A target is scored as a
     whole, unless it was also pretrained on: then its folds 9 and 10.
     """
-    from merit.evaluate.seen import refuse_seen
     from merit.evaluate.shift import transfer as transferred
+    from merit.evaluate.tasks import refuse_seen
 
     source, target = transfer.split(">")
     (home, home_folds, _), (away, folds, scored) = _task(ws, source), _task(ws, target)
@@ -87,7 +86,7 @@ def shift(
     return found.assign(**{
         "source": source, "target": target, "n_seen": n_seen, **there,
         "scope": "folds 9 and 10, which pretraining has not seen" if unseen else "the whole data set",
-        "split": "MERL's lists" if merl_splits.files(ws.data, home.cohort)
+        "split": "MERL's lists" if merl_files(ws.data, home.cohort)
         else f"{'official' if source == 'superclass' else 'our'} folds 1-8, 9, 10",
     })  # fmt: skip
 
@@ -102,8 +101,8 @@ def _task(ws: Workspace, space: str) -> tuple[TaskData, np.ndarray, np.ndarray]:
     # One fold and no positives asked for: a target is scored as a whole; `transfer` says which class lacks what.
     task = select(space, records.assign(fold=1), n_folds=1, min_positives=0)
     folds = records["fold"].iloc[task.rows].fillna(0).to_numpy(dtype=np.int64)
-    if lists := merl_splits.files(ws.data, cohort):
-        folds = merl_splits.folds(lists, cohort, records["record_id"].iloc[task.rows].tolist())
+    if lists := merl_files(ws.data, cohort):
+        folds = merl_folds(lists, cohort, records["record_id"].iloc[task.rows].tolist())
     pretrained_on = ws.protocol(cohort) == OFFICIAL_SPLIT
     return task, folds, np.isin(folds, UNSEEN_FOLDS) if pretrained_on else np.ones(len(folds), dtype=bool)
 
@@ -111,7 +110,7 @@ def _task(ws: Workspace, space: str) -> tuple[TaskData, np.ndarray, np.ndarray]:
 @functools.lru_cache(maxsize=4)
 def _domain(ws: Workspace, space: str, encoder: str, encoder_seed: int) -> Domain:
     from merit.evaluate.shift import Domain
-    from merit.evaluate.splits import make_splits
+    from merit.evaluate.tasks import make_splits
 
     task, folds, scored = _task(ws, space)
     features = ws.embedding(encoder, task.cohort, encoder_seed)[task.rows]

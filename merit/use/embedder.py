@@ -6,11 +6,13 @@ embedding. Research only: not a medical device. B recordings, D width, d width o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,31 +23,34 @@ from safetensors.torch import save_file
 
 from merit.config import SignalConfig
 from merit.data.store import Store
+from merit.data.taxonomy import TASKS
 from merit.encoders import ours
 from merit.encoders.ours import MeritEncoder
 from merit.evaluate import zero_shot
 from merit.evaluate.embeddings import embed_store
+from merit.evaluate.zero_shot import load_prompts, own_prompts
 from merit.model.text import TextEncoder
 from merit.model.weights import DECIDING
 from merit.pretrain import TEXT_SETTINGS
 from merit.pretrain.checkpoint import KEPT, ORIGIN, model_card, read_origin, text_config
-from merit.runs import SUMS, seal, write_json, write_text, written
+from merit.runs import SUMS, Unavailable, check, seal, sealed, write_json, write_text, written
 from merit.threads import torch_device
-from merit.use import texts
-from merit.use.batches import batched, in_threads
-from merit.use.reading import Prepared, is_one, prepared
+from merit.use.reading import Leads, Prepared, Rate, batched, in_threads, is_one, prepared
 
 COSINES = "cosines of recording and text, from -1 to 1: no probabilities, and not for decisions about patients"
+INSIDE = "text"
+"""Where `save_pretrained` puts the text encoder, so that a folder holds all that it needs."""
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-PUBLISHED = ("*.json", "*.jsonl", "*.safetensors", "seen.parquet", "README.md", SUMS, f"{texts.INSIDE}/*")
+PUBLISHED = ("*.json", "*.jsonl", "*.safetensors", "seen.parquet", "README.md", SUMS, f"{INSIDE}/*")
 """Files of a hub repository that belong to a checkpoint."""
+Prompted = str | Path | Mapping[str, str | list[str]]
 
 
 class Embedder(ModelHubMixin):
     """What `merit.load` gives. `x`, everywhere: a path of a WFDB record (with .hea or without), a `Recording`, an array
     [leads, samples], several of these in a list, or an array [recordings, leads, samples].
 
-    For arrays, fs_hz is the rate in Hz (one, or one a recording), leads the names of the rows in any order (default:
+    For arrays, fs_hz is the rate in Hz (one, or one per recording), leads the names of the rows in any order (default:
     all twelve in the usual one; I, II, V1 to V6 are enough), unit mV, uV or V. Any rate and length: 100 Hz and the
     first 10 s are taken, gaps repaired, as ingest does; RejectedRecording says what ingest would not store.
     """
@@ -74,14 +79,20 @@ class Embedder(ModelHubMixin):
 
     @functools.cached_property
     def text(self) -> TextEncoder:
-        """The text encoder of pretraining, with the layers that were trained; NoText where it is not at hand."""
-        width = self.encoder.model.config.text_width
-        return self.encoder.own_text(texts.load(self.folder, width, self.encoder.device, self._text_source))
+        """The text encoder of pretraining, with the layers that were trained; Unavailable where it is not at hand,
+        ValueError for one of another width.
+        """
+        source, width = find_text(self.folder, self._text_source), self.encoder.model.config.text_width
+        if isinstance(source, Path) and sealed(source):
+            check(source)
+        frozen = TextEncoder(source, text_config(self.folder), self.encoder.device)
+        if frozen.width != width:
+            raise ValueError(f"text encoder {source}: expected one {width} wide, as in pretraining; got {frozen.width}")
+        return self.encoder.own_text(frozen)
 
     def embed(
-        self, x: object, fs_hz: float | Sequence[float] | None = None, leads: Sequence[str] | None = None, *,
-        unit: str = "mV", batch: int = 64,
-    ) -> np.ndarray:  # fmt: skip
+        self, x: object, fs_hz: Rate = None, leads: Leads = None, *, unit: str = "mV", batch: int = 64
+    ) -> np.ndarray:
         """float32 [B, D], or [D] for one recording."""
         batches = batched(prepared(x, self.signal, fs_hz, leads, unit), batch)
         parts = list(in_threads(self.embed_prepared, batches))
@@ -89,9 +100,8 @@ class Embedder(ModelHubMixin):
         return z[0] if is_one(x) else z
 
     def embed_shared(
-        self, x: object, fs_hz: float | Sequence[float] | None = None, leads: Sequence[str] | None = None, *,
-        unit: str = "mV", batch: int = 64,
-    ) -> np.ndarray:  # fmt: skip
+        self, x: object, fs_hz: Rate = None, leads: Leads = None, *, unit: str = "mV", batch: int = 64
+    ) -> np.ndarray:
         """float32 [B, d] (or [d]) of length 1 in the space that recordings share with texts."""
         z = self.embed(x, fs_hz, leads, unit=unit, batch=batch)
         return self.encoder.project(z[None])[0] if z.ndim == 1 else self.encoder.project(z)
@@ -103,40 +113,59 @@ class Embedder(ModelHubMixin):
         return self.encoder.project_text(self.text.embed(list(reports)))
 
     def zero_shot(
-        self, x: object, prompts: str | Path | Mapping[str, str | list[str]] = "superclass",
-        fs_hz: float | Sequence[float] | None = None, leads: Sequence[str] | None = None, *,
-        unit: str = "mV", batch: int = 64,
-    ) -> pd.DataFrame:  # fmt: skip
-        """A row a recording, a column a class: cosines, which order recordings within a class. No probabilities, not
-        comparable between classes, and not for decisions about patients.
+        self,
+        x: object,
+        prompts: Prompted = "superclass",
+        fs_hz: Rate = None,
+        leads: Leads = None,
+        *,
+        unit: str = "mV",
+        batch: int = 64,
+    ) -> pd.DataFrame:
+        """One row per recording, one column per class: cosines, which order recordings within a class. No
+        probabilities, not comparable between classes, and not for decisions about patients.
 
         prompts: a task's name, such as superclass, rhythm or cpsc2018; or a dict of class and text (or texts, which
         are averaged), or a JSON file of one.
         """
-        score, names = self.scorer(prompts), []
+        (classes, score), names = self.scorer(prompts), []
 
         def noted() -> Iterator[Prepared]:
-            for one in prepared(x, self.signal, fs_hz, leads, unit):
-                names.append(one.name)
-                yield one
+            for recording in prepared(x, self.signal, fs_hz, leads, unit):
+                names.append(recording.name)
+                yield recording
 
         parts = list(in_threads(lambda some: score(self.embed_prepared(some)), batched(noted(), batch)))
-        table = pd.DataFrame(np.concatenate([np.empty((0, len(score.classes))), *parts]), columns=list(score.classes))
+        table = pd.DataFrame(np.concatenate([np.empty((0, len(classes))), *parts]), columns=classes)
         table.index = pd.Index(names, name="record", dtype=object)
         table.attrs["scores"] = COSINES
         return table
 
-    def scorer(self, prompts: str | Path | Mapping[str, str | list[str]]) -> Scorer:
-        """From embeddings to a table's columns, the texts embedded once."""
-        chosen = texts.classes(prompts)
+    def scorer(self, prompts: Prompted) -> tuple[list[str], Callable[[np.ndarray], np.ndarray]]:
+        """A table's columns, and what gives them, float64 [B, classes], from embeddings [B, D]; texts embedded once."""
+        if not isinstance(prompts, Mapping) and str(prompts) in TASKS:
+            chosen = load_prompts("enriched", str(prompts))
+        elif isinstance(prompts, Mapping) or os.path.isfile(prompts):
+            chosen = own_prompts(prompts)
+        else:
+            raise ValueError(
+                f"prompts: expected one of {', '.join(TASKS)}, or a dict of class and text (or a JSON file of one); "
+                f"got {str(prompts)!r}"
+            )
         vectors = zero_shot.class_vectors(self.embed_text(chosen.flat), chosen.owner)
-        return Scorer(self.encoder, tuple(chosen.texts), vectors)
+        return list(chosen.texts), lambda z: zero_shot.cosines(self.encoder.project(z), vectors)
 
     def similar(
-        self, x: object, among: Store | str | Path | pd.DataFrame | np.ndarray, k: int = 5,
-        fs_hz: float | Sequence[float] | None = None, leads: Sequence[str] | None = None, *,
-        unit: str = "mV", batch: int = 64,
-    ) -> pd.DataFrame:  # fmt: skip
+        self,
+        x: object,
+        among: Store | str | Path | pd.DataFrame | np.ndarray,
+        k: int = 5,
+        fs_hz: Rate = None,
+        leads: Leads = None,
+        *,
+        unit: str = "mV",
+        batch: int = 64,
+    ) -> pd.DataFrame:
         """The k recordings whose embeddings have the largest cosine with each of `x`: query (its position), rank (from
         1), record, row (in `among`), cosine.
 
@@ -153,12 +182,13 @@ class Embedder(ModelHubMixin):
         cosines = zero_shot.cosines(queries, unit_length)
         rows = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
         query, rank = np.indices(rows.shape)
-        found = {"query": query.ravel(), "rank": rank.ravel() + 1, "record": records[rows.ravel()], "row": rows.ravel()}
-        return pd.DataFrame(found | {"cosine": np.take_along_axis(cosines, rows, axis=1).ravel()})
+        nearest = {"query": query.ravel(), "rank": rank.ravel() + 1, "record": records[rows.ravel()]}
+        nearest |= {"row": rows.ravel(), "cosine": np.take_along_axis(cosines, rows, axis=1).ravel()}
+        return pd.DataFrame(nearest)
 
     def embed_prepared(self, some: Sequence[Prepared]) -> np.ndarray:
         """float32 [B, D] of one batch that `merit.use.reading.prepared` gave."""
-        signal_mv = np.stack([one.signal_uv for one in some]).astype(np.float32) / 1000
+        signal_mv = np.stack([recording.signal_uv for recording in some]).astype(np.float32) / 1000
         return self.encoder.embed(signal_mv, self.encoder.fs_hz)
 
     def _embedded(self, among: object, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -199,7 +229,7 @@ class Embedder(ModelHubMixin):
         weights = {name: value.cpu().contiguous() for name, value in self.encoder.model.state_dict().items()}
         with written(save_directory / "model.safetensors") as temporary:
             save_file(weights, temporary)
-        names = [*KEPT, *(f"{texts.INSIDE}/{path.name}" for path in save_directory.glob(f"{texts.INSIDE}/*"))]
+        names = [*KEPT, *(f"{INSIDE}/{path.name}" for path in save_directory.glob(f"{INSIDE}/*"))]
         seal(save_directory, [name for name in names if (save_directory / name).is_file()])
 
     def _save_text(self, save_directory: Path) -> dict[str, Any]:
@@ -208,45 +238,30 @@ class Embedder(ModelHubMixin):
         if not self.encoder.shares_space:
             return about | {"text": {}}
         try:
-            source = texts.find(self.folder, self._text_source)
-        except texts.NoText:
+            source = find_text(self.folder, self._text_source)
+        except Unavailable:
             return about
         settings = {name: getattr(text_config(self.folder), name) for name in TEXT_SETTINGS}
         if not Path(source).is_dir():
             return about | {"text": {"source": str(source), **settings}}
-        inside = save_directory / texts.INSIDE
+        inside = save_directory / INSIDE
         inside.mkdir(exist_ok=True)
         for path in sorted({path for pattern in DECIDING for path in Path(source).glob(pattern)}):
             shutil.copyfile(path, inside / path.name)
-        return about | {"text": {"source": texts.INSIDE, **settings}}
+        return about | {"text": {"source": INSIDE, **settings}}
 
     @classmethod
     def _from_pretrained(
-        cls, *, model_id: str, revision: str | None, cache_dir: str | Path | None, force_download: bool,
-        local_files_only: bool, token: str | bool | None, device: str = "cpu", text_encoder: str | Path | None = None,
-    ) -> Self:  # fmt: skip
+        cls, *, model_id: str, device: str = "cpu", text_encoder: str | Path | None = None, **download: Any
+    ) -> Self:
         folder = Path(model_id)
         if not folder.is_dir():
-            folder = Path(
-                snapshot_download(
-                    model_id, revision=revision, cache_dir=cache_dir, force_download=force_download, token=token,
-                    local_files_only=local_files_only, allow_patterns=list(PUBLISHED),
-                )
-            )  # fmt: skip
+            known = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+            asked = {name: download[name] for name in known}
+            folder = Path(snapshot_download(model_id, allow_patterns=list(PUBLISHED), **asked))
         encoder = ours.load(folder, torch_device(device))
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return cls(encoder, settings, folder, text_encoder)
-
-
-class Scorer:
-    """Cosines with the vectors of some classes."""
-
-    def __init__(self, encoder: MeritEncoder, classes: tuple[str, ...], vectors: np.ndarray) -> None:
-        self.encoder, self.classes, self.vectors = encoder, classes, vectors
-
-    def __call__(self, z: np.ndarray) -> np.ndarray:
-        """float64 [B, classes] from embeddings [B, D]."""
-        return zero_shot.cosines(self.encoder.project(z), self.vectors)
 
 
 def load(name: str | Path, device: str = "cpu", text_encoder: str | Path | None = None) -> Embedder:
@@ -269,3 +284,30 @@ def load(name: str | Path, device: str = "cpu", text_encoder: str | Path | None 
             f"{name}: expected the folder of a finished checkpoint, or a name on the hub and a network to reach it; "
             f"{str(error).splitlines()[0]}"
         ) from error
+
+
+def find_text(folder: Path, given: str | Path | None = None) -> str | Path:
+    """Folder (or hub name, if that is what is given) of the text encoder of the checkpoint in `folder`.
+
+    In turn: `given`; where the checkpoint says that it lies; `text` in its folder; the only one in `text` two folders
+    up, beside `checkpoints`, as in artifacts. Nothing is downloaded for what the checkpoint says. Unavailable where
+    there is none.
+    """
+    if given is not None:
+        return given
+    said = read_origin(folder).get("text", {}).get("source")
+    beside = sorted(path.parent for path in (folder.resolve().parents[1] / "text").glob("*/config.json"))
+    candidates = [folder / (said or INSIDE), folder / INSIDE, *(beside if len(beside) == 1 else ())]
+    for candidate in candidates:
+        if (candidate / "config.json").is_file():
+            return candidate
+    if said and not said.startswith("."):  # a hub model, with or without @revision, that was downloaded before
+        from huggingface_hub import snapshot_download
+
+        hub_name, _, revision = said.partition("@")
+        with contextlib.suppress(OSError, ValueError):
+            return Path(snapshot_download(hub_name, revision=revision or None, local_files_only=True))
+    raise Unavailable(
+        f"{folder}: no text encoder at hand{f'; it was aligned with {said}' if said else ''}; give its folder or hub "
+        "name as text_encoder (it is the one of pretraining, under artifacts/*/text)"
+    )

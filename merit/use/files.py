@@ -17,9 +17,8 @@ from merit import runs
 from merit.data.recording import RejectedRecording
 from merit.data.wfdb_io import read_record
 from merit.pretrain.checkpoint import finished
-from merit.use.batches import batched, in_threads
 from merit.use.embedder import Embedder, load
-from merit.use.reading import CHECKSUMS_DIFFER, Prepared, prepared
+from merit.use.reading import CHECKSUMS_DIFFER, Prepared, batched, in_threads, prepared
 
 NOTICE = (
     "merit: scores are cosines of recording and text, no probabilities, and not comparable between classes; research "
@@ -41,7 +40,7 @@ class SomeUnread(RuntimeError):
 def embed(
     files: Sequence[Path], out: Path, checkpoint: Path | None = None, *, device: str = "cpu", batch: int = 64
 ) -> int:
-    """Write one row a file: `ABOUT`, then z0, z1, ... Returns how many; SomeUnread, once all is written, where files
+    """Write one row per file: `ABOUT`, then z0, z1, ... Returns how many; SomeUnread, once all is written, where files
     could not be read.
     """
     model = opened(out, checkpoint, device)
@@ -49,52 +48,60 @@ def embed(
 
 
 def classify(
-    files: Sequence[Path], out: Path, prompts: str = "superclass", checkpoint: Path | None = None, *,
-    text_encoder: str | None = None, device: str = "cpu", batch: int = 64,
-) -> int:  # fmt: skip
-    """Write one row a file: `ABOUT`, then a column a class with its cosine. As `embed` otherwise."""
+    files: Sequence[Path],
+    out: Path,
+    prompts: str = "superclass",
+    checkpoint: Path | None = None,
+    *,
+    text_encoder: str | None = None,
+    device: str = "cpu",
+    batch: int = 64,
+) -> int:
+    """Write one row per file: `ABOUT`, then one column per class with its cosine. As `embed` otherwise."""
     model = opened(out, checkpoint, device, text_encoder)
-    score = model.scorer(prompts)
-    if taken := sorted(set(score.classes) & set(ABOUT)):
+    classes, score = model.scorer(prompts)
+    if taken := sorted(set(classes) & set(ABOUT)):
         raise ValueError(f"prompts: expected classes called otherwise than the columns {', '.join(taken)}")
     print(NOTICE, file=sys.stderr)
-    return write_table(files, out, model, list(score.classes), score, batch)
+    return write_table(files, out, model, classes, score, batch)
 
 
 def opened(out: Path, checkpoint: Path | None, device: str, text_encoder: str | None = None) -> Embedder:
-    """The model, chosen and named where none is given; a table that could not be written is refused before."""
+    """The model, the newest one of merit where none is given; a table that could not be written is refused before."""
     if out.suffix not in ENDINGS:
         raise ValueError(f"out: expected a file that ends in {' or '.join(ENDINGS)}; got {out}")
     if checkpoint is None:
-        checkpoint = newest(runs.home() / "artifacts")
+        artifacts = runs.home() / "artifacts"
+        there = [folder for folder in artifacts.glob("*/checkpoints/merit-seed*") if finished(folder)]
+        if not there:
+            raise FileNotFoundError(
+                f"{artifacts}: expected a finished checkpoint of merit; make one or give --checkpoint"
+            )
+        checkpoint = max(there, key=lambda folder: (folder / "model.safetensors").stat().st_mtime)
         print(f"merit: {checkpoint}", file=sys.stderr)
     return load(checkpoint, device, text_encoder)
 
 
-def newest(artifacts: Path) -> Path:
-    """The finished checkpoint of the objective merit that was written last."""
-    there = [folder for folder in artifacts.glob("*/checkpoints/merit-seed*") if finished(folder)]
-    if not there:
-        raise FileNotFoundError(f"{artifacts}: expected a finished checkpoint of merit; make one or give --checkpoint")
-    return max(there, key=lambda folder: (folder / "model.safetensors").stat().st_mtime)
-
-
 def write_table(
-    files: Sequence[Path], out: Path, model: Embedder, columns: Sequence[str],
-    values: Callable[[np.ndarray], np.ndarray], batch: int,
-) -> int:  # fmt: skip
+    files: Sequence[Path],
+    out: Path,
+    model: Embedder,
+    columns: Sequence[str],
+    values: Callable[[np.ndarray], np.ndarray],
+    batch: int,
+) -> int:
     """The table, in batches, under a temporary name and renamed; beside it `NAME.rejected.csv`, where files are not in
     it.
     """
     unread: list[tuple[str, str]] = []
 
-    def one(some: list[tuple[dict[str, Any], Prepared]]) -> pd.DataFrame:
-        found = values(model.embed_prepared([item for _, item in some])).astype(np.float32)
-        return pd.DataFrame([about for about, _ in some]).join(pd.DataFrame(found, columns=list(columns)))
+    def rows(some: list[tuple[dict[str, Any], Prepared]]) -> pd.DataFrame:
+        numbers = values(model.embed_prepared([item for _, item in some])).astype(np.float32)
+        return pd.DataFrame([about for about, _ in some]).join(pd.DataFrame(numbers, columns=list(columns)))
 
     n_rows = 0
     with _table(out) as append:
-        for part in in_threads(one, batched(_readable(files, model, unread), batch)):
+        for part in in_threads(rows, batched(_readable(files, model, unread), batch)):
             append(part)
             n_rows += len(part)
     listed = out.with_name(f"{out.stem}.rejected.csv")

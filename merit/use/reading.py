@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,7 +19,13 @@ from merit.data.leads import arrange, to_millivolts
 from merit.data.preprocess import MAX_GAP_FRACTION, MAX_MICROVOLTS, Outcome, process
 from merit.data.recording import LEADS, Recording, RejectedRecording
 from merit.data.wfdb_io import read_record
+from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
 
+A, B = TypeVar("A"), TypeVar("B")
+Rate = float | Sequence[float] | None
+"""Rate of arrays, Hz, or one for each."""
+Leads = Sequence[str] | None
+"""Names of arrays' rows."""
 DOUBTFUL_SHARE = 0.01
 """Share of samples out of a store's range from which on the unit is doubted."""
 
@@ -40,11 +48,7 @@ def is_one(x: object) -> bool:
 
 
 def prepared(
-    x: object,
-    signal: SignalConfig,
-    fs_hz: float | Sequence[float] | None = None,
-    leads: Sequence[str] | None = None,
-    unit: str = "mV",
+    x: object, signal: SignalConfig, fs_hz: Rate = None, leads: Leads = None, unit: str = "mV"
 ) -> Iterator[Prepared]:
     """Each recording of `x` through ingest's own preprocessing, one after the other.
 
@@ -61,40 +65,35 @@ def prepared(
     rates = None if fs_hz is None or np.ndim(fs_hz) == 0 else list(fs_hz)
     if rates is not None and (not hasattr(several, "__len__") or len(rates) != len(several)):
         raise ValueError(f"fs_hz: expected one rate, or one for each recording; got {len(rates)}")
-    for i, one in enumerate(several):
-        name = os.fspath(one) if isinstance(one, str | os.PathLike) else getattr(one, "record_id", i)
+    for i, item in enumerate(several):
+        name = str(os.fspath(item) if isinstance(item, str | os.PathLike) else getattr(item, "record_id", i))
         try:
-            recording = _recording(one, str(i), fs_hz if rates is None else rates[i], leads, unit)
+            recording = _recording(item, str(i), fs_hz if rates is None else rates[i], leads, unit)
             signal_uv, outcome = process(recording, signal, MAX_GAP_FRACTION)
         except RejectedRecording as refusal:
             raise RejectedRecording(f"recording {name}: {refusal}") from refusal
-        doubt_unit(str(name), signal_uv, outcome)
+        share = outcome.n_saturated / signal_uv.size
+        if share > DOUBTFUL_SHARE:
+            warnings.warn(
+                f"recording {name}: {share:.0%} of the samples are beyond {MAX_MICROVOLTS / 1000:g} mV and were "
+                "clipped; is the unit right?",
+                stacklevel=2,
+            )
         yield Prepared(recording.record_id, signal_uv, outcome)
 
 
-def doubt_unit(name: str, signal_uv: np.ndarray, outcome: Outcome) -> None:
-    """Warn where so many samples were clipped that the signal is hardly in the unit that was said."""
-    share = outcome.n_saturated / signal_uv.size
-    if share > DOUBTFUL_SHARE:
-        warnings.warn(
-            f"recording {name}: {share:.0%} of the samples are beyond {MAX_MICROVOLTS / 1000:g} mV and were clipped; "
-            "is the unit right?",
-            stacklevel=2,
-        )
-
-
-def _recording(one: object, name: str, fs_hz: float | None, leads: Sequence[str] | None, unit: str) -> Recording:
+def _recording(item: object, name: str, fs_hz: float | None, leads: Leads, unit: str) -> Recording:
     """One recording in the order of `LEADS` at its own rate."""
-    if isinstance(one, str | os.PathLike | Recording):
+    if isinstance(item, str | os.PathLike | Recording):
         if fs_hz is not None or leads is not None:
             raise ValueError("fs_hz, leads: expected with arrays alone; files and Recordings know their own")
-        if isinstance(one, Recording):
-            return one
-        recording = read_record(one)
+        if isinstance(item, Recording):
+            return item
+        recording = read_record(item)
         if recording.checksums_agree is False:
-            warnings.warn(f"recording {os.fspath(one)}: {CHECKSUMS_DIFFER}", stacklevel=3)
+            warnings.warn(f"recording {os.fspath(item)}: {CHECKSUMS_DIFFER}", stacklevel=3)
         return recording
-    signal = np.asarray(one)
+    signal = np.asarray(item)
     names = LEADS if leads is None else tuple(leads)
     if signal.ndim != 2 or len(signal) != len(names):
         raise ValueError(
@@ -106,6 +105,35 @@ def _recording(one: object, name: str, fs_hz: float | None, leads: Sequence[str]
     if signal.dtype.kind != "f" and unit.casefold() == "mv":
         raise ValueError(f"recording {name}: expected floating-point numbers in mV, or unit='uV'; got {signal.dtype}")
     signal_mv = arrange(to_millivolts(signal, [unit] * len(names)), names)
-    return Recording(
-        record_id=name, patient_id=name, signal_mv=signal_mv, fs_hz=float(fs_hz), report="", labels=frozenset()
-    )  # fmt: skip
+    about = {"record_id": name, "patient_id": name, "report": "", "labels": frozenset()}
+    return Recording(signal_mv=signal_mv, fs_hz=float(fs_hz), **about)
+
+
+# -- in batches, on the cores that there are, with few of them in memory -----------------------------------------------
+
+
+def batched(items: Iterable[A], size: int) -> Iterator[list[A]]:
+    """Lists of `size` items, the last one shorter."""
+    if size < 1:
+        raise ValueError(f"batch: expected at least 1; got {size}")
+    held: list[A] = []
+    for item in items:
+        held.append(item)
+        if len(held) == size:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def in_threads(call: Callable[[A], B], batches: Iterable[A]) -> Iterator[B]:
+    """`map(call, batches)`; the batches are made in the caller's thread, as they are needed."""
+    workers = min(MAX_THREADS, usable_cores())
+    with one_thread_an_operation(), ThreadPoolExecutor(workers) as pool:
+        pending = deque()
+        for batch in batches:
+            pending.append(pool.submit(call, batch))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

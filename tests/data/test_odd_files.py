@@ -717,11 +717,11 @@ def test_shared_trees(odd, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["html", "lfs", "lfs_safetensors", "cut", "empty"])
-def test_shared_broken_weights(odd, monkeypatch, case):
-    from merit.encoders import outside
+def test_shared_broken_weights(odd: Path, monkeypatch: Any, case: str) -> None:
+    from merit.encoders.registry import PUBLISHED
 
     monkeypatch.setenv("MERIT_WEIGHTS", str(odd / "10-broken-weights" / case))
-    with pytest.raises(outside.NoWeights, match=r"weights/merl/\S+ was not downloaded whole") as refusal:
-        outside.load("merl", "cpu")
+    with pytest.raises(runs.Unavailable, match=r"weights/merl/\S+ was not downloaded whole") as refusal:
+        PUBLISHED["merl"].load("cpu")
     assert "\n" not in str(refusal.value)
     assert "trust" not in str(refusal.value)

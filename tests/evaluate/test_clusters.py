@@ -13,7 +13,7 @@ import pytest
 
 from merit.evaluate import clusters as module
 from merit.evaluate.clusters import ClusterConfig, by_class, neighbours, purity, silhouette, single_class
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 ROOT = Path(__file__).parents[2]
 

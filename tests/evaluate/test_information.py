@@ -11,7 +11,7 @@ from scipy.special import digamma
 
 from merit.evaluate import information as module
 from merit.evaluate.information import CriticConfig, InformationConfig, known_pairs
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 QUICK = CriticConfig(epochs=5, patience=2)
 QUICK_ALL = InformationConfig(halves=4, critic=CriticConfig(epochs=2), most_points=30)

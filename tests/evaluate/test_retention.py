@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from merit.evaluate import retention, retention_bench
 from merit.evaluate.bootstrap import weights_of
 from merit.evaluate.retention import DECODERS, PENALTIES, TRAINING_ONLY, Block, Question, Ridge, reader, words
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 
 N = 600
 FOLDS = np.arange(N) % 5

@@ -11,11 +11,10 @@ import pytest
 
 from merit.config import ProbeConfig
 from merit.data import taxonomy
-from merit.evaluate import linear_probe
+from merit.evaluate import probing
 from merit.evaluate.label_alignment import Alignment, align
 from merit.evaluate.shift import Domain, Head, in_domain, train_head, transfer
-from merit.evaluate.splits import OFFICIAL_SPLIT, NotEnoughData, make_splits
-from merit.evaluate.tasks import TaskData
+from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData, make_splits
 
 CONFIG = ProbeConfig(epochs=4, learning_rate=3e-2, n_resamples=40, select="best_validation")
 WIDTH = 6
@@ -119,9 +118,7 @@ def test_the_epoch_is_the_best_on_the_sources_validation_part() -> None:
     for epoch in range(1, CONFIG.epochs + 1):
         last = replace(CONFIG, epochs=epoch, select="last")
         rows = source.split.validation
-        heads = linear_probe.train(
-            source.features, source.task.labels, [source.split], last, variants=("standardised",)
-        )
+        heads = probing.train(source.features, source.task.labels, [source.split], last, variants=("standardised",))
         logits, labels = heads.logits(source.features[rows], 0, 0), source.task.labels[rows]
         counted = [c for c in range(9) if 2 <= labels[:, c].sum() <= len(rows) - 2]
         figures.append(np.mean([slow_auroc(labels[:, c].tolist(), logits[:, c].tolist()) for c in counted]))

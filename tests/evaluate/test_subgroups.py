@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from merit.config import ProbeConfig
-from merit.evaluate.probe_tables import probe
+from merit.evaluate.probing import probe
 from merit.evaluate.subgroups import AGES, SEXES, UNKNOWN, age_groups, compare, out_of_fold, sex_groups
 from merit.evaluate.tasks import TaskData
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from merit.evaluate import clusters as evaluate
-from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.tasks import SeenInPretraining
 from merit.pipeline import clusters as stage
 from merit.pipeline.recordings import NoCohort
 

@@ -54,9 +54,9 @@ USES: dict[str, tuple[str, Callable[[Workspace], Any]]] = {
 
 
 def measured_values(ws: Workspace) -> np.ndarray:
-    from merit.pipeline.measured import measured
+    from merit.studies.retention import measured_factors
 
-    return measured(ws, "csn", progress=False).drop(columns="record_id").to_numpy(float)
+    return measured_factors(ws, "csn", progress=False).drop(columns="record_id").to_numpy(float)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Table 3 as a stage on tiny hospitals: pairs, controls, what is read again, reasons in place of numbers."""
+"""Table 3's studies on tiny hospitals: pairs, controls, what is read again, reasons in place of numbers."""
 
 from __future__ import annotations
 
@@ -6,22 +6,32 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from merit.pipeline.generation import generation, generator_folder, most_common, paper_example
 
+from merit import scores
 from merit.config import replace
 from merit.data.recording import RejectedRecording
 from merit.data.wfdb_io import read_record
 from merit.encoders import xresnet
-from merit.evaluate.generation import findings, generator, scores
-from merit.evaluate.generation.pairs import NotTheForm, Pair, composed_pairs, write_pairs
-from merit.evaluate.seen import SeenInPretraining
-from merit.evaluate.splits import NotEnoughData
-from merit.pipeline import Workspace, encoders, reference_stages
-from merit.pipeline.questions import COMPOSED, asked_patients, published_files, questions
+from merit.evaluate.generation import findings, generator
+from merit.evaluate.generation.pairs import (
+    NotTheForm,
+    Pair,
+    asked_patients,
+    composed_pairs,
+    published_files,
+    write_pairs,
+)
+from merit.evaluate.generation.scores import score_texts, swapped
+from merit.evaluate.tasks import NotEnoughData, SeenInPretraining
+from merit.pipeline import Workspace, reference_stages
+from merit.studies import workspace as provides
+from merit.studies.generation import COMPOSED, common_answer, generation, generator_folder, paper_example, questions
 
 
 def again(workspace: Workspace, **changes) -> Workspace:
@@ -32,9 +42,19 @@ def again(workspace: Workspace, **changes) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def merit(workspace) -> dict:
-    (found,) = generation(workspace, ["merit"])
-    return found["values"]
+def merit(workspace) -> pd.DataFrame:
+    return generation(workspace, "merit")
+
+
+@pytest.fixture(scope="module")
+def folder(workspace, merit) -> Path:
+    """Where the adapted model of the encoder lies."""
+    return generator_folder(workspace, "merit", questions(workspace), workspace.profile.generation, 0)
+
+
+def value(frame: pd.DataFrame, metric: str, condition: str = "model", end: str = "value") -> float:
+    (found,) = frame[(frame["metric"] == metric) & (frame["condition"] == condition)][end]
+    return found
 
 
 def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace):
@@ -50,27 +70,31 @@ def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace)
     assert questions(workspace, seed=1).identity != asked.identity
 
 
-def test_a_row_has_its_conditions_and_their_differences(workspace, merit):
+def test_every_condition_has_its_scores_and_the_facts_of_its_row(workspace, merit):
     asked = questions(workspace)
-    assert (merit["source"], merit["n_train"], merit["n_test"]) == (
-        COMPOSED,
-        len(asked.train.pairs),
-        len(asked.test.pairs),
-    )
-    assert set(merit["conditions"]) == {"model", "shuffled", "nearest", "most_common"}
-    assert set(merit["differences"]) == {"shuffled", "nearest", "most_common"}
-    assert (merit["n_seen"], merit["shared_patients"], merit["missing"]) == (0, 0, {"train": 0, "test": 0})
-    assert len(merit["resamples"]["f1"]) == 10
-    scores = {name: merit["conditions"][name]["scores"] for name in ("model", "nearest")}
-    expected = scores["model"]["meteor"]["value"] - scores["nearest"]["meteor"]["value"]
-    assert merit["differences"]["nearest"]["meteor"]["value"] == pytest.approx(expected)
+    assert list(merit["condition"].unique()) == ["model", "shuffled", "nearest", "most_common"]
+    facts = ["source", "n_train", "n", "n_seen", "shared_patients", "missing_train", "missing_test"]
+    assert merit[facts].drop_duplicates().values.tolist() == [
+        [COMPOSED, len(asked.train.pairs), len(asked.test.pairs), 0, 0, 0, 0]
+    ]
+    drawn = merit[merit["draws"].notna()]
+    assert set(drawn["metric"]) == {"bleu", "meteor", "rouge_published", "rouge_l", "f1"}
+    assert {len(draws) for draws in drawn["draws"]} == {workspace.profile.probe.n_resamples}
+    sides = scores.scored(merit, metric="meteor").drop(columns="encoder").rename(columns={"condition": "encoder"})
+    gap = scores.paired(sides, [], first="model").set_index("other").loc["nearest", "value"]
+    assert gap == pytest.approx(value(merit, "meteor") - value(merit, "meteor", "nearest"))
 
 
-def test_texts_carry_their_statements(workspace, merit):
-    assert [one["reference"] for one in merit["texts"]] == [pair.answer for pair in questions(workspace).test.pairs]
-    for one in merit["texts"]:
-        for text, named in ((one["reference"], one["reference_mentions"]), (one["text"], one["mentions"])):
-            assert [list(found) for found in findings.mentions(text)] == [list(found) for found in named]
+def test_texts_carry_their_statements_and_statements_are_counted(workspace, merit):
+    texts = generation(workspace, "merit", part="texts")
+    pairs = questions(workspace).test.pairs
+    assert texts["reference"].tolist() == [pair.answer for pair in pairs]
+    for row in texts.to_dict("records"):
+        for text, named in ((row["reference"], row["reference_mentions"]), (row["text"], row["mentions"])):
+            assert [list(mention) for mention in findings.mentions(text)] == [list(mention) for mention in named]
+    statements = generation(workspace, "merit", part="statements")
+    there = sum(len(findings.asserted(pair.answer)) for pair in pairs)
+    assert statements.groupby("condition")["n"].sum().to_dict() == dict.fromkeys(merit["condition"], there)
 
 
 def test_the_nearest_answer_is_that_of_the_nearest_training_ecg(workspace, merit):
@@ -79,73 +103,73 @@ def test_the_nearest_answer_is_that_of_the_nearest_training_ecg(workspace, merit
     best = [int(np.argmax(unit[asked.train.rows] @ unit[row])) for row in asked.test.rows]
     there = [findings.asserted(pair.answer) for pair in asked.test.pairs]
     expected = findings.score(there, [asked.train.pairs[i].answer for i in best])["micro"]["f1"]
-    assert merit["conditions"]["nearest"]["scores"]["f1"]["value"] == pytest.approx(expected)
+    assert value(merit, "f1", "nearest") == pytest.approx(expected)
 
 
-def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace, merit, monkeypatch):
-    (read,) = generation(again(workspace), ["merit"])
-    assert read["values"] == json.loads(json.dumps(merit))
-    folder = generator_folder(workspace, "merit", questions(workspace), workspace.profile.generation, 0)
+def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace, merit, folder):
+    read = generation(again(workspace), "merit")
+    assert json.dumps(scores.pack(read)) == json.dumps(scores.pack(merit))
     written = (folder / "adapter.safetensors").stat().st_mtime_ns
-    (sampled,) = generation(again(workspace), ["merit"], decoding="sampling", test_pairs=2)
-    assert sampled["values"]["n_test"] == 2
+    sampled = generation(again(workspace), "merit", decoding="sampling", test_pairs=2)
+    assert set(sampled["n"]) == {2}
     assert (folder / "adapter.safetensors").stat().st_mtime_ns == written
     assert len(list(folder.parent.glob("merit-*"))) == 1
 
 
-def test_an_embedding_in_place_of_tokens(workspace):
-    (found,) = generation(workspace, ["random"], ecg_input="embedding", standardise=True, updates=2)
-    assert found["values"]["updates"] == 2
-    assert found["parameters"]["generation"]["epochs"] is None
+def test_an_embedding_in_place_of_tokens_and_updates_in_place_of_epochs(workspace):
+    longer = again(workspace, profile=replace(workspace.profile, generation=replace(
+        workspace.profile.generation, updates=None, epochs=5.0)))  # fmt: skip
+    found = generation(longer, "random", ecg_input="embedding", standardise=True, updates=2)
+    assert set(found["updates"]) == {2}
 
 
 def test_of_a_large_cohort_the_asked_recordings_alone_are_embedded(workspace, prepared, tmp_path, monkeypatch):
     """As of MIMIC-IV-ECG, of whose 800,035 recordings 8,706 are asked about."""
     shutil.copytree(prepared, tmp_path / "large")
     large = again(workspace, folder=tmp_path / "large")
-    monkeypatch.setattr(encoders, "WHOLE", 5)
+    monkeypatch.setattr(provides, "WHOLE", 5)
     settings = {"ecg_input": "embedding", "standardise": True, "updates": 2}
-    (found,) = generation(large, ["random"], **settings)
-    (usual,) = generation(workspace, ["random"], **settings)
+    found, usual = generation(large, "random", **settings), generation(workspace, "random", **settings)
     (path,) = (tmp_path / "large" / "embeddings").glob("*.npy")
     asked = questions(large)
     assert len(np.load(path)) == len(asked.train.pairs) + len(asked.test.pairs) < len(large.store("ptb-xl"))
-    for name in ("nearest", "most_common"):
-        assert found["values"]["conditions"][name]["scores"] == usual["values"]["conditions"][name]["scores"]
+    for condition in ("nearest", "most_common"):
+        pd.testing.assert_frame_equal(*(f[f["condition"] == condition] for f in (found, usual)))
 
 
-def test_the_commonest_answer_needs_no_encoder(workspace):
-    values = most_common(workspace)["values"]
-    assert values["answer"] in {pair.answer for pair in questions(workspace).train.pairs}
-    assert set(values["conditions"]) == {"most_common"}
+def test_the_commonest_answer_needs_no_encoder(workspace, merit):
+    found = common_answer(workspace)
+    assert set(found["answer"]) <= {pair.answer for pair in questions(workspace).train.pairs}
+    columns = ["metric", "value", "low", "high", "n"]
+    pd.testing.assert_frame_equal(
+        found[columns], merit[merit["condition"] == "most_common"][columns].reset_index(drop=True)
+    )
 
 
 def test_a_peers_method_writes_at_equal_budget(workspace):
-    (found,) = reference_stages.STAGES["generation"].run(workspace, ["merl-ours", "simclr"], 0)
-    assert found["values"]["encoder"] == "merl-ours"
-    scores = found["values"]["conditions"]["model"]["scores"]
-    assert 0 <= scores["meteor"]["value"] <= 1
+    found = reference_stages.STUDIES["generation"](workspace, ["merl-ours", "simclr"], 0)
+    assert set(found["encoder"]) == {"merl-ours"}
+    assert 0 <= value(found, "meteor") <= 1
 
 
 def test_the_papers_example_is_scored_as_every_text_is(workspace):
-    values = paper_example(workspace)["values"]
-    one, found = values["text"], values["conditions"]["model"]["scores"]
-    alone = scores.score_texts([one["reference"]], [one["text"]])
+    found, pair = paper_example(workspace), paper_example(workspace, part="texts").iloc[0]
+    alone = score_texts([pair["reference"]], [pair["text"]])
     for name in ("bleu_published", "meteor", "rouge_published", "rouge_l", "repetition"):
-        assert found[name]["value"] == pytest.approx(alone[name][0])
-        assert (found[name]["low"], found[name]["high"]) == (None, None)
-    assert 0 < found["bertscore"]["value"] <= 1
-    there, said = findings.asserted(one["reference"]), findings.asserted(one["text"])
-    assert found["f1"]["value"] == pytest.approx(2 * len(there & said) / (len(there) + len(said)))
+        assert value(found, name) == pytest.approx(alone[name][0])
+    assert found["low"].isna().all()
+    assert 0 < value(found, "bertscore") <= 1
+    there, said = findings.asserted(pair["reference"]), findings.asserted(pair["text"])
+    assert value(found, "f1") == pytest.approx(2 * len(there & said) / (len(there) + len(said)))
     assert "AFIB" in there & said
     assert {"1AVB", "LVH"} <= said - there
-    assert values["contradictions"] == findings.contradictions(one["text"])
+    assert pair["contradictions"] == findings.contradictions(pair["text"])
 
 
 def test_an_encoder_without_weights_gives_where_they_are_published(workspace, monkeypatch, tmp_path):
     monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path))
-    (found,) = generation(workspace, ["medtvt-r1"])
-    assert "no weights in weights/medtvt-r1; published: Hugging Face" in found["values"]["reason"]
+    (reason,) = generation(workspace, "medtvt-r1")["reason"]
+    assert "no weights in weights/medtvt-r1; published: Hugging Face" in reason
 
 
 def test_an_encoder_of_others_gets_its_row_from_its_file(workspace, monkeypatch, tmp_path):
@@ -154,18 +178,18 @@ def test_an_encoder_of_others_gets_its_row_from_its_file(workspace, monkeypatch,
     with torch.random.fork_rng():
         torch.manual_seed(0)
         torch.save({"ecg_model": xresnet.XResNet1d101().state_dict()}, tmp_path / "medtvt-r1" / "w.pt")
-    (found,) = generation(workspace, ["medtvt-r1"], updates=1, test_pairs=2)
-    assert (found["values"]["encoder"], found["values"]["n_test"], found["values"]["n_seen"]) == ("medtvt-r1", 2, 0)
+    found = generation(workspace, "medtvt-r1", updates=1, test_pairs=2)
+    assert found[["encoder", "n", "n_seen"]].drop_duplicates().values.tolist() == [["medtvt-r1", 2, 0]]
     (tmp_path / "medtvt-r1" / "other.pth").touch()
     with pytest.raises(ValueError, match=r"expected one weights file; got other.pth, w.pt"):
-        generation(workspace, ["medtvt-r1"])
+        generation(workspace, "medtvt-r1")
 
 
 def test_without_ptb_xl_there_is_a_reason(workspace, monkeypatch):
     alone = again(workspace)
     monkeypatch.setattr(alone, "sources", {"cpsc2018": alone.sources["cpsc2018"]}, raising=False)
-    assert "no such data set" in generation(alone, ["random"])[0]["values"]["reason"]
-    assert "no such data set" in most_common(alone)["values"]["reason"]
+    for found in (generation(alone, "random"), common_answer(alone), generation(alone, "random", part="texts")):
+        assert "no such data set" in found["reason"].item()
 
 
 # -- MedTVT-QA ---------------------------------------------------------------------------------------------------------
@@ -193,15 +217,15 @@ def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_split_by_ecg(published):
 
 
 def test_whom_medtvt_qa_tests_on_is_not_pretrained_on(published, workspace):
-    patients = asked_patients(published)
     records = published.store("mimic-iv-ecg").records
+    patients = asked_patients(published.data, records)
     assert patients == set(records["patient_id"].iloc[9:12])
     assert not set(records["patient_id"].iloc[published.pretraining_rows]) & patients
     assert len(workspace.pretraining_rows) == len(records)
     published.checkpoint = workspace.checkpoint  # pretrained on everybody
     published.encoder_identity = workspace.encoder_identity
     with pytest.raises(SeenInPretraining):
-        generation(published, ["merit"])
+        generation(published, "merit")
 
 
 def test_a_part_that_is_missing_or_there_twice_is_named(tmp_path):
@@ -221,26 +245,25 @@ def test_pairs_about_nothing_that_is_there_are_a_reason(published):
     write_pairs(path, [Pair("<ecg>?", "x", "files/none")])
     with pytest.raises(NotEnoughData, match="none of its 1 recordings is in the store"):
         questions(published)
+    assert "none of its 1 recordings" in generation(published, "random")["reason"].item()
 
 
 # -- a generator as a thing to use -------------------------------------------------------------------------------------
 
 
-def test_a_generator_writes_about_a_record(workspace, merit):
-    folder = generator_folder(workspace, "merit", questions(workspace), workspace.profile.generation, 0)
-    path = workspace.sources["ptb-xl"] / questions(workspace).test.pairs[0].record
-    writer = generator.load(folder)
-    text = writer.write(read_record(path), questions(workspace).test.pairs[0].question)
-    assert text == merit["texts"][0]["text"]
+def test_a_generator_writes_about_a_record(workspace, folder):
+    pair = questions(workspace).test.pairs[0]
+    path, writer = workspace.sources["ptb-xl"] / pair.record, generator.load(folder)
+    text = generation(workspace, "merit", part="texts")["text"][0]
+    assert writer.write(read_record(path), pair.question) == text
     call = [sys.executable, "-m", "merit", "generate", "--checkpoint", folder, "--record", f"{path}.hea"]
     done = subprocess.run([*map(str, call)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == " ".join(writer.write(read_record(path)).split("\n"))
 
 
-def test_a_generator_says_what_it_lacks(workspace, merit, tmp_path):
+def test_a_generator_says_what_it_lacks(workspace, folder, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected a generator \(generator.json and adapter.safetensors\)"):
         generator.load(workspace.checkpoint("merit"))
-    folder = generator_folder(workspace, "merit", questions(workspace), workspace.profile.generation, 0)
     writer = generator.load(folder, decoding="sampling")
     assert writer.config.decoding == "sampling"
     with pytest.raises(ValueError, match="expected one <ecg>; got 0"):
@@ -254,31 +277,25 @@ def test_a_generator_says_what_it_lacks(workspace, merit, tmp_path):
 
 def test_sixty_four_pairs_are_learnt_by_heart_and_need_their_ecgs(workspace, tmp_path):
     """Overfit on 64 recordings through a real encoder: the findings come back, and not with other patients' ECGs."""
+    from merit.evaluate.generation import language_model, training
+
     config = replace(
         workspace.profile.generation, lm_width=48, lm_depth=2, lm_heads=4, lm_kv_heads=2, lm_vocabulary=1000,
         lm_updates=60, updates=400, projector_width=64, lora_rank=16, batch=16, learning_rate=2e-2,
         ecg_input="embedding", standardise=True, max_new_tokens=80,
     )  # fmt: skip
-    from merit.evaluate.generation.language_model import (
-        Conditioned,
-        generate,
-        load_language_model,
-        train_language_model,
-    )
-    from merit.evaluate.generation.training import train
-
     records = workspace.store("ptb-xl").records.iloc[:64]
-    pairs = composed_pairs(records)
-    ecg = workspace.embedding("merit", "ptb-xl")[: len(pairs)]
-    prompts, answers = [p.question for p in pairs], [p.answer for p in pairs]
-    lm = train_language_model(answers, config, tmp_path / "lm", progress=False, questions=prompts)
-    model = Conditioned(*load_language_model(lm, config), ecg.shape[1], config)
-    train(model, prompts, answers, ecg, config, tmp_path / "run", progress=False)
+    prompts, answers, _ = zip(*composed_pairs(records))
+    ecg = workspace.embedding("merit", "ptb-xl")[: len(answers)]
+    lm = language_model.train_language_model(answers, config, tmp_path / "lm", progress=False, questions=prompts)
+    model = language_model.Conditioned(*language_model.load_language_model(lm, config), ecg.shape[1], config)
+    training.train(model, prompts, answers, ecg, config, tmp_path / "run", progress=False)
     there = [findings.asserted(answer) for answer in answers]
-    other = ecg[scores.swapped(records["patient_id"].tolist())]
-    own, swapped = (
-        findings.score(there, generate(model, prompts, z, config, progress=False))["micro"]["f1"] for z in (ecg, other)
+    other = ecg[swapped(records["patient_id"].tolist())]
+    own, shuffled = (
+        findings.score(there, language_model.generate(model, prompts, z, config, progress=False))["micro"]["f1"]
+        for z in (ecg, other)
     )
-    assert len(pairs) == 64
+    assert len(answers) == 64
     assert own >= 0.9
-    assert own - swapped >= 0.3
+    assert own - shuffled >= 0.3

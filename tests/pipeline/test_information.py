@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.tasks import SeenInPretraining
 from merit.pipeline import information as stage
 from merit.pipeline.recordings import NoCohort
 

@@ -13,27 +13,28 @@ import pytest
 
 from merit import scores
 from merit.data.store import Store
-from merit.encoders import golden, others, outside
+from merit.encoders import golden, registry
+from merit.encoders.registry import PUBLISHED
 from merit.pipeline import Workspace, encoders
-from merit.pipeline.peers import facts
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.zero_shot import zero_shot
+from merit.studies.peers import facts, peers
 from merit.studies.shift import shift
+from merit.studies.zero_shot import zero_shot
 
-NAMES = tuple(outside.OUTSIDE)
-WITH_TEXT = tuple(name for name in NAMES if outside.OUTSIDE[name].text)
+NAMES = tuple(PUBLISHED)
+WITH_TEXT = tuple(name for name in NAMES if PUBLISHED[name].shares_space)
 
 
 @pytest.fixture
 def weights(tmp_path, monkeypatch, small_peer):
-    """Weights of every peer at its small size, and `outside.load` that knows of the size."""
+    """Weights of every peer at its small size, which its adapter takes for the published one."""
     monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path / "weights"))
     for name in NAMES:
         peer = small_peer(name)
         peer.write(tmp_path / "weights" / name)
+        monkeypatch.setattr(peer.adapter, "published", peer.small)
         if peer.has_text:
             peer.write_text(tmp_path / "weights" / name / "text")
-    monkeypatch.setattr(outside, "load", lambda name, device: small_peer(name).load(outside.weights_file(name), device))
     return tmp_path / "weights"
 
 
@@ -42,11 +43,11 @@ def test_every_peer_gives_rows_on_synthetic_hospitals(workspace, weights):
     found = workspace.linear_probe(NAMES, ["superclass"], ["standardised"])
     assert [one["values"].get("reason") for one in found] == [None] * len(NAMES)
     assert {one["values"]["encoder"]: one["values"]["overlap"] for one in found} == {
-        name: "ptb-xl" in others.pretrained_on(name) for name in NAMES
+        name: "ptb-xl" in registry.entry(name).pretraining_cohorts() for name in NAMES
     }
     named, _ = workspace.rows("", "all", text=True)
-    scored = zero_shot(workspace, named, ["superclass"])
-    assert [one["values"].get("reason") for one in scored] == [None] * len(WITH_TEXT)
+    assert list(dict.fromkeys(scores.scored(zero_shot(workspace, named, "superclass"))["encoder"])) == list(named)
+    assert len(named) == len(WITH_TEXT)
     moved = scores.scored(shift(workspace, ["medtvt-r1"]))
     assert set(moved["n_band_limited"]) <= {0}
 
@@ -59,20 +60,19 @@ def test_every_peer_gives_rows_on_real_recordings(workspace, weights, tmp_path):
     for one in real.linear_probe(NAMES, ["superclass"], ["standardised"]):
         values = one["values"]
         assert "reason" not in values, values
-        wanted = others.fs_hz(values["encoder"])
+        wanted = registry.entry(values["encoder"]).fs_hz
         rates = real.signals(values["encoder"], "ptb-xl").records["source_fs_hz"]
         assert values["n_band_limited"] == (rates < wanted).sum()
         assert values["mean"]["auroc"] is not None
-    for one in zero_shot(real, WITH_TEXT, ["superclass"], n_resamples=5):
-        assert one["values"]["macro"]["auroc"]["value"] is not None
+    assert set(scores.scored(zero_shot(real, WITH_TEXT, "superclass", n_resamples=5))["encoder"]) == set(WITH_TEXT)
 
 
 def test_a_peer_without_its_tokenizer_says_so_in_table_2(workspace, weights):
     for path in sorted((weights / "merl" / "text").rglob("*"), reverse=True):
         path.unlink()
     (weights / "merl" / "text").rmdir()
-    (found,) = zero_shot(workspace, ["merl"], ["superclass"])
-    assert "no folder weights/merl/text" in found["values"]["reason"]
+    (reason,) = zero_shot(workspace, "merl", "superclass")["reason"]
+    assert "no folder weights/merl/text" in reason
     (probed,) = workspace.linear_probe(["merl"], ["superclass"], ["standardised"])
     assert "reason" not in probed["values"]
 
@@ -130,13 +130,19 @@ def test_rows_at_another_rate_are_found_by_record(workspace, weights, monkeypatc
 @pytest.mark.parametrize("name", NAMES)
 def test_facts_hold_together(name):
     found = facts(name)
-    assert max(found["agreement"].values()) <= golden.TOLERANCE
-    assert found["fs_hz"] == others.fs_hz(name)
-    _, leads, samples = outside.OUTSIDE[name].input_shape
+    assert found["fs_hz"] == PUBLISHED[name].fs_hz
+    _, leads, samples = PUBLISHED[name].input_shape
     assert leads == len(found["leads"])
     assert samples <= found["fs_hz"] * 10
     assert found["flops"] > 1e8
     assert found["parameters"] > 1e6
+
+
+def test_each_output_agrees_with_the_originals(workspace):
+    found = peers(workspace, NAMES)
+    assert set(found["encoder"]) == set(NAMES)
+    assert (found["value"] <= found["tolerance"]).all()
+    assert set(found["tolerance"]) == {golden.TOLERANCE}
 
 
 def test_a_readers_own_encoder_has_rows_in_tables_1_and_7(workspace, monkeypatch):

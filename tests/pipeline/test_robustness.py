@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from merit.config import ProbeConfig
-from merit.evaluate.seen import SeenInPretraining
+from merit.evaluate.tasks import SeenInPretraining
 from merit.pipeline import robustness as module
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.robustness import examples, robustness

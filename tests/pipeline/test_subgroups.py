@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 
 from merit.config import ProbeConfig, replace
-from merit.evaluate.seen import SeenInPretraining
-from merit.evaluate.splits import TEN_FOLDS
+from merit.evaluate.tasks import TEN_FOLDS, SeenInPretraining
 from merit.pipeline import Workspace
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.subgroups import subgroups

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.evaluate.seen import SeenInPretraining
-from merit.pipeline import Workspace, training
+from merit.evaluate.tasks import SeenInPretraining
 from merit.pipeline.recordings import NoCohort
+from merit.studies import workspace as training
+from merit.studies.workspace import Workspace
 
 
 def again(workspace: Workspace, **changes) -> Workspace:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 from itertools import combinations
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +17,7 @@ from merit.config import replace
 from merit.pipeline import framework
 from merit.pipeline.recordings import NoCohort
 from merit.profiles import profile
-from merit.report import diagram, framework_figures, framework_tables, generator_figures
+from merit.report import diagram, framework_figures, framework_tables
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,6 +51,19 @@ def values(request) -> dict:
     return values_of(request.param)
 
 
+def figure_2(facts: dict) -> dict:
+    """What the cells of its page define from these facts: `sheet`, and `shown`, the sentence above it."""
+    notebook = Path(__file__).parents[2] / "book" / "fig2_generation.ipynb"
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]}
+    imports = [line for line in cells["start"].splitlines() if line.startswith("from merit.report")]
+    source = "\n".join(
+        [*imports, cells["results"].replace("prose.Sentence(", "shown = prose.Sentence("), cells["generation"]]
+    )
+    defined = {"generation": lambda ws: {"values": facts}, "ws": None}
+    exec(source, defined)
+    return defined
+
+
 def texts(sheet: diagram.Diagram) -> str:
     return "\n".join(one.get_text() for one in sheet.axes.texts)
 
@@ -63,7 +78,7 @@ def covered(sheet: diagram.Diagram) -> list[tuple[str, str]]:
 def test_every_text_fits_its_box_and_covers_no_other(values):
     for sheet in (
         framework_figures.framework(values),
-        generator_figures.generation(values["generation"]),
+        figure_2(values["generation"])["sheet"],
     ):
         assert sheet.overflowing() == []
         assert covered(sheet) == []
@@ -118,7 +133,7 @@ def test_the_sentences_read_the_numbers():
     values = values_of("paper")
     assert "7.07 GFLOP" in framework_tables.cost(values)
     assert "5.95 GFLOP" in framework_tables.cost(values)
-    assert "11,272,192 parameters, 0.9 % of the frozen 1,235,814,400" in generator_figures.trained(values["generation"])
+    assert "11,272,192 parameters, 0.9 % of the frozen 1,235,814,400" in figure_2(values["generation"])["shown"].text
 
 
 def test_a_recording_is_drawn_into_the_first_box():

@@ -22,15 +22,14 @@ from merit.report import (
     differences,
     ecg_paper,
     figures,
-    generation_examples,
     others,
     prose,
-    provenance,
     rule_tables,
     show,
     style,
     subgroup_tables,
     tables,
+    texts,
 )
 
 TEXTS = [
@@ -122,14 +121,10 @@ def renamed(monkeypatch):
 
 
 def generated() -> dict:
-    """A row of Table 3 whose texts, question, record and names of statements are such text."""
+    """A row of Table 3 whose texts and question are such text."""
     mentions = [["A", "present", 3, 9], ["B", "present", 1, 40]]
-    text = {
-        "record": ALL, "question": ALL, "reference": ALL, "text": ALL, "mentions": mentions,
-        "reference_mentions": mentions[:1],
-    }  # fmt: skip
-    values = {"encoder": "merit", "texts": [text], "names": {"A": ALL, "B": ALL}, "conditions": {"model": {}}}
-    return {"values": values}
+    row = {"question": ALL, "reference": ALL, "text": ALL}
+    return row | {"mentions": mentions, "reference_mentions": mentions[:1]}
 
 
 def test_tables_show_what_they_are_given(results, renamed):
@@ -144,10 +139,9 @@ def test_tables_show_what_they_are_given(results, renamed):
         ablation_tables.per_fold(results, "as_published", "superclass", "auroc"),
         ablation_tables.per_fold(results, "as_published", "form", "auroc"),
         others.footnotes([{"overlap": True}], [SimpleNamespace(label=ALL, note=ALL)]),
-        generation_examples.examples([generated()], {"values": {"answer": ALL}}, 3),
+        texts.example({ALL: generated()}, {"A": ALL, "B": ALL}) + texts.legend(ALL),
         prose.banner(ALL, False) + prose.banner(ALL, True),
         prose.Html(prose.Provenance([{"what": ALL}], ALL, True)._repr_mimebundle_()["text/html"]),
-        provenance.inputs([{"notebook": ALL, "inputs": [{"what": ALL, "device": ALL}]}]),
     ]
     for k, html in enumerate(shown):
         assert live(html._repr_html_()) == [], k

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from merit.report import ablation_tables, others, peer_tables, tables, zero_shot_tables
+from merit.report import ablation_tables, others, tables
 
 ABSENT = [SimpleNamespace(name="x", label="X-ECG", note="no weights in weights/x; published: <b>here</b>", text=True)]
 
@@ -49,42 +49,6 @@ def test_table_6_has_dashes_and_marks():
     assert shown.text.count("50.0‡") == 1
     assert ">X-ECG<" in shown.text
     assert "‡ The encoder wants a higher rate" in shown.text
-
-
-def test_table_2_has_dashes_once_and_marks():
-    macro = {name: {"value": 0.5, "low": None, "high": None} for name in tables.METRICS}
-    values = {"encoder": "merl", "task": "superclass", "macro": macro, "overlap": True}
-    shown = zero_shot_tables.table([{"values": values}], synthetic=False, absent=ABSENT).text
-    assert shown.count("50.0†") == len(tables.METRICS)
-    assert shown.count(">X-ECG<") == 1
-
-
-def row(label: str, difference: float) -> dict:
-    return {
-        "name": label.lower(), "label": label, "fs_hz": 500, "duration_s": 10, "leads": list(peer_tables.MIMIC),
-        "scaling": "a<b", "filtering": "none", "feature": "mean", "parameters": 3_848_832, "flops": 3_430_000_000,
-        "agreement": {"feature": difference, "text": 0.0}, "original": {"repository": "r/x", "commit": "abcdef0123"},
-        "terms": "MIT", "published": "there", "text": None, "pretrained_on": ["mimic-iv-ecg"], "remark": "as it is",
-    }  # fmt: skip
-
-
-def test_the_peers_page_says_which_do_not_agree():
-    values = {"rows": [row("A", 3e-7), row("B", 2e-4)], "tolerance": 1e-5}
-    assert peer_tables.reading(values) == (
-        "1 of 2 adapters agree with the original within 1e-5 of the largest output; the farthest is B, at 2e-4. "
-        "**Not within it: B.**"
-    )
-    agree = peer_tables.reading({"rows": [row("A", 3e-7)], "tolerance": 1e-5})
-    assert "**" not in agree
-    sizes = peer_tables.sizes(values).text
-    assert "3.85" in sizes
-    assert "3.43" in sizes
-    assert "r/x at abcdef0" in sizes
-    assert "a&lt;b" in peer_tables.inputs(values).text
-    assert "aVF before aVL" in peer_tables.inputs(values).text
-    terms = peer_tables.terms(values, ["a"]).text
-    assert terms.count(">yes<") == terms.count(">no<") == 1
-    assert peer_tables.remarks(values).splitlines()[0] == "- **A**: as it is."
 
 
 def test_dashes_are_rendered():

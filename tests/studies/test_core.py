@@ -14,7 +14,7 @@ import pytest
 
 from merit import runs, scores
 from merit.config import ProbeConfig
-from merit.evaluate.splits import NotEnoughData
+from merit.evaluate.tasks import NotEnoughData
 from merit.pipeline.workspace import Workspace
 from merit.profiles import profile
 from merit.studies import core
@@ -113,7 +113,7 @@ from merit.evaluate import metrics
 from merit.pipeline.workspace import Workspace
 LIMIT = 3
 def compute(ws: Workspace):
-    from merit.evaluate.splits import make_splits
+    from merit.evaluate.tasks import make_splits
     return helper(LIMIT)
 def helper(x):
     return metrics.auroc
@@ -129,7 +129,7 @@ def unrelated():
 
     first = reached(text)
     assert {"made_up.compute", "made_up.helper", "made_up.LIMIT", "merit.evaluate.metrics"} <= first.keys()
-    assert "merit.evaluate.splits" in first
+    assert "merit.evaluate.tasks" in first
     assert not any(name.startswith("merit.pipeline") for name in first)
     assert reached(text.replace("return 1", "return 2")) == first
     assert reached(text.replace("def helper", "# why\ndef helper")) == first

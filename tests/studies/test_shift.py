@@ -11,10 +11,8 @@ import pytest
 
 from merit.config import ProbeConfig, replace
 from merit.data import taxonomy
-from merit.evaluate import merl_splits
 from merit.evaluate.label_alignment import DIRECTIONS
-from merit.evaluate.seen import SeenInPretraining
-from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS
+from merit.evaluate.tasks import MERL_FOLDER, OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
 from merit.pipeline import Workspace
 from merit.pipeline.label_alignment import label_alignment, label_notes
 from merit.pipeline.recordings import NoCohort
@@ -135,7 +133,7 @@ def test_what_was_seen_is_refused_unless_allowed(workspace: MadeUp, monkeypatch:
 
 
 def test_merls_lists_divide_a_data_set_where_they_are(workspace: MadeUp, tmp_path: Path) -> None:
-    folder = tmp_path / "data" / merl_splits.FOLDER / "icbeb"
+    folder = tmp_path / "data" / MERL_FOLDER / "icbeb"
     folder.mkdir(parents=True)
     for part, rows in {"train": range(120), "val": range(120, 150), "test": range(150, 190)}.items():
         (folder / f"icbeb_{part}.csv").write_text("\n".join(["filename", *(f"cpsc2018{i:03d}" for i in rows)]))

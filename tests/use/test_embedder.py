@@ -18,8 +18,7 @@ from merit.data.wfdb_io import read_record
 from merit.encoders.base import Encoder, TextAligned
 from merit.evaluate import zero_shot
 from merit.pretrain.checkpoint import finished
-from merit.runs import seal
-from merit.use import texts
+from merit.runs import Unavailable, seal
 
 EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 RATE_TOLERANCE = 0.01
@@ -157,10 +156,8 @@ def test_wrong_arguments_are_named(model, signal_mv, change, match):
 
 
 def test_zero_shot_is_what_tables_do(model, files, signal_mv):
-    from merit.evaluate import prompts
-
     scores = model.zero_shot(files, "superclass")
-    chosen = prompts.load("enriched", "superclass")
+    chosen = zero_shot.load_prompts("enriched", "superclass")
     vectors = zero_shot.class_vectors(model.encoder.project_text(model.text.embed(chosen.flat)), chosen.owner)
     expected = zero_shot.cosines(model.encoder.project(model.embed(files)), vectors)
     np.testing.assert_allclose(scores.to_numpy(), expected, atol=1e-6)
@@ -198,7 +195,7 @@ def test_without_the_alignment_branch_there_are_no_scores(artifacts, files, tmp_
 def test_a_text_encoder_that_is_not_there_is_asked_for(own, files, tmp_path):
     folder = own / "checkpoints" / "merit-seed0-0123"
     shutil.copytree(own / "text" / "4567", own / "text" / "89ab")
-    with pytest.raises(texts.NoText, match="no text encoder at hand; give its folder or hub name as text_encoder"):
+    with pytest.raises(Unavailable, match="no text encoder at hand; give its folder or hub name as text_encoder"):
         merit.load(folder).zero_shot(files)  # two of them: which?
     given = merit.load(folder, text_encoder=own / "text" / "4567").zero_shot(files)
     shutil.rmtree(own / "text" / "89ab")

@@ -107,6 +107,35 @@ def join(pairs: Sequence[Pair], records: pd.DataFrame) -> Joined:
     return Joined([pair for pair, row in zip(pairs, rows) if row >= 0], rows[rows >= 0], list(missing))
 
 
+FILES = {"train": "train*ecg*qa*.json", "test": "test*ecg*qa*.json"}
+"""Part -> pattern of MedTVT-QA's file names (published: train_ecg_qa_dataset_gpt_add_spec_token.json)."""
+
+
+def published_files(data: Path | None) -> dict[str, Path]:
+    """Part -> file of MedTVT-QA in a data folder or a folder in it; empty without one. NotTheForm where a part is
+    missing or there twice.
+    """
+    if data is None:
+        return {}
+    paths = {part: sorted([*data.glob(name), *data.glob(f"*/{name}")]) for part, name in FILES.items()}
+    if not any(paths.values()):
+        return {}
+    for part, there in paths.items():
+        if len(there) != 1:
+            names = ", ".join(map(str, there)) or "none"
+            raise NotTheForm(f"MedTVT-QA under {data}: expected one file {FILES[part]}; got {names}")
+    return {part: there[0] for part, there in paths.items()}
+
+
+def asked_patients(data: Path | None, records: pd.DataFrame) -> set[str]:
+    """Patients of these records (of MIMIC-IV-ECG) that MedTVT-QA tests on, who stay out of pretraining; empty without
+    it.
+    """
+    files = published_files(data)
+    rows = join(read_pairs(files["test"]), records).rows if files else []
+    return set(records["patient_id"].iloc[rows].astype(str))
+
+
 # -- composed pairs ----------------------------------------------------------------------------------------------------
 
 SHARES = {"opening": 0.3, "remark": 0.2, "two at a time": 0.3, "denial": 0.5, "closing": 0.2}

@@ -11,7 +11,7 @@ import pytest
 from merit.config import TextConfig
 from merit.evaluate import bootstrap
 from merit.evaluate.generation import findings, scores
-from merit.evaluate.generation.scores import difference, most_common, nearest, score_texts, summarise, swapped
+from merit.evaluate.generation.scores import most_common, nearest, score_texts, summarise, swapped
 
 REFERENCE = "there is atrial fibrillation with rapid response"
 TEXT = "there is atrial fibrillation with slow response ."
@@ -157,11 +157,12 @@ def test_patients_are_drawn_whole():
     np.testing.assert_array_equal(weights[[0, 2, 3, 4], 1:].sum(0), 2)  # a half of the four
 
 
-def test_a_difference_is_paired(found):
-    assert all(one == {"value": 0.0, "low": 0.0, "high": 0.0} for one in difference(found, found).values())
-    gap = difference(summarise(REFERENCES, REFERENCES, GROUPS, n_resamples=40, seed=3), found)["f1"]
-    assert gap["value"] == pytest.approx(1 - found.scores["f1"]["value"])
-    assert gap["low"] <= gap["value"] <= gap["high"]
+def test_intervals_hold_their_values_and_perfect_texts_have_none_apart(found):
+    for name, score in found.scores.items():
+        assert score["low"] is None or score["low"] <= score["value"] <= score["high"], name
+    perfect = summarise(REFERENCES, REFERENCES, GROUPS, n_resamples=40, seed=3)
+    assert (perfect.resamples["f1"] == 1).all()
+    assert perfect.scores["exact"]["value"] == 1
 
 
 def test_without_resamples_there_is_no_interval():

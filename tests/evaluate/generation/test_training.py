@@ -229,7 +229,7 @@ def test_a_step_runs_at_a_small_shape():
     assert (found["tokens"], found["batch"], found["dtype"]) == (16, 1, "bfloat16")
     assert 0 < found["trained"] < found["parameters"]
     assert found["loss"] > 0
-    assert 0 <= peak_memory() - found["peak_bytes"] < 2**26  # it never falls; the test itself takes a little
+    assert abs(peak_memory() - found["peak_bytes"]) < 2**26  # the test takes a little; the kernel counts in batches
 
 
 @pytest.mark.slow

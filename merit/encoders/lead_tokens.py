@@ -1,0 +1,271 @@
+"""Two encoders whose tokens are patches of one lead: ST-MEM, and QoQ-Med's ECG tower, which is ECG-JEPA's encoder.
+
+Shapes: B batch, L leads, T samples, n patches of a lead, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.signal import butter, sosfiltfilt
+from torch import Tensor, nn
+
+from merit.data.recording import LEADS
+from merit.encoders import golden, weights
+from merit.encoders.base import InputSpec, fitted
+from merit.encoders.blocks import PreNormBlock, attend, named, sin_cos
+from merit.encoders.published import PublishedEncoder
+from merit.encoders.weights import State
+
+FS_HZ = 250
+
+# -- ST-MEM ------------------------------------------------------------------------------------------------------------
+# Na et al., ICLR 2024, arXiv 2402.09450. Written from the paper and from facts read in the authors' repository,
+# bakqui/ST-MEM at 69ec702 (models/encoder, configs/downstream/st_mem.yaml, util/transforms.py). Code and weights there
+# are CC BY-NC 4.0, with a notice of VUNO's that reserves all else: no line of theirs is here, and the weights are for
+# non-commercial use.
+
+N_SAMPLES, PATCH = 2250, 75
+STARTS = (0, 125, 250)
+"""First samples of the three crops that the authors evaluate: the beginning, the middle and the end of ten seconds."""
+HIGH_PASS = butter(5, 0.67, "highpass", fs=FS_HZ, output="sos")
+LOW_PASS = butter(5, 40, "lowpass", fs=FS_HZ, output="sos")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StMemSize:
+    """Sizes of the transformer; the hidden layers are four times as wide."""
+
+    width: int
+    heads: int
+    depth: int = 12
+    head_width: int = 64
+
+
+class StMemNetwork(nn.Module):
+    """Patches of each lead between two SEP tokens, all leads in one sequence; names are the published state's."""
+
+    def __init__(self, size: StMemSize) -> None:
+        super().__init__()
+        n, width = N_SAMPLES // PATCH, size.width
+        self.to_patch_embedding = nn.Sequential(
+            nn.Unflatten(-1, (-1, PATCH)), nn.LayerNorm(PATCH), nn.Linear(PATCH, width), nn.LayerNorm(width)
+        )
+        ends = torch.zeros(1, width)
+        self.pos_embedding = nn.Parameter(torch.cat((ends, sin_cos(n, width), ends))[None], requires_grad=False)
+        self.sep_embedding = nn.Parameter(torch.zeros(width))
+        self.lead_embeddings = nn.ParameterList(nn.Parameter(torch.zeros(width)) for _ in LEADS)
+        self.names = [f"block{i}" for i in range(size.depth)]
+        for name in self.names:
+            self.add_module(name, PreNormBlock(width, size.heads, size.head_width, 4 * width))
+        self.norm = nn.LayerNorm(width)
+
+    def patches(self, x: Tensor) -> Tensor:
+        """[B, L, n, W] after the last block, the SEP tokens dropped, not yet normalised, from [B, L, 2250]."""
+        x = self.to_patch_embedding(x)
+        sep = self.sep_embedding.expand(*x.shape[:2], 1, -1)
+        x = torch.cat((sep, x, sep), 2) + self.pos_embedding[:, None]
+        x = x + torch.stack(list(self.lead_embeddings))[None, :, None]
+        n_leads, x = x.shape[1], x.flatten(1, 2)
+        for name in self.names:
+            x = getattr(self, name)(x)
+        return x.unflatten(1, (n_leads, -1))[:, :, 1:-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, W]: the mean over leads and time is taken first, then normalised, as the authors' classifier reads it."""
+        return self.norm(self.patches(x).mean((1, 2)))
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, W], one per 0.3 s: each patch normalised, as the authors' decoder reads it, then averaged over leads.
+
+        Their mean is not the feature: the original normalises after averaging, and averages three crops.
+        """
+        return self.norm(self.patches(x)).mean(1)
+
+
+class StMem(PublishedEncoder):
+    """The authors' evaluation: three crops of 9 s, each filtered and scaled alone, the mean of their features.
+
+    Theirs is the mean of three logits; of a linear probe the two are one. They differ in the crops that they train a
+    probe on (one per visit, at random, augmented) and in resampling (Fourier; ours is polyphase). A recording shorter
+    than ten seconds, which they leave out, is padded with zeros.
+    """
+
+    name = "st-mem"
+    input_spec = InputSpec(
+        fs_hz=FS_HZ,
+        duration_s=N_SAMPLES / FS_HZ,
+        leads=LEADS,
+        scaling="mean 0 and deviation 1 over all leads and samples of a crop",
+        filtering="Butterworth of order 5, forwards and backwards: high-pass 0.67 Hz, then low-pass 40 Hz",
+    )
+    published = StMemSize(width=768, heads=12)
+    small = StMemSize(width=16, heads=2, depth=2)
+    inside = ("model",)
+    beside_encoder = (
+        *("to_patch_embedding.", "to_decoder_embedding.", "mask_embedding"),
+        *("decoder_pos_embed", "decoder_blocks.", "decoder_norm.", "decoder_head."),
+    )
+    """What a full checkpoint holds beside `encoder.`: the patch embedding under a second name, and the decoder."""
+
+    @classmethod
+    def parts(cls, size: StMemSize) -> dict[str, tuple[str, nn.Module]]:
+        return {"": (f"ST-MEM's encoder of width {size.width} ({cls.name})", StMemNetwork(size))}
+
+    @classmethod
+    def renamed(cls, state: State, path: Path) -> State:
+        """The encoder alone, of a full checkpoint with the decoder too."""
+        if not any(key.startswith("encoder.") for key in state):
+            return state
+        for key in (key for key in state if key.startswith("to_patch_embedding.")):
+            other = state.get(f"encoder.{key}")
+            if other is None or not torch.equal(state[key], other):
+                raise ValueError(f"{path}: {key} and encoder.{key} are one layer, and differ")
+        return weights.strip(weights.leave(state, *cls.beside_encoder), "encoder.")
+
+    def embed(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, W] from [B, 12, T] millivolts at any rate: the mean over the three crops."""
+        return np.mean([self.run(self.network, crop) for crop in self.crops(signal_mv, fs_hz)], axis=0)
+
+    def prepared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, 12, 2250]: the middle crop."""
+        return self.crops(signal_mv, fs_hz)[len(STARTS) // 2]
+
+    def crops(self, signal_mv: np.ndarray, fs_hz: float) -> list[np.ndarray]:
+        """float32 [B, 12, 2250] for each of `STARTS`."""
+        whole = fitted(signal_mv, fs_hz, self.input_spec, duration_s=10).astype(np.float32)
+        cut = (whole[:, :, start : start + N_SAMPLES] for start in STARTS)
+        return [np.ascontiguousarray(self.conditioned(crop), np.float32) for crop in cut]
+
+    def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
+        """[B, 12, 2250] filtered and scaled; zeros where a crop is one constant after filtering."""
+        filtered = sosfiltfilt(LOW_PASS, sosfiltfilt(HIGH_PASS, signal_mv))
+        centred = filtered - filtered.mean((1, 2), keepdims=True)
+        deviation = filtered.std((1, 2), keepdims=True)
+        return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation != 0)
+
+    def golden(self) -> dict[str, np.ndarray]:
+        """Outputs of the network, its fixed positions, and the preparation."""
+        x, crops = golden.signal(2, len(LEADS), N_SAMPLES), self.crops(golden.signal(1, len(LEADS), 2500), FS_HZ)
+        return {
+            "feature": self.run(self.network, x),
+            "tokens": self.run(self.network.tokens, x),
+            "positions": self.ecg_network(self.small).pos_embedding[0].numpy(),
+            "crops": np.stack(crops)[:, 0, ::4, ::45],
+        }
+
+
+class StMemSmall(StMem):
+    """The ViT-S, otherwise as ST-MEM."""
+
+    name = "st-mem-s"
+    published = StMemSize(width=384, heads=6)
+    small = StMemSize(width=8, heads=1, depth=2)
+
+
+# -- QoQ-Med's tower, ECG-JEPA -----------------------------------------------------------------------------------------
+# Kim, arXiv 2410.08559. Written from facts read in sehunfromdaegu/ECG_JEPA at d937ad2 (MIT; ecg_jepa.py,
+# pos_encoding.py, models.py) and in DDVD233/QoQ_Med at 97f7f3d (MIT; modeling_time_series_qwen2_5_vl.py and its index
+# of weights). QoQ-Med's own weights of the tower lie in its language model's checkpoint; both files are read.
+
+N_TOKENS, TOKEN = 50, 50
+JEPA_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+"""The limb leads that are sums of I and II are left out."""
+TOWER = "time_series_embedding.encoder."
+"""Where QoQ-Med's checkpoint holds the tower."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JepaSize:
+    """Sizes of the transformer; the hidden layers are four times as wide."""
+
+    width: int = 768
+    depth: int = 12
+    heads: int = 16
+
+
+class JepaBlock(nn.Module):
+    """Attention and feed-forward layers, each on normalised input and added to it."""
+
+    def __init__(self, size: JepaSize) -> None:
+        super().__init__()
+        self.heads, width = size.heads, size.width
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn = nn.ModuleDict({"qkv": nn.Linear(width, 3 * width, bias=False), "proj": nn.Linear(width, width)})
+        self.mlp = named(fc1=nn.Linear(width, 4 * width), gelu=nn.GELU(), fc2=nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
+        """[B, tokens, W] to the same shape. allowed: bool [tokens, tokens]."""
+        q, k, v = self.attn["qkv"](self.norm1(x)).chunk(3, dim=2)
+        x = x + self.attn["proj"](attend(q, k, v, self.heads, allowed))
+        return x + self.mlp(self.norm2(x))
+
+
+class EcgJepa(nn.Module):
+    """Patches of 0.2 s of each lead; a token reads those of its lead and those of its time. Names are the state's."""
+
+    def __init__(self, size: JepaSize) -> None:
+        super().__init__()
+        n_leads, width = len(JEPA_LEADS), size.width
+        self.W_P = nn.Linear(TOKEN, width)
+        # Sines and cosines of the time in the first half, of the lead's number in the second.
+        time, lead = sin_cos(N_TOKENS, width // 2), sin_cos(n_leads, width // 2)
+        positions = torch.cat((time.repeat(n_leads, 1), lead.repeat_interleave(N_TOKENS, 0)), 1)
+        self.pos_embed = nn.Parameter(positions, requires_grad=False)
+        self.encoder_blocks = nn.ModuleDict({"blocks": nn.ModuleList(JepaBlock(size) for _ in range(size.depth))})
+        self.norm = nn.LayerNorm(width)
+        lead, time = np.divmod(np.arange(n_leads * N_TOKENS), N_TOKENS)
+        allowed = (lead[:, None] == lead) | (time[:, None] == time)
+        self.register_buffer("allowed", torch.tensor(allowed), persistent=False)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, n, W] from [B, 8, 2500]: those of one time averaged over leads; their mean is the feature, all that
+        QoQ-Med's model reads.
+        """
+        tokens = self.W_P(x.unflatten(-1, (N_TOKENS, TOKEN)).flatten(1, 2))
+        for block in self.encoder_blocks["blocks"]:  # positions are added before every one of them
+            tokens = block(tokens + self.pos_embed, self.allowed)
+        return self.norm(tokens).unflatten(1, (len(JEPA_LEADS), N_TOKENS)).mean(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, W]: the mean over all tokens."""
+        return self.tokens(x).mean(1)
+
+
+class Qoq(PublishedEncoder):
+    """Eight leads in millivolts as they are, ten seconds; resampled polyphase, where the authors use Fourier's way.
+
+    QoQ-Med's weights are bfloat16; here they compute in float32.
+    """
+
+    name = "qoq"
+    input_spec = InputSpec(
+        fs_hz=FS_HZ, duration_s=N_TOKENS * TOKEN / FS_HZ, leads=JEPA_LEADS, scaling="none: millivolts"
+    )
+    published = JepaSize()
+    small = JepaSize(width=16, depth=2, heads=2)
+    inside = ("encoder",)
+    beside_tower = ("time_series_embedding.linear.", "lm_head.", "model.", "visual.")
+    """What a file of QoQ-Med's weights holds beside the tower."""
+
+    @classmethod
+    def parts(cls, size: JepaSize) -> dict[str, tuple[str, nn.Module]]:
+        what = f"ECG-JEPA's encoder of width {size.width}, or QoQ-Med's file that holds it"
+        return {"": (what, EcgJepa(size))}
+
+    @classmethod
+    def renamed(cls, state: State, path: Path) -> State:
+        """The tower alone."""
+        if not any(key.startswith("time_series_embedding.") for key in state):
+            return state
+        return weights.strip(weights.leave(state, *cls.beside_tower), TOWER)
+
+    def golden(self) -> dict[str, np.ndarray]:
+        """Outputs of the network, and its fixed positions."""
+        x = golden.signal(2, len(JEPA_LEADS), N_TOKENS * TOKEN)
+        positions = self.ecg_network(self.small).pos_embed.numpy()[::37]
+        tokens = self.run(self.network.tokens, x)
+        return {"feature": self.run(self.network, x), "tokens": tokens, "positions": positions}

@@ -1,0 +1,76 @@
+"""What the published encoders are, read off the adapters: input, size, cost, agreement with the originals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from merit import runs
+from merit.encoders.registry import PUBLISHED
+from merit.studies.core import study
+
+if TYPE_CHECKING:
+    from merit.studies.workspace import Workspace
+
+
+def _inputs(ws: Workspace, encoder: str) -> dict[str, str]:
+    from merit.encoders.golden import FOLDER
+
+    adapter = PUBLISHED[encoder].adapter.partition(":")[0]
+    return {
+        "entry": runs.digest(PUBLISHED[encoder]),
+        "adapter": runs.digest(runs.source_closure([adapter])),
+        "golden": runs.digest({path.name: runs.file_digest(path) for path in sorted(FOLDER.glob("*.npz"))}),
+    }
+
+
+@study(over={"encoder": tuple(PUBLISHED)}, needs=_inputs)
+def peers(ws: Workspace, encoder: str) -> pd.DataFrame:
+    """A row per output of a published encoder: the largest difference from the authors' own network on the same
+    weights, relative to the largest output (value), what it may be (tolerance), and what the encoder reads and costs.
+
+    Whether weights are at hand is no part of it: see `registry.choose`.
+    """
+    from merit.encoders import golden
+    from merit.threads import one_thread_an_operation
+
+    about = facts(encoder)
+    with one_thread_an_operation():  # so that sums do not depend on the cores
+        agreement = golden.agreement(PUBLISHED[encoder].adapter_class())
+    rows = [
+        {"metric": output, "value": value, "tolerance": golden.TOLERANCE, **about}
+        for output, value in agreement.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def facts(encoder: str) -> dict[str, Any]:
+    """What a published encoder reads, and its ECG side's parameters and FLOPs a recording."""
+    import torch
+
+    from merit.encoders import golden
+    from merit.evaluate.flops import total_flops
+
+    entry = PUBLISHED[encoder]
+    adapter = entry.adapter_class()
+    spec, original = adapter.input_spec, golden.read(encoder)["about"]
+    with torch.device("meta"):
+        network, x = adapter.ecg_network().eval(), torch.empty(entry.input_shape)
+    return {
+        "fs_hz": spec.fs_hz,
+        "duration_s": spec.duration_s,
+        "leads": list(spec.leads),
+        "scaling": spec.scaling,
+        "filtering": spec.filtering,
+        "feature": entry.feature,
+        "parameters": sum(one.numel() for one in network.parameters()),
+        "flops": total_flops(lambda: network(x)),
+        "repository": original["repository"],
+        "commit": original["commit"],
+        "terms": entry.terms,
+        "published": entry.published,
+        "text": entry.text,
+        "pretrained_on": list(entry.pretrained_on),
+        "remark": entry.remark,
+    }

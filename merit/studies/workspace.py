@@ -1,0 +1,750 @@
+"""The workspace that notebooks and commands use: it makes what is missing and reads what is there.
+
+Recordings become stores, stores checkpoints, checkpoints embeddings; studies read these and keep their scores here.
+Heavy packages are imported where something has to be computed: on the cached path torch is never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from merit import runs
+from merit.config import (
+    COHORTS,
+    OBJECTIVE_NAMES,
+    ModelConfig,
+    PretrainConfig,
+    Profile,
+    TextTowerConfig,
+    one_of,
+    replace,
+    require_hidden,
+)  # fmt: skip
+from merit.encoders import registry
+from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, remarks
+from merit.methods import PEERS, WITHOUT_TEXT, method
+from merit.model.weights import GLOSSARY, TEXT_RECIPE, pinned, weights_identity
+from merit.pool import ordered_map
+from merit.pretrain import NOT_OF_TRAINING, RECIPE, TEXT_SETTINGS
+from merit.profiles import SHORT, folder_name, profile, resolve, settings_of
+from merit.threads import together, torch_device, usable_cores
+
+if TYPE_CHECKING:
+    from merit.data.store import Store
+    from merit.encoders.base import Encoder
+    from merit.encoders.ours import MeritEncoder
+    from merit.model.text import TextEncoder
+
+ENCODER_NAMES = (*OBJECTIVE_NAMES, "random")
+OFFICIAL_TRAINING_FOLDS = range(1, 9)
+"""PTB-XL's folds 1 to 8: what may be pretrained on when PTB-XL is also evaluated."""
+VARIANTS = ("as_published", "standardised")
+BOUND_RECORDINGS = 5000
+"""Recordings that the linear bounds are fitted on; more change the third digit."""
+WHOLE = 50_000
+"""Records of a store up to which all are embedded, once for every page; of a larger one, MIMIC-IV-ECG's, those alone
+that are asked for."""
+
+
+class NoCohort(runs.Unavailable):
+    """A data set that is not there; the message says in one line what was looked for where."""
+
+
+def by_origin(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of the workspace that the encoders come from."""
+
+    @functools.wraps(method)
+    def called(self: Workspace, *args: Any, **given: Any) -> Any:
+        """The same method of `origin`."""
+        return method(self.origin or self, *args, **given)
+
+    return called
+
+
+@dataclass(eq=False)
+class Workspace:
+    """The stores of one profile and one source of recordings, in `artifacts/<name>/`."""
+
+    profile: Profile
+    data: Path | None
+    device: str
+    folder: Path
+    compiled: bool = False
+    """Whether pretraining compiles its network (`merit pretrain --compiled`)."""
+    graphs: bool = False
+    """Whether it also records CUDA graphs (`--graphs`)."""
+    attention: str = "sdpa"
+    """The kernel of its attention (`--attention`)."""
+    settings: str = ""
+    """What differs from the profile of that name, for the page's foot."""
+    used: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What this session read or made, by kind and id, for `provenance`."""
+    origin: Workspace | None = None
+    """Another workspace, of the same network, whose encoders are evaluated on the recordings of this one."""
+
+    @classmethod
+    def open(
+        cls, profile: str = "demo", data: str | Path | None = None, device: str = "auto", settings: str = ""
+    ) -> Self:  # fmt: skip
+        """profile: smoke, demo or paper. data: folder with real data sets, None: synthetic hospitals. device: auto: GPU
+        where there is one. settings: what is changed of the profile, "model.mask_ratio=0.5" (`profiles.resolve`, which
+        reads the environment too). Nothing is computed yet; what is wrong of these is refused. MERIT_COMPILED,
+        MERIT_GRAPHS and MERIT_ATTENTION=flex say how pretraining computes, the same numbers but for rounding.
+        """
+        chosen = resolve(profile, settings)
+        root = None if data is None else Path(data).resolve()
+        if root is not None and not root.is_dir():
+            raise NoCohort(f"data: expected a folder that holds {', '.join(COHORTS)}; there is no folder {root}")
+        opened = cls(
+            chosen, root, device, runs.home() / "artifacts" / folder_name(chosen, root),
+            compiled=_switched("MERIT_COMPILED"), graphs=_switched("MERIT_GRAPHS"),
+            attention=os.environ.get("MERIT_ATTENTION") or "sdpa", settings=settings_of(chosen),
+        )  # fmt: skip
+        one_of("MERIT_ATTENTION", opened.attention, ("sdpa", "flex"))
+        fast = "MERIT_GRAPHS" if opened.graphs else "MERIT_ATTENTION" if opened.attention == "flex" else ""
+        if device not in ("auto", "cpu") or fast:
+            place = opened.torch_device()
+            if fast and not place.startswith("cuda"):
+                raise ValueError(f"{fast}: expected a GPU; the device is {place}; leave it away")
+        if opened.graphs and chosen.pretrain.text_layers:
+            raise ValueError("MERIT_GRAPHS: expected a frozen text encoder; leave it, or TEXT_LAYERS, away")
+        return opened
+
+    @functools.cached_property
+    def synthetic(self) -> bool:
+        """Whether numbers come from synthetic hospitals: made here, or found under `data` and declared as such."""
+        if self.data is None:
+            return True
+        from merit.data.cohorts import open_cohort
+
+        return any(open_cohort(name, root).synthetic for name, root in self.sources.items())
+
+    @functools.cached_property
+    def sources(self) -> dict[str, Path]:
+        """Cohort -> root of its files; the synthetic hospitals are written when they are missing."""
+        if self.data is not None:
+            from merit.data.cohorts import find_cohorts, nothing_found
+
+            found = find_cohorts(self.data)
+            if not found:
+                raise NoCohort(nothing_found(self.data))
+            return found
+        from merit.synthetic.hospitals import write_hospitals
+
+        return write_hospitals(self.folder / "raw", self.profile.hospitals)
+
+    def truth(self, cohort: str) -> Path | None:
+        """The table of what is known of a synthetic hospital's recordings, checked; None: real ones have no such."""
+        root = self.sources[cohort]
+        if not (root / "truth.parquet").exists():
+            return None
+        return (runs.check(root, "truth.parquet") if runs.sealed(root) else root) / "truth.parquet"
+
+    def store(self, cohort: str) -> Store:
+        """The store of a cohort, ingested when it is missing; NoCohort where there are no recordings."""
+        one_of("cohort", cohort, COHORTS)
+        return self._open_store(cohort)
+
+    def store_500(self, cohort: str, rows: np.ndarray | None = None) -> Store:
+        """The same recordings, or those in these rows, at 500 Hz, from the files' own rate, for encoders that want more
+        than the profile's.
+        """
+        records = self.store(cohort).records["record_id"]
+        return self._open_store(cohort, 500, None if rows is None else tuple(sorted(set(records.iloc[rows]))))
+
+    @functools.cache  # noqa: B019 - a workspace lives as long as its session
+    def _open_store(self, cohort: str, fs_hz: int | None = None, only: tuple[str, ...] | None = None) -> Store:
+        from merit.data.ingest import ingest
+
+        if cohort not in self.sources:
+            raise NoCohort(f"{cohort}: no such data set under {self.data}")
+        name = cohort if fs_hz is None else f"{cohort}-{fs_hz}hz"
+        name += "" if only is None else f"-{runs.digest(only)}"
+        out, signal = self.folder / "stores" / name, self.profile.signal
+        source = self.sources[cohort]
+        if fs_hz is not None:
+            signal = replace(signal, fs_hz=fs_hz)
+        store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit, only=only)
+        if len(store.records) == 0:
+            raise NoCohort(f"{source}: {store.why_empty}")
+        self.used[f"store {name}"] = {"id": store.identity, "device": "cpu"}
+        return store
+
+    def cohorts(self) -> dict[str, dict[str, Any] | str]:
+        """Cohort -> the manifest of its store, or the reason why there is none."""
+        found: dict[str, dict[str, Any] | str] = {}
+        for cohort in COHORTS:
+            try:
+                found[cohort] = self.store(cohort).manifest
+            except (NoCohort, ValueError) as reason:
+                found[cohort] = str(reason)
+        return found
+
+    @property
+    def as_paper(self) -> bool:
+        """Whether numbers are to be compared with the paper's: its profile, real recordings, and nothing set but where
+        models lie.
+        """
+        named = profile(self.profile.name)
+        text = replace(self.profile.text, source=named.text.source)
+        placed = replace(self.profile, text=text, generation=named.generation)
+        return self.profile.name == "paper" and placed == named and not self.synthetic
+
+    @property
+    def trial(self) -> bool:
+        """As `Profile.trial`."""
+        return self.profile.trial
+
+    def torch_device(self) -> str:
+        """The device's name for torch; a ValueError when it is not there."""
+        return torch_device(self.device)
+
+    # -- pretraining ---------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def pretraining_cohort(self) -> str:
+        """MIMIC-IV-ECG where it has waveforms, else PTB-XL (of which folds 9 and 10 then stay out)."""
+        for cohort in ("mimic-iv-ecg", "ptb-xl"):
+            with contextlib.suppress(NoCohort):
+                self.store(cohort)
+                return cohort
+        raise NoCohort(f"pretraining: expected mimic-iv-ecg or ptb-xl with waveforms and reports under {self.data}")
+
+    def note(self) -> str:
+        """Where the numbers come from, what is set of the profile, and the split where PTB-XL is also pretrained on."""
+        note = self._source_note() + (f" Set: {self.settings}." if self.settings else "")
+        try:
+            if self.pretraining_cohort != "ptb-xl" or len(self.pretraining_rows) == 0:
+                return note
+        except NoCohort as reason:
+            return f"{note} Nothing was pretrained ({reason})."
+        return (
+            f"{note} Without MIMIC-IV-ECG, PTB-XL is pretrained on: only its folds 1 to 8, which the probes also train "
+            "on; they validate on fold 9 and test on fold 10, so its tasks have one split in place of ten folds."
+        )
+
+    def _source_note(self) -> str:
+        asked = {"limit": self.profile.limit, "epochs": self.profile.epochs}
+        if asked := [f"{name} {number}" for name, number in asked.items() if number is not None]:
+            return f"A run with {' and '.join(asked)}, to see that everything runs; no number here means anything."
+        if self.profile.name == "smoke":
+            return "Smoke profile: everything runs, tiny and hardly trained; no number here means anything."
+        if self.synthetic:
+            return (
+                "Synthetic hospitals: these numbers show that the machinery works and test the theory where the truth "
+                "is known; they say nothing about real hearts and are not comparable with the paper's."
+            )
+        there = [c for c, manifest in self.cohorts().items() if isinstance(manifest, dict)]
+        counts = ", ".join(f"{cohort} ({len(self.store(cohort).records):,} recordings)" for cohort in there)
+        return f"Real recordings: {counts}; profile {self.profile.name}."
+
+    @functools.cached_property
+    def pretraining_rows(self) -> np.ndarray:
+        """Rows of the pretraining store that may be trained or validated on; int64, rising. Left out are folds 9 and 10
+        of PTB-XL, and the patients of MIMIC-IV-ECG that MedTVT-QA tests on where it is there.
+        """
+        records = self.store(self.pretraining_cohort).records
+        rows = np.arange(len(records))
+        if self.pretraining_cohort == "ptb-xl":
+            kept_out = ~records["fold"].isin(OFFICIAL_TRAINING_FOLDS)
+            touched = records["group"].isin(records.loc[kept_out, "group"])
+            rows = np.flatnonzero(~kept_out & ~touched)
+        else:
+            from merit.evaluate.generation.pairs import asked_patients
+
+            asked = asked_patients(self.data, records)
+            rows = np.flatnonzero(~records["patient_id"].astype(str).isin(asked))
+        if len(rows) < 2 * self.profile.pretrain.batch:
+            raise NoCohort(
+                f"pretraining: expected at least {2 * self.profile.pretrain.batch} recordings of "
+                f"{self.pretraining_cohort}, two batches; got {len(rows)}"
+            )
+        return rows
+
+    @functools.cached_property
+    def _recordings_identity(self) -> str:
+        return self.store(self.pretraining_cohort).content(self.pretraining_rows)
+
+    @functools.cached_property
+    def _reports_identity(self) -> str:
+        return runs.digest(self.distinct_reports())
+
+    @functools.cached_property
+    @by_origin
+    def text_identity(self) -> str:
+        """Identity of the frozen text encoder, one for all objectives: its weights, or what they are trained from."""
+        config, known = self.profile.text, {"stage": "text", "recipe": TEXT_RECIPE}
+        if config.source != "trained":
+            used = {name: getattr(config, name) for name in TEXT_SETTINGS}
+            return runs.digest({**known, "weights": weights_identity(config.source), **used})
+        texts = [self._reports_identity, runs.file_digest(GLOSSARY)]
+        return runs.digest({**known, "settings": runs.non_defaults(config), "texts": texts})
+
+    @property
+    def _text_source(self) -> Path | str:
+        """Folder, there or not, or hub name of the frozen text encoder."""
+        config = self.profile.text
+        return self.folder / "text" / self.text_identity if config.source == "trained" else pinned(config.source)
+
+    def text_encoder(self) -> Path | str:
+        """Folder (trained where it is missing) or hub name of the frozen text encoder."""
+        from merit.model.text import train_text_encoder
+
+        config, folder = self.profile.text, self._text_source
+        if config.source != "trained":
+            return folder
+        return runs.once(folder, lambda: train_text_encoder(self.distinct_reports(), config, folder))
+
+    @by_origin
+    def distinct_reports(self) -> list[str]:
+        """The reports of the pretraining rows that are long enough for alignment, each once, sorted."""
+        from merit.data.batches import distinct_reports
+
+        return distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
+
+    @by_origin
+    def report_embeddings(self) -> np.ndarray:
+        """float32 [R, W], one row a distinct report of the pretraining rows; embedded once, then read."""
+        from merit.evaluate.embeddings import save_array
+
+        path = self.folder / "text" / f"reports-{self.text_identity}-{self._reports_identity}.npy"
+
+        def make() -> None:
+            """Embed them."""
+            save_array(path, self._text_encoder.embed(self.distinct_reports(), progress=True))
+
+        return np.load(runs.once(path, make), allow_pickle=False)
+
+    def text_embeddings(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [R, W] of the frozen text encoder, for prompts and reports."""
+        return self._text_encoder.embed(list(texts))
+
+    @functools.cached_property
+    @by_origin
+    def _text_encoder(self) -> TextEncoder:
+        from merit.model.text import TextEncoder
+
+        return TextEncoder(self.text_encoder(), self.profile.text, self.torch_device())
+
+    @property
+    def tokenizer(self) -> Any:
+        """The frozen text encoder's tokenizer, a Hugging Face one."""
+        return self._text_encoder.tokenizer
+
+    @by_origin
+    def checkpoint_identity(self, objective: str, seed: int = 0) -> str:
+        """Identity of a pretraining run: what it is trained on (recordings and reports by their content, the text
+        encoder) and with (settings that are not at their defaults, the recipe's number). Not the source: an edit throws
+        no pretraining away.
+        """
+        model, pretrain = (runs.non_defaults(config) for config in self.configs(objective, seed))
+        for name in NOT_OF_TRAINING:
+            pretrain.pop(name, None)
+        text = None if method(objective).objective in WITHOUT_TEXT else self.text_identity
+        known = {"stage": "pretrain", "recipe": RECIPE, "model": model, "pretrain": pretrain}
+        return runs.digest({**known, "recordings": self._recordings_identity, "text": text})
+
+    def pretraining_seed(self, seed: int) -> int:
+        """The seed that a run is trained with: runs are numbered from 0, their seeds from the profile's."""
+        return self.profile.pretrain.seed + seed
+
+    def configs(self, encoder: str, seed: int) -> tuple[ModelConfig, PretrainConfig]:
+        """Network and optimisation of a name that is pretrained here (`methods`)."""
+        found = method(encoder)
+        changes: dict[str, Any] = {} if found.strength is None else {"bottleneck_strength": found.strength}
+        if found.objective in WITHOUT_TEXT:
+            changes["text_layers"] = 0
+        changes |= {"objective": found.objective, "seed": self.pretraining_seed(seed)}
+        pretrain = replace(self.profile.pretrain, **changes)
+        model = found.model(self.profile.model)
+        require_hidden(model, found.objective)
+        return model, pretrain
+
+    @by_origin
+    def checkpoint(self, objective: str, seed: int = 0) -> Path:
+        """Folder of a finished checkpoint, trained (or continued) where it is not finished; objective: one of the
+        paper's, or a peer's method (`methods.TRAINED_NAMES`).
+        """
+        folder = self._checkpoint_folder(objective, seed)
+        if not runs.sealed(folder):
+            from merit.data.batches import pair
+            from merit.pretrain import checkpoint
+            from merit.pretrain.train import pretrain
+
+            cohort = self.pretraining_cohort
+            text = self.report_embeddings()
+            model, config = self.configs(objective, seed)
+            model = replace(model, text_width=text.shape[1])
+            data = pair(self.store(cohort), self.pretraining_rows, text)
+            if (
+                config.text_layers
+            ):  # the frozen layers' states of every report, once, on disk: 4 bytes a token and width
+                from merit.data.batches import load_tokens
+                from merit.model.text import write_states
+
+                inputs = {"text": self.text_identity, "reports": self._reports_identity}
+                key = runs.identity("token_states", {"layers": config.text_layers}, inputs, ["merit.model.text"])
+                states = self.folder / "text" / f"states-{key}"
+
+                def write() -> None:
+                    """Write them."""
+                    write_states(self._text_encoder, self.distinct_reports(), config.text_layers, states)
+
+                tokens = load_tokens(runs.once(states, write))
+                data = dataclasses.replace(data, tokens=tokens)
+                model = replace(model, text_tower=TextTowerConfig(**tokens.tower))
+            with contextlib.nullcontext() if together() else runs.claimed(folder):
+                pretrain(
+                    data, model, config, folder, cohort=cohort, device=self.torch_device(), compiled=self.compiled,
+                    graphs=self.graphs, attention=self.attention,
+                    about=checkpoint.origin(folder, self._text_source, self.profile.text, self.synthetic),
+                )  # fmt: skip
+        settings = json.loads((runs.check(folder) / "config.json").read_text(encoding="utf-8"))
+        about = {name: settings.get(name) for name in ("seconds", "device", "commit")}
+        name = f"checkpoint {objective} seed {self.pretraining_seed(seed)}"
+        self.used[name] = {"id": self.checkpoint_identity(objective, seed), **about}
+        return folder
+
+    def _checkpoint_folder(self, objective: str, seed: int) -> Path:
+        key = self.checkpoint_identity(objective, seed)
+        name = objective if objective in PEERS else method(objective).objective
+        return self.folder / "checkpoints" / f"{name}-seed{self.pretraining_seed(seed)}-{key}"
+
+    @by_origin
+    def checkpoints(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> list[Path]:
+        """Folders of several checkpoints; on a CPU those that are missing are trained side by side, one a core."""
+        wanted = [(objective, seed) for seed in seeds for objective in objectives]
+        missing = [(o, s) for o, s in wanted if not runs.sealed(self._checkpoint_folder(o, s))]
+        if len(missing) > 1 and self.torch_device() == "cpu" and not together():
+            self.report_embeddings()
+            longest = ("simclr", "clocs", "merit", "mse")
+            missing.sort(key=lambda run: longest.index(run[0]) if run[0] in longest else len(longest))
+            tasks = [(self.profile, self.data, self.folder, self.compiled, *run) for run in missing]
+            for _ in ordered_map(train_one, tasks, min(len(missing), usable_cores())):
+                pass
+        return [self.checkpoint(objective, seed) for objective, seed in wanted]
+
+    def histories(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> pd.DataFrame:
+        """Long table of every term of the loss: objective, seed, update, epoch, split, term, value; empty where there
+        is nothing to pretrain on.
+        """
+        rows = []
+        try:
+            self.checkpoints(objectives, seeds)
+        except NoCohort:
+            objectives = ()
+        for objective in objectives:
+            for seed in seeds:
+                path = self.checkpoint(objective, seed) / "history.jsonl"
+                for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+                    for split in ("train", "validation"):
+                        for term, value in line[split].items():
+                            rows.append((objective, seed, line["update"], line["epoch"], split, term, value))
+        return pd.DataFrame(rows, columns=["objective", "seed", "update", "epoch", "split", "term", "value"])
+
+    # -- encoders and their embeddings ---------------------------------------------------------------------------------
+
+    def trains(self, encoder: str) -> bool:
+        """Whether an encoder is pretrained here."""
+        return encoder != "random" and not registry.known(encoder)
+
+    def require(self, encoders: Sequence[str]) -> None:
+        """ValueError, before any work, for a name that stands for nothing, or for what these settings cannot train."""
+        for name in filter(self.trains, encoders):
+            self.configs(name, 0)
+
+    def require_models(self, *, pages: bool, text: bool = True) -> None:
+        """ValueError, before any work, where the text encoder (text), or what pages take and a user named in place of
+        the profile's own (the language model, BERTScore's), is not within reach; a hub may be asked.
+        """
+        from merit.profiles import profile
+
+        own, wanted = profile(self.profile.name).generation, {}
+        if text:
+            wanted["text.source"] = self.profile.text.source
+        for name in ("language_model", "bert") if pages else ():
+            if getattr(self.profile.generation, name) != getattr(own, name):
+                wanted[f"generation.{name}"] = getattr(self.profile.generation, name)
+        variables = {path: variable for variable, path in SHORT.items() if os.environ.get(variable)}
+        for path, source in wanted.items():
+            if source != "trained":
+                from merit.model.text import require_reachable
+
+                require_reachable(variables.get(path, path), source)
+
+    def encoder_identity(self, encoder: str, seed: int = 0) -> str:
+        """Identity of an encoder by its name; needs no weights."""
+        if encoder == "random":
+            parameters = {"model": self.profile.model, "seed": self.pretraining_seed(seed)}
+            return runs.identity("random", parameters, {}, ["merit.model.merit"])
+        if registry.known(encoder):
+            return registry.entry(encoder).identity()
+        return self.checkpoint_identity(encoder, seed)
+
+    def encoder(self, encoder: str, seed: int = 0) -> Encoder:
+        """The encoder itself, pretrained where it has to be: a `MeritEncoder`, or one of `encoders.registry`,
+        which has no seed. Unavailable where a user has to bring them.
+        """
+        from merit.encoders import ours
+
+        if registry.known(encoder):
+            return registry.entry(encoder).load(self.torch_device())
+        if encoder == "random":
+            model = replace(self.profile.model, text_width=self.text_width)
+            return ours.random_encoder(model, self.pretraining_seed(seed), self.torch_device())
+        return ours.load(self.checkpoint(encoder, seed), self.torch_device())
+
+    @property
+    def text_width(self) -> int:
+        """Width of the frozen text encoder; the profile's where there is nothing to train one on."""
+        try:
+            return int(self.report_embeddings().shape[1])
+        except NoCohort:
+            return self.profile.model.text_width
+
+    def shared(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
+        """float32 [N, d] of length 1: the cohort's recordings in the space that an encoder shares with texts."""
+        if registry.known(encoder):
+            return self._embedded(encoder, cohort, seed, "embed_shared")
+        return self.encoder(encoder, seed).project(self.embedding(encoder, cohort, seed))
+
+    def shared_text(self, encoder: str, texts: Sequence[str], seed: int = 0) -> np.ndarray:
+        """float32 [R, d] of length 1: texts in that space. Unavailable where a tokenizer is missing."""
+        if registry.known(encoder):
+            return self.encoder(encoder, seed).embed_text(texts)
+        return self.projected_text(self.encoder(encoder, seed), texts)
+
+    def projected_text(self, model: MeritEncoder, texts: Sequence[str] | None = None) -> np.ndarray:
+        """The same by an encoder of ours at hand, with its own text encoder; texts None: the distinct reports that are
+        pretrained on.
+        """
+        if model.trained_text:
+            texts = self.distinct_reports() if texts is None else texts
+            return model.project_text(model.own_text(self._text_encoder).embed(list(texts)))
+        return model.project_text(self.report_embeddings() if texts is None else self.text_embeddings(texts))
+
+    def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
+        """Identity of an encoder's embedding of a cohort: the encoder, the store, and the code between them."""
+        inputs = {cohort: self.store(cohort).identity}
+        if registry.known(encoder):
+            apart = self._faster(encoder) and self._large(cohort)  # then no store of all at 500 Hz is made
+            inputs["signals"] = "of these records, at 500 Hz" if apart else self.signals(encoder, cohort).identity
+        return runs.identity(
+            "embed", {"encoder": self.encoder_identity(encoder, seed)}, inputs,
+            ["merit.evaluate.embeddings", *([] if registry.known(encoder) else ["merit.encoders.ours"])],
+        )  # fmt: skip
+
+    def embedding(self, encoder: str, cohort: str, seed: int = 0, rows: np.ndarray | None = None) -> np.ndarray:
+        """float32 [N, D], a row per record of the cohort's store, or [len(rows), D] for these records of it."""
+        if rows is None or self._large(cohort):
+            return self._embedded(encoder, cohort, seed, "embed", rows)
+        return self._embedded(encoder, cohort, seed, "embed")[rows]
+
+    def tokens(self, encoder: str, cohort: str, rows: np.ndarray, seed: int = 0) -> np.ndarray:
+        """float32 [len(rows), n, D]: what an encoder gives of these records before it averages over time."""
+        return self._embedded(encoder, cohort, seed, "tokens", rows)
+
+    def _embedded(
+        self, encoder: str, cohort: str, seed: int, call: str, rows: np.ndarray | None = None
+    ) -> np.ndarray:  # fmt: skip
+        """What `call` of an encoder gives of a cohort's records, or of these rows; made once, kept, then read."""
+        key, suffix = self.embedding_identity(encoder, cohort, seed), "" if call == "embed" else f"-{call}"
+        if rows is not None:
+            key = runs.digest([key, rows.tolist()])
+        path = self.folder / "embeddings" / f"{encoder}-seed{seed}-{cohort}{suffix}-{key}.npy"
+        store, chosen = self.store(cohort), rows
+        if registry.known(encoder):
+            store, chosen = self.signals(encoder, cohort, rows), self._rows_of_signals(encoder, cohort, rows)
+
+        def make() -> None:
+            """Embed them."""
+            from merit.evaluate.embeddings import embed_store, save_array
+
+            found = embed_store(self.encoder(encoder, seed), store, self.profile.embed_batch, rows=chosen, call=call)
+            save_array(path, found)
+
+        return np.load(runs.once(path, make), allow_pickle=False)
+
+    def rows(self, encoders: str, peers: str = "all", *, text: bool = False) -> tuple[list[str], list[registry.Absent]]:
+        """Encoders that a table has rows for, and published ones whose weights are not at hand.
+
+        encoders: names of ours, separated by commas. peers: all, none, or names of published ones; a reader's own come
+        last. text: those alone that share a space with texts.
+        """
+        there, absent = registry.choose(peers)
+        names = list(dict.fromkeys([*(name for name in encoders.split(",") if name), *there]))
+        if not text:
+            return names, absent
+        kept = [name for name in names if not registry.known(name) or registry.entry(name).shares_space]
+        return kept, [one for one in absent if one.text]
+
+    # -- encoders of others: their own rate, and what is known of them -------------------------------------------------
+
+    def signals(self, encoder: str, cohort: str, rows: np.ndarray | None = None) -> Store:
+        """The store that an encoder of others reads: the profile's, or one at 500 Hz where it wants a higher rate; of a
+        large cohort one of these rows alone.
+        """
+        if not self._faster(encoder):
+            return self.store(cohort)
+        return self.store_500(cohort, rows if self._large(cohort) else None)
+
+    def _faster(self, encoder: str) -> bool:
+        """Whether an encoder of others wants a higher rate than the profile's."""
+        return registry.entry(encoder).fs_hz > self.profile.signal.fs_hz
+
+    def _large(self, cohort: str) -> bool:
+        """Whether a cohort is embedded by rows."""
+        return len(self.store(cohort)) > WHOLE
+
+    def _rows_of_signals(self, encoder: str, cohort: str, rows: np.ndarray | None = None) -> np.ndarray:
+        """Row of `signals` for each record of the cohort's store, or for these; NoCohort where one cannot be read at
+        that rate.
+        """
+        wanted, there = self.store(cohort).records["record_id"], self.signals(encoder, cohort, rows).records
+        wanted = wanted if rows is None else wanted.iloc[rows]
+        found = pd.Index(there["record_id"]).get_indexer(wanted)
+        if (found < 0).any():
+            missing = wanted[found < 0]
+            raise NoCohort(
+                f"{cohort}: {len(missing)} recordings that can be read at {self.profile.signal.fs_hz} Hz cannot at 500 "
+                f"Hz, {missing.iloc[0]} the first; see rejected.csv of its store"
+            )
+        return found
+
+    def remarks(self, encoder: str, cohort: str) -> dict[str, Any]:
+        """What a number of an encoder of others must be read with (`evaluate.tasks.remarks`); {} for ours."""
+        if not registry.known(encoder):
+            return {}
+        overlap, wanted_hz = cohort in registry.entry(encoder).pretraining_cohorts(), registry.entry(encoder).fs_hz
+        return remarks(overlap, self.signals(encoder, cohort).records["source_fs_hz"].to_numpy(), wanted_hz)
+
+    def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
+        """Cohort, patient and record ids that an encoder was pretrained on; empty for the random one and for those of
+        others, of which it is not known (`remarks`).
+        """
+        if encoder == "random" or registry.known(encoder):
+            return pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
+        return pd.read_parquet(self.checkpoint(encoder, seed) / "seen.parquet")
+
+    # -- results -------------------------------------------------------------------------------------------------------
+
+    def bounds(self) -> dict[str, Any]:
+        """What masked reconstruction is held against, on the recordings that are pretrained on (see
+        `evaluate.reconstruction.bounds`); empty where there are none.
+        """
+        try:
+            rows = self.pretraining_rows[:BOUND_RECORDINGS]
+        except NoCohort:
+            return {}
+        store, ratio = self.store(self.pretraining_cohort), self.profile.model.mask_ratio
+        truth = self.truth(self.pretraining_cohort)
+
+        def compute() -> dict[str, Any]:
+            from merit.evaluate.reconstruction import bounds
+
+            return bounds(store.signal_uv[rows], ratio, truth)
+
+        inputs = {"store": store.identity, "rows": runs.digest(rows.tolist()), "truth": runs.file_digest(truth)}
+        result = self.result("bounds", compute, {"mask_ratio": ratio}, inputs, ["merit.evaluate.reconstruction"])
+        return result["values"]
+
+    def protocol(self, cohort: str) -> str:
+        """One official split for a cohort that is also pretrained on, else ten folds."""
+        try:
+            return OFFICIAL_SPLIT if cohort == self.pretraining_cohort and len(self.pretraining_rows) else TEN_FOLDS
+        except NoCohort:
+            return TEN_FOLDS
+
+    def result(
+        self, stage: str, compute: Callable[[], dict[str, Any]], parameters: Any, inputs: dict[str, str],
+        modules: Sequence[str], seed: int | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """A stage's result, read where it is and computed else (`runs.read_or_compute`); noted for `provenance`.
+
+        Its identity holds the source of `modules` with all that they import, and that of the stage's own module, which
+        `compute` comes from, with those of this package that it takes from and that bring no inputs (`INPUTS`).
+        """
+
+        def facts() -> dict[str, Any]:
+            about = {"profile": self.profile.name, "seed": seed, "synthetic": self.synthetic}
+            return {**about, "device": self.torch_device()}
+
+        identified = {**parameters, "code": stage_source(compute)}
+        result = runs.read_or_compute(
+            self.folder / "results", stage, compute, parameters=identified, inputs=inputs, modules=modules, facts=facts
+        )
+        label = " ".join(str(parameters.get(k, "")) for k in ("encoder", "task", "variant")).strip()
+        self.used[f"{stage} {label}".strip()] = result
+        return result
+
+    def kept(
+        self, study: str, compute: Callable[[], dict[str, Any]], arguments: Mapping[str, Any],
+        inputs: Mapping[str, str], source: Mapping[str, str],
+    ) -> dict[str, Any]:  # fmt: skip
+        """A study's result for one point of its grid, read where it is and computed else; noted for `provenance`."""
+
+        def facts() -> dict[str, Any]:
+            """What does not change the numbers."""
+            return {"profile": self.profile.name, "synthetic": self.synthetic, "device": self.torch_device()}
+
+        parameters = {"arguments": arguments, "code": source}
+        result = runs.read_or_compute(
+            self.folder / "results", study, compute, parameters=parameters, inputs=inputs, modules=(), facts=facts
+        )
+        label = " ".join(str(value) for value in arguments.values() if isinstance(value, str))
+        self.used[f"{study} {label}".strip()] = result
+        return result
+
+    def provenance(self) -> pd.DataFrame:
+        """A row per store, checkpoint and result that this session used: id, seconds, commit, device, finished."""
+        columns = ("id", "seconds", "commit", "device", "finished")
+        rows = [{"what": what, **{c: entry.get(c) for c in columns}} for what, entry in self.used.items()]
+        return pd.DataFrame(rows, columns=["what", *columns])
+
+
+def train_one(task: tuple[Profile, Path | None, Path, bool, str, int]) -> None:
+    """One run in a process of its own: (profile, data, folder, compiled, objective, seed), on the CPU."""
+    profile, data, folder, compiled, objective, seed = task
+    Workspace(profile, data, "cpu", folder, compiled).checkpoint(objective, seed)
+
+
+INPUTS = frozenset(
+    {
+        "merit.pipeline",
+        "merit.studies.workspace",
+        *(f"merit.pipeline.{name}" for name in ("workspace", "encoders", "training", "recordings")),
+    }
+)
+"""Modules that bring what a stage reads; that has identities of its own."""
+
+
+def stage_source(compute: Callable[..., Any]) -> dict[str, str]:
+    """Module -> digest of the source of a stage: where `compute` was written, and what that imports from here."""
+    while isinstance(compute, functools.partial) or hasattr(compute, "__wrapped__"):
+        compute = compute.func if isinstance(compute, functools.partial) else compute.__wrapped__
+    found: dict[str, str] = {}
+    queue = [compute.__module__] if compute.__module__.startswith("merit.pipeline") else []
+    while queue:
+        name = queue.pop()
+        found[name] = runs.own_source(name)
+        imported = runs.parsed(runs.module_file(name))[1]
+        queue += [m for m in imported if m.startswith("merit.pipeline.") and m not in INPUTS | found.keys()]
+    return found
+
+
+def _switched(variable: str) -> bool:
+    """Whether a variable of the environment is 1; not set, or 0: it is not."""
+    value = os.environ.get(variable) or "0"
+    one_of(variable, value, ("0", "1"))
+    return value == "1"

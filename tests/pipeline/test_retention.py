@@ -1,0 +1,215 @@
+"""Retention on tiny hospitals: what is asked and scored, reasons in place of numbers, and pretraining that changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from merit.evaluate.retention import TRAINING_ONLY, RetentionConfig
+from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
+from merit.profiles import folder_name
+from merit.studies import retention as module
+from merit.studies.retention import retention
+from merit.studies.workspace import NoCohort, Workspace
+
+QUICK = {"n_resamples": 10, "folds": 2, "min_silent": 2, "min_positives": 10}
+CONFIG = RetentionConfig(**QUICK)
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """Nothing is remembered of a workspace that a test has changed."""
+    for cached in (module._known, module._asked):
+        cached.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def module_patch():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def test_the_second_time_it_is_read(workspace, monkeypatch):
+    first = retention(workspace, ["merit", "random"], **QUICK)
+    monkeypatch.setattr("merit.evaluate.retention.measure", None)
+    pd.testing.assert_frame_equal(retention(workspace, ["merit", "random"], **QUICK), first)
+    assert set(first["n_seen"]) == {0}
+    assert set(first["n_records"]) == {len(workspace.store("ptb-xl").records)}
+    for _, own in first.groupby("encoder"):
+        assert set(own.loc[own["kind"] == "factor", "target"]) >= {"qrs", "qt", "axis", "variability", "st_leads"}
+        summary = own[own["kind"] == "summary"].set_index(["metric", "decoder"])
+        beyond = summary.loc[("r2_partial", "linear")]
+        assert beyond["low"] <= beyond["value"] <= beyond["high"]
+        assert np.isfinite(summary.loc[("r2_partial_text", "linear"), "value"])
+
+
+def test_truth_lies_beside_its_recording_and_silence_is_said_in_no_words(workspace):
+    known, asked = module._known(workspace), module._asked(workspace, CONFIG)
+    row = len(known.records) // 2
+    truth = pd.read_parquet(workspace.truth("ptb-xl"))
+    own = truth[truth["record_id"].astype(str) == str(known.records["record_id"].iloc[row])]
+    assert asked.question.factors["qrs"][row, 0] == known.table["qrs_ms"].iloc[row] == own["qrs_ms"].item()
+    for name, silent in asked.question.silent.items():
+        words = set(module.FINDINGS[name]) | set(module.ALSO_STATED_AS.get(name, ()))
+        assert silent.tolist() == [not words & stated for stated in known.stated]
+    present = [set(codes) for codes in known.table["findings"]]
+    assert asked.question.findings["ST depression"].tolist() == ["STD_" in codes for codes in present]
+    degrees = known.table["axis_deg"]
+    assert asked.question.findings[module.AXIS].tolist() == ((degrees < -30) | (degrees > 90)).tolist()
+    statements = asked.by_words[0].report
+    assert statements.sum(axis=0).min() >= module.FEWEST_STATED
+    assert set(np.unique(statements)) == {0, 1}
+
+
+def test_patients_stay_in_one_fold_and_pretrained_folds_are_never_scored(workspace, monkeypatch):
+    groups, folds = (getattr(module._asked(workspace, CONFIG).question, name) for name in ("groups", "folds"))
+    assert all(len(set(folds[groups == name])) == 1 for name in set(groups))
+    seen = []
+    monkeypatch.setattr("merit.evaluate.retention.blocks", lambda question, *a, **k: seen.append(question) or [])
+    monkeypatch.setattr(workspace, "protocol", lambda cohort: OFFICIAL_SPLIT)
+    module._asked.__wrapped__(workspace, CONFIG)
+    official = module._known(workspace).records["fold"].to_numpy()
+    assert (seen[0].folds == TRAINING_ONLY).tolist() == (official < 9).tolist()
+    assert set(seen[0].folds[official == 10]) <= {1}
+
+
+def test_a_seen_patient_is_refused(workspace, monkeypatch):
+    patient = workspace.store("ptb-xl").records["patient_id"].iloc[0]
+    seen = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": [patient], "record_id": ["r"]})
+    monkeypatch.setattr(workspace, "seen", lambda *a: seen)
+    with pytest.raises(SeenInPretraining):
+        retention(workspace, ["merit"], seed=7, **QUICK)
+
+
+@pytest.fixture
+def unknown(workspace, monkeypatch) -> pd.DataFrame:
+    """The same recordings as if nobody knew their truth; the measurements that take its place."""
+    store = workspace.store("ptb-xl")
+    truth = pd.read_parquet(workspace.sources["ptb-xl"] / "truth.parquet").set_index("record_id")
+    table = truth.loc[store.records["record_id"]].select_dtypes("number").reset_index()
+    table.loc[table.index[:7], "qrs_ms"] = np.nan
+    monkeypatch.setattr(Workspace, "truth", lambda *a: None)
+    monkeypatch.setattr(module, "measured_factors", lambda *a: table.copy())
+    return table
+
+
+def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(workspace, unknown):
+    found = retention(workspace, "random", **QUICK)
+    about = found.iloc[0]
+    assert (about["source"], about["n_failed"]) == ("measured", 7)
+    assert set(found.loc[found["target"] == "qrs", "n"]) == {about["n_records"] - 7}
+    assert module.AXIS not in set(found["target"])
+    assert set(found.loc[found["metric"] == "auroc_silent", "n"]) == {0}
+    known, asked = module._known(workspace), module._asked(workspace, CONFIG)
+    stated = asked.question.stated["SR"]
+    assert stated.tolist() == ["SR" in labels for labels in known.records["labels"]]
+    columns = {tuple(column) for column in asked.by_words[0].report.T}
+    assert tuple(known.records["report"].str.lower().str.contains(r"\bsinus rhythm\b").astype(float)) in columns
+    assert tuple(stated.astype(float)) in columns
+    for name, values in asked.question.factors.items():  # a failed delineation counts for nothing
+        assert np.isnan(values[:7]).any(axis=1).all(), name
+        assert name == "pr" or np.isfinite(values[7:]).all(), name
+
+
+def test_no_data_and_too_few_recordings_are_reasons(workspace, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace, "embedding_identity", lambda *a: (_ for _ in ()).throw(NoCohort("no ptb-xl")))
+        assert list(retention(workspace, ["random"], **QUICK)["reason"]) == ["no ptb-xl"]
+    monkeypatch.setattr("merit.evaluate.information.fold_of", lambda groups, *a: np.full(len(groups), TRAINING_ONLY))
+    (reason,) = retention(workspace, ["random"], seed=8, **QUICK)["reason"]
+    assert "at least 60 scored recordings" in reason
+
+
+@pytest.mark.skipif("MERIT_REAL_DATA" not in os.environ, reason="real recordings: set MERIT_REAL_DATA")
+def test_real_recordings_are_measured_once_and_scored(workspace, tmp_path, monkeypatch):
+    profile = dataclasses.replace(workspace.profile, limit=100)
+    real = Workspace(profile, Path(os.environ["MERIT_REAL_DATA"]), "cpu", tmp_path / "real")
+    monkeypatch.setattr(real, "protocol", lambda cohort: TEN_FOLDS)  # the random encoder has seen nobody
+    found = retention(real, "random", **QUICK)
+    n_records, n_failed = (found[name].iloc[0] for name in ("n_records", "n_failed"))
+    assert found["source"].iloc[0] == "measured"
+    assert n_records == len(real.store("ptb-xl").records)
+    assert n_failed <= 0.05 * n_records
+    assert set(found.loc[found["target"] == "qrs", "n"]) == {n_records - n_failed}
+    (table,) = (tmp_path / "real" / "measured").glob("ptb-xl-*.parquet")
+    assert len(pd.read_parquet(table)) == n_records
+    monkeypatch.setattr("merit.evaluate.retention_factors.measure_recordings", None)
+    assert len(module.measured_factors(real, progress=False)) == n_records
+
+
+def test_without_ludb_there_is_no_reliability_but_a_reason(workspace, tmp_path):
+    for ws in (workspace, Workspace(workspace.profile, tmp_path, "cpu", tmp_path / "out")):
+        found = module.reliability(ws)
+        assert list(found["reason"].str[:4]) == ["LUDB"]
+        assert found["value"].isna().all()
+
+
+@pytest.fixture(scope="module")
+def omission(workspace, module_patch) -> pd.DataFrame:
+    """Of merit, mse and random at two shares."""
+    module_patch.setattr(module, "SHARES", (0.3, 1.0))
+    return module.report_omission(workspace, ["merit", "mse", "random"])
+
+
+def test_who_reads_reports_is_scored_at_every_share_on_the_same_recordings(workspace, omission):
+    assert list(omission.groupby(["encoder", "share"], sort=False).groups) == [
+        ("mse", 0.3), ("random", 0.3), ("merit", 0.3), ("merit", 1.0)
+    ]  # fmt: skip
+    assert len(omission[["n_records", "n_features"]].drop_duplicates()) == 1
+    usual = omission[(omission["encoder"] == "merit") & (omission["share"] == 0.3)].reset_index(drop=True)
+    own = retention(workspace, ["merit"])
+    assert "share" not in own
+    pd.testing.assert_frame_equal(usual[list(own.columns)], own)
+    pairs = module.differences(omission, "share")
+    assert set(zip(pairs["encoder"], pairs["other"], pairs["share"])) == {
+        ("mse", "random", 0.3), ("mse", "merit", 0.3), ("random", "merit", 0.3)
+    }  # fmt: skip
+
+
+def test_reports_differ_and_hearts_do_not(workspace, omission):
+    other = module._with_reports(workspace, 1.0)
+    assert other.origin.folder.name.endswith("-left-out-1")
+    usual, changed = workspace.store("mimic-iv-ecg"), other.origin.store("mimic-iv-ecg")
+    np.testing.assert_array_equal(usual.signal_uv, changed.signal_uv)
+    words = [store.records["report"].str.len().sum() for store in (usual, changed)]
+    assert words[1] < words[0]
+    assert other.store("ptb-xl").identity == workspace.store("ptb-xl").identity
+    assert other.checkpoint("merit") == other.origin.checkpoint("merit")
+    assert other.text_identity == other.origin.text_identity != workspace.text_identity
+    embedded = other.embedding("merit", "ptb-xl")
+    assert embedded.shape == workspace.embedding("merit", "ptb-xl").shape
+    assert not np.allclose(embedded, workspace.embedding("merit", "ptb-xl"))
+    texts = (ws.text_embeddings(["sinus rhythm"]) for ws in (other, other.origin))
+    np.testing.assert_array_equal(*texts)
+    assert set(other.seen("merit")["cohort"]) == {"mimic-iv-ecg"}
+
+
+def test_synthetic_recordings_have_nothing_to_carry_over_to_and_real_ones_no_dial(workspace, tmp_path):
+    assert module.synthetic_to_real(workspace, ["merit"]).empty
+    assert module.report_omission(dataclasses.replace(workspace, data=tmp_path), ["merit"]).empty
+
+
+def test_what_carries_over_has_encoders_of_both_kinds_of_hearts(workspace, monkeypatch):
+    """What counts as real is faked here; that real recordings are measured is tested above."""
+    asked = []
+
+    def fake(ws, encoders, *, encoder_seed):
+        asked.append((ws.folder, ws.checkpoint_identity("merit")))
+        return pd.DataFrame({"encoder": encoders})
+
+    monkeypatch.setattr(module, "retention", fake)
+    real = Workspace(workspace.profile, None, "cpu", workspace.folder.with_name("smoke-data-abc"))
+    real.synthetic = False
+    monkeypatch.setattr(Workspace, "checkpoints", lambda self, names, seeds=(0,): [])
+    monkeypatch.setattr(Workspace, "checkpoint_identity", lambda self, *a: (self.origin or self).folder.name)
+    found = module.synthetic_to_real(real, ["merit", "random"])
+    assert list(zip(found["hearts"], found["encoder"])) == [
+        ("real hearts", "merit"), ("real hearts", "random"), ("synthetic hearts", "merit")
+    ]  # fmt: skip
+    made = folder_name(workspace.profile, None)  # the tiny hospitals are not the profile's own
+    assert asked == [(real.folder, "smoke-data-abc"), (real.folder, made)]
