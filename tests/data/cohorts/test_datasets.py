@@ -26,7 +26,7 @@ def statements(*texts: str) -> str:
 
 
 @pytest.fixture
-def tree(tmp_path: Path, record_writer: Any, make_ecg: Any) -> Path:
+def tree(tmp_path, record_writer, make_ecg):
     root = tmp_path / "mimic-iv-ecg"
     order = ["I", "II", "III", "aVR", "aVF", "aVL", *LEADS[6:]]
     for study in (41, 42):
