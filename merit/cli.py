@@ -327,21 +327,19 @@ def reference(
         stages: Which of the group's, separated by commas; default: all of them.
         encoders: Which of the group's, separated by commas; default: all of them.
     """
-    from merit.pipeline.reference import make_reference
-    from merit.pipeline.reference_stages import GROUPS, STAGES, STUDIES
     from merit.profiles import run_name
     from merit.runs import home
+    from merit.studies.reference import GROUPS, STUDIES, make_reference
 
     require_least(1, seeds=seeds)
     groups = tuple(GROUPS) if group == "all" else (group,)
     known = tuple(dict.fromkeys(one for group in groups for one in GROUPS[group].encoders))
-    every = (*STAGES, *STUDIES)
-    wanted = listed("stages", stages, every) if stages else every
+    wanted = listed("stages", stages, tuple(STUDIES)) if stages else tuple(STUDIES)
     names = listed("encoders", encoders, known) if encoders else None
     workspace = opened(run, names or known)
     own = home() / "artifacts" / run_name(workspace.profile, run.data) / "reference"
     folder = own if workspace.settings else home() / "book" / "reference"
-    paths = make_reference(workspace, seeds, folder, say=print, groups=groups, stages=wanted, encoders=names)
+    paths = make_reference(workspace, seeds, folder, log=print, groups=groups, studies=wanted, encoders=names)
     print(*paths, sep="\n")
 
 

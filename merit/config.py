@@ -530,6 +530,11 @@ class Profile:
     epochs: int | None = None
     """Passes of pretraining, probing and adaptation that take the place of each one's own, to try a profile; None."""
 
+    @property
+    def trial(self) -> bool:
+        """Whether the run only shows that everything runs (smoke, or a limit): what costs much is tried on less."""
+        return self.name == "smoke" or self.limit is not None
+
     def __post_init__(self) -> None:
         require_least(self, 1, "embed_batch", "epochs")
         require_least(self, 8, "limit")

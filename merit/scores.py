@@ -65,14 +65,17 @@ def write(path: Path, about: Mapping[str, Any], scores: pd.DataFrame) -> None:
     kept = scores.drop(columns=[name for name in LISTS if name in scores]).dropna(axis="columns", how="all")
     packed = pack(kept)
     lines = ",\n".join(json.dumps(_rounded(row), allow_nan=False) for row in packed["rows"])
-    head = json.dumps(runs.plain(about), allow_nan=False)
+    head = json.dumps(_rounded(runs.plain(about)), allow_nan=False)
     columns = json.dumps(packed["columns"])
     runs.write_text(path, f'{{"about": {head},\n"columns": {columns},\n"rows": [\n{lines}\n]}}\n')
 
 
 def _rounded(value: Any) -> Any:
+    """Numbers to six significant digits."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {name: _rounded(item) for name, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
@@ -102,7 +105,7 @@ def held(path: Path, scores: pd.DataFrame) -> bool:
 def scored(scores: pd.DataFrame, **where: Any) -> pd.DataFrame:
     """The rows with a value, of these fields; a list stands for any of its values."""
     chosen = scores["value"].notna()
-    for name, wanted in where.items():
+    for name, wanted in where.items() if chosen.any() else ():  # rows of reasons alone have fewer columns
         chosen &= (
             scores[name].isin(wanted if isinstance(wanted, list | tuple) else [wanted]) if name in scores else False
         )

@@ -33,10 +33,11 @@ BELOW = {
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "encoders", "evaluate"},
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "encoders", "evaluate", "scores", "studies"},
-    "studies": {"config", "methods", "profiles", "runs", "threads", "scores", "data", "model", "synthetic", "evaluate"}
+    "studies": {"config", "methods", "profiles", "runs", "threads", "scores", "data", "model", "pretrain", "encoders"}
+    | {"synthetic", "evaluate"}
     | {"pipeline"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
-    | {"publish", "encoders"},
+    | {"publish", "encoders", "studies"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 

@@ -31,7 +31,6 @@ from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, one_of, r
 from merit.data.batches import PairedRecordings
 from merit.evaluate.retention_bench import in_fresh_process
 from merit.pipeline import Workspace
-from merit.pipeline.framework import facts
 from merit.pool import peak_memory
 from merit.pretrain.distributed import World
 from merit.pretrain.loaders import SHARE, Batch, MemmapLoader, ResidentLoader, free_bytes, loader, needed_bytes
@@ -47,6 +46,7 @@ from merit.pretrain.train import (
 from merit.profiles import paper, profile
 from merit.report import cost
 from merit.runs import commit, versions, write_json
+from merit.studies.framework import facts
 from merit.threads import one_thread_an_operation, usable_cores
 
 STAGES = ("updates", "ingest", "linear_probe", "kept")
@@ -167,7 +167,7 @@ def product(device: torch.device, size: int) -> Turn:
 def use(about: Mapping[str, Any], own: Sequence[float], products: Sequence[float], size: int) -> dict[str, Any]:
     """FLOPs of a forward, FLOP/s of a matrix product, and utilisation: the share of that rate that training reaches.
 
-    about: `pipeline.framework.facts`; without the columns that carry the attention biases: they are how we add a bias,
+    about: `studies.framework.facts`; without the columns that carry the attention biases: they are how we add a bias,
     not what the model asks for. own: seconds per recording, one number per round. products: seconds per product of
     `size` rows and columns in the same rounds.
     """

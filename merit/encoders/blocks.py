@@ -59,33 +59,22 @@ class Attention(nn.MultiheadAttention):
         return self.out_proj(attend(q, k, v, self.num_heads))
 
 
-class SplitAttention(nn.Module):
-    """Self-attention whose heads together may be wider or narrower than its input."""
-
-    def __init__(self, width: int, heads: int, head_width: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.to_qkv = nn.Linear(width, 3 * heads * head_width)
-        self.to_out = nn.Sequential(nn.Linear(heads * head_width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, n, W] to [B, n, W]."""
-        return self.to_out(attend(*self.to_qkv(x).chunk(3, dim=2), self.heads))
-
-
 class PreNormBlock(nn.Module):
     """Attention, then a perceptron, each behind a layer normalisation and added to its input (ST-MEM, MERL's ViT)."""
 
     def __init__(self, width: int, heads: int, head_width: int, hidden: int) -> None:
         super().__init__()
+        self.heads, inner = heads, heads * head_width
+        self.attn = nn.ModuleDict({"norm": nn.LayerNorm(width)})
+        self.attn["fn"] = named(to_qkv=nn.Linear(width, 3 * inner), to_out=nn.Sequential(nn.Linear(inner, width)))
         # The Identity is the original's dropout: parts are named by their place.
         net = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Identity(), nn.Linear(hidden, width))
-        self.attn = named(norm=nn.LayerNorm(width), fn=SplitAttention(width, heads, head_width))
         self.ff = named(norm=nn.LayerNorm(width), fn=named(net=net))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, n, W] to [B, n, W]."""
-        x = x + self.attn(x)
+        to_qkv, to_out = self.attn["fn"]
+        x = x + to_out(attend(*to_qkv(self.attn["norm"](x)).chunk(3, dim=2), self.heads))
         return x + self.ff(x)
 
 
@@ -103,7 +92,6 @@ class UnitLength(nn.Module):
     """[B, d] to the same directions at length 1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
         return F.normalize(x, dim=-1)
 
 
@@ -166,6 +154,8 @@ class TextTower:
     """Tokens after which a text is cut."""
     pooler = False
     """Whether the state has BERT's own pooler, a dense layer and a tanh on the first token."""
+    with_config = True
+    """Whether the folder `text` has a configuration; else it is that of the size."""
 
     def __init__(
         self, name: str, path: Path, state: Mapping[str, Tensor], size: Any, head: nn.Module, device: str = "cpu"
@@ -197,7 +187,8 @@ class TextTower:
 
     def read(self, folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
         """Configuration and tokenizer in the folder `text`."""
-        return read_folder(folder)
+        config, tokenizer = read_folder(folder, self.with_config)
+        return config or self.size.config(), tokenizer
 
     def pool(self, output: Any, attention: Tensor) -> Tensor:
         """[B, W] from the model's output and the attention mask: the first token's last hidden state."""

@@ -49,23 +49,16 @@ class PublishedEncoder:
     texts_take: str = ""
     """The file that holds the text side too, where another one holds the ECG side alone."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        device: str = "cpu",
-        *,
-        size: Any = None,
-        path: Path = Path(),
-        head: nn.Module | None = None,
-        text: TextTower | None = None,
-    ) -> None:
-        """network: the feature that is probed, [B, D], from [B, L, T] as `prepared` gives it. path: its file. head,
-        text: from the ECG side and from texts into the shared space.
-        """
-        self.network, self.device, self.path, self.text = frozen(network, device), device, path, text
-        self.head = None if head is None else frozen(head, device)
-        if n_samples := getattr(size, "n_samples", None):
-            self.input_spec = replace(self.input_spec, duration_s=n_samples / self.input_spec.fs_hz)
+    path: Path = Path()
+    """The file of weights."""
+    head: nn.Module | None = None
+    """The way from the ECG side into the shared space."""
+    text: TextTower | None = None
+    """The way from texts into it."""
+
+    def __init__(self, network: nn.Module, device: str = "cpu") -> None:
+        """network: the feature that is probed, [B, D], from [B, L, T] as `prepared` gives it."""
+        self.network, self.device = frozen(network, device), device
 
     # -- the published file ------------------------------------------------------------------------------------------
 
@@ -115,12 +108,15 @@ class PublishedEncoder:
             weights.fill(network, states[prefix], path, what)
         if "" not in parts and states[""]:
             raise ValueError(f"{path}: expected names under {', '.join(prefixes)}; got {min(states[''])}")
-        network, head, text = parts[first][1], None, None
+        encoder = cls(parts[first][1], device)
+        encoder.path = path
+        if n_samples := getattr(size, "n_samples", None):
+            encoder.input_spec = replace(cls.input_spec, duration_s=n_samples / cls.input_spec.fs_hz)
         if cls.text_class and not alone:
-            head = parts[""][1] if first and "" in parts else None
+            encoder.head = frozen(parts[""][1], device) if first and "" in parts else None
             text_head = parts[cls.text_head][1] if cls.text_head else nn.Identity()
-            text = cls.text_class(cls.name, path, states[cls.text_prefix], size.text, text_head, device)
-        return cls(network, device, size=size, path=path, head=head, text=text)
+            encoder.text = cls.text_class(cls.name, path, states[cls.text_prefix], size.text, text_head, device)
+        return encoder
 
     @classmethod
     def renamed(cls, state: State, path: Path) -> State:

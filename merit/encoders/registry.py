@@ -88,9 +88,15 @@ class Published:
         if self.trained_further_prefix is None:
             return self.pretrained_on
         try:
-            further = weights.holds(self.weights_file(), self.trained_further_prefix)
+            path = self.weights_file()
         except runs.Unavailable:
-            further = False
+            return self.pretrained_on
+        further = False
+        if path.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(path, framework="np") as file:  # which reads names alone
+                further = any(name.startswith(self.trained_further_prefix) for name in file.keys())  # noqa: SIM118
         return self.pretrained_on + (self.trained_further_on if further else ())
 
     def identity(self) -> str:

@@ -11,7 +11,7 @@ space.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -344,31 +344,22 @@ WORDS = ("language_encoder.shared.weight", "language_encoder.encoder.embed_token
 
 @dataclass(frozen=True, kw_only=True)
 class T5Size:
-    """Sizes of a T5 encoder; the defaults are Flan-T5 base's, 110 million parameters."""
+    """Sizes of a T5 encoder, as `T5Config` names them; the defaults are Flan-T5 base's, 110 million parameters."""
 
-    vocabulary: int = 32128
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    head_width: int = 64
-    hidden: int = 2048
-    shared: int = 768
+    vocab_size: int = 32128
+    d_model: int = 768
+    d_kv: int = 64
+    d_ff: int = 2048
+    num_layers: int = 12
+    num_heads: int = 12
+    shared_width: int = 768
     """Width that its pooled vector is projected to, the ECG encoder's."""
 
     def config(self) -> T5Config:
         """Hugging Face's configuration, with Flan-T5's gated GELU."""
         from transformers import T5Config
 
-        return T5Config(
-            vocab_size=self.vocabulary,
-            d_model=self.width,
-            d_kv=self.head_width,
-            d_ff=self.hidden,
-            num_layers=self.depth,
-            num_heads=self.heads,
-            feed_forward_proj="gated-gelu",
-            shared_width=self.shared,
-        )
+        return T5Config(**asdict(self), feed_forward_proj="gated-gelu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -431,16 +422,12 @@ class DBetaText(TextTower):
     """Flan-T5 with its projection and pooler, which its state holds too; the folder `text` has a tokenizer alone."""
 
     max_tokens = 512  # where Flan-T5's tokenizer cuts, which the original's zero-shot code leaves to it
-    what = "D-BETA's text side"
+    what, with_config = "D-BETA's text side", False
 
     @classmethod
     def build(cls, config: T5Config) -> nn.Module:
         """The model with random weights."""
         return FlanT5(config)
-
-    def read(self, folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
-        """The tokenizer; the configuration is that of the size."""
-        return self.size.config(), read_folder(folder, with_config=False)[1]
 
     def pool(self, output: Tensor, attention: Tensor) -> Tensor:
         """[B, d] as it is: pooling is part of the network."""
@@ -460,7 +447,7 @@ class DBeta(TextAlignedEncoder):
     published = DBetaSize(ecg=Wav2Vec2Size(depth=8), text=T5Size())
     small = DBetaSize(
         ecg=replace(SMALL, width=24, hidden=48),
-        text=T5Size(vocabulary=100, width=24, depth=1, heads=2, head_width=12, hidden=32, shared=24),
+        text=T5Size(vocab_size=100, d_model=24, d_kv=12, d_ff=32, num_layers=1, num_heads=2, shared_width=24),
     )
     inside = ("model",)
     left_out = (
@@ -514,7 +501,7 @@ class DBeta(TextAlignedEncoder):
     def golden(self) -> dict[str, np.ndarray]:
         """Feature, text vector and their products."""
         feature = self.run(self.network, golden.signal(2, 12, 640))
-        text = self.text.from_tokens(golden.tokens(self.small.text.vocabulary, 2, 9))
+        text = self.text.from_tokens(golden.tokens(self.small.text.vocab_size, 2, 9))
         rows = unit_keeping_products(feature, 0), unit_keeping_products(text, 1)
         return {"feature": feature, "text": text, "products": feature.shape[1] * rows[0] @ rows[1].T}
 

@@ -81,16 +81,6 @@ def read(path: Path, inside: Sequence[str] = ()) -> State:
     return dict(content)
 
 
-def holds(path: Path, prefix: str) -> bool:
-    """Whether a safetensors file has names that begin with `prefix`; the weights are not read."""
-    if path.suffix != ".safetensors":
-        return False
-    from safetensors import safe_open
-
-    with safe_open(path, framework="np") as file:
-        return any(key.startswith(prefix) for key in file.keys())  # noqa: SIM118 - it is no mapping
-
-
 def split(state: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, State]:
     """Prefix -> the entries under it, without it; "" -> those under none of them."""
     states: dict[str, State] = {prefix: {} for prefix in ("", *prefixes)}

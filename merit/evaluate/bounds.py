@@ -204,15 +204,15 @@ class Signal:
         return float(masked_mse(*patches, torch.from_numpy(np.tile(hidden, (n, 1)))))
 
 
-def decoder_bound(factors: Sequence[float], n: int, seeds: int) -> dict[str, Any]:
-    """Information, entropy and d of the signal, and one row per decoder: its errors, bounds and gaps.
+def decoder_bound(factors: Sequence[float], n: int, seeds: int) -> list[dict[str, Any]]:
+    """Two rows per decoder, whose mean is `factor` times the best prediction: the bound from n drawn signals (mean over
+    seeds and its middle 95 %), and error, `bound` and gap by formula, beside the true information.
 
-    factors: of the best prediction. Each decoder is shown at the variance of its best bound (v = L_MSE) and at the one
-    that a weight of 1 stands for (v = d / 2); `measured` has the bound from drawn signals, mean and middle 95 % of
-    seeds.
+    kind: at the variance of its best bound (v = L_MSE), or at the one that a weight of one stands for (v = d / 2).
     """
     signal = Signal()
     d, rows = len(signal.hidden), []
+    about = {"information": signal.information, "entropy": signal.hidden_entropy, "d": d, "n": n, "seeds": seeds}
     for factor in factors:
         error = signal.error(factor)
         drawn = np.array([signal.measured_error(factor, n, seed) for seed in range(seeds)])
@@ -220,10 +220,10 @@ def decoder_bound(factors: Sequence[float], n: int, seeds: int) -> dict[str, Any
             values = signal.bound(drawn, variance)
             low, high = intervals.middle(values)
             row = {"factor": factor, "kind": kind, "variance": variance, "error": error}
+            row |= {"value": float(values.mean()), "low": low, "high": high}
             row |= {"bound": float(signal.bound(error, variance)), "gap": float(signal.gap(factor, variance))}
-            rows.append(row | {"measured": {"value": float(values.mean()), "low": low, "high": high}})
-    about = {"information": signal.information, "entropy": signal.hidden_entropy, "d": d, "n": n, "seeds": seeds}
-    return about | {"rows": rows}
+            rows.append(row | about)
+    return rows
 
 
 # ---------------------------------------------------------------- data processing: X → Y → Z has I(X; Z) ≤ I(X; Y)
@@ -274,8 +274,8 @@ def gaussian_chains(n_chains: int, seed: int) -> list[dict[str, float]]:
     return rows
 
 
-def resolutions(noises: Sequence[float]) -> dict[str, Any]:
-    """Information of embeddings of the signal with noise of sd σ added, one value per noise.
+def resolutions(noises: Sequence[float]) -> list[dict[str, Any]]:
+    """Information of embeddings of the signal with noise of sd σ added, one row per noise and embedding (`metric`).
 
     copy: I(x; x₁ + σε), one sample copied, which grows without end as σ falls. one: I(x_h; w·x_v + σε), of the
     direction of the visible part with the highest correlation with the hidden one; whole: the same for the whole
@@ -297,10 +297,9 @@ def resolutions(noises: Sequence[float]) -> dict[str, Any]:
         covariance = np.block([[own, cross], [cross.T, signal.covariance[np.ix_(hidden, hidden)]]])
         return information(covariance, np.arange(k), np.arange(k, k + d))
 
-    return {
-        "noises": list(noises),
-        "copy": [0.5 * float(np.log1p(1 / noise**2)) for noise in noises],
-        "one": [noisy(best[None], noise) for noise in noises],
-        "whole": [noisy(np.eye(len(visible)), noise) for noise in noises],
-        "ceiling": signal.information,
-    }
+    rows = []
+    for noise in noises:
+        copied = 0.5 * float(np.log1p(1 / noise**2))
+        values = {"copy": copied, "one": noisy(best[None], noise), "whole": noisy(np.eye(len(visible)), noise)}
+        rows += [{"noise": noise, "metric": name, "value": value} for name, value in values.items()]
+    return [{**row, "ceiling": signal.information} for row in rows]

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from merit.config import ProbeConfig, replace
-from merit.data.folds import N_FOLDS, assign
+from merit.data.store import N_FOLDS, assign_folds
 from merit.evaluate import metrics, thresholds
 from merit.evaluate.probing import AS_PUBLISHED, Heads, checked_features, train
 from merit.evaluate.tasks import (
@@ -213,7 +213,7 @@ def recording_splits(task: TaskData, seed: int = 0) -> RecordingSplits:
             f"no patient has two of its {len(group)} recordings (where no patient id is published, each counts as one)"
         )
     names = [[task.classes[c] for c in np.flatnonzero(row)] for row in task.labels]
-    folds = assign([f"{row:09d}" for row in range(len(group))], names, seed)
+    folds = assign_folds([f"{row:09d}" for row in range(len(group))], names, seed)
     by_recording, by_patient, leaking = [], [], 0
     for split in make_splits(folds, n_folds=N_FOLDS):
         tested, generator = np.unique(group[split.test]), np.random.default_rng([seed, split.fold])

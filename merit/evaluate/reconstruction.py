@@ -1,6 +1,6 @@
-"""What masked reconstruction is held against, as shares of the target's variance: linear maps, and noise.
+"""Errors of masked reconstruction, and what they are held against: linear maps, interpolation, and noise.
 
-Shapes: N recordings, L leads, T samples.
+Shapes: R recordings, L leads, T samples, N patches of a lead, P samples of a patch. Hidden: True = masked.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from merit.data.leads import hardness, lead_covariances, masked_bound
+from merit import intervals
+from merit.data.leads import RIDGE, hardness, lead_covariances, masked_bound
+from merit.evaluate import bootstrap
+
+RESAMPLES = 1000
 
 
 def bounds(signal: np.ndarray, mask_ratio: float, truth: Path | None) -> dict[str, float | None]:
     """three_lead_error: a linear map from three whole leads; linear_bound: one from what the mask leaves visible at an
     instant; noise_floor: the share that is noise of the electrodes, from the hidden truth of a synthetic hospital.
 
-    signal: [N, L, T] of any unit. truth: `truth.parquet` of the hospital, or None: not known. See `merit.data.leads`.
+    signal: [R, L, T] of any unit. truth: `truth.parquet` of the hospital, or None: not known. See `merit.data.leads`.
     """
     shares = hardness(signal)
     noise = None if truth is None else float(pd.read_parquet(truth, columns=["noise_share"])["noise_share"].mean())
@@ -27,3 +31,68 @@ def bounds(signal: np.ndarray, mask_ratio: float, truth: Path | None) -> dict[st
         "linear_bound": masked_bound(lead_covariances(signal).mean(0), mask_ratio),
         "noise_floor": noise,
     }
+
+
+def interpolated(patches: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Hidden samples on the straight line between the nearest visible ones of their lead, held constant at the ends.
+
+    patches: [R, L, N, P]; hidden: bool [R, L, N]. A lead that is all hidden becomes zero.
+    """
+    out = patches.reshape(*patches.shape[:2], -1).copy()
+    gone = np.repeat(hidden, patches.shape[-1], axis=-1)
+    at = np.arange(out.shape[-1])
+    for place in np.ndindex(out.shape[:2]):
+        missing = gone[place]
+        if missing.all():
+            out[place] = 0.0
+        elif missing.any():
+            out[place][missing] = np.interp(at[missing], at[~missing], out[place][~missing])
+    return out.reshape(patches.shape)
+
+
+def from_other_leads(patches: np.ndarray, hidden: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Hidden patches by the best linear map from the leads that are visible at the same instant; zero where none is.
+
+    patches: [R, L, N, P]; hidden: bool [R, L, N]; covariance: [L, L] between leads, from other recordings.
+    """
+    out = np.where(hidden[..., None], 0.0, patches)
+    instants, gone = out.transpose(0, 2, 1, 3).copy(), hidden.transpose(0, 2, 1)
+    ridge = RIDGE * np.trace(covariance) * np.eye(len(covariance))
+    patterns, which = np.unique(gone.reshape(-1, gone.shape[-1]), axis=0, return_inverse=True)
+    which = which.reshape(gone.shape[:2])
+    for number, missing in enumerate(patterns):
+        if missing.any() and not missing.all():
+            seen = ~missing
+            weights = np.linalg.solve((covariance + ridge)[np.ix_(seen, seen)], covariance[np.ix_(seen, missing)])
+            chosen = instants[which == number]
+            chosen[:, missing] = np.einsum("sm,nsp->nmp", weights, chosen[:, seen])
+            instants[which == number] = chosen
+    return instants.transpose(0, 2, 1, 3)
+
+
+def masked_errors(prediction: np.ndarray, target: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Mean squared error over the hidden patches of each recording, float64 [R]; NaN where nothing is hidden.
+
+    Shapes as above. Their mean is the training loss where each recording hides as many patches (Eq. 5).
+    """
+    error = np.square(np.asarray(prediction, float) - target).mean(-1)
+    counts = hidden.sum((1, 2))
+    total = (error * hidden).sum((1, 2))
+    return np.divide(total, counts, out=np.full(len(total), np.nan), where=counts > 0)
+
+
+def median_place(errors: np.ndarray) -> int:
+    """Place of the median error: of an even number the lower of the middle two, of equal ones the first."""
+    order = np.argsort(errors, kind="stable")
+    return int(np.flatnonzero(errors == errors[order[(len(errors) - 1) // 2]])[0])
+
+
+def summary(errors: np.ndarray, seed: int) -> dict[str, float]:
+    """Mean (`value`) of [R] errors or differences with its 95 % interval from halves of the recordings (one a patient),
+    and their quartiles.
+    """
+    weights = bootstrap.weights_of(np.arange(len(errors)), RESAMPLES, seed)[:, 1:].astype(np.float64)
+    low, high = intervals.ends(errors.mean(), errors @ weights / weights.sum(axis=0))
+    first, median, third = np.percentile(errors, (25, 50, 75))
+    found = {"value": errors.mean(), "low": low, "high": high, "first": first, "median": median, "third": third}
+    return {name: float(value) for name, value in found.items()}

@@ -1,18 +1,198 @@
 """Zero-shot classification: recordings against texts in one space, without training (Sec. 4.2.2, App. A.2.2).
 
-The score of a class is the cosine of recording and class vector, raw: no softmax, no temperature. N records, C classes,
-R texts, d width of the shared space.
+The score of a class is the cosine of recording and class vector, raw: no softmax, no temperature. What each class is
+called stands in `prompts.csv`, or in a user's own file. N records, C classes, R texts, d width of the shared space.
+
+`prompts.csv` has one row per text: vocabulary, code, kind, text. Kind `name` is the bare clinical name, one per class;
+`enriched` adds electrocardiographic criteria (leads, intervals, waves, axis, what is absent), three or more per class.
+They were written for this project from standard criteria; none comes from another prompt set.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import csv
+import dataclasses
+import functools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from merit import runs
+from merit.data import taxonomy
+from merit.data.recording import clean
 from merit.evaluate import bootstrap, metrics, thresholds
 from merit.evaluate.tasks import NotEnoughData, TaskData
+
+# -- prompts: what each class is called -------------------------------------------------------------------------------
+
+VOCABULARY = {**taxonomy.TASK_COHORT, "superclass": "superclass", "subclass": "subclass"}
+"""Task -> the vocabulary of `prompts.csv` that its classes are looked up in: its cohort's, or one of its own."""
+KINDS = {"enriched": "enriched", "names": "name"}
+"""Source of prompts -> kind of row."""
+_WORD = re.compile(r"\w+")
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The texts of one task's classes."""
+
+    texts: dict[str, tuple[str, ...]]
+    """Class -> its phrasings, cleaned as reports are, in the order of the task's classes; none is empty."""
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits of classes and texts in their order: what a result depends on."""
+        return runs.digest([[code, list(texts)] for code, texts in self.texts.items()])
+
+    @property
+    def flat(self) -> list[str]:
+        """All texts, class after class."""
+        return [text for texts in self.texts.values() for text in texts]
+
+    @property
+    def owner(self) -> np.ndarray:
+        """int [R]: for each text of `flat`, the position of its class."""
+        return np.repeat(np.arange(len(self.texts)), [len(texts) for texts in self.texts.values()])
+
+
+def load_prompts(source: str | Path, task: str) -> Prompts:
+    """The prompts of a task.
+
+    source: "enriched" or "names" (ours), or the path of a JSON file that maps a class code to a text or to a list of
+    texts (MERL's `CKEPE_prompt.json` has that form). A code is looked up as it is, then without underscores at its
+    ends. Raises ValueError, in one line, for a file that cannot be used: no such file, not JSON, not a dict, a key
+    given twice, classes without a text (all are named), an empty text, one text for two classes.
+    """
+    classes = taxonomy.classes(task)
+    if source in KINDS:
+        return Prompts({code: _ours()[VOCABULARY[task], KINDS[str(source)]][code] for code in classes})
+    path = Path(source)
+    given = _read(path)
+    keys = {code: code if code in given else code.strip("_") for code in classes}
+    if missing := [code for code, key in keys.items() if key not in given]:
+        raise ValueError(
+            f"prompts {path}: expected a text for each of the {len(classes)} classes of {task}; "
+            f"missing: {', '.join(missing)}"
+        )
+    return _checked({code: _texts(given[key], key, path) for code, key in keys.items()}, source, task)
+
+
+def own_prompts(source: str | Path | Mapping[str, Any]) -> Prompts:
+    """Classes of a user's own, of no task: a dict of class and text (or list of texts), or a JSON file of one.
+
+    Raises ValueError, in one line, as `load_prompts` does.
+    """
+    given = dict(source) if isinstance(source, Mapping) else _read(Path(source))
+    where = "given" if isinstance(source, Mapping) else Path(source)
+    if not given:
+        raise ValueError(f"prompts {where}: expected a class and its text; got none")
+    texts = {str(key): _texts(list(t) if isinstance(t, tuple) else t, str(key), where) for key, t in given.items()}
+    return _checked(texts, where, "these classes")
+
+
+@functools.cache
+def _ours() -> dict[tuple[str, str], dict[str, tuple[str, ...]]]:
+    """(vocabulary, kind) -> class -> texts."""
+    found: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
+    with Path(__file__).with_name("prompts.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            of_kind = found.setdefault((row["vocabulary"], row["kind"]), {})
+            of_kind[row["code"]] = (*of_kind.get(row["code"], ()), row["text"])
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's dict; ValueError where there is none."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """The pairs as a dict; JSON itself would silently keep the last of two equal keys."""
+        if twice := sorted(key for key, n in Counter(key for key, _ in pairs).items() if n > 1):
+            raise ValueError(f"prompts {path}: expected each code once; given twice: {', '.join(twice)}")
+        return dict(pairs)
+
+    if not path.is_file():
+        raise ValueError(f"prompts: expected enriched, names or the path of a JSON file; there is no file {path}")
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"prompts {path}: expected JSON, a dict of class code and text; {error}") from None
+    if not isinstance(given, dict):
+        raise ValueError(f"prompts {path}: expected a dict of class code and text; got a {type(given).__name__}")
+    return given
+
+
+def _texts(given: Any, key: str, path: str | Path) -> tuple[str, ...]:
+    """One class's texts, cleaned; ValueError for what is neither a text nor a list of texts, and for empty ones."""
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"prompts {path}: {key}: expected a text or a list of texts; got {given!r:.60}")
+    cleaned = tuple(clean(text) for text in texts)
+    if not all(cleaned):
+        raise ValueError(f"prompts {path}: {key}: expected text; phrasing {cleaned.index('') + 1} is empty")
+    return cleaned
+
+
+def _checked(texts: dict[str, tuple[str, ...]], source: str | Path, task: str) -> Prompts:
+    """The prompts; ValueError for one text of two classes, which could not be told apart."""
+    first: dict[str, str] = {}
+    for code, phrasings in texts.items():
+        for text in phrasings:
+            other = first.setdefault(text, code)
+            if other != code:
+                raise ValueError(f"prompts {source}: {other} and {code} of {task} have the same text: {text!r:.80}")
+    return Prompts(texts)
+
+
+def unknown_share(tokenizer: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """How foreign each text is to a Hugging Face tokenizer: the share of its pieces that are the unknown token, and of
+    its words that are no entry of the vocabulary, so that WordPiece splits them (or gives up); both float64 [R].
+    """
+
+    @functools.cache
+    def whole(word: str) -> bool:
+        """Whether a word is one known piece."""
+        pieces = tokenizer.tokenize(word)
+        return len(pieces) == 1 and pieces[0] != tokenizer.unk_token
+
+    pieces = [tokenizer.tokenize(text) for text in texts]
+    return (
+        np.array([_share(piece == tokenizer.unk_token for piece in of_text) for of_text in pieces]),
+        np.array([_share(not whole(word) for word in _WORD.findall(text)) for text in texts]),
+    )
+
+
+def words_in(texts: Sequence[str], reports: Iterable[str]) -> np.ndarray:
+    """float64 [R]: the share of each text's words that occur in any of the reports, whatever the case of letters."""
+    known = {word for report in reports for word in _WORD.findall(report.lower())}
+    return np.array([_share(word in known for word in _WORD.findall(text.lower())) for text in texts])
+
+
+def written_alike(reports: Sequence[str], texts: Iterable[str]) -> float:
+    """Share of the reports of which at least half of the words occur in any of the texts; NaN without reports.
+
+    Tells languages apart where `words_in` cannot: a few English reports among German ones hold every English word.
+    Words are runs of letters, so that names of leads and numbers count less.
+    """
+    known = {word for text in texts for word in _LETTERS.findall(text.lower())}
+    shares = [_share(word in known for word in _LETTERS.findall(report.lower())) for report in reports]
+    return float(np.mean(np.array(shares) >= 0.5)) if shares else float("nan")
+
+
+def _share(flags: Iterable[bool]) -> float:
+    """Share of True; 0 for nothing."""
+    values = list(flags)
+    return sum(values) / len(values) if values else 0.0
+
+
+# -- scores -----------------------------------------------------------------------------------------------------------
 
 UNSEEN, TEST_FOLD = "unseen", "test_fold"
 SCOPES = (UNSEEN, TEST_FOLD)
@@ -30,7 +210,7 @@ def restricted(task: TaskData, kept: np.ndarray, which: str) -> TaskData:
     if not kept.any():
         raise NotEnoughData(f"{task.task}: none of {len(kept)} labelled records is {which}")
     arrays = {name: getattr(task, name)[kept] for name in ("rows", "labels", "folds", "patients", "groups")}
-    return replace(task, **arrays, n_left_out=task.n_left_out + int((~kept).sum()))
+    return dataclasses.replace(task, **arrays, n_left_out=task.n_left_out + int((~kept).sum()))
 
 
 def class_vectors(texts: np.ndarray, owner: np.ndarray, ensemble: bool = True) -> np.ndarray:
@@ -83,13 +263,13 @@ def evaluate(
     n_resamples: int = 500,
     seed: int = 0,
     min_positives: int = 2,
-) -> dict[str, Any]:
-    """The values of a zero-shot result, fractions in [0, 1], JSON-ready.
+) -> pd.DataFrame:
+    """Scores of zero-shot classification, fractions: macro averages (class "macro"), then each class.
 
-    scores: [N, C], a row for each record of `task`, which holds only records that may be scored. scope: test_fold
-    scores fold 10 alone; thresholds of f1 and accuracy come from the other folds that are there in either scope, and
-    where there is none both are None, with the reason. A class is scored with at least `min_positives` positives and
-    as many negatives; the others are named. Intervals: 95 %, patients resampled (`bootstrap.pool`); the oracle's
+    scores: [N, C], one row per record of `task`, which holds only records that may be scored. scope: test_fold scores
+    fold 10 alone; thresholds of f1 and accuracy come from the other folds that are there in either scope, and where
+    there is none both have a reason in place of a value. A class is scored with at least `min_positives` positives and
+    as many negatives; the others are `unscored`. Intervals: 95 %, patients resampled (`bootstrap.pool`); the oracle's
     values, chosen on the scored records, have none. Raises NotEnoughData where no class can be scored.
     """
     if scope not in SCOPES:
@@ -98,54 +278,43 @@ def evaluate(
     other_folds = len(np.unique(task.folds)) > 1
     kept = task.folds == TEST if scope == TEST_FOLD else np.ones(len(task.folds), dtype=bool)
     task, scores, predicted = restricted(task, kept, f"in fold {TEST}"), scores[kept], predicted[kept]
-    return _values(task, scores, predicted if other_folds else None, min_positives, n_resamples, seed) | {
-        "scope": scope
-    }
-
-
-def _values(
-    task: TaskData, scores: np.ndarray, predicted: np.ndarray | None, min_positives: int, n_resamples: int, seed: int
-) -> dict[str, Any]:
-    """What `evaluate` gives, of exactly these records; predicted None: no other fold was there for thresholds."""
-    positives = task.labels.sum(axis=0)
-    scored = (positives >= min_positives) & (len(task.labels) - positives >= min_positives)
+    positives, n = task.labels.sum(axis=0), len(task.labels)
+    scored = (positives >= min_positives) & (n - positives >= min_positives)
     if not scored.any():
         raise NotEnoughData(
-            f"{task.task}: no class has {min_positives} positives and {min_positives} negatives among "
-            f"{len(task.labels)} records"
+            f"{task.task}: no class has {min_positives} positives and {min_positives} negatives among {n} records"
         )
     pooled = bootstrap.pool(
-        task.labels, scores, np.zeros_like(task.labels) if predicted is None else predicted,
-        np.broadcast_to(scored, task.labels.shape), task.groups, n_resamples=n_resamples, seed=seed,
-    )  # fmt: skip
+        task.labels,
+        scores,
+        predicted,
+        np.broadcast_to(scored, task.labels.shape),
+        task.groups,
+        n_resamples=n_resamples,
+        seed=seed,
+    )
     f1_oracle, accuracy_oracle = thresholds.oracle(task.labels, scores)
-    macro = {
-        name: dict(zip(("value", "low", "high"), map(metrics.number, three))) for name, three in pooled.macro.items()
-    }
-    for name, of_class in (("f1_oracle", f1_oracle), ("accuracy_oracle", accuracy_oracle)):
-        macro[name] = {"value": metrics.number(metrics.macro(of_class, scored)), "low": None, "high": None}
-    drawn = {name: [metrics.number(value) for value in values] for name, values in pooled.resamples.items()}
-    if predicted is None:
-        reason = f"all {len(task.labels)} records lie in one fold: no other one to choose thresholds on"
-        for name in HONEST:
-            macro[name], drawn[name] = {"value": None, "low": None, "high": None, "reason": reason}, []
-    return {
-        "task": task.task,
-        "cohort": task.cohort,
-        "classes": list(task.classes),
-        "n_records": len(task.labels),
+    oracle = {"f1_oracle": f1_oracle, "accuracy_oracle": accuracy_oracle}
+    about = {
+        "class": "macro",
+        "n": n,
         "n_patients": len(np.unique(task.patients)),
-        "n_scored_classes": int(scored.sum()),
+        "n_classes": int(scored.sum()),
+        "classes": list(task.classes),
         "unscored": [name for name, yes in zip(task.classes, scored) if not yes],
-        "macro": {name: macro[name] for name in METRICS},
-        "per_class": {
-            name: {
-                "n_positive": int(positives[c]),
-                "auroc": metrics.number(pooled.per_class["auroc"][c]),
-                "average_precision": metrics.number(pooled.per_class["average_precision"][c]),
-                "f1_oracle": metrics.number(f1_oracle[c]) if scored[c] else None,
-            }
-            for c, name in enumerate(task.classes)
-        },
-        "resamples": drawn,
     }
+    rows: list[dict[str, Any]] = []
+    for metric in METRICS:
+        if metric in oracle:
+            found = {"value": metrics.number(metrics.macro(oracle[metric], scored))}
+        elif metric in HONEST and not other_folds:
+            found = {"reason": f"all {n} records lie in one fold: no other one to choose thresholds on"}
+        else:
+            found = {**pooled.triple(metric), "draws": pooled.resamples[metric]}
+        rows.append({"metric": metric, **about, **found})
+    per_class = {name: pooled.per_class[name] for name in ("auroc", "average_precision")}
+    per_class["f1_oracle"] = np.where(scored, f1_oracle, np.nan)
+    for metric, values in per_class.items():
+        for name, value, n_positive in zip(task.classes, values, positives):
+            rows.append({"metric": metric, "class": name, "value": value, "n_positive": int(n_positive)})
+    return pd.DataFrame(rows)

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from merit.report.ablation_tables import task_order
 from merit.report.prose import Html, listing
-from merit.report.style import task_label
+from merit.report.style import TASK_LABELS, task_label
 from merit.report.tables import mapping
 
 Result = Mapping[str, Any]
@@ -21,7 +20,7 @@ def direction_label(source: str, target: str) -> str:
 
 def in_order(directions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """(source, target) in the order that tasks have in every table."""
-    return sorted(directions, key=lambda pair: (task_order(pair[0]), task_order(pair[1])))
+    return sorted(directions, key=lambda pair: (list(TASK_LABELS).index(pair[0]), list(TASK_LABELS).index(pair[1])))
 
 
 def singular(text: str) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from merit.report import reference
-from merit.report.ablation_tables import ordered
 from merit.report.prose import Html, listing
-from merit.report.style import look
+from merit.report.style import LOOKS, PEER_LOOKS, look
 from merit.report.tables import render
 
+EQUAL_BUDGET = "equal-budget"
+"""The group in which peers' methods are trained on the same recordings with the same updates."""
+ENCODERS = {**LOOKS, **PEER_LOOKS}
 NETWORKS = {"vit": "ViT", "tiny_vit": "TinyViT", "resnet18": "ResNet18"}
 """Kind of an encoder -> what a table calls it."""
 
@@ -40,16 +40,6 @@ OURS = {
 """Peer's method -> what is its own here, and what is not."""
 
 
-def section(stage: str, profile: str, synthetic: bool, folder: Path | None = None, **settings: Any) -> Html:
-    """What is compared and what it costs, then means over seeds and differences; one line where there is no reference.
-
-    settings: what else the rows must have, such as variant.
-    """
-    files = reference.load(stage, profile, synthetic, folder, reference.EQUAL_BUDGET)
-    about = Html("").join(introduction(file) + costs(file) for file in files)
-    return about + reference.section(stage, profile, synthetic, ("auroc",), folder, reference.EQUAL_BUDGET, **settings)
-
-
 def introduction(file: Mapping[str, Any]) -> Html:
     """What the rows are, and what they are not."""
     kind = "synthetic hospitals" if file["synthetic"] else "real recordings"
@@ -68,7 +58,7 @@ def introduction(file: Mapping[str, Any]) -> Html:
 def costs(file: Mapping[str, Any]) -> Html:
     """A row an encoder: its network, parameters, FLOPs, seconds. Equal updates are not equal cost."""
     rows = {row["encoder"]: row for row in file["costs"]}
-    names = ordered(rows)
+    names = [name for name in ENCODERS if name in rows]
     frame = pd.DataFrame([_cells(rows[name]) for name in names], index=[look(name).label for name in names])
     trained = [row for row in rows.values() if "updates" in row]
     counts = {(row["updates"], row["batch"]) for row in trained}
@@ -77,7 +67,7 @@ def costs(file: Mapping[str, Any]) -> Html:
     head += f"; every pretraining has {budget}" * bool(budget) + ". Seconds hold whatever else that machine did. "
     head += "The loss is the last validation's; a masked error of one is what the mean alone would have."
     return Html('<p class="merit-caption">{}</p>').format(head) + render(
-        frame.astype(object), f"{file['stage']}-{file['profile']}-{reference.EQUAL_BUDGET}-costs"
+        frame.astype(object), f"{file['stage']}-{file['profile']}-{EQUAL_BUDGET}-costs"
     )
 
 

@@ -1,4 +1,4 @@
-"""Figure 1 drawn from what `pipeline.framework` reads off the network."""
+"""Figure 1 drawn from what `studies.framework` reads off the network."""
 
 from __future__ import annotations
 

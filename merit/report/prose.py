@@ -24,6 +24,7 @@ PLURALS = {
     "seen effects": "",
     "subgroups": "",
     "notes": "",
+    "prompt facts": "",
     "information": " results",
     "retention": " results",
 }

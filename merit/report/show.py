@@ -21,7 +21,7 @@ from merit.report.budget import introduction
 from merit.report.figures import Drawing, nothing
 from merit.report.numerals import fixed
 from merit.report.prose import Html, Sentence, badge, listing, literal
-from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, TASK_LABELS, apply
+from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, STUDY_LABELS, TASK_LABELS, apply
 from merit.report.tables import SHADE, render
 
 ORDER = (
@@ -50,6 +50,7 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
         for one in sorted(paper.TRANSFERS, key=lambda t: [list(TASK_LABELS).index(p) for p in t.split(">")])
     },
     "metric": METRICS,
+    "study": STUDY_LABELS,
     "cohort": COHORT_LABELS,
     "variant": {"as_published": "as published", "standardised": "standardised"},
     "factor": {
@@ -144,6 +145,11 @@ def cell(row: Mapping[str, Any], unit: float = 100, digits: int = 1, sign: bool 
     return text if pd.isna(row.get("sd")) else f"{text}\n±{fixed(unit * row['sd'], digits)}"
 
 
+def inline(row: Mapping[str, Any], digits: int = 2, unit: float = 1, sign: bool = False) -> str:
+    """A cell on one line, to stand in a sentence; a dash without a value."""
+    return (cell(row, unit, digits, sign) or "–").replace("\n", " ")
+
+
 def difference(row: Mapping[str, Any], unit: float = 100, digits: int = 1) -> str | None:
     """A signed cell and, where it was tested, `p 0.012, Holm 0.35`."""
     text = cell(row, unit, digits, sign=True)
@@ -179,6 +185,8 @@ def table(
     """
     if frame.empty:
         return Html("")
+    if frame.empty:
+        return Html("<p>Nothing was scored.</p>")
     parts = [_pivot(frame, columns, rows, text, best, bold)]
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
@@ -273,7 +281,8 @@ def facts(rows: Mapping[str, Mapping[str, Any]] | pd.DataFrame, name: str) -> Ht
 
 def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
     """What survives of a table of the paper: encoder (`paper: MERIT`), its name here (`row`), task or transfer, metric
-    (`PUBLISHED_METRIC`), value in percent."""
+    (`PUBLISHED_METRIC`), value in percent.
+    """
     grid = paper.TABLES[number]
     rows = [
         {

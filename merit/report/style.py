@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from merit.config import PretrainConfig
+
 
 class Look(NamedTuple):
     """How one encoder is written and drawn."""
@@ -56,6 +58,17 @@ TASK_LABELS = {
     "csn_as_released": "CSN, labels as released",
     "generation": "text",
 }
+
+STUDY_LABELS = {
+    "linear_probe": "linear probing",
+    "zero_shot": "zero-shot classification",
+    "shift": "distribution shift",
+    "generation": "text generation",
+    "kept": "what is kept",
+}
+
+STRENGTHS = {"cma": "0 (CMA)", "ib-0.1": "0.1", "ib": f"{PretrainConfig().bottleneck_strength:g}", "ib-1": "1"}
+"""Encoders that differ in the strength of the bottleneck alone -> that strength, β of Eq. 9."""
 
 COHORT_LABELS = {"mimic-iv-ecg": "MIMIC-IV-ECG", "ptb-xl": "PTB-XL", "cpsc2018": "CPSC2018", "csn": "CSN"}
 

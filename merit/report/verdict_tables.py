@@ -9,7 +9,7 @@ from pathlib import Path
 
 from merit import runs
 from merit.config import GenerationConfig, PretrainConfig, Profile
-from merit.report import budget, cost, paper, paper_checks, reference, tables
+from merit.report import budget, cost, paper, paper_checks, show
 from merit.report.claim_rules import Claim, paired
 from merit.report.evidence import Evidence
 from merit.report.prose import Html, listing
@@ -33,7 +33,7 @@ def claimed(claims: Iterable[Claim]) -> Html:
             "claim": f"{claim.text} ({claim.place})",
             "in its own numbers": f"{HOLDS[printed.holds]}: {printed.text.removeprefix('lost: ')}",
         }
-    return tables.mapping(rows, "claimed")
+    return show.facts(rows, "claimed")
 
 
 def verdicts(judged: Iterable[Verdict], absent: Sequence[str] = ()) -> Html:
@@ -51,7 +51,7 @@ def verdicts(judged: Iterable[Verdict], absent: Sequence[str] = ()) -> Html:
         }
         for one in judged
     }
-    return tables.mapping(rows, "verdicts")
+    return show.facts(rows, "verdicts")
 
 
 def _of_what(judged: Verdict) -> str:
@@ -147,7 +147,7 @@ def at_equal_budget(evidence: Iterable[Evidence]) -> str:
             means = [sum(gap) / len(gap) for gap in gaps if gap]
             if ahead := [mean for mean in means if mean > 0]:
                 parts.append(
-                    f"{paper_checks.row_label(rival)} leads MERIT in AUROC of {reference.WORDS[run.stage]} in "
+                    f"{paper_checks.row_label(rival)} leads MERIT in AUROC of {show.label(run.stage, 'study')} in "
                     f"{len(ahead)} of {len(means)} columns, by {min(ahead):.1f} to {max(ahead):.1f} points "
                     f"({run.label()}, {_seeds(max(map(len, gaps)))})"
                 )
@@ -167,7 +167,7 @@ def settings(profile: Profile) -> Html:
         }
         for one in paper.SETTINGS
     }
-    return tables.mapping(rows, "settings")
+    return show.facts(rows, "settings")
 
 
 def _ours(profile: Profile) -> dict[tuple[str, str], str]:
@@ -216,10 +216,10 @@ def survival() -> Html:
         f"Table {table}": {"shows": paper.TABLES[table].title, "cells": f"{had}", "survive": f"{kept}"}
         for table, (kept, had) in paper.survival().items()
     }
-    return tables.mapping(rows, "survival")
+    return show.facts(rows, "survival")
 
 
 def oddities() -> Html:
     """A row for each thing in the paper's numbers that does not fit another, with its evidence."""
     found = enumerate(paper_checks.oddities().items(), start=1)
-    return tables.mapping({str(k): {"what": what, "evidence": text} for k, (what, text) in found}, "oddities")
+    return show.facts({str(k): {"what": what, "evidence": text} for k, (what, text) in found}, "oddities")

@@ -58,7 +58,7 @@ def study(
             own = {key: given.pop(key) for key in list(given) if key in signature.parameters}
             if config is not None:
                 changes = {**(preset or {}), **{key: value for key, value in given.items() if value is not None}}
-                if "updates" in changes:
+                if "updates" in changes and isinstance(config, str):
                     changes.setdefault("epochs", None)
                 section = getattr(ws.profile, config) if isinstance(config, str) else config(ws.profile)
                 own["config"], given = replace(section, **changes), {}

@@ -107,6 +107,7 @@ def seen_effects(
     pairs = [(cohort, patient) for patient in set(patients[training.rows])]
     n_seen = refuse_seen(pairs, ws.seen(encoder, encoder_seed), allow_seen=True)
     rows: list[dict[str, Any]] = []
+    unscored = {"rule": "seen", "scored": "effect"}
     try:
         network = ws.encoder(encoder, encoder_seed)
         if not network.shares_space:
@@ -114,12 +115,12 @@ def seen_effects(
         shared, text = ws.shared(encoder, cohort, encoder_seed), ws.projected_text(network)
         rows += measures.retrieval(shared, text, data.text_row, sides, encoder_seed)
     except NotEnoughData as reason:
-        rows.append({"rule": "seen", "metric": f"recall@{measures.NEAREST}", "reason": str(reason)})
+        rows.append({**unscored, "metric": f"recall@{measures.NEAREST}", "reason": str(reason)})
     try:
         labels, features = _labels(ws, store), ws.embedding(encoder, cohort, encoder_seed)
         rows += measures.held_out_probe(features, labels, sides, config, variant=variant, device=ws.torch_device())
     except NotEnoughData as reason:
-        rows.append({"rule": "seen", "metric": "auroc", "reason": str(reason)})
+        rows.append({**unscored, "metric": "auroc", "reason": str(reason)})
     return pd.DataFrame(rows).assign(cohort=cohort, n_seen=n_seen, labels=SEEN_TASK)
 
 

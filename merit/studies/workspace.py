@@ -203,8 +203,8 @@ class Workspace:
 
     @property
     def trial(self) -> bool:
-        """Whether the run only shows that everything runs (smoke, or a limit): what costs much is tried on less."""
-        return self.profile.name == "smoke" or self.profile.limit is not None
+        """As `Profile.trial`."""
+        return self.profile.trial
 
     def torch_device(self) -> str:
         """The device's name for torch; a ValueError when it is not there."""

@@ -26,9 +26,9 @@ from merit.data.store import Store
 from merit.data.taxonomy import TASKS
 from merit.encoders import ours
 from merit.encoders.ours import MeritEncoder
-from merit.evaluate import prompts as prompt_sets
 from merit.evaluate import zero_shot
 from merit.evaluate.embeddings import embed_store
+from merit.evaluate.zero_shot import load_prompts, own_prompts
 from merit.model.text import TextEncoder
 from merit.model.weights import DECIDING
 from merit.pretrain import TEXT_SETTINGS
@@ -144,9 +144,9 @@ class Embedder(ModelHubMixin):
     def scorer(self, prompts: Prompted) -> tuple[list[str], Callable[[np.ndarray], np.ndarray]]:
         """A table's columns, and what gives them, float64 [B, classes], from embeddings [B, D]; texts embedded once."""
         if not isinstance(prompts, Mapping) and str(prompts) in TASKS:
-            chosen = prompt_sets.load("enriched", str(prompts))
+            chosen = load_prompts("enriched", str(prompts))
         elif isinstance(prompts, Mapping) or os.path.isfile(prompts):
-            chosen = prompt_sets.free(prompts)
+            chosen = own_prompts(prompts)
         else:
             raise ValueError(
                 f"prompts: expected one of {', '.join(TASKS)}, or a dict of class and text (or a JSON file of one); "

@@ -12,8 +12,7 @@ from torch import nn
 from merit.config import TextConfig
 from merit.encoders import blocks, golden
 from merit.encoders.blocks import BertSize, TextTower, attend, sin_cos
-from merit.encoders.ecg_chat import EcgChatText
-from merit.encoders.merl import MerlText
+from merit.encoders.report_aligned import EcgChatText, MerlText
 from merit.model.text import make_tokenizer
 
 SIZE = BertSize(vocabulary=100, width=16, depth=1, heads=2, positions=12)

@@ -29,20 +29,13 @@ def signal_mv() -> np.ndarray:
     return (np.sin(2 * np.pi * 1.3 * t + phase) + 0.3 * np.sin(2 * np.pi * 7 * t + 2 * phase)).astype(np.float32)
 
 
-def test_it_fulfils_the_protocol(encoder):
+def test_one_recording_or_many_and_their_tokens(encoder, signal_mv):
     assert isinstance(encoder, Encoder)
-    assert encoder.input_spec.fs_hz == 100
-    assert encoder.input_spec.duration_s == 10
-
-
-def test_one_recording_or_many(encoder, signal_mv):
+    assert (encoder.input_spec.fs_hz, encoder.input_spec.duration_s) == (100, 10)
     z = encoder.embed(signal_mv, fs_hz=100)
     assert z.shape == (3, 16)
     np.testing.assert_allclose(encoder.embed(signal_mv[1], fs_hz=100), z[1], atol=1e-5)
-
-
-def test_the_shared_space_holds_unit_vectors_of_both_kinds(encoder, signal_mv):
-    z = encoder.embed(signal_mv, 100)
+    np.testing.assert_allclose(encoder.tokens(signal_mv, fs_hz=100).mean(1), z, atol=1e-5)
     ecg, text = encoder.project(z), encoder.project_text(np.ones((2, 16), np.float32))
     assert (ecg.shape, text.shape) == ((3, 16), (2, 16))
     np.testing.assert_allclose(np.linalg.norm(np.concatenate([ecg, text]), axis=1), 1, atol=1e-5)
@@ -65,16 +58,12 @@ def test_without_the_alignment_branch_there_is_no_shared_space(signal_mv):
         alone.project(alone.embed(signal_mv, 100))
 
 
-@pytest.mark.parametrize("fs_hz", [250, 500])
-def test_another_rate_gives_nearly_the_same_embedding(encoder, signal_mv, fs_hz):
-    faster = resample_poly(signal_mv, fs_hz, 100, axis=-1, padtype="line").astype(np.float32)
-    z, other = encoder.embed(signal_mv, 100), encoder.embed(faster, fs_hz)
-    assert np.linalg.norm(z - other) < 0.05 * np.linalg.norm(z - z.mean(0))
-
-
-def test_long_ones_are_cut_and_short_ones_padded(encoder, signal_mv):
-    longer = np.concatenate([signal_mv, signal_mv], -1)
-    np.testing.assert_allclose(encoder.embed(longer, 100), encoder.embed(signal_mv, 100), atol=1e-5)
+def test_any_rate_and_length(encoder, signal_mv):
+    z = encoder.embed(signal_mv, 100)
+    for fs_hz in (250, 500):
+        faster = resample_poly(signal_mv, fs_hz, 100, axis=-1, padtype="line").astype(np.float32)
+        assert np.linalg.norm(z - encoder.embed(faster, fs_hz)) < 0.05 * np.linalg.norm(z - z.mean(0))
+    np.testing.assert_allclose(encoder.embed(np.concatenate([signal_mv, signal_mv], -1), 100), z, atol=1e-5)
     padded = np.concatenate([signal_mv[..., :600], np.zeros((3, 12, 400), np.float32)], -1)
     np.testing.assert_allclose(encoder.embed(signal_mv[..., :600], 100), encoder.embed(padded, 100), atol=1e-5)
 

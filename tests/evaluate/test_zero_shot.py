@@ -1,13 +1,17 @@
-"""Zero-shot values against slow oracles, at ties, with one class, with one fold, and under both scopes."""
+"""Prompts keep to their schema or are rejected in one line; values against slow oracles, at ties, with one fold."""
 
 from __future__ import annotations
 
+import csv
 import json
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from merit.data import taxonomy
 from merit.evaluate import zero_shot as z
 from merit.evaluate.tasks import NotEnoughData, TaskData, labelled, select
 
@@ -20,6 +24,12 @@ def made(labels: np.ndarray, folds: list[int] | None = None, patients: list[str]
         task="form", cohort="ptb-xl", classes=tuple("ABCDE"[: labels.shape[1]]), rows=np.arange(n), labels=labels,
         folds=np.array(folds or [i % 10 + 1 for i in range(n)]), patients=names, groups=names, n_left_out=0,
     )  # fmt: skip
+
+
+def value(found: pd.DataFrame, metric: str, of: str = "macro", column: str = "value") -> object:
+    """One number of a frame of scores."""
+    (row,) = found[(found["metric"] == metric) & (found["class"] == of)].to_dict("records")
+    return row[column]
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +92,10 @@ def test_values_equal_slow_oracles(drawn):
     scores, task = drawn
     found = z.evaluate(scores, task, n_resamples=0)
     columns = range(3)
-    assert found["n_scored_classes"] == 3
+    assert value(found, "auroc", column="n_classes") == 3
     auroc = [slow_auroc(task.labels[:, c], scores[:, c]) for c in columns]
-    assert found["macro"]["auroc"]["value"] == pytest.approx(np.mean(auroc))
-    np.testing.assert_allclose([one["auroc"] for one in found["per_class"].values()], auroc)
+    assert value(found, "auroc") == pytest.approx(np.mean(auroc))
+    np.testing.assert_allclose([value(found, "auroc", name) for name in "ABC"], auroc)
     f1, accuracy, f1_oracle, accuracy_oracle = [], [], [], []
     for c in columns:
         y, s = task.labels[:, c], scores[:, c]
@@ -100,30 +110,31 @@ def test_values_equal_slow_oracles(drawn):
         accuracy_oracle.append(np.mean((s > threshold) == y))
     expected = {"f1": f1, "accuracy": accuracy, "f1_oracle": f1_oracle, "accuracy_oracle": accuracy_oracle}
     for name, values in expected.items():
-        assert found["macro"][name]["value"] == pytest.approx(np.mean(values)), name
+        assert value(found, name) == pytest.approx(np.mean(values)), name
 
 
 def test_the_oracle_has_seen_the_answers(drawn):
-    macro = z.evaluate(*drawn, n_resamples=0)["macro"]
-    assert macro["f1_oracle"]["value"] > macro["f1"]["value"]
+    found = z.evaluate(*drawn, n_resamples=0)
+    assert value(found, "f1_oracle") > value(found, "f1")
 
 
 def test_all_scores_tied_are_chance():
     labels = np.array([[True], [True], [False], [False], [False], [False]])
-    found = z.evaluate(np.zeros((6, 1)), made(labels), n_resamples=0)["macro"]
-    assert found["auroc"]["value"] == 0.5
-    assert found["average_precision"]["value"] == pytest.approx(1 / 3)
-    assert found["f1"]["value"] == pytest.approx(1 / 2)
-    assert found["accuracy_oracle"]["value"] == pytest.approx(2 / 3), "the published rule loses the record at t"
+    found = z.evaluate(np.zeros((6, 1)), made(labels), n_resamples=0)
+    assert value(found, "auroc") == 0.5
+    assert value(found, "average_precision") == pytest.approx(1 / 3)
+    assert value(found, "f1") == pytest.approx(1 / 2)
+    assert value(found, "accuracy_oracle") == pytest.approx(2 / 3), "the published rule loses the record at t"
 
 
 def test_classes_without_two_on_each_side_are_named_and_left_out(drawn):
     scores, task = drawn
     labels = np.column_stack([task.labels, np.zeros(120, bool), np.arange(120) > 0])
     found = z.evaluate(np.column_stack([scores, scores[:, :2]]), made(labels), n_resamples=0)
-    assert found["unscored"] == ["D", "E"]
-    assert found["per_class"]["E"] == {"n_positive": 119, "auroc": None, "average_precision": None, "f1_oracle": None}
-    assert found["macro"]["auroc"]["value"] == pytest.approx(z.evaluate(*drawn)["macro"]["auroc"]["value"])
+    assert value(found, "auroc", column="unscored") == ["D", "E"]
+    assert value(found, "auroc", "E", "n_positive") == 119
+    assert found.loc[found["class"] == "E", "value"].isna().all()
+    assert value(found, "auroc") == pytest.approx(value(z.evaluate(*drawn), "auroc"))
     with pytest.raises(NotEnoughData, match="no class has 2 positives and 2 negatives among 120 records"):
         z.evaluate(scores[:, :1], made(np.ones((120, 1), bool)))
 
@@ -134,19 +145,19 @@ def test_the_test_fold_alone_takes_thresholds_from_the_others(drawn):
     own = task.folds == 10
     y, s = task.labels[:, 0], scores[:, 0]
     predicted = s[own] >= slow_threshold(y[~own], s[~own])
-    assert (found["n_records"], found["scope"]) == (12, "test_fold")
-    assert found["macro"]["f1"]["value"] == pytest.approx(slow_f1(y[own], predicted))
-    assert found["macro"]["auroc"]["value"] == pytest.approx(slow_auroc(y[own], s[own]))
+    assert value(found, "f1", column="n") == 12
+    assert value(found, "f1") == pytest.approx(slow_f1(y[own], predicted))
+    assert value(found, "auroc") == pytest.approx(slow_auroc(y[own], s[own]))
 
 
 def test_without_another_fold_there_is_no_honest_threshold(drawn):
     scores, task = drawn
     found = z.evaluate(scores, made(task.labels, folds=[10] * 120), scope="test_fold", n_resamples=20)
     for name in z.HONEST:
-        assert found["macro"][name]["value"] is None
-        assert "one fold" in found["macro"][name]["reason"]
-        assert found["resamples"][name] == []
-    assert found["macro"]["f1_oracle"]["value"] is not None
+        assert np.isnan(value(found, name))
+        assert "one fold" in value(found, name, column="reason")
+        assert value(found, name, column="draws") is np.nan
+    assert value(found, "f1_oracle") > 0
     with pytest.raises(NotEnoughData, match="none of 120 labelled records is in fold 10"):
         z.evaluate(scores, made(task.labels, folds=[9] * 120), scope="test_fold")
 
@@ -154,14 +165,13 @@ def test_without_another_fold_there_is_no_honest_threshold(drawn):
 def test_intervals_are_of_patients_paired_and_repeatable(drawn):
     scores, task = drawn
     one, again = (z.evaluate(scores, task, n_resamples=50, seed=3) for _ in range(2))
-    assert one == again
+    pd.testing.assert_frame_equal(one, again)
     same = z.evaluate(2 * scores + 1, task, n_resamples=50, seed=3)
-    assert same["resamples"]["auroc"] == one["resamples"]["auroc"], "the same patients are drawn"
-    auroc = one["macro"]["auroc"]
-    assert auroc["low"] < auroc["value"] < auroc["high"]
-    assert one["macro"]["f1_oracle"]["low"] is None
-    assert one["n_patients"] == 60
-    json.dumps(one, allow_nan=False)
+    draws = [value(frame, "auroc", column="draws") for frame in (same, one)]
+    np.testing.assert_array_equal(*draws, err_msg="the same patients are drawn")
+    assert value(one, "auroc", column="low") < value(one, "auroc") < value(one, "auroc", column="high")
+    assert np.isnan(value(one, "f1_oracle", column="low"))
+    assert value(one, "auroc", column="n_patients") == 60
 
 
 def test_the_order_of_the_records_changes_nothing(drawn):
@@ -169,7 +179,9 @@ def test_the_order_of_the_records_changes_nothing(drawn):
     turned = np.random.default_rng(5).permutation(120)
     other = TaskData(**{**task.__dict__, **{k: getattr(task, k)[turned] for k in ("labels", "folds", "patients")},
                         "groups": task.groups[turned]})  # fmt: skip
-    assert z.evaluate(scores[turned], other, n_resamples=0) == z.evaluate(scores, task, n_resamples=0)
+    pd.testing.assert_frame_equal(
+        z.evaluate(scores[turned], other, n_resamples=0), z.evaluate(scores, task, n_resamples=0)
+    )
 
 
 def test_an_unknown_scope_is_refused(drawn):
@@ -201,3 +213,173 @@ def test_restricted_keeps_the_asked_for_records(drawn):
     assert (len(part.rows), part.n_left_out) == (24, 96)
     with pytest.raises(NotEnoughData, match="is in folds 9 and 10"):
         z.restricted(task, np.zeros(120, bool), "in folds 9 and 10")
+
+
+# -- prompts
+
+TEXTS = {code: f"text of {code}" for code in taxonomy.classes("cpsc2018")}
+
+
+def rows() -> list[dict[str, str]]:
+    with Path(z.__file__).with_name("prompts.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def written(tmp_path: Path, content: object) -> Path:
+    """A file with this content, as JSON or as it is."""
+    path = tmp_path / "prompts.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("task", taxonomy.TASKS)
+def test_every_class_has_a_name_and_three_phrasings(task):
+    names, enriched = z.load_prompts("names", task), z.load_prompts("enriched", task)
+    assert tuple(names.texts) == tuple(enriched.texts) == taxonomy.classes(task)
+    assert all(len(texts) == 1 for texts in names.texts.values())
+    assert all(len(set(texts)) >= 3 for texts in enriched.texts.values())
+    for one in (names, enriched):
+        assert len(set(one.flat)) == len(one.flat), "a text stands for two classes"
+
+
+def test_the_file_holds_what_its_schema_says_and_nothing_else():
+    known = {"ptb-xl": "all", "superclass": "superclass", "subclass": "subclass", "cpsc2018": "cpsc2018", "csn": "csn"}
+    found = rows()
+    assert list(found[0]) == ["vocabulary", "code", "kind", "text"]
+    assert {row["kind"] for row in found} == {"name", "enriched"}
+    for vocabulary, task in known.items():
+        assert {row["code"] for row in found if row["vocabulary"] == vocabulary} == set(taxonomy.classes(task))
+    assert {row["vocabulary"] for row in found} == set(known) == set(z.VOCABULARY.values())
+
+
+def test_our_texts_look_like_reports():
+    for row in rows():
+        text, words = row["text"], row["text"].split()
+        assert text == z.clean(text), text
+        assert text.isascii()
+        if row["kind"] == "enriched":
+            assert 6 <= len(words) <= 35, text
+            assert ", " in text, "a statement and what to look for"
+
+
+def test_flat_texts_know_their_class():
+    one = z.Prompts({"A": ("a", "b"), "B": ("c",)})
+    assert one.flat == ["a", "b", "c"]
+    assert one.owner.tolist() == [0, 0, 1]
+
+
+def test_the_digest_follows_the_texts():
+    one = z.Prompts({"A": ("a", "b"), "B": ("c",)})
+    assert one.digest == z.Prompts(dict(one.texts)).digest
+    others = [{"A": ("b", "a"), "B": ("c",)}, {"B": ("c",), "A": ("a", "b")}, {"A": ("a",), "B": ("b", "c")}]
+    assert len({one.digest, *(z.Prompts(texts).digest for texts in others)}) == 4
+
+
+def test_a_users_file_is_cleaned_and_its_codes_are_found_without_underscores(tmp_path):
+    texts = {code.strip("_"): f"Text of {code}\n" for code in taxonomy.classes("form")}
+    texts["DIG"] = ["One EKG", "two"]
+    found = z.load_prompts(written(tmp_path, {**texts, "OTHER": 3}), "form")
+    assert found.texts["NST_"] == ("text of nst_",)
+    assert found.texts["DIG"] == ("one ecg", "two")
+    assert tuple(found.texts) == taxonomy.classes("form")
+    assert found.digest != z.load_prompts("enriched", "form").digest
+
+
+def test_a_code_as_it_is_comes_before_the_one_without_underscores(tmp_path):
+    texts = {code.strip("_"): f"of {code}" for code in taxonomy.classes("subclass")}
+    texts |= {"_AVB": "any block", "AVB": "another"}
+    assert z.load_prompts(written(tmp_path, texts), "subclass").texts["_AVB"] == ("any block",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"AFIB": None, "STD": None}, r"missing: AFIB, STD$"),
+        ({"AFIB": " \n"}, r"AFIB: expected text; phrasing 1 is empty$"),
+        ({"AFIB": ["a", "  "]}, r"AFIB: expected text; phrasing 2 is empty$"),
+        ({"AFIB": []}, r"AFIB: expected a text or a list of texts; got \[\]$"),
+        ({"AFIB": 3}, r"AFIB: expected a text or a list of texts; got 3$"),
+        ({"AFIB": "Same", "1AVB": ["x", "same "]}, r"AFIB and 1AVB of cpsc2018 have the same text: 'same'$"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(tmp_path, change, message):
+    texts = {code: text for code, text in {**TEXTS, **change}.items() if text is not None}
+    with pytest.raises(ValueError, match=message) as refused:
+        z.load_prompts(written(tmp_path, texts), "cpsc2018")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"expected JSON, a dict of class code and text"),
+        ("[1]", r"expected a dict of class code and text; got a list$"),
+        ('{"AFIB": "a", "AFIB": "b"}', r"expected each code once; given twice: AFIB$"),
+    ],
+)
+def test_what_is_no_dict_is_refused(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        z.load_prompts(written(tmp_path, content), "cpsc2018")
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"expected enriched, names or the path of a JSON file; there is no file .*no"):
+        z.load_prompts(tmp_path / "no.json", "cpsc2018")
+
+
+class Letters:
+    """A tokenizer that knows two words, and single letters but for z."""
+
+    unk_token = "[UNK]"
+
+    def tokenize(self, text: str) -> list[str]:
+        pieces = []
+        for word in text.split():
+            pieces += [word] if word in ("q", "wave") else ["[UNK]" if "z" in word else letter for letter in word]
+        return pieces
+
+
+def test_unknown_tokens_and_split_words_are_counted_apart():
+    tokens, words = z.unknown_share(Letters(), ["q wave", "q st", "z wave", ""])
+    np.testing.assert_allclose(tokens, [0, 0, 1 / 2, 0])
+    np.testing.assert_allclose(words, [0, 1 / 2, 1 / 2, 0])
+
+
+def test_words_in_reports_whatever_their_case():
+    shares = z.words_in(["st depression in v5", "Sinus", ""], ["SINUS rhythm", "st-senkung in v5."])
+    np.testing.assert_allclose(shares, [3 / 4, 1, 0])
+
+
+def test_reports_of_another_language_are_told_apart():
+    english, german = ["sinus rhythm, normal ecg"] * 3, ["sinusrhythmus, lagetyp normal in v1"] * 1
+    assert z.written_alike(english, english) == 1
+    assert z.written_alike(english + german, english) == 3 / 4
+    assert np.isnan(z.written_alike([], english))
+
+
+def test_classes_of_ones_own_need_no_task(tmp_path):
+    own = {"AFIB": "Atrial Fibrillation", "SR": ("sinus rhythm", "regular")}
+    found = z.own_prompts(own)
+    assert found.texts == {"AFIB": ("atrial fibrillation",), "SR": ("sinus rhythm", "regular")}
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    assert z.own_prompts(tmp_path / "own.json") == found
+    for wrong, message in (
+        ({}, "expected a class and its text; got none"),
+        ({"a": 3}, "a: expected a text or a list of texts; got 3"),
+        ({"a": "x", "b": "X"}, "a and b of these classes have the same text: 'x'"),
+    ):
+        with pytest.raises(ValueError, match=f"prompts given: {message}"):
+            z.own_prompts(wrong)
+
+
+def test_twenty_thousand_classes_are_read_and_averaged_in_one_pass(tmp_path):
+    """A look at every pair takes twelve seconds to read and seven to average."""
+    many = {f"class {k}": [f"text {k}", f"other text {k}"] for k in range(20_000)}
+    began = time.perf_counter()
+    found = z.own_prompts(written(tmp_path, many))
+    vectors = z.class_vectors(np.random.default_rng(0).normal(size=(len(found.flat), 8)), found.owner)
+    assert vectors.shape == (20_000, 8)
+    assert time.perf_counter() - began < 4
+    path = written(tmp_path, json.dumps(many)[:-1] + ', "class 7": "again"}')
+    with pytest.raises(ValueError, match=r"given twice: class 7$"):
+        z.own_prompts(path)

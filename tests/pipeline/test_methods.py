@@ -10,9 +10,9 @@ from merit.pipeline.shift import shift
 
 from merit.methods import PEERS
 from merit.pipeline import Workspace
-from merit.pipeline.costs import costs, of_network
-from merit.pipeline.zero_shot import zero_shot
 from merit.profiles import paper
+from merit.studies.costs import costs, of_network
+from merit.studies.zero_shot import zero_shot
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,10 @@ def test_they_are_probed_and_moved_as_all_others(trained):
 
 
 def test_zero_shot_needs_a_space_shared_with_texts(trained):
-    found = {one["values"]["encoder"]: one["values"] for one in zero_shot(trained, tuple(PEERS), ["superclass"])}
-    assert 0 <= found.pop("merl-ours")["macro"]["auroc"]["value"] <= 1
-    for name, values in found.items():
-        assert values["reason"] == f"{name} is pretrained without text: it shares no space with the prompts"
+    found = zero_shot(trained, tuple(PEERS), "superclass").drop_duplicates("encoder").set_index("encoder")
+    assert 0 <= found.loc["merl-ours", "value"] <= 1
+    for name, reason in found["reason"].drop("merl-ours").items():
+        assert reason == f"{name} is pretrained without text: it shares no space with the prompts"
         with pytest.raises(ValueError, match="expected one with a shared space"):
             trained.shared(name, "ptb-xl")
 

@@ -17,9 +17,9 @@ from merit.encoders import golden, registry
 from merit.encoders.registry import PUBLISHED
 from merit.pipeline import Workspace, encoders
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.zero_shot import zero_shot
 from merit.studies.peers import facts, peers
 from merit.studies.shift import shift
+from merit.studies.zero_shot import zero_shot
 
 NAMES = tuple(PUBLISHED)
 WITH_TEXT = tuple(name for name in NAMES if PUBLISHED[name].shares_space)
@@ -46,8 +46,8 @@ def test_every_peer_gives_rows_on_synthetic_hospitals(workspace, weights):
         name: "ptb-xl" in registry.entry(name).pretraining_cohorts() for name in NAMES
     }
     named, _ = workspace.rows("", "all", text=True)
-    scored = zero_shot(workspace, named, ["superclass"])
-    assert [one["values"].get("reason") for one in scored] == [None] * len(WITH_TEXT)
+    assert list(dict.fromkeys(scores.scored(zero_shot(workspace, named, "superclass"))["encoder"])) == list(named)
+    assert len(named) == len(WITH_TEXT)
     moved = scores.scored(shift(workspace, ["medtvt-r1"]))
     assert set(moved["n_band_limited"]) <= {0}
 
@@ -64,16 +64,15 @@ def test_every_peer_gives_rows_on_real_recordings(workspace, weights, tmp_path):
         rates = real.signals(values["encoder"], "ptb-xl").records["source_fs_hz"]
         assert values["n_band_limited"] == (rates < wanted).sum()
         assert values["mean"]["auroc"] is not None
-    for one in zero_shot(real, WITH_TEXT, ["superclass"], n_resamples=5):
-        assert one["values"]["macro"]["auroc"]["value"] is not None
+    assert set(scores.scored(zero_shot(real, WITH_TEXT, "superclass", n_resamples=5))["encoder"]) == set(WITH_TEXT)
 
 
 def test_a_peer_without_its_tokenizer_says_so_in_table_2(workspace, weights):
     for path in sorted((weights / "merl" / "text").rglob("*"), reverse=True):
         path.unlink()
     (weights / "merl" / "text").rmdir()
-    (found,) = zero_shot(workspace, ["merl"], ["superclass"])
-    assert "no folder weights/merl/text" in found["values"]["reason"]
+    (reason,) = zero_shot(workspace, "merl", "superclass")["reason"]
+    assert "no folder weights/merl/text" in reason
     (probed,) = workspace.linear_probe(["merl"], ["superclass"], ["standardised"])
     assert "reason" not in probed["values"]
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from merit.evaluate.seen import SeenInPretraining
-from merit.evaluate.splits import OFFICIAL_SPLIT, TEN_FOLDS
 
 from merit import runs
 from merit.evaluate.retention import TRAINING_ONLY, RetentionConfig
+from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
 from merit.pipeline import Workspace
 from merit.pipeline.recordings import NoCohort
 from merit.pipeline.transferred import transfer

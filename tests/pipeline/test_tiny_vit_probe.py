@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from merit.config import EncoderConfig, TinyVitConfig
-from merit.pipeline import Workspace, framework
+from merit.pipeline import Workspace
+from merit.studies import framework
 
 SMALL = TinyVitConfig(widths=(8, 16, 16, 32), depths=(1, 1, 1, 1), heads=(1, 2, 2, 4))
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 import merit
-from merit.evaluate import prompts, zero_shot
+from merit.evaluate import zero_shot
 from merit.pretrain.checkpoint import read_origin
 
 
@@ -18,7 +18,7 @@ def test_a_file_has_the_embedding_and_scores_of_its_row(workspace, tmp_path):
     paths = [workspace.sources["ptb-xl"] / path for path in store.records["path"]]
     z = workspace.embedding("merit", "ptb-xl")
     assert np.array_equal(model.embed(paths), z)
-    chosen = prompts.load("enriched", "superclass")
+    chosen = zero_shot.load_prompts("enriched", "superclass")
     vectors = zero_shot.class_vectors(workspace.shared_text("merit", chosen.flat), chosen.owner)
     expected = zero_shot.cosines(workspace.shared("merit", "ptb-xl"), vectors)
     np.testing.assert_allclose(model.zero_shot(paths, "superclass").to_numpy(), expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Zero-shot as a stage on tiny hospitals: computed once, kept apart by its inputs, reasons in place of numbers."""
+"""Zero-shot as a study on tiny hospitals: computed once, kept apart by its inputs, reasons in place of numbers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from merit import scores
 from merit.data import taxonomy
 from merit.evaluate import metrics
-from merit.evaluate.prompts import load
 from merit.evaluate.tasks import SeenInPretraining
+from merit.evaluate.zero_shot import load_prompts
 from merit.pipeline import Workspace
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.zero_shot import prompt_facts, sensitivity, zero_shot
+from merit.studies.zero_shot import prompt_facts, zero_shot
 
 
 def again(workspace: Workspace) -> Workspace:
@@ -22,47 +23,51 @@ def again(workspace: Workspace) -> Workspace:
     return Workspace(workspace.profile, None, "cpu", workspace.folder)
 
 
+def auroc(found: pd.DataFrame) -> dict:
+    """The only macro AUROC of a frame."""
+    (row,) = scores.scored(found, **{"class": "macro", "metric": "auroc"}).to_dict("records")
+    return row
+
+
 def test_a_result_is_computed_once_and_then_read(workspace):
-    first = zero_shot(workspace, ["merit", "random"], ["superclass"])
+    first = zero_shot(workspace, ["merit", "random"], "superclass")
     files = sorted((workspace.folder / "results").glob("zero_shot-*.json"))
     times = [f.stat().st_mtime_ns for f in files]
-    assert json.loads(json.dumps(first)) == zero_shot(again(workspace), ["merit", "random"], ["superclass"])
+    pd.testing.assert_frame_equal(zero_shot(again(workspace), ["merit", "random"], "superclass"), first)
     assert times == [f.stat().st_mtime_ns for f in files]
-    values = first[0]["values"]
-    assert (values["encoder"], values["prompts"], values["ensemble"], values["n_seen"]) == (
-        "merit",
-        "enriched",
-        True,
-        0,
-    )
-    assert len(values["resamples"]["auroc"]) == 10
+    row = auroc(first[first["encoder"] == "merit"])
+    assert (row["prompts"], row["ensemble"], row["scope"], row["n_seen"]) == ("enriched", True, "unseen", 0)
+    assert len(row["draws"]) == 10
 
 
 def test_values_are_those_of_cosines_made_by_hand(workspace):
-    (found,) = zero_shot(workspace, ["random"], ["superclass"], "names")
+    found = zero_shot(workspace, "random", "superclass", "names")
     records = workspace.store("ptb-xl").records
     classes = taxonomy.classes("superclass")
     labels = taxonomy.label_matrix("superclass", records["labels"].tolist())
-    texts = [load("names", "superclass").texts[code][0] for code in classes]
-    scores = workspace.shared("random", "ptb-xl").astype(float) @ workspace.shared_text("random", texts).T
+    texts = [load_prompts("names", "superclass").texts[code][0] for code in classes]
+    cosines = workspace.shared("random", "ptb-xl").astype(float) @ workspace.shared_text("random", texts).T
     kept = labels.any(axis=1)
-    expected = metrics.auroc(labels[kept], scores[kept])
-    for code, value in zip(classes, expected):
-        assert found["values"]["per_class"][code]["auroc"] == pytest.approx(value, abs=1e-6)
+    by_class = found[(found["metric"] == "auroc") & (found["class"] != "macro")].set_index("class")["value"]
+    np.testing.assert_allclose(by_class[list(classes)], metrics.auroc(labels[kept], cosines[kept]), atol=1e-6)
 
 
-def test_whatever_changes_the_numbers_changes_the_identity(workspace, tmp_path):
+def test_whatever_changes_the_numbers_is_computed_again(workspace, tmp_path):
     own = tmp_path / "own.json"
-    own.write_text(json.dumps({code: f"finding {code}" for code in taxonomy.classes("superclass")}))
+    own.write_text(json.dumps({code: f"finding {code}" for code in taxonomy.classes("form")}))
     calls = [
         {}, {"prompts": "names"}, {"prompts": own}, {"ensemble": False}, {"scope": "test_fold"}, {"seed": 1},
         {"n_resamples": 3}, {"encoder_seed": 1}, {"allow_seen": True},
     ]  # fmt: skip
-    found = [zero_shot(workspace, ["random"], ["superclass"], **call)[0] for call in calls]
-    assert len({one["id"] for one in found}) == len(calls)
-    assert found[2]["values"]["prompts"] == load(own, "superclass").digest
-    own.write_text(own.read_text().replace("finding NORM", "nothing found"))
-    assert zero_shot(workspace, ["random"], ["superclass"], own)[0]["id"] != found[2]["id"]
+
+    def n_new(**call) -> int:
+        before = set((workspace.folder / "results").glob("zero_shot-*.json"))
+        zero_shot(workspace, "random", "form", **call)
+        return len(set((workspace.folder / "results").glob("zero_shot-*.json")) - before)
+
+    assert [n_new(**call) for call in calls] == [1] * len(calls)
+    own.write_text(own.read_text().replace("finding NDT", "nothing found"))
+    assert n_new(prompts=own) == 1
 
 
 def test_what_was_seen_is_not_scored(workspace, monkeypatch):
@@ -70,77 +75,61 @@ def test_what_was_seen_is_not_scored(workspace, monkeypatch):
     other = again(workspace)
     monkeypatch.setattr(other, "seen", lambda encoder, seed=0: seen)
     with pytest.raises(SeenInPretraining, match="1 of"):
-        zero_shot(other, ["random"], ["all"], n_resamples=2)
-    assert zero_shot(other, ["random"], ["all"], n_resamples=2, allow_seen=True)[0]["values"]["n_seen"] == 1
+        zero_shot(other, "random", "all", n_resamples=2)
+    assert auroc(zero_shot(other, "random", "all", n_resamples=2, allow_seen=True))["n_seen"] == 1
 
 
 def test_where_ptb_xl_is_pretrained_on_only_folds_nine_and_ten_are_scored(workspace):
     other = again(workspace)
     other.sources.pop("mimic-iv-ecg")
     held_out = other.store("ptb-xl").records["fold"].isin((9, 10)).sum()
-    (unseen,) = zero_shot(other, ["random"], ["all"])
-    (everything,) = zero_shot(other, ["random"], ["all"], allow_seen=True)
-    assert unseen["values"]["n_records"] == held_out
-    assert everything["values"]["n_records"] == len(other.store("ptb-xl").records)
-    (test,) = zero_shot(other, ["random"], ["rhythm"], scope="test_fold")
-    assert test["values"].get("n_records", 0) < held_out
+    assert auroc(zero_shot(other, "random", "all"))["n"] == held_out
+    assert auroc(zero_shot(other, "random", "all", allow_seen=True))["n"] == len(other.store("ptb-xl").records)
 
 
-def test_an_encoder_without_a_shared_space_and_a_cohort_that_is_missing_give_reasons(workspace):
-    (mse,) = zero_shot(workspace, ["mse"], ["superclass"])
-    assert "shares no space" in mse["values"]["reason"]
+def test_what_cannot_be_scored_is_a_row_with_its_reason(workspace):
     other = again(workspace)
-    other.sources.pop("csn")
-    (missing,) = zero_shot(other, ["random"], ["csn"])
-    assert "csn: no such data set" in missing["values"]["reason"]
-    assert (missing["values"]["task"], missing["values"]["encoder"], missing["id"]) == ("csn", "random", None)
-
-
-def test_a_task_without_a_class_to_score_gives_a_reason(workspace):
-    other = again(workspace)
+    (mse,) = zero_shot(other, "mse", "superclass").to_dict("records")
+    assert "shares no space" in mse["reason"]
     records = other.store("cpsc2018").records
     records["labels"] = [["NORM"]] * len(records)
-    (result,) = zero_shot(other, ["random"], ["cpsc2018"], n_resamples=1)
-    assert "no class has 2 positives and 2 negatives" in result["values"]["reason"]
+    (few,) = zero_shot(other, "random", "cpsc2018", n_resamples=1)["reason"]
+    assert "no class has 2 positives and 2 negatives" in few
+    other.sources.pop("csn")
+    (missing,) = zero_shot(other, "random", "csn").to_dict("records")
+    assert "csn: no such data set" in missing["reason"]
+    assert (missing["task"], missing["encoder"], missing["prompts"]) == ("csn", "random", "enriched")
 
 
-def test_sensitivity_has_three_wordings_of_which_the_last_is_the_main_one(workspace):
-    results = [one["values"] for one in sensitivity(workspace, ["random"], ["superclass"])]
-    assert [(one["prompts"], one["ensemble"]) for one in results] == [
-        ("names", False), ("enriched", False), ("enriched", True),
-    ]  # fmt: skip
-    (main,) = zero_shot(workspace, ["random"], ["superclass"])
-    assert results[-1]["macro"]["auroc"]["value"] == main["values"]["macro"]["auroc"]["value"]
-    assert results[-1]["macro"]["auroc"]["low"] is None
-
-
-def test_unknown_names_are_refused_with_the_right_ones(workspace):
+def test_unknown_names_are_rejected_with_the_right_ones(workspace):
     with pytest.raises(ValueError, match="task: expected one of superclass"):
-        zero_shot(workspace, ["random"], ["super"])
+        zero_shot(workspace, "random", "super")
     with pytest.raises(ValueError, match="scope: expected one of unseen, test_fold; got 'whole'"):
-        zero_shot(workspace, ["random"], ["superclass"], scope="whole")
+        zero_shot(workspace, "random", "superclass", scope="whole")
     with pytest.raises(ValueError, match="there is no file enrichd"):
-        zero_shot(workspace, ["random"], ["superclass"], "enrichd")
+        zero_shot(workspace, "random", "superclass", "enrichd")
+    with pytest.raises(ValueError, match="n_resamples: expected 0 or more; got -1"):
+        zero_shot(workspace, "random", "superclass", n_resamples=-1)
 
 
 def test_facts_say_how_well_the_prompts_are_known(workspace):
     facts = prompt_facts(workspace, ["superclass", "form"])
-    assert (facts["form"]["n_classes"], facts["form"]["n_prompts"]) == (19, len(load("enriched", "form").flat))
-    for one in facts.values():
-        assert one["alike"] > 0.9
-        assert 0 < one["words_in_reports"] <= 1
-        assert 0 <= one["unknown_tokens"] <= 1
-        assert one["worst_split"] >= one["split_words"]
-    assert facts["form"]["worst_class"] in taxonomy.classes("form")
+    known = facts[facts["class"] == "macro"].pivot(index="task", columns="metric", values="value")
+    worst = facts[facts["class"] != "macro"].set_index("task")
+    assert (known["alike"] > 0.9).all()
+    assert ((known >= 0) & (known <= 1)).all(axis=None)
+    assert (worst["value"] >= known["split_words"][worst.index]).all()
+    assert worst.loc["form", "class"] in taxonomy.classes("form")
+    form = facts[facts["task"] == "form"].iloc[0]
+    assert (form["n_classes"], form["n"]) == (19, len(load_prompts("enriched", "form").flat))
 
 
 def test_without_anything_to_pretrain_on_facts_are_a_reason(workspace):
     other = again(workspace)
     for cohort in ("mimic-iv-ecg", "ptb-xl"):
         other.sources.pop(cohort)
-    assert "expected mimic-iv-ecg or ptb-xl" in prompt_facts(other, ["csn"])["csn"]["reason"]
-    (result,) = zero_shot(other, ["random"], ["cpsc2018"])
-    assert "expected mimic-iv-ecg or ptb-xl" in result["values"]["reason"]
+    for found in (prompt_facts(other, "csn"), zero_shot(other, "random", "cpsc2018")):
+        assert "expected mimic-iv-ecg or ptb-xl" in found["reason"].iloc[0]
     with pytest.raises(NoCohort):
         _ = other.text_identity
 
@@ -150,6 +139,6 @@ def test_a_projection_is_made_once_for_all_tasks_of_a_cohort(workspace, monkeypa
     made = []
     shared = other.shared
     monkeypatch.setattr(other, "shared", lambda *args: made.append(args) or shared(*args))
-    zero_shot(other, ["random"], ["superclass", "subclass", "rhythm"], n_resamples=4)
+    zero_shot(other, "random", ["superclass", "subclass", "rhythm"], n_resamples=4)
     assert made == [("random", "ptb-xl", 0)]
     assert np.allclose(np.linalg.norm(other.shared("random", "ptb-xl"), axis=1), 1, atol=1e-5)

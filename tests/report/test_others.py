@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from merit.report import ablation_tables, others, tables, zero_shot_tables
+from merit.report import ablation_tables, others, tables
 
 ABSENT = [SimpleNamespace(name="x", label="X-ECG", note="no weights in weights/x; published: <b>here</b>", text=True)]
 
@@ -49,14 +49,6 @@ def test_table_6_has_dashes_and_marks():
     assert shown.text.count("50.0‡") == 1
     assert ">X-ECG<" in shown.text
     assert "‡ The encoder wants a higher rate" in shown.text
-
-
-def test_table_2_has_dashes_once_and_marks():
-    macro = {name: {"value": 0.5, "low": None, "high": None} for name in tables.METRICS}
-    values = {"encoder": "merl", "task": "superclass", "macro": macro, "overlap": True}
-    shown = zero_shot_tables.table([{"values": values}], synthetic=False, absent=ABSENT).text
-    assert shown.count("50.0†") == len(tables.METRICS)
-    assert shown.count(">X-ECG<") == 1
 
 
 def test_dashes_are_rendered():

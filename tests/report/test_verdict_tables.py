@@ -104,11 +104,11 @@ def test_what_would_settle_a_claim_is_a_command_with_hours_and_what_has_to_be_br
 
 
 def test_the_command_that_settles_a_claim_is_one_that_the_reference_takes():
-    from merit.pipeline.reference_stages import GROUPS
+    from merit.studies.reference import GROUPS
 
     for one in CLAIMS:
         group = GROUPS["published" if one.peers else "objectives"]
-        assert one.stage in group.stages
+        assert one.stage in group.studies
         assert {*one.trained, *one.peers} <= set(group.encoders)
 
 

@@ -332,8 +332,8 @@ def stage_rows(stage, encoder, seed, level):
             for task in paper.TASKS
         ]
     if stage == "zero_shot":
-        setting = {"prompts": "enriched", "scope": "unseen", "ensemble": True, "macro": dict.fromkeys(metrics, one)}
-        return [{**about, **setting, "task": task} for task in paper.TASKS]
+        setting = {"prompts": "enriched", "scope": "unseen", "ensemble": True, "class": "macro"}
+        return [{**about, **setting, **one, "task": t, "metric": m} for t in paper.TASKS for m in metrics]
     if stage == "shift":
         scored = {"variant": "as_published", "scored": "target", "class": "macro", "metric": "auroc"}
         return [{**about, **scored, **one, "transfer": transfer} for transfer in paper.TRANSFERS]
@@ -394,9 +394,10 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
         {"reason": "none", "encoder": "cma"},
     ]
     reference(tmp_path, "linear_probe-demo.json", rows, synthetic=True, profile="demo")
-    macro = {"auroc": {"value": 0.7}, "f1_oracle": {"value": 0.2}}
-    shot = {"encoder": "ib", "encoder_seed": 0, "task": "form", "scope": "unseen", "ensemble": True, "macro": macro}
-    reference(tmp_path, "zero_shot-real.json", [{**shot, "prompts": "enriched"}, {**shot, "prompts": "names"}])
+    shot = [{**row, "task": "form"} for row in stage_rows("zero_shot", "ib", 0, 0.7)[:5]]
+    other = [{**row, "prompts": "names", "value": 0.1} for row in shot]
+    few = {**shot[0], "metric": "f1_oracle", "value": 0.2}
+    reference(tmp_path, "zero_shot-real.json", [shot[0], few, *other])
     shift = next(row for row in stage_rows("shift", "ib", 2, 0.25) if row["transfer"] == "csn>superclass")
     reference(tmp_path, "shift-real.json", [{**shift, "value": 0.25}, {**shift, "scored": "home"}])
     pairs = {"encoder": "ib", "encoder_seed": 0, "estimates": {"gaussian": {"value": 1.5}}, "geometry": {}}

@@ -156,10 +156,8 @@ def test_wrong_arguments_are_named(model, signal_mv, change, match):
 
 
 def test_zero_shot_is_what_tables_do(model, files, signal_mv):
-    from merit.evaluate import prompts
-
     scores = model.zero_shot(files, "superclass")
-    chosen = prompts.load("enriched", "superclass")
+    chosen = zero_shot.load_prompts("enriched", "superclass")
     vectors = zero_shot.class_vectors(model.encoder.project_text(model.text.embed(chosen.flat)), chosen.owner)
     expected = zero_shot.cosines(model.encoder.project(model.embed(files)), vectors)
     np.testing.assert_allclose(scores.to_numpy(), expected, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The stage `rules` on tiny hospitals: what is computed, kept, refused, and said where something is missing."""
+"""Effects of protocol rules on tiny hospitals: what is computed, kept, refused, and said where something is missing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import dataclasses
 
 import pandas as pd
 import pytest
-from merit.pipeline.rules import rules
 
 from merit.config import HospitalConfig, ProbeConfig, TextConfig
-from merit.evaluate import rules as worth
-from merit.evaluate import rules_seen
+from merit.evaluate import protocol_effects as measures
 from merit.evaluate.tasks import SeenInPretraining
 from merit.pipeline import Workspace
 from merit.profiles import profile
+from merit.studies.protocol_effects import protocol_effects, seen_effects
 
 SMOKE = profile("smoke")
 TINY = dataclasses.replace(
@@ -33,8 +32,8 @@ def workspace(tmp_path_factory) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def results(workspace) -> list[dict]:
-    return rules(workspace, ["random"], ["superclass", "csn"])
+def results(workspace) -> pd.DataFrame:
+    return protocol_effects(workspace, ["random"], ["superclass", "csn"])
 
 
 def again(workspace: Workspace) -> Workspace:
@@ -42,32 +41,29 @@ def again(workspace: Workspace) -> Workspace:
     return Workspace(workspace.profile, None, "cpu", workspace.folder)
 
 
-def values(results: list[dict], **wanted: str) -> list[dict]:
-    found = [one["values"] for one in results]
-    return [one for one in found if all(one.get(name) == value for name, value in wanted.items())]
-
-
 def test_every_rule_is_there_for_ptb_xl(results):
-    found = values(results, task="superclass")
-    assert {one["rule"] for one in found} == {
+    found = results[results["task"] == "superclass"]
+    assert set(found["rule"]) == {
         "threshold", "sign_oracle", "sign", "epoch", "epoch_validation", "by_recording", "all",
     }  # fmt: skip
-    one = found[0]
-    assert (one["encoder"], one["variant"], one["protocol"]) == ("random", "as_published", "ten folds")
-    assert one["published"] - one["proper"] == pytest.approx(one["worth"])
+    row = found.iloc[0]
+    assert (row["encoder"], row["variant"], row["protocol"]) == ("random", "as_published", "ten folds")
+    published, corrected, effect = found.iloc[:3]["value"]
+    assert published - corrected == pytest.approx(effect)
 
 
 def test_what_is_missing_is_a_reason(results):
-    (csn,) = values(results, task="csn")
-    assert "csn" in csn["reason"]
-    assert {one["rule"] for one in values(results, task="pretraining")} == {"seen"}
+    assert "csn" in results[results["task"] == "csn"]["reason"].item()
 
 
 def test_results_are_read_again_without_computing(workspace, results, monkeypatch):
-    monkeypatch.setattr(worth, "worth_of_rules", None)
-    monkeypatch.setattr(rules_seen, "retrieval", None)
-    assert rules(again(workspace), ["random"], ["superclass", "csn"]) == results
-    assert len(list((workspace.folder / "results").glob("rules-*.json"))) == 3  # a file a task and encoder
+    seen = seen_effects(workspace, "random")
+    monkeypatch.setattr(measures, "protocol_effects", None)
+    monkeypatch.setattr(measures, "retrieval", None)
+    pd.testing.assert_frame_equal(protocol_effects(again(workspace), ["random"], ["superclass", "csn"]), results)
+    pd.testing.assert_frame_equal(seen_effects(again(workspace), "random"), seen)
+    files = [path.name.split("-")[0] for path in (workspace.folder / "results").glob("*_effects-*.json")]
+    assert sorted(files) == ["protocol_effects", "protocol_effects", "seen_effects"]
 
 
 def test_seen_patients_are_told_from_held_out_ones_as_pretraining_did(workspace, monkeypatch):
@@ -76,11 +72,11 @@ def test_seen_patients_are_told_from_held_out_ones_as_pretraining_did(workspace,
     caught = {}
 
     def stand_in(ecg, text, text_row, sides, seed):
-        caught["sides"], caught["text_row"] = sides, text_row
-        return [{"rule": "seen", "metric": "recall@10", "worth": 0.0}]
+        caught["sides"] = sides
+        return [{"rule": "seen", "scored": "effect", "metric": "recall@10", "value": 0.0}]
 
-    monkeypatch.setattr(rules_seen, "retrieval", stand_in)
-    found = values(rules(again(workspace), ["merit", "mse"], [], variant="standardised"), rule="seen")
+    monkeypatch.setattr(measures, "retrieval", stand_in)
+    found = seen_effects(again(workspace), ["merit", "mse"], "standardised")
     store = workspace.store("mimic-iv-ecg")
     data = pair(store, workspace.pretraining_rows, workspace.report_embeddings())
     training, validation = hold_out_patients(data, 0.3, 0)
@@ -88,11 +84,11 @@ def test_seen_patients_are_told_from_held_out_ones_as_pretraining_did(workspace,
     assert sides.seen.tolist() == training.rows.tolist()
     assert sides.held_out.tolist() == validation.rows.tolist()
     assert not set(sides.patients[sides.seen]) & set(sides.patients[sides.held_out])
-    assert found[0]["n_seen_patients"] == len(set(sides.patients[sides.seen]))
-    without = [one for one in found if one["encoder"] == "mse" and one["metric"] == "recall@10"]
-    assert "without text" in without[0]["reason"]
-    probed = [one for one in found if one["metric"] == "auroc"]
-    assert [one["encoder"] for one in probed] == ["merit", "mse"]
+    assert found["n_seen"].iloc[0] == len(set(sides.patients[sides.seen]))
+    without = found[(found["encoder"] == "mse") & (found["metric"] == "recall@10")]
+    assert "without text" in without["reason"].item()
+    probed = found[(found["metric"] == "auroc") & (found["scored"] == "effect")]
+    assert list(probed["encoder"]) == ["merit", "mse"]
 
 
 def test_patients_that_were_seen_are_refused(workspace, monkeypatch):
@@ -100,30 +96,33 @@ def test_patients_that_were_seen_are_refused(workspace, monkeypatch):
     seen = pd.DataFrame(other.store("ptb-xl").records[["patient_id", "record_id"]].head(3)).assign(cohort="ptb-xl")
     monkeypatch.setattr(other, "seen", lambda encoder, seed=0: seen)
     with pytest.raises(SeenInPretraining):
-        rules(other, ["random"], ["superclass"], epochs=1)
+        protocol_effects(other, ["random"], ["superclass"], epochs=1)
 
 
 def test_where_ptb_xl_is_pretrained_on_folds_by_recording_are_not_drawn(workspace):
     other = again(workspace)
     other.sources.pop("mimic-iv-ecg")
-    found = values(rules(other, ["merit", "random"], ["superclass"], epochs=1), task="superclass")
-    assert {one["protocol"] for one in found} == {other.protocol("ptb-xl")} != {"ten folds"}
-    reasons = {one["encoder"]: one.get("reason", "") for one in found if one["rule"] == "by_recording"}
+    found = protocol_effects(other, ["merit", "random"], ["superclass"], epochs=1)
+    assert set(found["protocol"]) == {other.protocol("ptb-xl")} != {"ten folds"}
+    reasons = found[found["rule"] == "by_recording"].groupby("encoder")["reason"].first()
     assert "pretrained on" in reasons["merit"]
-    assert "pretrained on" not in reasons["random"]
+    assert "pretrained on" not in str(reasons["random"])
 
 
 def test_without_a_cohort_every_line_says_why(workspace):
     other = again(workspace)
     for cohort in ("mimic-iv-ecg", "ptb-xl", "csn"):
         other.sources.pop(cohort)
-    found = [one["values"] for one in rules(other, ["merit", "random"], ["superclass", "csn"])]
-    assert len(found) == 6
-    assert all("no such data set" in one["reason"] or "expected mimic-iv-ecg" in one["reason"] for one in found)
+    found = protocol_effects(other, ["merit", "random"], ["superclass", "csn"])
+    reasons = [*found["reason"], *seen_effects(other, ["merit", "random"])["reason"]]
+    assert len(reasons) == 6
+    assert all("no such data set" in reason or "expected mimic-iv-ecg" in reason for reason in reasons)
 
 
 def test_unknown_names_are_refused(workspace):
     with pytest.raises(ValueError, match="variant: expected one of"):
-        rules(workspace, variant="raw")
+        protocol_effects(workspace, variant="raw")
     with pytest.raises(ValueError, match="task: expected one of"):
-        rules(workspace, ["random"], ["superclas"])
+        protocol_effects(workspace, ["random"], ["superclas"])
+    with pytest.raises(ValueError, match="select: expected one of last"):
+        protocol_effects(workspace, ["random"], ["superclass"], select="best_validation")

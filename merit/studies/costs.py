@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from merit.config import ModelConfig, PretrainConfig, replace
 from merit.methods import method
-from merit.pipeline.recordings import NoCohort
+from merit.studies.workspace import NoCohort
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 
 def costs(ws: Workspace, encoders: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:

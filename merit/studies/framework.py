@@ -10,49 +10,65 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from merit import runs
 from merit.config import OBJECTIVE_NAMES, PROFILE_NAMES, GenerationConfig, ModelConfig, PretrainConfig, replace
-from merit.pipeline.recordings import NoCohort
 from merit.profiles import profile
+from merit.studies.core import study
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from merit.model.merit import Merit
-    from merit.pipeline import Workspace
+    from merit.pipeline.workspace import Workspace
 
 WATCHED = ("encoder.blocks.0", "encoder", "decoder.narrow", "decoder.blocks.0", "decoder", "ecg_head", "text_head")
 """Modules whose input and output shapes the figure shows."""
-
 MASK_SEED = 0
 """Seed of the mask that the figure draws."""
-
 PUBLISHED_TEXT_ENCODERS = {"ncbi/MedCPT-Query-Encoder": 109_482_240}
 """Hub name -> parameters: a BERT-base with 30,522 pieces and a pooler (its `config.json`)."""
 
 
-def framework(ws: Workspace) -> dict[str, Any]:
-    """The result of stage `framework`: values hold `profiles` (name -> `facts`), `objectives`, `text_encoder`, `mask`.
-
-    The profile at hand has the text width that its text encoder really has; the other two have what they state.
-    """
+def _inputs(ws: Workspace) -> dict[str, str]:
+    try:
+        text = ws.text_identity
+    except runs.Unavailable:
+        text = ""
     configs = {name: profile(name).model for name in PROFILE_NAMES}
     configs[ws.profile.name] = ws.profile.model
-    pretrain = ws.profile.pretrain
+    return {"text": text, "models": runs.digest([ws.profile.name, configs, ws.profile.pretrain])}
 
-    def compute() -> dict[str, Any]:
-        """The values of the stage."""
-        own = replace(ws.profile.model, text_width=ws.text_width)
-        configs[ws.profile.name] = own
-        return {
-            "profile": ws.profile.name,
-            "profiles": {name: facts(config) for name, config in configs.items()},
-            "objectives": {name: branches(own, replace(pretrain, objective=name)) for name in OBJECTIVE_NAMES},
-            "text_encoder": {**text_encoder(ws), "trained_layers": pretrain.text_layers},
-            "mask": mask(own),
-        }
 
-    parameters = {"profile": ws.profile.name, "models": dict(configs), "pretrain": pretrain}
-    return ws.result("framework", compute, parameters, {"text": _text_identity(ws)}, [__name__])
+@study(over={}, needs=_inputs)
+def framework(ws: Workspace) -> dict[str, pd.DataFrame]:
+    """Parameters and FLOPs of one recording's forward, one row per profile, part of the network and number.
+
+    Part "networks": the `facts` of each profile; the one at hand has the text width that its text encoder really has,
+    the others what they state. Part "objectives": what each trains (`branches`). Part "text": the text encoder.
+    """
+    pretrain, own = ws.profile.pretrain, replace(ws.profile.model, text_width=ws.text_width)
+    configs = {name: profile(name).model for name in PROFILE_NAMES} | {ws.profile.name: own}
+    found = {name: facts(config) for name, config in configs.items()}
+    rows = []
+    for name, of in found.items():
+        front = {"profile": name, "here": name == ws.profile.name}
+        rows += [{**front, "part": part, "metric": "parameters", "value": n} for part, n in of["parameters"].items()]
+        for use, parts in of["flops"].items():
+            for part, counts in parts.items():
+                for metric, n in (("flops", counts["all"]), ("biases", counts["biases"])):
+                    rows.append({**front, "use": use, "part": part, "metric": metric, "value": n})
+    networks = [{"profile": name, "here": name == ws.profile.name, **of} for name, of in found.items()]
+    networks[list(found).index(ws.profile.name)]["mask"] = mask(own)
+    trained = [{"encoder": o, **branches(own, replace(pretrain, objective=o))} for o in OBJECTIVE_NAMES]
+    text = {**text_encoder(ws), "trained_layers": pretrain.text_layers}
+    return {
+        "scores": pd.DataFrame(rows),
+        "networks": pd.DataFrame(networks),
+        "objectives": pd.DataFrame(trained),
+        "text": pd.DataFrame([text]),
+    }
 
 
 def facts(config: ModelConfig) -> dict[str, Any]:
@@ -64,7 +80,8 @@ def facts(config: ModelConfig) -> dict[str, Any]:
     from merit.evaluate import flops
     from merit.model.merit import Merit
 
-    model, plain = _on_meta(Merit, config), _on_meta(Merit, _without_biases(config))
+    without = replace(config, encoder=replace(config.encoder, bias_start=None))
+    model, plain = _on_meta(Merit, config), _on_meta(Merit, without)
     signal, text, visible = _example(config)
     calls = {"pretraining": lambda m: m(signal, text, visible), "embedding": lambda m: m.embed(signal)}
     counted = {}
@@ -119,7 +136,7 @@ def text_encoder(ws: Workspace) -> dict[str, Any]:
     source = ws.profile.text.source
     try:
         folder = Path(ws.text_encoder()) if source == "trained" else Path(source)
-    except NoCohort:
+    except runs.Unavailable:
         return {"source": source, "parameters": None, "known": "nothing to train it on"}
     if folder.is_dir():
         files = sorted(folder.glob("*.safetensors"))
@@ -193,34 +210,28 @@ class LanguageModel:
         return self.vocabulary * self.width + matrices + self.norm_parameters()
 
 
-def generation(ws: Workspace, model: LanguageModel | None = None) -> dict[str, Any]:
-    """The result of stage `generation_framework`: `encoder`, facts of the network here, and `language_model`, published
-    sizes with LoRA's parameters computed from them.
+def generator(ws: Workspace, model: LanguageModel | None = None) -> dict[str, Any]:
+    """What Figure 2 shows: `encoder`, facts of the network here, and `language_model`, published sizes with LoRA's
+    parameters computed from them.
     """
     model = model or LanguageModel()
-    network = framework(ws)
-
-    def compute() -> dict[str, Any]:
-        """The values of the stage."""
-        lora = model.lora_parameters()
-        of_network = network["values"]["profiles"][ws.profile.name]
-        encoder = {name: of_network[name] for name in ("settings", "signal", "patches", "embedding")}
-        return {
-            "profile": ws.profile.name,
-            "encoder": {**encoder, "parameters": of_network["parameters"]["encoder"]},
-            "language_model": {
-                **asdict(model),
-                "projections": model.projections(),
-                "lora": lora,
-                "lora_total": model.layers * sum(lora.values()),
-                "biases": model.bias_parameters(),
-                "norms": model.norm_parameters(),
-                "parameters": model.parameters(),
-            },
-        }
-
-    inputs = {"framework": network["id"]}
-    return ws.result("generation_framework", compute, {"language_model": model}, inputs, [__name__])
+    networks = framework(ws, part="networks").set_index("profile")
+    here = networks.loc[ws.profile.name]
+    lora = model.lora_parameters()
+    encoder = {name: here[name] for name in ("settings", "signal", "patches", "embedding")}
+    return {
+        "profile": ws.profile.name,
+        "encoder": {**encoder, "parameters": here["parameters"]["encoder"]},
+        "language_model": {
+            **asdict(model),
+            "projections": model.projections(),
+            "lora": lora,
+            "lora_total": model.layers * sum(lora.values()),
+            "biases": model.bias_parameters(),
+            "norms": model.norm_parameters(),
+            "parameters": model.parameters(),
+        },
+    }
 
 
 def _on_meta(build: Any, *arguments: Any) -> Merit:
@@ -229,10 +240,6 @@ def _on_meta(build: Any, *arguments: Any) -> Merit:
 
     with torch.device("meta"):
         return build(*arguments).eval()
-
-
-def _without_biases(config: ModelConfig) -> ModelConfig:
-    return replace(config, encoder=replace(config.encoder, bias_start=None))
 
 
 def _example(config: ModelConfig) -> tuple[Tensor, Tensor, Tensor]:
@@ -246,10 +253,3 @@ def _example(config: ModelConfig) -> tuple[Tensor, Tensor, Tensor]:
     visible = random_visible(shape, config.mask_ratio, torch.Generator().manual_seed(MASK_SEED)).to("meta")
     signal = torch.zeros(1, encoder.n_leads, encoder.n_samples, device="meta")
     return signal, torch.zeros(1, config.text_width, device="meta"), visible
-
-
-def _text_identity(ws: Workspace) -> str:
-    try:
-        return ws.text_identity
-    except NoCohort:
-        return ""

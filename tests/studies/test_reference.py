@@ -1,0 +1,166 @@
+"""The committed scores of several seeds: what is written, when, and that no machine's folders are in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from merit import scores
+from merit.studies import reference
+from merit.studies.workspace import NoCohort
+
+LEVELS = {"merit": 0.9, "cma": 0.85, "ib": 0.8, "mse": 0.7, "ib-0.1": 0.84, "ib-1": 0.75, "cma-whole": 0.86,
+          "random": 0.6, "st-mem-ours": 0.65, "merl-ours": 0.82, "simclr": 0.72, "clocs": 0.71, "merl": 0.7,
+          "st-mem": 0.7}  # fmt: skip
+PAPER = ("objectives",)
+
+
+def scored(study: str):
+    """A study that answers at once: a score per encoder, the last encoder with a reason alone."""
+
+    def run(ws: Any, encoders: list[str], seed: int) -> pd.DataFrame:
+        about = {"study": study, "encoder_seed": seed, "metric": "auroc"}
+        rows = [{**about, "encoder": name, "value": LEVELS[name] + seed / 3, "draws": [1.0]} for name in encoders]
+        reason = f"no such data set under {ws.data}; see {ws.folder}/stores"
+        return scores.frame([*rows, {**about, "encoder": encoders[-1], "reason": reason}])
+
+    return run
+
+
+@pytest.fixture
+def workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
+    """A workspace whose studies answer at once; `asked` holds what was pretrained."""
+    for study in reference.STUDIES:
+        monkeypatch.setitem(reference.STUDIES, study, scored(study))
+    monkeypatch.setitem(reference.STUDIES, "left_out", lambda ws, encoders, seed: scores.frame([]))
+    monkeypatch.setattr(reference, "costs", lambda ws, names, seeds: [{"encoder": n, "seconds": 2 / 3} for n in names])
+    asked: list[tuple] = []
+    return SimpleNamespace(
+        profile=SimpleNamespace(name="demo", limit=None, epochs=None), synthetic=False, data=Path("/secret/place"),
+        folder=tmp_path / "demo-x", torch_device=lambda: "cpu", asked=asked,
+        checkpoints=lambda names, seeds: asked.append((tuple(names), tuple(seeds))),
+    )  # fmt: skip
+
+
+def test_every_study_gives_a_file_named_by_profile_and_kind(workspace: SimpleNamespace, tmp_path: Path) -> None:
+    said: list[str] = []
+    paths = reference.make_reference(workspace, 2, tmp_path / "out", said.append, PAPER)
+    studies = ("linear_probe", "zero_shot", "shift", "information", "clusters", "kept")
+    assert [path.name for path in paths] == [f"{name}-demo-real.json" for name in studies]
+    assert workspace.asked == [(("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", "cma-whole"), (0, 1))]
+    assert len(said) == 12
+    about, found = scores.read(paths[0])
+    wanted = {
+        "study": "linear_probe",
+        "profile": "demo",
+        "synthetic": False,
+        "seeds": 2,
+        "device": "cpu",
+        "suffix": None,
+    }
+    assert {name: about[name] for name in wanted} == wanted
+    assert len(scores.scored(found)) == 2 * 8
+    assert found["value"][8 + 1] == 1.23333  # the ninth row is a reason; MERIT at the second seed
+    workspace.synthetic = True
+    assert reference.run_name(workspace) == "demo"
+
+
+def test_reasons_travel_without_folders_and_draws_stay_out(workspace: SimpleNamespace, tmp_path: Path) -> None:
+    for path in reference.make_reference(workspace, 1, tmp_path / "out", groups=PAPER):
+        text = path.read_text()
+        assert "no such data set under DATA; see artifacts/stores" in text
+        assert "/secret" not in text
+        assert str(workspace.folder) not in text
+        assert "draws" not in text
+
+
+@pytest.mark.parametrize("trial", [{"limit": 64}, {"epochs": 1}])
+def test_a_limited_run_is_no_reference(workspace: SimpleNamespace, tmp_path: Path, trial: dict) -> None:
+    workspace.profile = SimpleNamespace(**{"limit": None, "epochs": None, **trial})
+    with pytest.raises(ValueError, match=r"^reference: expected a whole run; leave LIMIT and EPOCHS"):
+        reference.make_reference(workspace, 1, tmp_path)
+
+
+def test_a_stopped_run_leaves_its_seeds_and_goes_on(
+    workspace: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_at(ws: Any, encoders: list[str], seed: int) -> pd.DataFrame:
+        if seed == 2:
+            raise KeyboardInterrupt
+        return scored("linear_probe")(ws, encoders, seed)
+
+    monkeypatch.setitem(reference.STUDIES, "linear_probe", stop_at)
+    with pytest.raises(KeyboardInterrupt):
+        reference.make_reference(workspace, 3, tmp_path, groups=PAPER)
+    path = tmp_path / "linear_probe-demo-real.json"
+    assert scores.read(path)[0]["seeds"] == 2
+    monkeypatch.setitem(reference.STUDIES, "linear_probe", scored("linear_probe"))
+    reference.make_reference(workspace, 3, tmp_path, groups=PAPER)
+    whole, written = path.read_text(), path.stat().st_mtime_ns
+    assert json.loads(whole)["about"]["seeds"] == 3
+    reference.make_reference(workspace, 2, tmp_path, groups=PAPER)
+    assert (path.read_text(), path.stat().st_mtime_ns) == (whole, written)
+    monkeypatch.setitem(LEVELS, "merit", 0.5)
+    reference.make_reference(workspace, 1, tmp_path, groups=PAPER)  # other numbers replace the file
+    assert (scores.read(path)[0]["seeds"], scores.read(path)[1]["value"][0]) == (1, 0.5)
+
+
+def test_without_anything_to_pretrain_on_the_studies_still_run(workspace: SimpleNamespace, tmp_path: Path) -> None:
+    def nothing(names: Any, seeds: Any) -> None:
+        raise NoCohort("pretraining: expected mimic-iv-ecg")
+
+    workspace.checkpoints = nothing
+    assert len(reference.make_reference(workspace, 1, tmp_path, groups=PAPER)) == 6
+
+
+def test_peers_methods_are_a_group_of_their_own_in_files_of_their_own(
+    workspace: SimpleNamespace, tmp_path: Path
+) -> None:
+    paths = reference.make_reference(workspace, 2, tmp_path, groups=("objectives", "equal-budget"))
+    own, peers = paths[:6], paths[6:]
+    assert [path.name for path in peers] == [
+        f"{name}-demo-real-equal-budget.json" for name in ("linear_probe", "zero_shot", "shift", "kept", "generation")
+    ]
+    names = ("merit", "cma", "mse", "st-mem-ours", "merl-ours", "simclr", "clocs")
+    assert workspace.asked[1] == (names, (0, 1))
+    about, found = scores.read(peers[0])
+    assert (about["group"], about["suffix"]) == ("equal-budget", "equal-budget")
+    assert set(found["encoder"]) == {*names, "random"}
+    assert about["costs"] == [{"encoder": name, "seconds": 0.666667} for name in (*names, "random")]
+    assert scores.read(own[0])[0]["costs"] == []
+    assert set(scores.read(own[0])[1]["encoder"]).isdisjoint({"simclr", "merl-ours"})
+
+
+def test_published_encoders_with_weights_have_one_seed(
+    workspace: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path / "weights"))
+    assert reference.make_reference(workspace, 2, tmp_path, groups=("published",)) == []
+    assert workspace.asked == []
+    for name, file in (("merl", "res18_best_ckpt.pth"), ("st-mem", "encoder.pth")):
+        (tmp_path / "weights" / name).mkdir(parents=True)
+        (tmp_path / "weights" / name / file).write_bytes(b"\x80")  # as a pickle begins
+    paths = reference.make_reference(workspace, 2, tmp_path, groups=("published",), studies=("shift",))
+    assert [path.name for path in paths] == ["shift-demo-real-published.json"]
+    assert workspace.asked == [(("merit",), (0, 1))]
+    found = scores.scored(scores.read(paths[0])[1])
+    assert list(zip(found["encoder_seed"], found["encoder"])) == [
+        (0, "merit"),
+        (0, "st-mem"),
+        (0, "merl"),
+        (1, "merit"),
+    ]
+
+
+def test_a_study_without_scores_has_no_file_and_some_encoders_can_be_asked_for(
+    workspace: SimpleNamespace, tmp_path: Path
+) -> None:
+    paths = reference.make_reference(workspace, 1, tmp_path, groups=("dials",), encoders=("mse", "random"))
+    assert [path.name for path in tmp_path.iterdir()] == ["carried_over-demo-real.json"] == [paths[0].name]
+    assert workspace.asked == [(("mse",), (0,))]
+    assert set(scores.read(paths[0])[1]["encoder"]) == {"mse", "random"}
