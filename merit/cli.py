@@ -125,11 +125,11 @@ def opened(run: Recorded, encoders: tuple[str, ...] | list[str] = (), *, text: b
 
 def apply(run: Recorded) -> None:
     """Put the options into the environment, where notebooks and other processes find them; check those of `SHORT`."""
-    for one in fields(run):
-        value = getattr(run, one.name)
-        if one.name in ENVIRONMENT and value not in (None, False):
-            os.environ[ENVIRONMENT[one.name]] = "1" if value is True else value
-            _given.add(one.name)
+    for option in ENVIRONMENT.keys() & {field.name for field in fields(run)}:
+        value = getattr(run, option)
+        if value not in (None, False):
+            os.environ[ENVIRONMENT[option]] = "1" if value is True else value
+            _given.add(option)
     resolve(run.profile, run.settings)
 
 
@@ -137,7 +137,7 @@ _given: set[str] = set()
 """Options that this process was given, among `ENVIRONMENT`."""
 
 
-def said(error: str) -> str:
+def in_users_words(error: str) -> str:
     """An error's line, which begins with a setting's name, under what the user calls that: an option, or make's."""
     name, colon, rest = error.partition(": ")
     short = {variable: option for option, variable in ENVIRONMENT.items()}.get(name)
@@ -160,20 +160,20 @@ OPTIONS |= {"stages", "tasks", "workers", *RENAMED}
 
 
 def require_least(least: int, **values: int | None) -> None:
-    """Refuse a whole number below `least`; None: not given."""
+    """ValueError for a whole number below `least`; None: not given."""
     for name, value in values.items():
         if value is not None and value < least:
             raise ValueError(f"{name}: expected a whole number from {least}; got {value}")
 
 
-def listed(name: str, text: str, allowed: tuple[str, ...] = ()) -> list[str]:
+def comma_separated(name: str, text: str, allowed: tuple[str, ...] = ()) -> list[str]:
     """What a text names, separated by commas; at least one, all of `allowed`."""
-    found = [one.strip() for one in text.split(",") if one.strip()]
-    if not found:
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items:
         raise ValueError(f"{name}: expected one at least, separated by commas; got {text!r}")
-    for one in found if allowed else ():
-        one_of(name, one, allowed)
-    return found
+    for item in items if allowed else ():
+        one_of(name, item, allowed)
+    return items
 
 
 def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> None:
@@ -185,8 +185,8 @@ def doctor(data: Path, profile: ProfileName = "paper", device: str = "auto") -> 
     from merit.data.doctor import describe, examine
     from merit.encoders import registry
 
-    found = examine(data)
-    print(describe(found), registry.describe(), readiness.describe(found, profile, data, device), sep="\n\n")
+    cohorts = examine(data)
+    print(describe(cohorts), registry.describe(), readiness.describe(cohorts, profile, data, device), sep="\n\n")
 
 
 def ingest(
@@ -254,7 +254,7 @@ def evaluate(
     from merit.report.lines import probe_lines
     from merit.studies.probing import linear_probe
 
-    wanted, names = listed("tasks", tasks, tuple(TASKS)), listed("encoders", encoders)
+    wanted, names = comma_separated("tasks", tasks, tuple(TASKS)), comma_separated("encoders", encoders)
     workspace = opened(run, names)
     workspace.checkpoints([name for name in names if workspace.trains(name)])
     for task in wanted:
@@ -302,7 +302,7 @@ def notebook(
 
     given = dict(p)
     source_of(name, home())
-    names = [one for key in ("encoders", "objectives") for one in given.get(key, "").split(",") if one]
+    names = [name for key in ("encoders", "objectives") for name in given.get(key, "").split(",") if name]
     opened(run, names, text=False)
     where = {"profile": run.profile, "data": run.where, "device": run.device, "settings": run.settings}
     print(run_named(name, given, **where, root=home()))
@@ -334,8 +334,8 @@ def reference(
     require_least(1, seeds=seeds)
     groups = tuple(GROUPS) if group == "all" else (group,)
     known = tuple(dict.fromkeys(one for group in groups for one in GROUPS[group].encoders))
-    wanted = listed("stages", stages, tuple(STUDIES)) if stages else tuple(STUDIES)
-    names = listed("encoders", encoders, known) if encoders else None
+    wanted = comma_separated("stages", stages, tuple(STUDIES)) if stages else tuple(STUDIES)
+    names = comma_separated("encoders", encoders, known) if encoders else None
     workspace = opened(run, names or known)
     own = home() / "artifacts" / run_name(workspace.profile, run.data) / "reference"
     folder = own if workspace.settings else home() / "book" / "reference"
@@ -455,7 +455,7 @@ READING = (doctor, ingest, data, pretrain, evaluate, book, pdf, notebook, refere
 COMMANDS = {f.__name__: f for f in (*READING, embed, classify, generate, compare, bench)}
 
 
-def asked(arguments: list[str]) -> functools.partial:
+def parse(arguments: list[str]) -> functools.partial:
     """The command that the arguments ask for, not yet called; ends with one line and status 2 where they are wrong."""
 
     def later(command: object) -> object:
@@ -483,11 +483,11 @@ def main() -> None:
     75 where a cluster's warning (SIGTERM) ended a run that has saved.
     """
     try:
-        asked(sys.argv[1:])()
+        parse(sys.argv[1:])()
     except (ValueError, LookupError, OSError, RuntimeError) as error:
         if os.environ.get("MERIT_TRACEBACK"):
             raise
-        print(f"merit: {said(str(error))}", file=sys.stderr)
+        print(f"merit: {in_users_words(str(error))}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one line, however often it comes

@@ -28,12 +28,12 @@ ALIKE = ("n", "n_patients", "n_classes", "protocol", "unscored")
 
 
 def frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a frame that has at least the columns encoder, metric, value and reason."""
+    """Rows as a frame that has at least the columns encoder, metric, value, low, high and reason."""
     found = pd.DataFrame(list(rows))
-    for name in ("encoder", "metric", "value", "reason"):
+    for name in ("encoder", "metric", "value", "low", "high", "reason"):
         if name not in found:
-            found[name] = np.nan if name == "value" else None
-    return found.assign(value=found["value"].astype(float))
+            found[name] = None
+    return found.astype({"value": float, "low": float, "high": float})
 
 
 def records(scores: pd.DataFrame) -> list[dict[str, Any]]:
@@ -105,7 +105,7 @@ def held(path: Path, scores: pd.DataFrame) -> bool:
 def scored(scores: pd.DataFrame, **where: Any) -> pd.DataFrame:
     """The rows with a value, of these fields; a list stands for any of its values."""
     chosen = scores["value"].notna()
-    for name, wanted in where.items() if chosen.any() else ():  # rows of reasons alone have fewer columns
+    for name, wanted in where.items():
         chosen &= (
             scores[name].isin(wanted if isinstance(wanted, list | tuple) else [wanted]) if name in scores else False
         )

@@ -119,11 +119,11 @@ def test_little_memory_and_disk_are_said(monkeypatch, tmp_path):
     text = readiness._memory(profile("paper"), counts, "cpu")
     assert "2.0 GB free; recordings to pretrain on take 19.2 GB (read from disk" in text
     assert text.endswith("too little is free")
-    monkeypatch.setattr(readiness.others, "choose", lambda which: ([], []))
+    monkeypatch.setattr(readiness.registry, "choose", lambda which: ([], []))
     monkeypatch.setattr(readiness.shutil, "disk_usage", lambda path: SimpleNamespace(free=5e9))
     text = readiness._disk(profile("paper"), counts, tmp_path / "artifacts" / "paper")
     assert f"5.0 GB free at {tmp_path}; stores and checkpoints take at least 19.8 GB: too little" in text
-    monkeypatch.setattr(readiness.others, "choose", lambda which: (["merl"], []))
+    monkeypatch.setattr(readiness.registry, "choose", lambda which: (["merl"], []))
     counts |= {"ptb-xl": 20_000}  # 0.5 GB at 100 Hz and 2.4 GB at 500 Hz, which MIMIC-IV-ECG never is as a whole
     assert "at least 22.7 GB" in readiness._disk(profile("paper"), counts, tmp_path)
 

@@ -91,6 +91,7 @@ def test_scored_takes_values_and_fields() -> None:
     assert scores.leader(frame)["task"] == "all"
     assert len(scores.scored(frame, encoder="cma")) == 0
     assert scores.unpack(scores.pack(frame))[2] == {
-        "encoder": "cma", "task": "all", "metric": None, "value": None, "draws": None, "reason": None
+        "encoder": "cma", "task": "all", "metric": None, "value": None, "draws": None, "low": None, "high": None,
+        "reason": None,
     }  # fmt: skip
     assert isinstance(scores.records(pd.DataFrame({"n": np.array([1])}))[0]["n"], int)

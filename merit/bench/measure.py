@@ -34,15 +34,7 @@ from merit.pipeline import Workspace
 from merit.pool import peak_memory
 from merit.pretrain.distributed import World
 from merit.pretrain.loaders import SHARE, Batch, MemmapLoader, ResidentLoader, free_bytes, loader, needed_bytes
-from merit.pretrain.train import (
-    FiniteCheck,
-    build,
-    compile_model,
-    make_optimiser,
-    positions,
-    total_updates,
-    train_step,
-)
+from merit.pretrain.train import FiniteCheck, build, compile_model, make_optimiser, positions, total_updates, train_step
 from merit.profiles import paper, profile
 from merit.report import cost
 from merit.runs import commit, versions, write_json

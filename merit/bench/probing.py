@@ -11,15 +11,7 @@ import pandas as pd
 import torch
 
 from merit.config import ProbeConfig, replace
-from merit.evaluate.probing import (
-    STANDARDISED,
-    VARIANTS,
-    epoch_order,
-    initial_head,
-    probe,
-    standardisation,
-    train,
-)
+from merit.evaluate.probing import STANDARDISED, VARIANTS, epoch_order, initial_head, probe, standardisation, train
 from merit.evaluate.tasks import Split, make_splits, select
 
 PTB_XL_TASKS = ("superclass", "subclass", "form", "rhythm", "all")

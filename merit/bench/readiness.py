@@ -40,15 +40,21 @@ CHECKOUT = runs.PACKAGE_ROOT.parent
 
 
 def describe(statuses: Sequence[CohortStatus], profile: str, data: Path | None, device: str = "auto") -> str:
-    """A line each on device, memory, disk, hub models and hours. Synthetic hospitals where `data` is None."""
+    """One line each on device, memory, disk, hub models and hours. Synthetic hospitals where `data` is None."""
     workspace = Workspace.open(profile, data, device)
     chosen, kind = workspace.profile, workspace.torch_device()
-    counts = {one.name: _count(one, chosen.limit) for one in statuses if one.usable}
-    lines = {
-        "device": _device(kind),
-        "memory": _memory(chosen, counts, kind),
-        "disk": _disk(chosen, counts, workspace.folder),
-    }
+    counts = {}
+    for status in statuses:  # recordings that can be read, as far as they were counted
+        if status.usable:
+            n = status.waveforms if status.counted_all else max(status.rows, status.waveforms)
+            counts[status.name] = n if chosen.limit is None else min(n, chosen.limit)
+    lines = {"device": f"cpu, {usable_cores()} cores; no GPU is seen or asked for"}
+    if kind != "cpu":
+        import torch
+
+        free, total = (n / GB for n in torch.cuda.mem_get_info(torch.device(kind)))
+        lines["device"] = f"{kind}, {torch.cuda.get_device_name(kind)}: {free:.0f} of {total:.0f} GB free"
+    lines |= {"memory": _memory(chosen, counts, kind), "disk": _disk(chosen, counts, workspace.folder)}
     sources = (chosen.text.source, chosen.generation.language_model, chosen.generation.bert)
     for (what, setting), source in zip(SETTINGS.items(), sources):
         lines[what] = "trained here" if source == "trained" else f"{source}: {hub_access(source, setting)}"
@@ -56,24 +62,9 @@ def describe(statuses: Sequence[CohortStatus], profile: str, data: Path | None, 
     return "\n".join([f"This machine, for profile {profile}", *(f"  {name:<28}{text}" for name, text in lines.items())])
 
 
-def _count(status: CohortStatus, limit: int | None) -> int:
-    """Recordings that can be read, as far as they were counted."""
-    n = status.waveforms if status.counted_all else max(status.rows, status.waveforms)
-    return n if limit is None else min(n, limit)
-
-
 def _pretrained(counts: dict[str, int]) -> int:
     """Recordings that are pretrained on: MIMIC-IV-ECG's, or those of PTB-XL's folds 1 to 8."""
     return counts.get("mimic-iv-ecg") or round(0.8 * counts.get("ptb-xl", 0))
-
-
-def _device(kind: str) -> str:
-    if kind == "cpu":
-        return f"cpu, {usable_cores()} cores; no GPU is seen or asked for"
-    import torch
-
-    free, total = torch.cuda.mem_get_info(torch.device(kind))
-    return f"{kind}, {torch.cuda.get_device_name(kind)}: {free / GB:.0f} of {total / GB:.0f} GB free"
 
 
 def _signal_bytes(profile: Profile) -> int:
@@ -105,7 +96,7 @@ def _disk(profile: Profile, counts: dict[str, int], folder: Path) -> str:
     from merit.pretrain.checkpoint import network
 
     with torch.device("meta"):  # shapes without numbers
-        parameters = sum(one.numel() for one in network(profile.model, "merit").parameters())
+        parameters = sum(weight.numel() for weight in network(profile.model, "merit").parameters())
     needed = (sum(counts.values()) * _signal_bytes(profile) + OBJECTIVES * STATES * 4 * parameters) / GB
     if any(registry.entry(name).fs_hz > profile.signal.fs_hz for name in registry.choose("all")[0]):
         whole = sum(n for n in counts.values() if n <= WHOLE)  # of larger ones the rows asked for alone

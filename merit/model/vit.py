@@ -50,7 +50,7 @@ def with_separators(visible: Tensor, n_positions: int) -> Tensor:
 
 
 class EcgEncoder(nn.Module):
-    """What encoders of all kinds share; `forward` gives tokens [B, n, D], ordered by time unless said otherwise."""
+    """What encoders of all kinds share; tokens are [B, n, D], in the order of time, unless `forward` says otherwise."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from merit import runs
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, TextConfig, replace, require_hidden
 from merit.model.merit import Merit
 from merit.objectives import OBJECTIVES
-from merit.pretrain import NOT_OF_TRAINING, TEXT_SETTINGS
+from merit.pretrain import TEXT_SETTINGS
 from merit.runs import commit, plain, versions, write_json, write_text, written
 
 STATE = "training_state.pt"
@@ -46,9 +44,6 @@ def network(config: ModelConfig, objective: str) -> Merit:
     )
 
 
-# -- during training --------------------------------------------------------------------------------------------------
-
-
 def finished(folder: Path) -> bool:
     """Whether the run in this folder came to its end. Damaged for weights without digests that no state explains: they
     are not trained over.
@@ -56,42 +51,6 @@ def finished(folder: Path) -> bool:
     if not runs.sealed(folder) and (folder / "model.safetensors").exists() and not (folder / STATE).exists():
         raise runs.Damaged(folder, "SHA256SUMS is missing")
     return runs.sealed(folder)
-
-
-def save_state(
-    folder: Path,
-    model: Merit,
-    optimiser: torch.optim.Optimizer,
-    update: int,
-    seconds: float,
-    settings: dict[str, Any],
-    since: dict[str, list[Tensor]],
-    history: list[str],
-) -> None:
-    """All that the loop changes, in one file with its digest, renamed into place: a kill leaves the old one or the new.
-
-    since: the terms of each update after the last line of the history; history: its lines, also written by themselves.
-    """
-    write_text(folder / "history.jsonl", "".join(line + "\n" for line in history))
-    state = {"update": update, "seconds": seconds, "since": since, "history": history}
-    state |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-    runs.write_state(folder / STATE, settings, state)
-
-
-def resume(
-    folder: Path, model: Merit, optimiser: torch.optim.Optimizer, settings: dict[str, Any], device: torch.device
-) -> tuple[int, float, dict[str, list[Tensor]], list[str]]:
-    """Load the state in `folder` into model and optimiser; its update, the seconds spent, the terms since the last line
-    of the history, and the history: 0 and nothing where there is no state.
-
-    ValueError for a state of other settings, with those that differ; Damaged for one that is not as it was written.
-    """
-    state = runs.read_state(folder / STATE, settings, [f"pretrain.{name}" for name in NOT_OF_TRAINING], device)
-    if state is None:
-        return 0, 0.0, {}, []
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    return state["update"], state["seconds"], state["since"], state["history"]
 
 
 # -- what stays -------------------------------------------------------------------------------------------------------

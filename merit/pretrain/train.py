@@ -29,16 +29,16 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from merit import runs
 from merit.config import ModelConfig, PretrainConfig
 from merit.data.batches import PairedRecordings, hold_out_patients
 from merit.model.attention import KERNELS, use_kernel
 from merit.model.merit import Merit, Outputs
 from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, nt_xent, segments, weights
-from merit.pretrain import checkpoint
+from merit.pretrain import NOT_OF_TRAINING, checkpoint
 from merit.pretrain.augmentation import AugmentParams, augmentation
 from merit.pretrain.distributed import World, joined
 from merit.pretrain.loaders import Batch, loader
-from merit.runs import claimed
 from merit.threads import one_thread_an_operation
 
 AGREE_EVERY = 10
@@ -75,7 +75,7 @@ def pretrain(
         # -- this process among those that train together; no other run writes to the folder --------------------------
         world = stack.enter_context(joined(device))
         if world.leads:
-            stack.enter_context(claimed(folder, wait=False))
+            stack.enter_context(runs.claimed(folder, wait=False))
         world.wait()
         if checkpoint.finished(folder):
             world.wait()
@@ -94,7 +94,7 @@ def pretrain(
         if (model.text_tower is None) != (tokens is None) or bool(config.text_layers) != (tokens is not None):
             raise ValueError(
                 f"text_layers: expected tokens of the reports and a tower in the network where it is above 0, and "
-                f"neither where it is 0; got text_layers {config.text_layers}; see merit.pipeline.text_states"
+                f"neither where it is 0; got text_layers {config.text_layers}"
             )
         optimiser = make_optimiser(model, config)
 
@@ -105,9 +105,14 @@ def pretrain(
             "total_updates": total,
             "device": world.device.type,
         }
-        update, before, since, history = checkpoint.resume(folder, model, optimiser, settings, world.device)
+        update, before, since, history = 0, 0.0, {}, []
+        may_differ = [f"pretrain.{name}" for name in NOT_OF_TRAINING]
+        if state := runs.read_state(folder / checkpoint.STATE, settings, may_differ, world.device):
+            model.load_state_dict(state["model"])
+            optimiser.load_state_dict(state["optimiser"])
+            update, before, since, history = (state[name] for name in ("update", "seconds", "since", "history"))
         first, last = update, total if stop_after is None else min(total, update + stop_after)
-        history, finite, seen = list(history), FiniteCheck(world.device), seen_records(data, cohort)
+        finite, seen = FiniteCheck(world.device), seen_records(data, cohort)
         recordings = loader(training, world.device)
         called = compile_model(model, world, compiled, graphs=graphs, attention=attention)
 
@@ -165,8 +170,10 @@ def pretrain(
                 require_finite({"weights": sum(p.detach().sum() for p in model.parameters())}, update)
                 averaged = {name: list(world.mean(torch.stack(values))) for name, values in since.items()}
                 if world.leads:
-                    seconds = before + time.perf_counter() - began
-                    checkpoint.save_state(folder, model, optimiser, update, seconds, settings, averaged, history)
+                    runs.write_text(folder / "history.jsonl", "".join(f"{line}\n" for line in history))
+                    state = {"update": update, "seconds": before + time.perf_counter() - began, "history": history}
+                    state |= {"since": averaged, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
+                    runs.write_state(folder / checkpoint.STATE, settings, state)
             if stop and update < total:
                 raise Preempted(f"{folder}: saved at update {update}; the same command goes on from there")
 

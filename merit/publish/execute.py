@@ -31,13 +31,7 @@ class NotebookFailed(RuntimeError):
 
 
 def execute(
-    source: Path,
-    out: Path,
-    given: Mapping[str, Any],
-    *,
-    root: Path | None = None,
-    key: str = "",
-    quiet: bool = False,
+    source: Path, out: Path, given: Mapping[str, Any], *, root: Path | None = None, key: str = "", quiet: bool = False
 ) -> Path:
     """Run the notebook `source` with the parameters `given` and write it, with outputs, to `out`.
 

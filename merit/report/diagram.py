@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.transforms import Bbox
 
 from merit.report.figures import Drawing
+from merit.report.prose import listing
+from merit.report.style import look
 
 WIDTH = 4.8
 """Inches: on a phone's 390 pixels, 8 points are then nine pixels high."""
 TITLE_SIZE, TEXT_SIZE = 8.6, 7.8  # points
 LINE = 0.145  # inches between two lines of text
-INK, QUIET = "#1A1A1A", "#555555"
+INK, QUIET, FROZEN = "#1A1A1A", "#555555", "#6B6B6B"
+SHARED, RECONSTRUCTION, ALIGNMENT = (look(name).colour for name in ("merit", "mse", "cma"))
+"""Colour of what both branches use, and of each branch: those of the objectives that have only that one."""
+EDGE = 0.08  # inches left free at the sheet's sides
 
 
 class Box(NamedTuple):
@@ -150,3 +156,98 @@ def short(number: float) -> str:
 def counted(number: int, what: str) -> str:
     """`1 block`, `3 blocks`."""
     return f"{number} {what}{'s' * (number != 1)}"
+
+
+def framework(
+    facts: Mapping[str, Any],
+    objectives: Mapping[str, Mapping[str, Any]],
+    text: Mapping[str, Any],
+    trace: Sequence[float] | None = None,
+) -> Diagram:
+    """Figure 1: one encoder, a branch that reconstructs and one that aligns, with the shapes of the profile at hand.
+
+    facts, objectives, text: the rows of the study `framework` on this network, on what each objective trains and on the
+    text encoder. trace: one lead of a recording, which fills the first box.
+    """
+    sheet, settings, shapes, parameters = Diagram(5.9), facts["settings"], facts["shapes"], facts["parameters"]
+    drops = settings.get("kind") != "tiny_vit"  # a ViT leaves hidden patches out, others replace them
+    (leads, samples), rate = facts["signal"], settings["fs_hz"]
+    left, right, tall = 2.95, 3.3, WIDTH - EDGE - 3.3
+
+    # What goes in: a recording, cut into patches most of which are hidden, and its report.
+    ecg, report = Box(EDGE, 5.12, left, 0.7), Box(right, 5.12, tall, 0.7)
+    lines = [f"{leads} leads × {samples:,} samples ({samples / rate:g} s at {rate} Hz)"]
+    sheet.box(ecg, "ECG", lines, colour=SHARED, at=None if trace is None else ecg.bottom + 0.27)
+    if trace is not None:
+        drawn = np.array(trace, dtype=float)
+        drawn = (drawn - drawn.min()) / max(np.ptp(drawn), 1)
+        x = ecg.left + 0.1 + (ecg.width - 0.2) * np.arange(len(drawn)) / len(drawn)
+        sheet.axes.plot(x, ecg.bottom + 0.37 + 0.29 * drawn, color=INK, linewidth=0.7, zorder=3)
+    sheet.box(report, "report", ["statements,", "one text"], colour=ALIGNMENT)
+    hidden, masked = np.array(facts["mask"], dtype=bool), Box(EDGE, 3.85, left, 1.0)
+    n_patches, length = facts["patches"][1:]
+    title = f"{leads} × {n_patches} patches of {length} samples"
+    lines = [f"{100 * hidden.mean():.0f} % hidden, {facts['visible'][1]} a lead visible"]
+    sheet.box(masked, title, lines, colour=SHARED, at=masked.bottom + 0.27)
+    width, height = (masked.width - 0.2) / n_patches, (masked.height - 0.44) / leads
+    for lead, patch in np.ndindex(hidden.shape):  # the mask itself: a row a lead, a cell a patch; dark: visible
+        corner = (masked.left + 0.1 + width * patch, masked.bottom + 0.38 + height * (leads - 1 - lead))
+        colour = "#D3DAE0" if hidden[lead, patch] else SHARED
+        sheet.axes.add_patch(Rectangle(corner, 0.86 * width, 0.78 * height, linewidth=0, facecolor=colour, zorder=3))
+    sheet.arrow(ecg.foot(), masked.top(), "cut into patches")
+
+    # Both encoders.
+    encoder, out = Box(EDGE, 2.8, left, 0.72), shapes["encoder"]["out"]
+    if drops:
+        lines = [f"ViT: width {settings['width']}, {counted(settings['depth'], 'block')}, {settings['heads']} heads"]
+        tokens = shapes["encoder.blocks.0"]["in"][0]
+        lines.append(f"{tokens} tokens: {out[0]} × ({out[1] - 2} patches + 2 separators)")
+    else:
+        lines = [f"TinyViT: widths {', '.join(map(str, settings['tiny_vit']['widths']))}"]
+        lines.append(f"{out[0]} tokens, hidden patches replaced")
+    sheet.box(encoder, f"ECG encoder: {short(parameters['encoder'])} parameters", lines, colour=SHARED)
+    sheet.arrow(masked.foot(), encoder.top(), "visible patches only" if drops else "hidden patches replaced")
+    words, trained = Box(right, 3.85, tall, 1.0), text["trained_layers"]
+    name = "small BERT" if text["source"] == "trained" else str(text["source"]).split("/")[-1].removesuffix("-Encoder")
+    known = f"{short(text['parameters'])} par." if text["parameters"] and text["parameters"] > 0 else "size unknown"
+    lines = [name[:16], known, f"last {trained} trained" if trained else "frozen"]
+    sheet.box(words, "text encoder", lines, colour=ALIGNMENT if trained else FROZEN)
+    sheet.arrow(report.foot(), words.top())
+
+    # Reconstruction: mask tokens, decoder, squared error.
+    decoder, loss = Box(EDGE, 1.35, 1.62, 1.02), Box(EDGE, 0.38, 1.62, 0.58)
+    lines = ["one linear map", "from each token"]
+    if drops:
+        lines = ["mask tokens put in:", f"{shapes['decoder.blocks.0']['in'][0]} tokens"]
+        lines.append(f"width {settings['decoder']['width']}, {counted(settings['decoder']['depth'], 'block')}")
+    sheet.box(decoder, "decoder", [*lines, f"{short(parameters['decoder'])} parameters"], colour=RECONSTRUCTION)
+    for start, end, shape in ((encoder, decoder, out), (decoder, loss, shapes["decoder"]["out"])):
+        sheet.arrow((0.6, start.bottom), (0.6, end.top()[1]), times(shape), colour=RECONSTRUCTION)
+    sheet.box(loss, "MSE", ["on hidden patches"], colour=RECONSTRUCTION, fill="white")
+    users = [name for name, of in objectives.items() if of["decoder"]]
+    _below(sheet, loss, f"for {listing(look(name).label for name in users)}")
+
+    # Alignment: both projections, InfoNCE.
+    loss = Box(1.86, 0.38, WIDTH - EDGE - 1.86, 0.58)
+    shared = shapes["ecg_head"]["out"][0]
+    for place, part, above in (
+        (Box(1.86, 1.35, 1.3, 1.02), "ecg_head", encoder),
+        (Box(right, 1.35, tall, 1.02), "text_head", words),
+    ):
+        (inputs,) = shapes[part]["in"]
+        lines = [f"{inputs} → {shared}", "2 linear, GELU", f"{short(parameters[part])} par."]
+        sheet.box(place, "projection", lines, colour=ALIGNMENT)
+        x, side = place.top()[0], "right" if part == "ecg_head" else "left"
+        sheet.arrow((x, above.bottom), (x, place.top()[1]), f"average: {inputs}", side=side, colour=ALIGNMENT)
+        sheet.arrow((x, place.bottom), (x, loss.top()[1]), str(shared), colour=ALIGNMENT)
+    lines = [f"in the shared space, temperature {settings['temperature']:g}"]
+    sheet.box(loss, "InfoNCE", lines, colour=ALIGNMENT, fill="white")
+    users = [name for name, of in objectives.items() if of["heads"]]
+    added = [(name, of["terms"]["bottleneck"]) for name, of in objectives.items() if "bottleneck" in of["terms"]]
+    more = "".join(f"; {look(name).label} adds {weight:g} (1 − cosine)" for name, weight in added)
+    _below(sheet, loss, f"for {listing(look(name).label for name in users)}{more}")
+    return sheet
+
+
+def _below(sheet: Diagram, loss: Box, text: str) -> None:
+    sheet.text((loss.left + loss.width / 2, loss.bottom - 0.15), text, colour=QUIET)

@@ -211,7 +211,8 @@ def verdict(pairs: pd.DataFrame, parts: Mapping[str, Sequence[tuple[str, str, st
     """
     decoders = show.VOCABULARY["decoder"]
     every = [(a, b, metric, decoder) for wanted in parts.values() for decoder in decoders for a, b, metric in wanted]
-    there = pairs.assign(key=pairs[["encoder", "other", "metric", "decoder"]].agg(" ".join, axis=1))
+    keys = zip(pairs["encoder"], pairs["other"], pairs["metric"], pairs["decoder"])
+    there = pairs.assign(key=[" ".join(key) for key in keys])
     there = pd.concat([there[there["key"] == " ".join(key)] for key in every], ignore_index=True)
     there["side"] = scores.beyond_zero(there[["value", "low", "high"]])
     lines = []
@@ -265,7 +266,7 @@ def reliability_table(found: pd.DataFrame, name: str) -> Html:
 
 def _wide(found: pd.DataFrame) -> pd.DataFrame:
     """One row per delineator and factor: R² as value, low and high, beside it bias and sd; none without LUDB."""
-    own = found[found["study"] == "reliability"].dropna(subset="metric")
+    own = found[found.get("study", "") == "reliability"].dropna(subset="metric") if len(found) else found
     if own.empty:
         return own
     keys = ["fs_hz", "method", "own_qrs", "factor"]

@@ -7,7 +7,7 @@ displays a seaborn plot with its frame as CSV. Scores come in as fractions and a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,6 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
 
 BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
 """Tasks side by side, as the paper's Tables 6 and 8 have them."""
-PAIRS = (("superclass", "subclass"), ("form", "rhythm"), ("all",), ("csn", "cpsc2018"))
-"""Tasks side by side where cells hold intervals: three of them are wider than a page."""
-
-PUBLISHED_METRIC = {"auroc": "auroc", "f1": "f1_oracle", "accuracy": "accuracy_oracle"}
-"""Where the paper's columns go: it does not state a threshold rule; its predecessors' code uses the oracle."""
 
 MARKS = {
     "overlap": ("†", "Recordings of this data set were in the encoder's pretraining; which of the patients scored here "
@@ -185,8 +180,6 @@ def table(
     """
     if frame.empty:
         return Html("")
-    if frame.empty:
-        return Html("<p>Nothing was scored.</p>")
     parts = [_pivot(frame, columns, rows, text, best, bold)]
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
@@ -227,6 +220,16 @@ def by_task(
             head, tag = "" if parts else caption, f"{name}-{'-'.join(block)}"
             parts.append(table(own, ["task", "metric"], tag, published=theirs, caption=head, **options))
     return Html("").join(parts) if parts else Html("<p>No task was scored.</p>")
+
+
+def blocks(
+    frame: pd.DataFrame, column: str = "task", groups: Sequence[Sequence[str]] = BLOCKS
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """A frame in the parts that stand side by side (`groups`), each with a name; other tasks stand alone."""
+    grouped = {task for block in groups for task in block}
+    for block in (*groups, *((task,) for task in frame[column].unique() if task not in grouped)):
+        if (chosen := frame[column].isin(block)).any():
+            yield "-".join(map(str, block)), frame[chosen]
 
 
 def _starred(row: Mapping[str, Any], printed: Callable[[Mapping[str, Any]], str | None]) -> str | None:
@@ -280,16 +283,13 @@ def facts(rows: Mapping[str, Mapping[str, Any]] | pd.DataFrame, name: str) -> Ht
 
 
 def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
-    """What survives of a table of the paper: encoder (`paper: MERIT`), its name here (`row`), task or transfer, metric
-    (`PUBLISHED_METRIC`), value in percent.
-    """
+    """What survives of a table of the paper: encoder (`paper: MERIT`), task or transfer, metric, value in percent."""
     grid = paper.TABLES[number]
     rows = [
         {
             "encoder": paper.ROW_LABELS[row],
-            "row": row,
             key: task,
-            "metric": PUBLISHED_METRIC.get(metric, metric),
+            "metric": metric,
             **paper.number(number, row, task, metric)._asdict(),
         }
         for row in grid.rows
@@ -297,13 +297,6 @@ def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
         for metric in grid.metrics
     ]
     return pd.DataFrame(rows)
-
-
-def against_paper(frame: pd.DataFrame, number: int, key: str = "task") -> pd.DataFrame:
-    """Ours minus the paper's where both have a number: encoder, task or transfer, metric, value as a fraction."""
-    theirs = paper_rows(number, key).dropna(subset="value").set_index(["row", key, "metric"])["value"]
-    ours = frame.set_index(["encoder", key, "metric"])["value"].rename_axis(["row", key, "metric"])
-    return (ours - theirs / 100).dropna().reset_index().rename(columns={"row": "encoder"})
 
 
 def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -> Sentence:
@@ -437,22 +430,6 @@ def over_seeds(
                     table(pairs, by, f"{tag}-{metric}-pairs", rows="other", text=difference, bold=bold, caption=head)
                 )
                 parts.append(Html('<p class="merit-note">{}</p>').format(count_beyond_zero(pairs)))
-    return Html("").join(parts) if parts else absent(study, ws.synthetic)
-
-
-def some_over_seeds(
-    study: str, ws: Any, by: str, encoders: Mapping[str, str], name: str, *, folder: Path | None = None, **where: Any
-) -> Html:
-    """Means over pretraining seeds of committed scores, of a few encoders under names of their own.
-
-    encoders: name -> how its row is called, in their order. where: which scores, of one metric.
-    """
-    parts = []
-    for about, frame in committed(study, ws.profile.name, ws.synthetic, folder=folder):
-        means = scores.over_seeds(scores.scored(frame, encoder=list(encoders), **where), [by])
-        means = means.sort_values("encoder", key=lambda column: column.map(list(encoders).index), kind="stable")
-        means["encoder"] = means["encoder"].map(encoders)
-        parts += [source(about), table(means, by, f"{study}-{about['profile']}-{name}")]
     return Html("").join(parts) if parts else absent(study, ws.synthetic)
 
 

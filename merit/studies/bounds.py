@@ -18,7 +18,7 @@ from merit.studies.core import study
 if TYPE_CHECKING:
     from merit.evaluate.tasks import TaskData
     from merit.model.merit import Merit
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 TASK, COHORT = "superclass", "ptb-xl"
 PAPER_BATCH = PretrainConfig().batch

@@ -10,11 +10,11 @@ import pandas as pd
 from merit import runs
 from merit.data import taxonomy
 from merit.evaluate.clusters import ClusterConfig
-from merit.pipeline.training import ENCODER_NAMES
 from merit.studies.core import study
+from merit.studies.workspace import ENCODER_NAMES
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 TASK = "rhythm"
 COHORT = taxonomy.TASK_COHORT[TASK]

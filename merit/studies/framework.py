@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from merit.model.merit import Merit
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 WATCHED = ("encoder.blocks.0", "encoder", "decoder.narrow", "decoder.blocks.0", "decoder", "ecg_head", "text_head")
 """Modules whose input and output shapes the figure shows."""

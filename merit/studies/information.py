@@ -14,7 +14,7 @@ from merit.evaluate.information import InformationConfig
 from merit.studies.core import study
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 ENCODERS = ("merit", "cma", "ib", "random")
 SCOPES = ("unseen", "validation")

@@ -18,7 +18,7 @@ from merit.evaluate.tasks import NotEnoughData
 from merit.studies.core import study
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 RECORDINGS = 200
 """Held-out recordings at most; one a patient."""

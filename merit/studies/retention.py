@@ -26,7 +26,7 @@ from merit.studies.core import study
 from merit.threads import usable_cores
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 ENCODERS = ("merit", "cma", "ib", "mse", "random")
 COHORT = "ptb-xl"
@@ -315,13 +315,12 @@ def report_omission(ws: Workspace, encoders: Sequence[str], *, encoder_seed: int
 
 def _with_reports(ws: Workspace, share: float) -> Workspace:
     """The workspace with encoders pretrained where reports leave out `share`; those hospitals lie beside its folder."""
-    from merit.pipeline.transferred import transfer
-
     hospitals = ws.profile.hospitals
     only = {PRETRAINED_ON: hospitals.recordings[PRETRAINED_ON]}
     profile = replace(ws.profile, hospitals=replace(hospitals, recordings=only, report_omission=share))
     folder = ws.folder.with_name(f"{ws.folder.name}-left-out-{share:g}")
-    return transfer(dataclasses.replace(ws, profile=profile, data=None, folder=folder, used={}), ws)
+    origin = dataclasses.replace(ws, profile=profile, data=None, folder=folder, used={})
+    return dataclasses.replace(ws, origin=origin, used={})
 
 
 def synthetic_to_real(ws: Workspace, encoders: Sequence[str], *, encoder_seed: int = 0) -> pd.DataFrame:
@@ -332,13 +331,11 @@ def synthetic_to_real(ws: Workspace, encoders: Sequence[str], *, encoder_seed: i
     """
     if ws.synthetic:
         return scores.frame([])
-    from merit.pipeline.transferred import transfer
-
     folder = ws.folder.with_name(folder_name(ws.profile, None))
     made = dataclasses.replace(ws, data=None, folder=folder, used={})
     trained = [name for name in encoders if name != "random"]
     made.checkpoints(trained, (encoder_seed,))
-    both = ((RECORDED, ws, encoders), (MADE, transfer(made, ws), trained))
+    both = ((RECORDED, ws, encoders), (MADE, dataclasses.replace(ws, origin=made, used={}), trained))
     found = [retention(at, names, encoder_seed=encoder_seed).assign(hearts=hearts) for hearts, at, names in both]
     return pd.concat(found, ignore_index=True)
 

@@ -76,6 +76,9 @@ def test_decoder_reads_other_leads_unless_lead_wise(signal, visible, lead_wise):
     moved = (model.decoder(tokens, visible) - model.decoder(changed, visible)).abs().amax((0, 2, 3))
     assert moved[5] > 1e-3
     assert (moved[0] < 1e-6) == lead_wise
+    before = model.decoder(tokens, visible)
+    torch.nn.init.normal_(model.decoder.blocks[0].attention.offset_bias)
+    assert (model.decoder(tokens, visible) - before).abs().max() > 1e-3, "the biases count in both"
 
 
 def test_branches_follow_the_objective():

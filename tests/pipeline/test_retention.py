@@ -10,15 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit import runs
 from merit.evaluate.retention import TRAINING_ONLY, RetentionConfig
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
-from merit.pipeline import Workspace
-from merit.pipeline.recordings import NoCohort
-from merit.pipeline.transferred import transfer
 from merit.profiles import folder_name
 from merit.studies import retention as module
 from merit.studies.retention import retention
+from merit.studies.workspace import NoCohort, Workspace
 
 QUICK = {"n_resamples": 10, "folds": 2, "min_silent": 2, "min_positives": 10}
 CONFIG = RetentionConfig(**QUICK)
@@ -209,19 +206,10 @@ def test_what_carries_over_has_encoders_of_both_kinds_of_hearts(workspace, monke
     real = Workspace(workspace.profile, None, "cpu", workspace.folder.with_name("smoke-data-abc"))
     real.synthetic = False
     monkeypatch.setattr(Workspace, "checkpoints", lambda self, names, seeds=(0,): [])
-    monkeypatch.setattr(Workspace, "checkpoint_identity", lambda self, name, seed=0: self.folder.name)
+    monkeypatch.setattr(Workspace, "checkpoint_identity", lambda self, *a: (self.origin or self).folder.name)
     found = module.synthetic_to_real(real, ["merit", "random"])
     assert list(zip(found["hearts"], found["encoder"])) == [
         ("real hearts", "merit"), ("real hearts", "random"), ("synthetic hearts", "merit")
     ]  # fmt: skip
     made = folder_name(workspace.profile, None)  # the tiny hospitals are not the profile's own
     assert asked == [(real.folder, "smoke-data-abc"), (real.folder, made)]
-
-
-def test_transfer_leaves_results_where_they_are_evaluated(workspace):
-    moved = transfer(workspace, workspace)
-    assert (moved.folder, moved.profile, moved.used) == (workspace.folder, workspace.profile, {})
-
-
-def test_unavailable_is_what_a_study_catches():
-    assert issubclass(NoCohort, runs.Unavailable)

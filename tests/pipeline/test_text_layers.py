@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from merit.pipeline.information import information
 from merit.pipeline.zero_shot import zero_shot
 
 import merit
 from merit.pipeline import Workspace
-from merit.pipeline.information import information
 from merit.pretrain import checkpoint
 
 

@@ -78,9 +78,9 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path, text_layers):
     script, folder = tmp_path / "child.py", tmp_path / "killed"
     script.write_text(
         f"import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from merit.pretrain import checkpoint\n"
-        "slow = checkpoint.save_state\n"
-        "checkpoint.save_state = lambda *a: (slow(*a), time.sleep(0.2))\n"
+        "from merit import runs\n"
+        "slow = runs.write_state\n"
+        "runs.write_state = lambda *a: (slow(*a), time.sleep(0.2))\n"
         "from pretrain_runs import train_here\n"
         f"train_here(sys.argv[1], 40, None, {text_layers})\n"
     )

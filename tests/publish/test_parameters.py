@@ -36,6 +36,7 @@ def test_check_converts_by_the_declared_type():
     converted = parameters.check(given, parameters.declared(notebook(CELL)))
     assert converted == {"tasks": "form", "epochs": 3, "rate": 2.0, "deep": True, "names": ["x", "y"]}
     assert type(converted["rate"]) is float
+    assert type(parameters.check({"rate": 2}, parameters.declared(notebook(CELL)))["rate"]) is float
     assert parameters.check({"epochs": "None"}, parameters.declared(notebook(CELL))) == {"epochs": None}
 
 

@@ -1,4 +1,4 @@
-"""Figure 2 as its page's cells draw it: no text leaves its box or covers another, and the sentence reads the numbers."""
+"""Figure 2 as the cells of its page draw it: no text leaves its box or covers another, and sizes are read off facts."""
 
 from __future__ import annotations
 
