@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from merit.intervals import around, told_apart
-from merit.report.numerals import fixed
-from merit.report.prose import listing
+from merit.report.prose import fixed, listing
 from merit.report.robustness_figures import KINDS, clean, corrupted, encoders, found, kinds, written
 from merit.report.style import look
 from merit.report.tables import interval

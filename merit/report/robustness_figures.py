@@ -14,8 +14,7 @@ from matplotlib.axes import Axes
 
 from merit.report import tables
 from merit.report.figures import Drawing, distinct, nothing
-from merit.report.numerals import fixed
-from merit.report.prose import Html, listing
+from merit.report.prose import Html, fixed, listing
 from merit.report.style import look, task_label
 from merit.report.tables import interval
 
