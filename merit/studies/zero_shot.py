@@ -67,6 +67,7 @@ def _resamples(ws: Workspace, n_resamples: int | None) -> int:
         "scope": ("unseen",),
     },
     needs=_inputs,
+    columns=("class",),
 )
 def zero_shot(
     ws: Workspace,

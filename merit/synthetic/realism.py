@@ -1,6 +1,6 @@
 """Whether synthetic recordings are as hard as real ones, and alike in intervals and amplitudes.
 
-How hard it is to rebuild leads from leads is told by three shares of variance that both must have: a fixed lead field
+How hard it is to rebuild leads from leads is measured by three shares of variance, alike in both: a fixed lead field
 would make twelve leads rank 3 and masked reconstruction trivial. Intervals come from manual delineations (events of P,
 QRS and T with begin, peak and end), amplitudes from the median beat of a recording. The same functions measure both
 kinds. Legend: L = 12 leads, T samples.

@@ -16,14 +16,12 @@ from markupsafe import Markup
 
 from merit import runs, scores
 from merit.report import (
-    alignment_tables,
     diagram,
     ecg_paper,
     figures,
     prose,
     show,
     style,
-    subgroup_tables,
     tables,
     texts,
 )
@@ -110,10 +108,6 @@ def renamed(monkeypatch):
     """Labels of encoders, tasks and data sets that are such text."""
     monkeypatch.setattr(style, "look", lambda name: style.Look(f"{name} {ALL}", "#000000", "P", "-"))
     monkeypatch.setattr(style, "task_label", lambda name: f"{name} {ALL}")
-    for module in (alignment_tables, subgroup_tables, figures):
-        for name in ("look", "task_label"):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, getattr(style, name))
 
 
 def generated() -> dict:
@@ -148,14 +142,7 @@ def test_frames_of_scores_are_shown_as_text():
     assert live(MarkdownIt("commonmark").render(shown)) == []
 
 
-def test_reasons_of_a_group_are_text(renamed):
-    groups = {"values": {"task": "form", "variant": "as_published", "encoder": "merit"}}
-    groups["values"] |= {"attributes": {name: {"reason": ALL, "classes": [ALL]} for name in ("sex", "age")}}
-    assert live(subgroup_tables.groups([groups], "as_published")._repr_html_()) == []
-
-
-def test_figures_draw_every_text_as_it_stands(renamed, monkeypatch):
-    monkeypatch.setattr(figures, "look", lambda name: style.Look(f"{name} {TEXTS[2]}", "#000000", "P", "-"))
+def test_figures_draw_every_text_as_it_stands(renamed):
     drawn = figures.Drawing(figsize=(9, 6), layout="constrained")
     axes = drawn.add_subplot(title=TEXTS[2], xlabel=TEXTS[3], ylabel=TEXTS[2])
     axes.barh(TEXTS[:11], range(1, 12), label=TEXTS[2])
