@@ -192,7 +192,6 @@ ANALYSIS_HZ = 500.0
 """Rate at which marks are looked for, whatever the recording's: the library rounds them to whole samples."""
 LEAST_SPREAD = 1e-3
 """Standard deviation (mV) under which a lead is flat and gives no marks."""
-METHODS = ("prominence", "dwt")
 LIBRARY_MARKS = ("ECG_P_Onsets", "ECG_R_Onsets", "ECG_R_Offsets", "ECG_T_Offsets")
 CHUNK = 16
 """Recordings handed to a process at once."""
@@ -213,7 +212,7 @@ def version() -> str:
 
 
 def delineate(signal_mv: np.ndarray, fs_hz: float, method: str = "prominence", own_qrs: bool = True) -> Marks:
-    """Marks of signal_mv [12, T] at fs_hz; `Marks.none` where no beats are found. method: one of `METHODS`.
+    """Marks of signal_mv [12, T] at fs_hz; `Marks.none` where no beats are found. method: prominence or dwt.
 
     own_qrs: QRS by `qrs_extent`, else by the library. Scale and offset of a lead do not matter.
     """

@@ -140,16 +140,11 @@ JUDGED: dict[str, tuple[str, float, dict[str, Any]]] = {
         },
     ),
     "kept": ("decoder", 100, {"kind": "summary", "metric": "r2_partial"}),
+    "shift": ("transfer", 100, {"variant": "as_published", "scored": "target", "class": "macro"}),
     "zero_shot": (
         "task",
         100,
-        {
-            "prompts": "enriched",
-            "scope": "unseen",
-            "ensemble": True,
-            "class": "macro",
-            "metric": ["auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle"],
-        },
+        {"prompts": "enriched", "scope": "unseen", "ensemble": True, "class": "macro", "metric": CLASSIFIED},
     ),
     "information": ("task", 1, {"scope": "validation"}),
     "clusters": ("task", 100, {"class": ["macro", "PACE"]}),

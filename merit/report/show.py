@@ -78,6 +78,11 @@ VOCABULARY: dict[str, Mapping[str, str]] = {
 
 BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
 """Tasks side by side, as the paper's Tables 6 and 8 have them."""
+PAIRS = (("superclass", "subclass"), ("form", "rhythm"), ("all",), ("csn", "cpsc2018"))
+"""Tasks side by side where cells hold intervals: three of them are wider than a page."""
+
+PUBLISHED_METRIC = {"auroc": "auroc", "f1": "f1_oracle", "accuracy": "accuracy_oracle"}
+"""Where the paper's columns go: it does not state a threshold rule; its predecessors' code uses the oracle."""
 
 MARKS = {
     "overlap": ("†", "Recordings of this data set were in the encoder's pretraining; which of the patients scored here "
@@ -179,7 +184,7 @@ def table(
     cell's marks mean stands below. No row: nothing is shown.
     """
     if frame.empty:
-        return Html("")
+        return Html("<p>Nothing was scored.</p>")
     parts = [_pivot(frame, columns, rows, text, best, bold)]
     if published is not None and len(published):
         printed = partial(cell, unit=1, digits=2)
@@ -283,13 +288,16 @@ def facts(rows: Mapping[str, Mapping[str, Any]] | pd.DataFrame, name: str) -> Ht
 
 
 def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
-    """What survives of a table of the paper: encoder (`paper: MERIT`), task or transfer, metric, value in percent."""
+    """What survives of a table of the paper: encoder (`paper: MERIT`), its name here (`row`), task or transfer, metric
+    (`PUBLISHED_METRIC`), value in percent.
+    """
     grid = paper.TABLES[number]
     rows = [
         {
             "encoder": paper.ROW_LABELS[row],
+            "row": row,
             key: task,
-            "metric": metric,
+            "metric": PUBLISHED_METRIC.get(metric, metric),
             **paper.number(number, row, task, metric)._asdict(),
         }
         for row in grid.rows
@@ -297,6 +305,13 @@ def paper_rows(number: int, key: str = "task") -> pd.DataFrame:
         for metric in grid.metrics
     ]
     return pd.DataFrame(rows)
+
+
+def against_paper(frame: pd.DataFrame, number: int, key: str = "task") -> pd.DataFrame:
+    """Ours minus the paper's where both have a number: encoder, task or transfer, metric, value as a fraction."""
+    theirs = paper_rows(number, key).dropna(subset="value").set_index(["row", key, "metric"])["value"]
+    ours = frame.set_index(["encoder", key, "metric"])["value"].rename_axis(["row", key, "metric"])
+    return (ours - theirs / 100).dropna().reset_index().rename(columns={"row": "encoder"})
 
 
 def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -> Sentence:
@@ -360,18 +375,17 @@ def figure(
 
 
 def committed(
-    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None,
-    read: Callable[[Path], tuple[dict[str, Any], pd.DataFrame]] = scores.read,
-) -> list[tuple[dict[str, Any], pd.DataFrame]]:  # fmt: skip
+    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     """(where from, scores) of this profile and kind of recordings; else of other profiles on the same kind; else [].
 
-    group: of the encoders, such as equal-budget; None: the paper's own. read: how a file is read.
+    group: of the encoders, such as equal-budget; None: the paper's own.
     """
     folder = folder or runs.home() / "book" / "reference"
     ending = f"-{group}" if group else ""
     own = folder / f"{study}-{profile}{'' if synthetic else '-real'}{ending}.json"
     paths = [own] if own.exists() else sorted(folder.glob(f"{study}-*.json"))
-    found = [read(path) for path in paths]
+    found = [scores.read(path) for path in paths]
     return [
         (about, frame) for about, frame in found if about["synthetic"] == synthetic and about.get("suffix") == group
     ]
@@ -430,6 +444,22 @@ def over_seeds(
                     table(pairs, by, f"{tag}-{metric}-pairs", rows="other", text=difference, bold=bold, caption=head)
                 )
                 parts.append(Html('<p class="merit-note">{}</p>').format(count_beyond_zero(pairs)))
+    return Html("").join(parts) if parts else absent(study, ws.synthetic)
+
+
+def some_over_seeds(
+    study: str, ws: Any, by: str, encoders: Mapping[str, str], name: str, *, folder: Path | None = None, **where: Any
+) -> Html:
+    """Means over pretraining seeds of committed scores, of a few encoders under names of their own.
+
+    encoders: name -> how its row is called, in their order. where: which scores, of one metric.
+    """
+    parts = []
+    for about, frame in committed(study, ws.profile.name, ws.synthetic, folder=folder):
+        means = scores.over_seeds(scores.scored(frame, encoder=list(encoders), **where), [by])
+        means = means.sort_values("encoder", key=lambda column: column.map(list(encoders).index), kind="stable")
+        means["encoder"] = means["encoder"].map(encoders)
+        parts += [source(about), table(means, by, f"{study}-{about['profile']}-{name}")]
     return Html("").join(parts) if parts else absent(study, ws.synthetic)
 
 

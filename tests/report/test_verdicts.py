@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 
 import numpy as np
@@ -255,16 +254,18 @@ def test_bottleneck_strength_and_surrounding_read_the_geometry():
 
 
 def test_clusters_are_judged_in_the_picture_and_in_the_embedding_apart(tmp_path):
-    def row(encoder, purity, pacing):
-        one = {"macro": {"value": purity}, "per_class": [{"value": 0.1}, {"value": pacing}]}
-        spaces = {"umap": {"purity": one, "silhouette": one}}
-        spaces["encoder"] = {
-            name: {"macro": {"value": 0.2}, "per_class": [{"value": 0.1}] * 2} for name in spaces["umap"]
-        }
-        return {"encoder": encoder, "encoder_seed": 0, "classes": ["SR", "PACE"], "spaces": spaces}
+    def rows(encoder, purity, pacing):
+        about = {"encoder": encoder, "encoder_seed": 0}
+        umap = [
+            {"space": "umap", "class": "macro", "value": purity},
+            {"space": "umap", "class": "PACE", "value": pacing},
+        ]
+        space = [{"space": "encoder", "class": name, "value": 0.2} for name in ("macro", "PACE")]
+        sinus = {"space": "umap", "class": "SR", "value": 0.1}
+        return [{**about, **row, "metric": m} for m in ("purity", "silhouette") for row in (*umap, *space, sinus)]
 
-    rows = [row("merit", 0.6, 0.5), row("cma", 0.5, 0.7), row("ib", 0.5, None)]
-    reference(tmp_path, "clusters-demo.json", rows)
+    found = [*rows("merit", 0.6, 0.5), *rows("cma", 0.5, 0.7), *rows("ib", 0.5, None)]
+    reference(tmp_path, "clusters-demo.json", found)
     (run,) = evidence.references(tmp_path)
     cells, missing = BY_ID["o"].measure(run)
     assert cells["purity, MERIT minus CMA"] == pytest.approx([10.0])
@@ -320,35 +321,32 @@ BEST_FIRST = {"g": ("cma", "ib"), "h": ("ib", "cma"), "n": ("ib-0.1", "ib", "ib-
 OTHERS = ("cma", "ib", "mse", *paper.PEERS, "medtvt-r1")
 
 
+METRICS = ("auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
+
+
 def stage_rows(stage, encoder, seed, level):
-    """Rows of a stage's file in which every number of the encoder is `level`, with the spread of its seed."""
-    value = level + 0.001 * seed * (1 + level)
-    one, about = {"value": value}, {"encoder": encoder, "encoder_seed": seed}
-    metrics = ("auroc", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
+    """Scores of a study in which every number of the encoder is `level`, with the spread of its seed."""
+    row = {"encoder": encoder, "encoder_seed": seed, "value": level + 0.001 * seed * (1 + level), "class": "macro"}
     if stage == "linear_probe":
-        mean = dict.fromkeys(metrics, value)
-        return [
-            {**about, "task": task, "variant": "as_published", "protocol": "ten folds", "mean": mean}
-            for task in paper.TASKS
-        ]
+        row |= {"variant": "as_published", "scored": "by fold", "protocol": "ten folds"}
+        return [{**row, "task": task, "metric": metric} for task in paper.TASKS for metric in METRICS]
     if stage == "zero_shot":
-        setting = {"prompts": "enriched", "scope": "unseen", "ensemble": True, "class": "macro"}
-        return [{**about, **setting, **one, "task": t, "metric": m} for t in paper.TASKS for m in metrics]
+        row |= {"prompts": "enriched", "scope": "unseen", "ensemble": True}
+        return [{**row, "task": task, "metric": metric} for task in paper.TASKS for metric in METRICS]
     if stage == "shift":
-        scored = {"variant": "as_published", "scored": "target", "class": "macro", "metric": "auroc"}
-        return [{**about, **scored, **one, "transfer": transfer} for transfer in paper.TRANSFERS]
+        row |= {"variant": "as_published", "scored": "target", "metric": "auroc"}
+        return [{**row, "transfer": transfer} for transfer in paper.TRANSFERS]
     if stage == "information":
-        geometry = {"ecg_outside_text": one, "ecg_spread": one, "text_spread": {"value": 0.5}, "text_in_ecg": one}
-        estimates = dict.fromkeys(("info_nce", "ksg", "gaussian"), one)
-        return [{**about, "scope": "validation", "no_vote": [], "estimates": estimates, "geometry": geometry}]
+        names = ("info_nce", "ksg", "gaussian", "ecg_outside_text", "ecg_spread", "text_in_ecg")
+        found = [{**row, "scope": "validation", "no_vote": None, "metric": name} for name in names]
+        return [*found, {**found[0], "metric": "text_spread", "value": 0.5}]
     if stage == "clusters":
-        numbers = {name: {"macro": one, "per_class": [one]} for name in ("purity", "silhouette")}
-        return [{**about, "classes": ["PACE"], "spaces": {"encoder": numbers, "umap": numbers}}]
+        kinds = [(s, c, m) for s in ("encoder", "umap") for c in ("macro", "PACE") for m in ("purity", "silhouette")]
+        return [{**row, "space": space, "class": name, "metric": metric} for space, name, metric in kinds]
     if stage == "generation":
         names = ("bleu_published", "meteor", "rouge_published", "bertscore_published")
-        return [{**about, "conditions": {"model": {"scores": dict.fromkeys(names, one)}}}]
-    summary = {**about, **one, "kind": "summary", "metric": "r2_partial"}
-    return [{**summary, "decoder": decoder} for decoder in ("linear", "nonlinear")]
+        return [{**row, "study": "generation", "condition": "model", "metric": name} for name in names]
+    return [{**row, "kind": "summary", "metric": "r2_partial", "decoder": name} for name in ("linear", "nonlinear")]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
@@ -371,45 +369,25 @@ def test_every_claim_can_be_supported_and_not_supported(tmp_path, claim, holds):
 def reference(tmp_path, name, rows, **changes):
     folder = tmp_path / "book" / "reference"
     folder.mkdir(parents=True, exist_ok=True)
-    file = {"profile": "paper", "synthetic": False, "results": rows, **changes}
-    if rows and "metric" in rows[0]:
-        suffix = next((group for group in ("equal-budget", "published") if group in name), None)
-        about = {"study": name.split("-")[0], "profile": "paper", "synthetic": False, "suffix": suffix, **changes}
-        scores.write(folder / name, about, scores.frame(rows))
-        return
-    (folder / name).write_text(json.dumps(file), encoding="utf-8")
+    suffix = next((group for group in ("equal-budget", "published") if group in name), None)
+    about = {"study": name.split("-")[0], "profile": "paper", "synthetic": False, "suffix": suffix, **changes}
+    scores.write(folder / name, about, scores.frame(rows))
 
 
-def probe_row(seed=0, **changes):
-    means = {"auroc": 0.9, "f1": 0.5, "f1_oracle": 0.6, "accuracy": 0.7, "accuracy_oracle": None}
-    row = {"encoder_seed": seed, "encoder": "merit", "task": "all", "variant": "as_published", "mean": means}
-    return {**row, "protocol": "ten folds", **changes}
-
-
-def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_threshold(tmp_path):
-    rows = [
-        probe_row(0),
-        probe_row(1),
-        probe_row(1, variant="standardised", mean={"auroc": 0.1}),
-        {"reason": "none", "encoder": "cma"},
-    ]
-    reference(tmp_path, "linear_probe-demo.json", rows, synthetic=True, profile="demo")
+def test_reference_files_are_read_by_study_with_the_literatures_or_the_honest_threshold(tmp_path):
+    levels = {"auroc": 0.9, "f1": 0.5, "f1_oracle": 0.6, "accuracy": 0.7, "accuracy_oracle": None}
+    probed = [row for row in stage_rows("linear_probe", "merit", 0, 0.9) if row["task"] == "all"]
+    probed = [{**row, "encoder_seed": seed, "value": levels[row["metric"]]} for row in probed for seed in (0, 1)]
+    more = [{**probed[0], "variant": "standardised", "value": 0.1}, {"encoder": "cma", "reason": "none"}]
+    reference(tmp_path, "linear_probe-demo.json", [*probed, *more], synthetic=True, profile="demo")
     shot = [{**row, "task": "form"} for row in stage_rows("zero_shot", "ib", 0, 0.7)[:5]]
     other = [{**row, "prompts": "names", "value": 0.1} for row in shot]
     few = {**shot[0], "metric": "f1_oracle", "value": 0.2}
     reference(tmp_path, "zero_shot-real.json", [shot[0], few, *other])
     shift = next(row for row in stage_rows("shift", "ib", 2, 0.25) if row["transfer"] == "csn>superclass")
     reference(tmp_path, "shift-real.json", [{**shift, "value": 0.25}, {**shift, "scored": "home"}])
-    pairs = {"encoder": "ib", "encoder_seed": 0, "estimates": {"gaussian": {"value": 1.5}}, "geometry": {}}
-    reference(
-        tmp_path,
-        "information-real.json",
-        [
-            {**pairs, "scope": "validation", "no_vote": {}},
-            {**pairs, "scope": "unseen", "estimates": {}, "geometry": {"gap": {"value": 1}}},
-        ],
-    )
-    reference(tmp_path, "speed.json", [])
+    pair = {**stage_rows("information", "ib", 0, 1.5)[2], "value": 1.5}
+    reference(tmp_path, "information-real.json", [pair, {**pair, "scope": "unseen", "metric": "gap"}])
 
     found = {one.stage: one for one in evidence.references(tmp_path)}
     assert [one.synthetic for one in evidence.references(tmp_path)] == [False, False, False, True]
@@ -423,39 +401,43 @@ def test_reference_files_are_read_by_stage_with_the_literatures_or_the_honest_th
     assert found["information"].scores == {("ib", PAIRS, "gaussian"): {0: 1.5}}
     honest = {one.stage: one for one in evidence.references(tmp_path, "honest")}["linear_probe"]
     assert honest.scores["merit", "all", "f1"] == {0: 50.0, 1: 50.0}
-    assert evidence.inputs(evidence.references(tmp_path))[0]["what"] == "reference zero_shot real"
+    assert {one["what"] for one in evidence.inputs(evidence.references(tmp_path))} == {
+        "reference linear_probe demo", "reference zero_shot real", "reference shift real", "reference information real"
+    }  # fmt: skip
 
 
-def test_estimates_along_directions_of_most_variance_count_in_no_claim(tmp_path):
-    (new,) = stage_rows("information", "merit", 0, 0.5)
-    old = {name: value for name, value in new.items() if name != "no_vote"} | {"encoder": "cma"}
-    reference(tmp_path, "information-demo.json", [new, old])
+def test_an_estimator_without_a_vote_counts_in_no_claim(tmp_path):
+    rows = stage_rows("information", "merit", 0, 0.5)
+    mute = [{**row, "encoder": "cma", "no_vote": "older directions"} for row in rows[:3]]
+    reference(tmp_path, "information-demo.json", [*rows, *mute, {**rows[3], "encoder": "cma"}])
     (run,) = evidence.references(tmp_path)
     assert {metric for encoder, _, metric in run.scores if encoder == "merit"} > {"info_nce", "ksg", "gaussian"}
-    assert {metric for encoder, _, metric in run.scores if encoder == "cma"} == set(old["geometry"])
+    assert {metric for encoder, _, metric in run.scores if encoder == "cma"} == {"ecg_outside_text"}
 
 
 def test_pretraining_on_ptb_xl_is_a_caveat_of_the_whole_run(tmp_path):
-    reference(tmp_path, "linear_probe-a.json", [probe_row(protocol="official split (train 1-8, …)")])
-    reference(tmp_path, "shift-a.json", [])
-    reference(tmp_path, "shift-b.json", [])
+    probed = stage_rows("linear_probe", "merit", 0, 0.9)[:1]
+    reference(tmp_path, "linear_probe-a.json", [{**probed[0], "protocol": "official split (train 1-8, …)"}])
+    for run in "ab":
+        reference(tmp_path, f"shift-{run}.json", stage_rows("shift", "merit", 0, 0.5))
     found = {(one.stage, one.run): one.caveats for one in evidence.references(tmp_path)}
     assert found == {("linear_probe", "a"): (PTB_XL_TOO,), ("shift", "a"): (PTB_XL_TOO,), ("shift", "b"): ()}
 
 
 def test_no_reference_and_files_of_another_form(tmp_path):
     assert evidence.references(tmp_path) == []
-    reference(tmp_path, "shift-x.json", [{"encoder": "ib", "encoder_seed": 0}])
-    with pytest.raises(ValueError, match=r"shift-x\.json: expected reference results.*make reference"):
-        evidence.references(tmp_path)
     with pytest.raises(ValueError, match="expected one of oracle, honest; got 'best'"):
-        evidence.references(tmp_path, "best")
+        evidence.own("shift", scores.frame([]), profile="demo", synthetic=True, rule="best")
+    (tmp_path / "book" / "reference").mkdir(parents=True)
+    (tmp_path / "book" / "reference" / "shift-x.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"shift-x\.json: expected scores with about.*make reference"):
+        evidence.references(tmp_path)
 
 
-def test_own_results_carry_the_seed_and_protocol_of_their_parameters(make_result):
-    one = make_result("merit", "form", 0.8) | {"parameters": {"encoder_seed": 3, "protocol": "ten folds"}}
-    without = {"values": {"encoder": "cma", "task": "form", "reason": "none"}, "parameters": {}}
-    found = evidence.own("linear_probe", [one, without], profile="demo", synthetic=True)
+def test_own_results_carry_their_seed_and_protocol():
+    rows = [{**row, "encoder_seed": 3} for row in stage_rows("linear_probe", "merit", 0, 0.8)]
+    found = scores.frame([*rows, {"encoder": "cma", "task": "form", "reason": "none"}])
+    found = evidence.own("linear_probe", found, profile="demo", synthetic=True)
     assert math.isclose(found.scores["merit", "form", "f1"][3], 80.0)
     assert (found.caveats, found.label()) == ((), "this run: demo, synthetic")
     assert {key[0] for key in found.scores} == {"merit"}
