@@ -34,7 +34,7 @@ PACKAGE_ROOT = Path(__file__).parent
 NOT_SOURCE = frozenset({"merit", "merit.config", "merit.pool", "merit.profiles", "merit.runs", "merit.threads"})
 DATA_ENDINGS = (".csv", ".json", ".txt")
 SUMS = "SHA256SUMS"
-"""In a folder that is whole: a line a file, as `sha256sum` writes them."""
+"""In a folder that is whole: one line per file, as `sha256sum` writes them."""
 VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "wfdb", "neurokit2")
 
 

@@ -61,13 +61,20 @@ def unpack(packed: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def write(path: Path, about: Mapping[str, Any], scores: pd.DataFrame) -> None:
-    """A committed file: where the numbers come from, then a line per row, six digits per number, no lists of draws."""
+    """A committed file: where the numbers come from, then a line per row, six digits per number, no lists of draws;
+    columns that say the same in every row stand once.
+    """
     kept = scores.drop(columns=[name for name in LISTS if name in scores]).dropna(axis="columns", how="all")
-    packed = pack(kept)
+    rows = records(kept)
+    same = {name: rows[0][name] for name in kept if all(row[name] == rows[0][name] for row in rows)} if rows else {}
+    packed = pack(kept.drop(columns=list(same)))
     lines = ",\n".join(json.dumps(_rounded(row), allow_nan=False) for row in packed["rows"])
     head = json.dumps(_rounded(runs.plain(about)), allow_nan=False)
     columns = json.dumps(packed["columns"])
-    runs.write_text(path, f'{{"about": {head},\n"columns": {columns},\n"rows": [\n{lines}\n]}}\n')
+    every = json.dumps(_rounded(same), allow_nan=False)
+    runs.write_text(
+        path, f'{{"about": {head},\n"every_row": {every},\n"columns": {columns},\n"rows": [\n{lines}\n]}}\n'
+    )
 
 
 def _rounded(value: Any) -> Any:
@@ -83,7 +90,7 @@ def read(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     """Where the numbers of a committed file come from, and its frame. ValueError for a file of another form."""
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
-        return dict(file["about"]), frame(unpack(file))
+        return dict(file["about"]), frame({**file.get("every_row", {}), **row} for row in unpack(file))
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as reason:
         raise ValueError(
             f"{path}: expected scores with about, columns and rows; got {reason!r}; make it again with make reference"
@@ -92,11 +99,10 @@ def read(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 
 def held(path: Path, scores: pd.DataFrame) -> bool:
     """Whether a committed file begins with these rows, as it writes them."""
-    there = json.loads(path.read_text(encoding="utf-8"))
-    mine, columns = records(scores), [name for name in there["columns"] if name in scores]
-    wanted = [[_rounded(row[name]) for name in columns] for row in mine]
-    places = [there["columns"].index(name) for name in columns]
-    return [[row[k] for k in places] for row in there["rows"][: len(mine)]] == wanted
+    _, there = read(path)
+    mine = scores.drop(columns=[name for name in LISTS if name in scores]).dropna(axis="columns", how="all")
+    wanted, found = records(mine), records(there.reindex(columns=mine.columns)[: len(mine)])
+    return found == [{name: _rounded(value) for name, value in row.items()} for row in wanted]
 
 
 # -- verbs that pages, references and claims share --------------------------------------------------------------------

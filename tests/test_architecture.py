@@ -34,7 +34,7 @@ BELOW = {
     "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
     | {"pretrain", "encoders", "evaluate", "scores", "studies"},
     "studies": {"config", "methods", "profiles", "runs", "threads", "scores", "data", "model", "pretrain", "encoders"}
-    | {"synthetic", "evaluate"}
+    | {"synthetic", "evaluate", "pool"}
     | {"pipeline"},
     "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
     | {"publish", "encoders", "studies"},

@@ -98,14 +98,14 @@ def ingest(
 
     Other processes wait for the one that is writing it.
 
-    signal: rate and length of the stored recordings. workers: processes (default: one a core, one for few
+    signal: rate and length of the stored recordings. workers: processes (default: one per core, one for few
     recordings). limit: at most so many recordings, the first that have a waveform. only: record ids of those to read.
     max_gap_fraction: see `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the
     manifest; what the system would not read (permission, input or output) is tried again the next time.
     """
     out, signal = Path(out), signal or SignalConfig()
     if name != "ptb-xl":
-        signal = replace(signal, ptb_xl_from_hz=SignalConfig.ptb_xl_from_hz)  # no matter to the others
+        signal = replace(signal, ptb_xl_from_hz=SignalConfig.ptb_xl_from_hz)  # the others ignore it
     cohort = open_cohort(name, root)
     request = {
         "cohort": name,
@@ -167,7 +167,7 @@ def ingest(
 
 
 def default_workers(n_recordings: int) -> int:
-    """One process a core that this one may use, at most 16; one alone where starting more would take longer."""
+    """One process per core that this one may use, at most 16; one alone where starting more would take longer."""
     return 1 if n_recordings < 500 else min(16, cores())
 
 
@@ -248,8 +248,8 @@ def process_chunk(
         try:
             recording = cohort.read(ref, fs_hz=max(signal.fs_hz, signal.ptb_xl_from_hz))
             signal_uv, outcome = process(recording, signal, max_gap_fraction)
-        except RejectedRecording as refusal:
-            outcomes.append(Outcome(reason=str(refusal)))
+        except RejectedRecording as rejection:
+            outcomes.append(Outcome(reason=str(rejection)))
         except OSError as error:
             outcomes.append(Outcome(reason=f"{UNREADABLE}: {error.strerror or type(error).__name__}"))
         except Exception as error:

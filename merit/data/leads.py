@@ -24,14 +24,14 @@ DERIVED = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (
 
 
 def to_millivolts(signal: np.ndarray, units: Sequence[str]) -> np.ndarray:
-    """float32 [L, T] in mV from a signal [L, T] whose rows have `units`. A unit that is no voltage is refused."""
+    """float32 [L, T] in mV from a signal [L, T] whose rows have `units`. A unit that is no voltage is rejected."""
     foreign = sorted({unit for unit in units if unit.strip().casefold() not in MV_PER_UNIT})
     if foreign:
         raise RejectedRecording(f"foreign unit: {', '.join(map(shown, foreign))}, expected mV, uV or V")
     scale = np.array([MV_PER_UNIT[unit.strip().casefold()] for unit in units])
     if (scale != 1.0).any():
         signal = signal * scale[:, None]
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes Inf, which is repaired or refused as a gap is
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes Inf, which is repaired or rejected as a gap is
         return signal.astype(np.float32)
 
 

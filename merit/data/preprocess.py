@@ -18,7 +18,7 @@ from merit.data.leads import DERIVED, derive
 from merit.data.recording import LEADS, Recording, RejectedRecording
 
 MAX_GAP_FRACTION = 0.2
-"""A lead with a larger share of invalid samples is refused: a straight line over more than 2 of 10 s is no ECG."""
+"""A lead with a larger share of invalid samples is rejected: a straight line over more than 2 of 10 s is no ECG."""
 
 MAX_MICROVOLTS = 32767
 """Largest magnitude that a store holds; -32768 stays free, as WFDB uses it for invalid samples."""
@@ -34,7 +34,7 @@ def repair_gaps(signal: np.ndarray, max_fraction: float = MAX_GAP_FRACTION) -> t
     """[12, T] without NaN and Inf, and how many samples were replaced.
 
     A gap is bridged by a straight line between the neighbouring finite samples of the same lead; at the ends the
-    nearest one holds. A lead without any finite sample is derived from I and II where it can be. Refused: other such
+    nearest one holds. A lead without any finite sample is derived from I and II where it can be. Rejected: other such
     leads, and a lead with more than `max_fraction` of its samples invalid.
     """
     finite = np.isfinite(signal)
@@ -63,7 +63,7 @@ def resample(signal: np.ndarray, fs_hz: float, to_hz: float) -> np.ndarray:
     """[L, round(T * to / from)] by polyphase filtering with the ratio of the rates, integers or not.
 
     The line from the first to the last sample is taken out before and put back after, so that an offset or a drift
-    makes no transient at the ends. Equal rates return the input itself; a rate beyond all measure is refused.
+    makes no transient at the ends. Equal rates return the input itself; an absurd rate is rejected.
     """
     if fs_hz == to_hz:
         return signal

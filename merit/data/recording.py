@@ -80,10 +80,10 @@ def name_problem(name: str) -> str:
 
 
 def inside(folder: str, name: str) -> str:
-    """The path of `name` below `folder`; refused if its text leads elsewhere.
+    """The path of `name` below `folder`; rejected if its text leads elsewhere.
 
-    Links are followed where the file is opened, under the name that the user sees: whoever laid one into the folder
-    meant it (git-annex, Hugging Face's cache, a scratch disk).
+    Links are followed where the file is opened, under the name that the user sees: a link in the folder
+    was laid there on purpose (git-annex, Hugging Face's cache, a scratch disk).
     """
     if problem := name_problem(name):
         raise RejectedRecording(problem)

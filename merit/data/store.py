@@ -90,7 +90,7 @@ class Store:
 
     @functools.cached_property
     def records(self) -> pd.DataFrame:
-        """One row a signal: record_id, patient_id, group, fold, labels (lists), report (cleaned), has_text, age, sex,
+        """One row per signal: record_id, patient_id, group, fold, labels (lists), report (cleaned), has_text, age, sex,
         path, source_fs_hz, source_duration_s, n_repaired, n_saturated, digest (of the signal as it is stored),
         checksums_differ."""
         table = pd.read_parquet(runs.check(self.folder, RECORDS) / RECORDS)

@@ -43,7 +43,7 @@ def cpsc2018_classes() -> pd.DataFrame:
 def csn_conditions() -> pd.DataFrame:
     """The conditions of the Chapman-Shaoxing-Ningbo set: snomed, label, scored (one of the 38), description.
 
-    One row a SNOMED code: where the publisher's table gives several acronyms for one code, the first one holds.
+    One row per SNOMED code: where the publisher's table gives several acronyms for one code, the first one holds.
     """
     return _table("csn_conditions.csv").assign(scored=lambda t: t["scored"] == "1")
 

@@ -56,7 +56,7 @@ def difference(published: np.ndarray, resampled: np.ndarray) -> dict[str, Any]:
     """How two versions [N, L, T] in mV of the same leads differ.
 
     correlation and rms_uv: median and worst over leads. earlier_ms: how much earlier `published` is; rms_shifted_uv:
-    the median once that is put right, without the ends. bands: rms of each in µV, and the ratio of powers in dB.
+    the median once that is corrected, without the ends. bands: rms of each in µV, and the ratio of powers in dB.
     """
     gap = published.astype(np.float64) - resampled
     rms = 1000 * np.sqrt((gap**2).mean(axis=-1))

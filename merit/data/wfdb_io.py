@@ -1,6 +1,6 @@
 """Reading WFDB records; the only module that knows wfdb. What it cannot read becomes a `RejectedRecording`.
 
-A header's text is parsed field by field as header(5) defines it, and what that does not allow is refused. Sizes are
+A header's text is parsed field by field as header(5) defines it, and what that does not allow is rejected. Sizes are
 checked against the files before any memory is asked for; wfdb turns the bytes of a signal file into samples.
 https://physionet.org/physiotools/wag/header-5.htm. Legend: L leads, T samples.
 """
@@ -81,9 +81,9 @@ class Header(NamedTuple):
     """A single-segment record."""
 
     fs_hz: float
-    """Frames a second."""
+    """Frames per second."""
     n_frames: int | None
-    """Samples a signal at one a frame; None where it is left to the file."""
+    """Samples per signal at one per frame; None where it is left to the file."""
     signals: tuple[SignalLine, ...]
 
 
@@ -205,7 +205,7 @@ def read_record(path: str | os.PathLike[str]) -> Recording:
     """The record at a path, with or without .hea, or by its signal file. Its name stands for record and patient, and
     nothing is labelled.
 
-    RejectedRecording, in one line, for what cannot be read; a file of another format is refused.
+    RejectedRecording, in one line, for what cannot be read; a file of another format is rejected.
     """
     path = os.path.abspath(os.fspath(path))
     base, extension = os.path.splitext(path)
@@ -239,7 +239,7 @@ def read_record(path: str | os.PathLike[str]) -> Recording:
 def read_waveform(root: str, name: str, *, raw: bool = False) -> Waveform:
     """The record `name` (relative to `root`, no extension): leads in the order of LEADS, whatever their order there.
 
-    Leads that are none of the twelve are left out. Several samples a frame are read at their own rate; where rates
+    Leads that are none of the twelve are left out. Several samples per frame are read at their own rate; where rates
     differ, the slower leads are resampled to the fastest. raw: in the file's own units, without its header's gains.
     """
     path = header_path(root, name)
@@ -249,7 +249,7 @@ def read_waveform(root: str, name: str, *, raw: bool = False) -> Waveform:
     used = [header.signals[row] for row in rows]
     units = [signal.units for signal in used]
     if not raw:
-        to_millivolts(np.empty((len(units), 0)), units)  # a foreign unit is refused before a signal is read
+        to_millivolts(np.empty((len(units), 0)), units)  # a foreign unit is rejected before a signal is read
     n_frames, samples = _samples(os.path.dirname(path), header, rows)
     per_frame = max(signal.per_frame for signal in used)
     out = np.empty((len(used), n_frames * per_frame))
@@ -383,7 +383,7 @@ def _held_frames(folder: str, group: list[SignalLine], n_frames: int | None) -> 
     if other := something_else(head):
         raise RejectedRecording(f"truncated signal file: {name}, {size} bytes, was not downloaded whole ({other})")
     if first.fmt in COMPRESSED:
-        # STREAMINFO comes first in FLAC (RFC 9639): 36 bits of samples a channel, 0 where the encoder did not know
+        # STREAMINFO comes first in FLAC (RFC 9639): 36 bits of samples per channel, 0 where the encoder did not know
         held = int.from_bytes(head[21:26]) & (1 << 36) - 1 if head[:4] == b"fLaC" else 0
         frames, promised = max(held - first.offset, 0) // first.per_frame, f"{n_frames} frames"
         found, needed = f"{frames} frames", (n_frames or 0) * a_frame * 4
@@ -400,7 +400,7 @@ def _held_frames(folder: str, group: list[SignalLine], n_frames: int | None) -> 
 
 
 def _decoded(folder: str, group: list[SignalLine], n_frames: int) -> list[np.ndarray]:
-    """The first frames of a signal file, an array a signal, skew left as it is."""
+    """The first frames of a signal file, one array per signal, skew left as it is."""
     first, per_frame = group[0], [signal.per_frame for signal in group]
     path, raw = inside(folder, first.file), None
     with opened(path, "signal file") as file:

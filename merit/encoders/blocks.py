@@ -115,14 +115,9 @@ class BertSize:
         """Hugging Face's configuration of this size, with an MLP of four widths and everything else as BERT has it."""
         from transformers import BertConfig
 
-        return BertConfig(
-            vocab_size=self.vocabulary,
-            hidden_size=self.width,
-            num_hidden_layers=self.depth,
-            num_attention_heads=self.heads,
-            intermediate_size=4 * self.width,
-            max_position_embeddings=self.positions,
-        )
+        sizes = {"hidden_size": self.width, "num_hidden_layers": self.depth, "num_attention_heads": self.heads}
+        sizes |= {"intermediate_size": 4 * self.width, "max_position_embeddings": self.positions}
+        return BertConfig(vocab_size=self.vocabulary, **sizes)
 
 
 MEDCPT = BertSize()

@@ -110,10 +110,7 @@ class StMem(PublishedEncoder):
         *("decoder_pos_embed", "decoder_blocks.", "decoder_norm.", "decoder_head."),
     )
     """What a full checkpoint holds beside `encoder.`: the patch embedding under a second name, and the decoder."""
-
-    @classmethod
-    def parts(cls, size: StMemSize) -> dict[str, tuple[str, nn.Module]]:
-        return {"": (f"ST-MEM's encoder of width {size.width} ({cls.name})", StMemNetwork(size))}
+    network_class, what = StMemNetwork, "ST-MEM's encoder of width {size.width} ({name})"
 
     @classmethod
     def renamed(cls, state: State, path: Path) -> State:
@@ -250,11 +247,7 @@ class Qoq(PublishedEncoder):
     inside = ("encoder",)
     beside_tower = ("time_series_embedding.linear.", "lm_head.", "model.", "visual.")
     """What a file of QoQ-Med's weights holds beside the tower."""
-
-    @classmethod
-    def parts(cls, size: JepaSize) -> dict[str, tuple[str, nn.Module]]:
-        what = f"ECG-JEPA's encoder of width {size.width}, or QoQ-Med's file that holds it"
-        return {"": (what, EcgJepa(size))}
+    network_class, what = EcgJepa, "ECG-JEPA's encoder of width {size.width}, or QoQ-Med's file that holds it"
 
     @classmethod
     def renamed(cls, state: State, path: Path) -> State:

@@ -24,8 +24,6 @@ from merit.encoders.weights import State
 
 MIMIC_LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
 """The order in MIMIC-IV-ECG's files, in which encoders read that were pretrained on them as they stand."""
-FLAT_MV = 1e-8
-"""Added to a recording's range, so that a flat one is 0, as MERL and MELP have it."""
 
 
 class PublishedEncoder:
@@ -33,6 +31,9 @@ class PublishedEncoder:
 
     name: str
     input_spec: InputSpec
+    network_class: type[nn.Module]
+    what: str
+    """The network, for messages; {name} and {size} are filled in. For a file of one network; otherwise see `parts`."""
     published: Any = None
     """The sizes of the published weights."""
     small: Any = None
@@ -68,7 +69,7 @@ class PublishedEncoder:
 
         The ECG encoder comes first; "" takes all that has no other prefix; the text tower is not among them.
         """
-        raise NotImplementedError
+        return {"": (cls.what.format(name=cls.name, size=size), cls.network_class(size))}
 
     @classmethod
     def ecg_network(cls, size: Any = None) -> nn.Module:
@@ -189,7 +190,7 @@ class TextAlignedEncoder(PublishedEncoder):
 def min_max(signal_mv: np.ndarray) -> np.ndarray:
     """[B, L, T] from 0 to 1 over all leads and samples of a recording, in the precision given; a flat one becomes 0."""
     low, high = (bound(axis=(1, 2), keepdims=True) for bound in (signal_mv.min, signal_mv.max))
-    return (signal_mv - low) / (high - low + FLAT_MV)
+    return (signal_mv - low) / (high - low + 1e-8)  # as MERL and MELP have it
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -112,16 +112,11 @@ class Published:
         return self.adapter_class().load(self.weights_file(), device)
 
 
-def _published() -> dict[str, Published]:
-    table = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
-    frozen = {
-        name: {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
-        for name, facts in table.items()
-    }
-    return {name: Published(name=name, **facts) for name, facts in frozen.items()}
-
-
-PUBLISHED = _published()
+_TABLE = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
+PUBLISHED = {
+    name: Published(name=name, **{key: tuple(it) if isinstance(it, list) else it for key, it in facts.items()})
+    for name, facts in _TABLE.items()
+}
 """Name in a table -> encoder, in the order of tables."""
 
 

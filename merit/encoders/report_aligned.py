@@ -33,8 +33,6 @@ FS_HZ = 500
 # ICML2024 shows at 38799b7 (MIT; none of its code is here). Two kinds of files are published: `*_ckpt.pth`, everything,
 # and `*_encoder.pth`, the ECG encoder alone, which has no space shared with texts.
 
-POOLING_HEADS = 4
-
 
 @dataclass(frozen=True, kw_only=True)
 class MerlSize:
@@ -144,7 +142,7 @@ class AttentionPool(nn.Module):
         super().__init__()
         self.positional_embedding = nn.Parameter(torch.randn(1, n_columns + 1, width) / width)
         self.cls_token = nn.Parameter(torch.randn(1, 1, width))
-        self.mhsa, self.c_proj = Attention(width, POOLING_HEADS), nn.Linear(width, width)
+        self.mhsa, self.c_proj = Attention(width, 4), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, W] from [B, n, W]."""
@@ -382,12 +380,8 @@ class Esi(TextAlignedEncoder):
         fs_hz=FS_HZ, duration_s=10, leads=MIMIC_LEADS, scaling="mean 0, deviation 1, over all leads and samples"
     )
     published = EsiSize()
-    small = EsiSize(
-        widths=(8, 12, 16, 24),
-        depths=(1, 1, 2, 1),
-        shared=16,
-        text=BertSize(vocabulary=100, width=16, depth=1, heads=2, positions=64),
-    )
+    small_text = BertSize(vocabulary=100, width=16, depth=1, heads=2, positions=64)
+    small = EsiSize(widths=(8, 12, 16, 24), depths=(1, 1, 2, 1), shared=16, text=small_text)
     left_out = (
         "img_encoder.head.",
         "img_attn_pool.",
@@ -526,14 +520,8 @@ class EcgChat(TextAlignedEncoder):
     name = "ecg-chat"
     input_spec = InputSpec(fs_hz=FS_HZ, duration_s=10, leads=LEADS, scaling="none: millivolts")
     published = EcgChatSize()
-    small = EcgChatSize(
-        n_samples=400,
-        width=32,
-        depth=2,
-        heads=4,
-        shared=24,
-        text=BertSize(vocabulary=100, width=16, depth=2, heads=2, positions=80),
-    )
+    small_text = BertSize(vocabulary=100, width=16, depth=2, heads=2, positions=80)
+    small = EcgChatSize(n_samples=400, width=32, depth=2, heads=4, shared=24, text=small_text)
     inside, left_out = ("state_dict",), ("text_decoder.", "logit_scale")
     text_class, text_prefix, text_head = EcgChatText, "text.transformer.", "text.proj."
 

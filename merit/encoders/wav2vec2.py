@@ -159,10 +159,7 @@ class EcgFm(PublishedEncoder):
     )
     published, small = Wav2Vec2Size(), SMALL
     inside, left_out = ("model",), PRETRAINING
-
-    @classmethod
-    def parts(cls, size: Wav2Vec2Size) -> dict[str, tuple[str, nn.Module]]:
-        return {"": (f"ECG-FM, {size.depth} layers of width {size.width}", SegmentedWav2Vec2(size))}
+    network_class, what = SegmentedWav2Vec2, "ECG-FM, {size.depth} layers of width {size.width}"
 
     def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
         """[B, 12, T], each lead standardised."""
@@ -288,9 +285,8 @@ class Melp(TextAlignedEncoder):
         fs_hz=FS_HZ, duration_s=10, leads=MIMIC_LEADS, scaling="from 0 to 1 over the recording, all leads together"
     )
     published = MelpSize()
-    small = MelpSize(
-        ecg=SMALL, queries=3, heads=2, shared=8, text=BertSize(vocabulary=90, width=16, depth=2, heads=2, positions=128)
-    )
+    small_text = BertSize(vocabulary=90, width=16, depth=2, heads=2, positions=128)
+    small = MelpSize(ecg=SMALL, queries=3, heads=2, shared=8, text=small_text)
     inside = ("state_dict",)
     texts_take = "a checkpoint of MELP's training, of which its authors publish none"
     left_out = (
@@ -457,10 +453,7 @@ class DBeta(TextAlignedEncoder):
     )
     """What pretraining alone runs; its authors delete the first before they load the rest."""
     text_class, text_prefix = DBetaText, "text/"  # our own prefix: the file has none
-
-    @classmethod
-    def parts(cls, size: DBetaSize) -> dict[str, tuple[str, nn.Module]]:
-        return {"": ("D-BETA's ECG side", DBetaNetwork(size))}
+    network_class, what = DBetaNetwork, "D-BETA's ECG side"
 
     @classmethod
     def shapes(cls, size: DBetaSize | None = None) -> State:

@@ -56,7 +56,7 @@ class Bottleneck(nn.Module):
 class XResNet1d101(nn.Sequential):
     """[B, 12, 1000] to [B, 768, 32]; 7.9 million parameters. Names of the parts are those of the published state."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: None = None) -> None:
         stem = [ConvNorm(*pair, KERNEL, stride) for pair, stride in zip(itertools.pairwise(STEM), (2, 1, 1))]
         stages, n_in = [], STEM[-1]
         for i, (width, n_blocks) in enumerate(STAGES):
@@ -76,10 +76,7 @@ class MedTvtR1(PublishedEncoder):
     name = "medtvt-r1"
     input_spec = InputSpec(fs_hz=FS_HZ, duration_s=N_SAMPLES / FS_HZ, leads=LEADS, scaling="none: millivolts")
     inside = ("ecg_model",)
-
-    @classmethod
-    def parts(cls, size: None = None) -> dict[str, tuple[str, nn.Module]]:
-        return {"": ("an xresnet1d101 of 768 channels", XResNet1d101())}
+    network_class, what = XResNet1d101, "an xresnet1d101 of 768 channels"
 
     @classmethod
     def renamed(cls, state: State, path: Path) -> State:

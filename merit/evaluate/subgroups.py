@@ -9,13 +9,14 @@ N records, C classes, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from merit.config import ProbeConfig
-from merit.evaluate import bootstrap, probing
+from merit.evaluate import bootstrap, metrics, probing
 from merit.evaluate.probing import checked_features
 from merit.evaluate.tasks import TaskData, make_splits, scored_classes
 
@@ -72,66 +73,50 @@ def compare(
     *,
     min_records: int = MIN_RECORDS,
     min_positives: int = MIN_POSITIVES,
-) -> dict[str, Any]:
-    """The groups of one attribute, JSON-ready: counts of each, macro AUROC of those compared, and their differences.
+) -> pd.DataFrame:
+    """The groups of one attribute: one row per group and class, macro AUROC over `classes` in that of class "macro".
 
     member: str [N], the group of each record. names: those to compare, in order; records of others (unknown) are
-    counted and not scored. Differences are to the compared group with most recordings. `reason` stands in place of the
-    differences where fewer than two groups, or no class, can be compared.
+    counted and not scored. `scored` is "level", or "difference" for what a group has less the one `against` which it is
+    held, the compared group with most recordings. A class that some compared group has too seldom has a reason in all
+    of them; a macro row has one where fewer than two groups, or no class, can be compared.
     """
     tested = scored.any(axis=1)
-    groups = {name: _counts(task, scored, tested & (member == name)) for name in (*names, UNKNOWN)}
-    able = [name for name in names if groups[name]["n_records"] >= min_records]
-    lacking = {c: _lacking(groups, able, c, min_positives) for c in task.classes}
-    classes = [c for c in task.classes if not lacking[c]]
-    found: dict[str, Any] = {
-        "groups": groups, "compared": able, "classes": classes, "differences": {},
-        "left_out": {c: why for c, why in lacking.items() if why},
-        "min_records": min_records, "min_positives": min_positives,
-    }  # fmt: skip
-    if len(able) < 2 or not classes:
-        return found | {"reason": _reason(able, min_records, min_positives)}
-    counted = np.isin(np.array(task.classes, dtype=object), classes)
-    pooled = {name: _pool(task, logits, scored & counted & (member == name)[:, None], config) for name in able}
-    reference = max(able, key=lambda name: groups[name]["n_records"])
-    for name in able:
-        groups[name] |= {"auroc": pooled[name].triple(), "per_class": _per_class(task, pooled[name])}
-        if name != reference:
-            found["differences"][name] = bootstrap.paired(pooled[name], pooled[reference])
-    return found | {"reference": reference}
-
-
-def _counts(task: TaskData, scored: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
-    """Records, patients, and positives and negatives of each class among the rows, bool [N]."""
-    positives, n = (task.labels & scored)[rows].sum(axis=0), scored[rows].sum(axis=0)
-    return {
-        "n_records": int(rows.sum()),
-        "n_patients": len(np.unique(task.patients[rows])),
-        "positives": dict(zip(task.classes, positives.tolist())),
-        "negatives": dict(zip(task.classes, (n - positives).tolist())),
-        "auroc": None,
-    }
-
-
-def _lacking(groups: Mapping[str, Any], able: Sequence[str], name: str, least: int) -> str:
-    """Which compared groups have too few records with, or without, a class; "" where none lacks."""
-    counts = [(group, kind, groups[group][kind][name]) for group in able for kind in ("positives", "negatives")]
-    if counts and not any(n for _, _, n in counts):
-        return "no fold scores it"
-    return ", ".join(f"{group}: {n} {kind}" for group, kind, n in counts if n < least)
-
-
-def _reason(able: Sequence[str], min_records: int, min_positives: int) -> str:
+    rows_of = {name: tested & (member == name) for name in (*names, UNKNOWN)}
+    able = [name for name in names if rows_of[name].sum() >= min_records]
+    positives = {name: (task.labels & scored)[rows].sum(axis=0) for name, rows in rows_of.items()}
+    negatives = {name: scored[rows].sum(axis=0) - positives[name] for name, rows in rows_of.items()}
+    why: dict[str, str] = {}
+    for c, code in enumerate(task.classes):
+        sides = (("positive", positives), ("negative", negatives))
+        counts = [(name, kind, int(number[name][c])) for name in able for kind, number in sides]
+        if few := [f"{name}: {n} {kind}{'s' * (n != 1)}" for name, kind, n in counts if n < min_positives]:
+            why[code] = ", ".join(few) if any(n for _, _, n in counts) else "no fold scores it"
+    classes = [code for code in task.classes if code not in why]
     if len(able) < 2:
-        return f"fewer than two groups have {min_records} scored recordings"
-    return f"no class has {min_positives} scored recordings with it and without it in each of {', '.join(able)}"
-
-
-def _pool(task: TaskData, logits: np.ndarray, scored: np.ndarray, config: ProbeConfig) -> bootstrap.Pooled:
-    """One group's values; all patients are drawn, so that resamples of two groups are of the same draw."""
-    return bootstrap.pool_ranks(task.labels, logits, scored, task.groups, config)
-
-
-def _per_class(task: TaskData, pooled: bootstrap.Pooled) -> dict[str, float]:
-    values = dict(zip(task.classes, pooled.per_class["auroc"].tolist()))
-    return {name: value for name, value in values.items() if not np.isnan(value)}
+        reason = f"fewer than two groups have {min_records} scored recordings"
+    elif not classes:
+        reason = f"no class has {min_positives} scored recordings with it and without it in each of {', '.join(able)}"
+    else:
+        reason = None
+    pooled: dict[str, bootstrap.Pooled] = {}
+    if reason is None:
+        counted = np.isin(np.array(task.classes, dtype=object), classes)
+        for name in able:  # all patients are drawn, so that resamples of two groups are of the same draw
+            own = scored & counted & (member == name)[:, None]
+            pooled[name] = bootstrap.pool_ranks(task.labels, logits, own, task.groups, config)
+    against = max(able, key=lambda name: rows_of[name].sum()) if pooled else None
+    found: list[dict[str, Any]] = []
+    for name, rows in rows_of.items():
+        about = {"group": name, "scored": "level", "compared": name in able}
+        patients = len(np.unique(task.patients[rows]))
+        every = {**about, "class": "macro", "n": int(rows.sum()), "n_patients": patients, "classes": classes}
+        found.append({**every, **(pooled[name].triple() if name in pooled else {"reason": reason})})
+        for c, code in enumerate(task.classes):
+            counts = {"n_positive": int(positives[name][c]), "n_negative": int(negatives[name][c])}
+            value = metrics.number(pooled[name].per_class["auroc"][c]) if name in pooled else None
+            found.append({**about, "class": code, **counts, "value": value, "reason": why.get(code)})
+        if name in pooled and name != against:
+            difference = bootstrap.paired(pooled[name], pooled[against])
+            found.append({**every, "scored": "difference", "against": against, **difference})
+    return pd.DataFrame(found).assign(metric="auroc")

@@ -99,18 +99,15 @@ def pretrain(
         optimiser = make_optimiser(model, config)
 
         # -- where an earlier run stopped -----------------------------------------------------------------------------
-        settings = {
-            "model": asdict(model_config),
-            "pretrain": asdict(config),
-            "total_updates": total,
-            "device": world.device.type,
-        }
+        settings = {"model": asdict(model_config), "pretrain": asdict(config)}
+        settings |= {"total_updates": total, "device": world.device.type}
         update, before, since, history = 0, 0.0, {}, []
         may_differ = [f"pretrain.{name}" for name in NOT_OF_TRAINING]
         if state := runs.read_state(folder / checkpoint.STATE, settings, may_differ, world.device):
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])
             update, before, since, history = (state[name] for name in ("update", "seconds", "since", "history"))
+            del state  # a second copy of the weights and moments, on the device
         first, last = update, total if stop_after is None else min(total, update + stop_after)
         finite, seen = FiniteCheck(world.device), seen_records(data, cohort)
         recordings = loader(training, world.device)

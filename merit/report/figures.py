@@ -6,7 +6,7 @@ No pyplot: nothing global is drawn on, and a figure shows itself whatever the ba
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,7 +16,6 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
 from merit.report import figure_data
-from merit.report.style import TERM_LABELS, look
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.6  # inches
 CSV_MIME = "text/csv"
@@ -54,68 +53,11 @@ class Drawing(Figure):
         return buffer.getvalue()
 
 
-def histories(history: pd.DataFrame, bounds: Mapping[str, Any] | None = None) -> Drawing:
-    """A panel a term of the loss: training faint, validation with markers, one colour an objective.
-
-    history: long, columns objective, seed, update, epoch, split ("train" or "validation"), term, value; several
-    seeds are averaged. bounds: lines in the panel of the masked error (as `Workspace.bounds` gives them).
-    """
-    terms = list(dict.fromkeys(history["term"]))
-    if not terms:
-        return nothing("nothing was pretrained")
-    figure, axes = _panels(len(terms))
-    for axis, term in zip(axes, terms):
-        for objective, one in history[history["term"] == term].groupby("objective", sort=False):
-            _curve(axis, str(objective), one)
-        if term == "masked_mse":
-            _bound_lines(axis, bounds or {})
-        axis.set(title=TERM_LABELS.get(term, term), xlabel="update")
-    handles, labels = distinct(axes)
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    figure.table = history
-    return figure
-
-
 def nothing(text: str) -> Drawing:
     """A small figure that says why there is nothing to draw."""
     figure = Drawing(figsize=(PANEL_WIDTH, 0.6))
     figure.text(0.5, 0.5, text, ha="center", va="center")
     return figure
-
-
-def _curve(axis: Axes, objective: str, one: pd.DataFrame) -> None:
-    style = look(objective)
-    train, held_out = (
-        one[one["split"] == split].groupby("update")["value"].mean() for split in ("train", "validation")
-    )
-    axis.plot(train.index, train, color=style.colour, linewidth=0.8, alpha=0.5)
-    every = max(1, len(held_out) // 8)
-    axis.plot(
-        held_out.index, held_out, color=style.colour, linestyle=style.line, marker=style.marker, markevery=every,
-        markersize=4, label=style.label,
-    )  # fmt: skip
-
-
-def _bound_lines(axis: Axes, bounds: Mapping[str, Any]) -> None:
-    lines = {
-        "linear_bound": ("linear map from what is visible", "--"),
-        "three_lead_error": ("linear map from three whole leads", "-."),
-        "noise_floor": ("noise floor", ":"),
-    }
-    for key, (label, dashes) in lines.items():
-        if bounds.get(key) is not None:
-            axis.axhline(bounds[key], color="#444444", linewidth=1, linestyle=dashes, label=label)
-    axis.set_ylim(bottom=0)
-
-
-def _panels(count: int, width: float = PANEL_WIDTH, height: float = PANEL_HEIGHT) -> tuple[Drawing, list[Axes]]:
-    columns = 2 if count <= 4 else 3
-    rows = -(-count // columns)
-    figure = Drawing(figsize=(columns * width, rows * height + 0.4), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat[count:]:
-        axis.set_visible(False)
-    return figure, list(axes.flat[:count])
 
 
 def distinct(axes: Sequence[Axes]) -> tuple[list, list[str]]:

@@ -25,6 +25,7 @@ PLURALS = {
     "subgroups": "",
     "notes": "",
     "prompt facts": "",
+    "sinus rhythm": "",
     "information": " results",
     "retention": " results",
 }

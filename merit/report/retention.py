@@ -6,7 +6,6 @@ differences of two encoders and rows of study "reliability".
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,19 +33,15 @@ IN_REPORT, BEYOND = (
 
 
 def committed(
-    stage: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None
+    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None
 ) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """`show.committed` of stage kept, left_out or carried_over."""
-    return show.committed(stage, profile, synthetic, group, folder, read=read)
-
-
-def read(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Where the numbers of a committed file come from, and its scores; differences stand in both directions."""
-    file = json.loads(path.read_text(encoding="utf-8"))
-    about, found = tidy(file) if "results" in file else scores.read(path)
-    found = complete(found)
-    ahead = found["kind"] == "difference"
-    return about, pd.concat([found[~ahead], both_ways(found[ahead])], ignore_index=True)
+    """`show.committed` of kept, left_out or carried_over, with differences in both directions."""
+    parts = []
+    for about, found in show.committed(study, profile, synthetic, group, folder):
+        found = complete(found)
+        ahead = found["kind"] == "difference"
+        parts.append((about, pd.concat([found[~ahead], both_ways(found[ahead])], ignore_index=True)))
+    return parts
 
 
 def both_ways(differences: pd.DataFrame) -> pd.DataFrame:
@@ -58,51 +53,6 @@ def both_ways(differences: pd.DataFrame) -> pd.DataFrame:
 def complete(found: pd.DataFrame) -> pd.DataFrame:
     """The frame with all of `COLUMNS`, which it lacks where no encoder could be measured."""
     return found.reindex(columns=list(dict.fromkeys([*found.columns, *COLUMNS])))
-
-
-def tidy(file: Mapping[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The same of a file of the first edition, whose results are nested."""
-    about = {key: value for key, value in file.items() if not isinstance(value, list)}
-    about |= {"study": file["stage"], "costs": file["costs"]}
-    about["suffix"] = "equal-budget" if file["group"] == "equal-budget" else None
-    rows: list[dict[str, Any]] = []
-    for result in file["results"]:
-        front = {key: value for key, value in result.items() if not isinstance(value, dict)}
-        front = {"study": "retention", **front}
-        rows += [{**front, **row} for row in (_rows(result) if "reason" not in result else [{"value": None}])]
-    metrics = {"in_report": "auroc_stated", "beyond": "r2_partial"}
-    for row in file.get("paired", []):
-        own = {key: value for key, value in row.items() if key not in ("first", "second", "measure")}
-        sides = {"encoder": row["first"], "other": row["second"], "metric": metrics[row["measure"]]}
-        rows.append({"study": "retention", "kind": "difference", **own, **sides})
-    for row in file.get("ceiling", []):
-        own = {key: value for key, value in row.items() if not isinstance(value, dict)}
-        rows += [{"study": "reliability", **own, "metric": name, **row[name]} for name in ("bias", "sd", "r2")]
-    return about, scores.frame(rows)
-
-
-def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-
-    def add(kind: str, target: str, decoder: str, metric: str, number: Mapping[str, Any], n: int | None) -> None:
-        rows.append({"kind": kind, "target": target, "decoder": decoder, "metric": metric, **number, "n": n})
-
-    for name, factor in result["factors"].items():
-        add("factor", name, "report", "r2", factor["report"], factor["n"])
-        for decoder in show.VOCABULARY["decoder"]:
-            for old, new in (("raw", "r2"), ("both", "r2_both"), ("partial", "r2_partial")):
-                add("factor", name, decoder, new, factor[decoder][old], factor["n"])
-    for name, finding in result["findings"].items():
-        for decoder in ("report", *show.VOCABULARY["decoder"]):
-            for old, new, n in (("all", "auroc", "n"), ("silent", "auroc_silent", "n_silent")):
-                add("finding", name, decoder, new, finding[decoder].get(old, {"value": None}), finding[n])
-    for name, value in result["statements"].items():
-        add("statement", name, "linear", "auroc", {"value": value}, None)
-    for decoder, summary in result["summary"].items():
-        for old, new in (("in_report", "auroc_stated"), ("beyond", "r2_partial")):
-            add("summary", "mean", decoder, new, summary[old], result["n_records"])
-    add("summary", "mean", "linear", "r2_partial_text", result["beyond_text"], result["n_records"])
-    return rows
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:

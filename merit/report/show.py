@@ -375,18 +375,17 @@ def figure(
 
 
 def committed(
-    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None,
-    read: Callable[[Path], tuple[dict[str, Any], pd.DataFrame]] = scores.read,
-) -> list[tuple[dict[str, Any], pd.DataFrame]]:  # fmt: skip
+    study: str, profile: str, synthetic: bool, group: str | None = None, folder: Path | None = None
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     """(where from, scores) of this profile and kind of recordings; else of other profiles on the same kind; else [].
 
-    group: of the encoders, such as equal-budget; None: the paper's own. read: how a file is read.
+    group: of the encoders, such as equal-budget; None: the paper's own.
     """
     folder = folder or runs.home() / "book" / "reference"
     ending = f"-{group}" if group else ""
     own = folder / f"{study}-{profile}{'' if synthetic else '-real'}{ending}.json"
     paths = [own] if own.exists() else sorted(folder.glob(f"{study}-*.json"))
-    found = [read(path) for path in paths]
+    found = [scores.read(path) for path in paths]
     return [
         (about, frame) for about, frame in found if about["synthetic"] == synthetic and about.get("suffix") == group
     ]

@@ -1,7 +1,4 @@
-"""Tables as HTML: the best of a column bold, the second best shaded; the same bytes for the same numbers.
-
-Scores come in as fractions and are printed in percent. pandas writes the HTML and escapes the text.
-"""
+"""Tables as HTML: the same bytes for the same texts; pandas writes the HTML and escapes the text."""
 
 from __future__ import annotations
 
@@ -15,37 +12,6 @@ from merit.report.numerals import fixed
 from merit.report.prose import Html
 
 SHADE = "background-color: rgba(128,128,128,.28)"
-METRICS = {
-    "auroc": "AUROC",
-    "f1": "F1",
-    "f1_oracle": "F1 oracle",
-    "accuracy": "Acc.",
-    "accuracy_oracle": "Acc. oracle",
-}
-"""Metric -> column head. `oracle`: threshold chosen on the scored set itself; without: on the validation fold."""
-
-PUBLISHED_METRIC = {"auroc": "auroc", "f1_oracle": "f1", "accuracy_oracle": "accuracy"}
-"""Where the paper's columns go: it does not state a threshold rule; its predecessors' code uses the oracle."""
-
-HALVES = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
-"""Tasks side by side, as the paper's Tables 6 and 8 have them."""
-
-NOTES = {
-    True: "The rows of the paper were measured on real recordings, those above them on synthetic ones: no difference "
-    "between the two means anything.",
-    False: "The rows of the paper: pretrained on MIMIC-IV-ECG, probed on the whole data sets in ten folds. Compare the "
-    "counts and the protocol at the end of this page before the numbers.",
-}
-"""Whether our recordings are synthetic -> what stands under a table with rows of the paper."""
-
-VARIANTS = {
-    "as_published": Html(
-        "<b>As published.</b> The probe reads the embedding as it is; its scale differs between encoders."
-    ),
-    "standardised": Html("<b>Standardised.</b> Each feature has mean 0 and variance 1 on the training folds."),
-}
-
-Result = Mapping[str, Any]
 
 
 def render(
@@ -76,13 +42,6 @@ def render(
         classes.loc[apart] = "merit-apart"
         styler.set_td_classes(classes)
     return Html('<div class="merit-scroll">{}</div>').format(Html(styler.to_html()))
-
-
-def ranked(numbers: pd.DataFrame) -> pd.DataFrame:
-    """CSS for each cell: bold for the largest of its column, shade for the next; equal numbers share a rank."""
-    ranks = numbers.rank(ascending=False, method="dense")
-    css = pd.DataFrame("", index=numbers.index, columns=numbers.columns)
-    return css.mask(ranks == 1, "font-weight: bold").mask(ranks == 2, SHADE)
 
 
 def interval(triple: Mapping[str, float | None], *, sign: bool = False, signs: str = "") -> str:

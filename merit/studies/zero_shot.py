@@ -19,7 +19,7 @@ from merit.methods import without_text
 from merit.studies.core import study
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 SHARED_SPACE = tuple(name for name in (*OBJECTIVE_NAMES, "random") if not without_text(name))
 """Encoders that have a space in common with texts; mse is pretrained without any."""
@@ -67,6 +67,7 @@ def _resamples(ws: Workspace, n_resamples: int | None) -> int:
         "scope": ("unseen",),
     },
     needs=_inputs,
+    columns=("class",),
 )
 def zero_shot(
     ws: Workspace,

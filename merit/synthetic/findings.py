@@ -198,7 +198,7 @@ def incomplete_right(case: Case, s: float) -> None:
     case.conducted.qrs["s1"].vector = case.conducted.qrs["s1"].vector * 0.7
 
 
-@effect("CRBBB", "RBBB")
+@effect("CRBBB")
 def right_bundle(case: Case, s: float) -> None:
     """Complete right bundle branch block: QRS of 120 ms or more, rsR' in V1, a broad S in I and V6."""
     beat, size = case.conducted, _narrow_size(case)
@@ -215,7 +215,7 @@ def right_bundle(case: Case, s: float) -> None:
     beat.extra_qt_ms += 18
 
 
-@effect("CLBBB", "LBBB")
+@effect("CLBBB")
 def left_bundle(case: Case, s: float) -> None:
     """Complete left bundle branch block: a broad notched R in I, V5 and V6, a deep S in V1, discordant ST and T."""
     beat = case.conducted
@@ -248,7 +248,7 @@ def incomplete_left(case: Case, s: float) -> None:
     t_away(beat, direction(1, 0.2, -0.4), 0.9)
 
 
-@effect("IVCD", "IDC")
+@effect("IVCD")
 def intraventricular(case: Case, s: float) -> None:
     beat = case.conducted
     stretch(beat, case.vary(1.38, 0.07, 1.25, 1.6))
@@ -273,13 +273,13 @@ def preexcitation(case: Case, s: float) -> None:
     case.heart.pr_ms = case.vary(102, 9, 82, 120)
 
 
-@effect("1AVB", "LPR", "PRIE")
+@effect("1AVB", "LPR")
 def slow_av_node(case: Case, s: float) -> None:
     if case.heart.pr_ms < 200:
         case.heart.pr_ms = case.vary(205 + 26 * s, 16, 199, 330)
 
 
-@effect("LAO/LAE", "LAE")
+@effect("LAO/LAE")
 def left_atrium(case: Case, s: float) -> None:
     p = case.heart.p["P"]
     p["la"].at_ms += 17 * s
@@ -287,7 +287,7 @@ def left_atrium(case: Case, s: float) -> None:
     p["ra"].at_ms -= 6 * s
 
 
-@effect("RAO/RAE", "RAH")
+@effect("RAO/RAE")
 def right_atrium(case: Case, s: float) -> None:
     for name, factor in (("ra", 1.0 + 1.5 * s), ("la", 0.9)):
         p = case.heart.p["P"][name]
@@ -320,7 +320,7 @@ def high_voltage(case: Case, s: float) -> None:
         scale_qrs(case.conducted, 1.0 + case.vary(0.42, 0.1, 0.2, 0.7) * s)
 
 
-@effect("LVOLT", "LVQRSAL")
+@effect("LVOLT")
 def low_voltage(case: Case, s: float) -> None:
     scale_qrs(case.conducted, float(np.clip(case.vary(0.40, 0.06, 0.25, 0.5) / s, 0.25, 0.62)))
 
@@ -467,32 +467,32 @@ def low_t(case: Case, s: float) -> None:
     scale_t(case.conducted, float(np.clip(case.vary(0.26, 0.08, 0.1, 0.45) / s, 0.1, 0.5)))
 
 
-@effect("NT_", "TAB_", "TWC")
+@effect("NT_", "TAB_")
 def unspecific_t(case: Case, s: float) -> None:
     unit = direction(*(np.array([0.6, 0.4, 0.3]) + case.rng.normal(0, 0.35, 3)))
     t_away(case.conducted, unit, (0.8 + 0.5 * s * case.rng.random()), 0.05 * s)
 
 
-@effect("INVT", "TWO")
+@effect("INVT")
 def inverted_t(case: Case, s: float) -> None:
     unit = TERRITORY[str(case.rng.choice(["AL", "A", "IL", "L"]))]
     t_away(case.conducted, unit, 1.6 + 0.35 * s, 0.17 * s)
 
 
-@effect("NST_", "STTC")
+@effect("NST_")
 def unspecific_st(case: Case, s: float) -> None:
     case.conducted.add_st(-case.vary(0.05, 0.015, 0.02, 0.1) * s * LEFT, slope=case.rng.normal(0, 0.2))
     t_away(case.conducted, LEFT, 0.45 * s)
 
 
-@effect("STD_", "STDD", "STD")
+@effect("STD_")
 def st_depression(case: Case, s: float) -> None:
     unit = direction(*(LEFT + case.rng.normal(0, 0.2, 3)))
     case.conducted.add_st(-case.vary(0.11, 0.03, 0.05, 0.25) * s * unit, slope=case.rng.normal(-0.05, 0.15))
     t_away(case.conducted, unit, 0.35 * s)
 
 
-@effect("STE_", "STE")
+@effect("STE_")
 def st_elevation(case: Case, s: float) -> None:
     places = ("AS", "A", "AL", "I", "IL")
     unit = TERRITORY[places[case.rng.choice(5, p=(0.28, 0.3, 0.15, 0.17, 0.1))]]
@@ -527,7 +527,7 @@ def digitalis(case: Case, s: float) -> None:
         case.heart.pr_ms += 15 * s
 
 
-@effect("LNGQT", "QTIE")
+@effect("LNGQT")
 def long_qt(case: Case, s: float) -> None:
     case.heart.qtc_ms = case.vary(470 + 22 * s, 18, 462, 590)
     for name in ("t1", "t2"):
@@ -553,7 +553,7 @@ def u_wave(case: Case, s: float) -> None:
     case.conducted.t["u"].vector = case.vary(0.14, 0.03, 0.08, 0.25) * s * direction(0.5, 0.35, 0.8)
 
 
-@effect("QWAVE", "AQW")
+@effect("QWAVE")
 def q_waves(case: Case, s: float) -> None:
     if not {"dead", "l0"} & set(case.conducted.qrs):
         place = str(case.rng.choice(["I", "AS", "AL", "L", "IL"], p=(0.4, 0.2, 0.15, 0.15, 0.1)))
@@ -570,28 +570,25 @@ def abnormal_qrs(case: Case, s: float) -> None:
         beat.qrs["r1"].vector = beat.qrs["r1"].vector - s * size * np.array([0, 0, 0.20])
 
 
-@effect("FQRS")
-def fragmented(case: Case, s: float) -> None:
-    abnormal_qrs(case, 1.3 * s)
-
-
 # When the heart beats, and from where
 
 
-@effect("NORM", "SR")
-def sinus(case: Case, s: float) -> None:
-    case.plan.rate_bpm = case.vary(73, 10, 56, 97)
+def _regular(codes: str, base: str, rate_bpm: tuple[float, float, float, float], **plan: float) -> None:
+    """Register findings that set the base of the rhythm, its rate (as for `Case.vary`) and fields of the plan alone."""
+
+    def act(case: Case, s: float) -> None:
+        case.plan.base, case.plan.rate_bpm = base, case.vary(*rate_bpm)
+        for name, value in plan.items():
+            setattr(case.plan, name, value)
+
+    effect(*codes.split())(act)
 
 
-@effect("SBRAD")
-def bradycardia(case: Case, s: float) -> None:
-    case.plan.rate_bpm = case.vary(53, 4, 38, 60)
-
-
-@effect("STACH")
-def tachycardia(case: Case, s: float) -> None:
-    case.plan.rate_bpm = case.vary(112, 11, 98, 152)
-    case.plan.breathing, case.plan.scatter = 0.012, 0.006
+_regular("NORM SR", "sinus", (73, 10, 56, 97))
+_regular("SBRAD", "sinus", (53, 4, 38, 60))
+_regular("STACH", "sinus", (112, 11, 98, 152), breathing=0.012, scatter=0.006)
+_regular("AT", "atrial", (134, 13, 108, 172), breathing=0.01, scatter=0.008)
+_regular("SVARR", "wandering", (82, 14, 58, 118), scatter=0.05)
 
 
 @effect("SARRH")
@@ -608,7 +605,7 @@ def fibrillation(case: Case, s: float) -> None:
     case.heart.atrial = {"fibrillation_mv": size_mv, "hz": case.vary(6.4, 0.8, 4.6, 8.5)}
 
 
-@effect("AFLT", "AF")
+@effect("AFLT")
 def flutter(case: Case, s: float) -> None:
     case.plan.base, case.plan.flutter_hz = "flutter", case.vary(4.85, 0.4, 3.9, 5.7)
     patterns = ((2,), (4,), (3,), (2, 4), (2, 3, 4), (3, 4))
@@ -616,24 +613,12 @@ def flutter(case: Case, s: float) -> None:
     case.heart.atrial = {"flutter_mv": case.vary(0.15, 0.04, 0.07, 0.28), "hz": case.plan.flutter_hz}
 
 
-@effect("SVTAC", "SVT", "PSVT", "AVNRT")
+@effect("SVTAC", "PSVT")
 def supraventricular_tachycardia(case: Case, s: float) -> None:
     case.plan.base, case.plan.rate_bpm = "reentry", case.vary(168, 17, 132, 215)
     case.plan.breathing, case.plan.scatter = 0.004, 0.003
     case.conducted.add_st(-0.07 * s * direction(0.5, 0.7, 0.3))
     case.plan.paroxysm = "PSVT" in case.findings and case.rng.random() < 0.7
-
-
-@effect("AT")
-def atrial_tachycardia(case: Case, s: float) -> None:
-    case.plan.base, case.plan.rate_bpm = "atrial", case.vary(134, 13, 108, 172)
-    case.plan.breathing, case.plan.scatter = 0.01, 0.008
-
-
-@effect("SVARR")
-def supraventricular_arrhythmia(case: Case, s: float) -> None:
-    case.plan.base, case.plan.rate_bpm = "wandering", case.vary(82, 14, 58, 118)
-    case.plan.scatter = 0.05
 
 
 @effect("JEB")
@@ -648,13 +633,13 @@ def ventricular_escape(case: Case, s: float) -> None:
     case.plan.rate_bpm, case.plan.escape = case.vary(58, 8, 42, 75), "V"
 
 
-@effect("PVC", "VPB")
+@effect("PVC")
 def ventricular_premature(case: Case, s: float) -> None:
     if not any(kind == "V" for kind, _ in case.plan.early):
         case.plan.early.append(("V", "few"))
 
 
-@effect("PAC", "APB")
+@effect("PAC")
 def atrial_premature(case: Case, s: float) -> None:
     if not any(kind in "SA" for kind, _ in case.plan.early):
         case.plan.early.append(("A" if case.rng.random() < 0.12 else "S", "few"))
@@ -691,13 +676,13 @@ def paced(case: Case, s: float) -> None:
     case.heart.spikes = direction(*(np.array([-0.4, -0.8, -0.3]) + angle)) * case.vary(1.1, 0.45, 0.35, 2.2)
 
 
-@effect("2AVB", "2AVB1", "2AVB2", "AVB")
+@effect("2AVB", "2AVB1", "AVB")
 def second_degree_block(case: Case, s: float) -> None:
     """Second-degree AV block: some P waves are not conducted, with or without a lengthening PR."""
-    kinds = {"2AVB1": ["wenckebach"], "2AVB2": ["mobitz", "two-to-one"]}
-    code = next((c for c in kinds if c in case.findings), "")
-    if code or "2AVB" in case.findings:
-        case.plan.block = str(case.rng.choice(kinds.get(code, ["wenckebach", "wenckebach", "mobitz", "two-to-one"])))
+    if case.findings & {"2AVB", "2AVB1"}:
+        unknown = ["wenckebach", "wenckebach", "mobitz", "two-to-one"]
+        blocks = ["wenckebach"] if "2AVB1" in case.findings else unknown
+        case.plan.block = str(case.rng.choice(blocks))
         case.plan.rate_bpm = case.vary(82, 10, 64, 108)
         case.plan.breathing = 0.015
         case.heart.pr_ms = max(case.heart.pr_ms, 165.0)

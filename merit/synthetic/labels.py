@@ -58,7 +58,7 @@ class Order:
 
 @cache
 def vocabulary() -> pd.DataFrame:
-    """One row a finding, indexed by code; slots and likes as sets."""
+    """One row per finding, indexed by code; slots and likes as sets."""
     with resources.files("merit.synthetic").joinpath("vocabulary.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file, dtype=str, keep_default_na=False).set_index("code")
     for name in PREVALENCE.values():

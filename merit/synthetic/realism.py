@@ -1,6 +1,6 @@
 """Whether synthetic recordings are as hard as real ones, and alike in intervals and amplitudes.
 
-How hard it is to rebuild leads from leads is told by three shares of variance that both must have: a fixed lead field
+How hard it is to rebuild leads from leads is measured by three shares of variance, alike in both: a fixed lead field
 would make twelve leads rank 3 and masked reconstruction trivial. Intervals come from manual delineations (events of P,
 QRS and T with begin, peak and end), amplitudes from the median beat of a recording. The same functions measure both
 kinds. Legend: L = 12 leads, T samples.
@@ -139,12 +139,6 @@ def measure_ludb(root: Path, limit: int | None = None) -> dict[str, Any]:
     return {"n_recordings": len(rows), **table(rows)}
 
 
-def measure_truth(root: Path) -> dict[str, Any]:
-    """The same intervals of a synthetic tree, from its hidden truth."""
-    truth = pd.read_parquet(root / "truth.parquet")
-    return {"n_recordings": len(truth), **table(truth[list(INTERVALS)].to_dict("records"))}
-
-
 def real_recordings(data: Path) -> dict[str, Any]:
     """What `book/reference/real_recordings.json` holds: numbers of real recordings below `data`, with provenance."""
     ptb_xl = measure_ptb_xl(data / "ptb-xl")
@@ -174,7 +168,9 @@ def main() -> None:
         if options.out:
             runs.write_json(options.out, shown["real"])
     if options.synthetic:
-        shown["synthetic"] = {**measure_ptb_xl(options.synthetic), "intervals": measure_truth(options.synthetic)}
+        truth = pd.read_parquet(options.synthetic / "truth.parquet")  # the same intervals, from the hidden truth
+        measured = {"n_recordings": len(truth), **table(truth[list(INTERVALS)].to_dict("records"))}
+        shown["synthetic"] = {**measure_ptb_xl(options.synthetic), "intervals": measured}
     for part in ("hardness", "intervals", "amplitudes_of_normal"):
         for key in next(iter(shown.values()), {part: {}})[part]:
             print(part, key, *(f"{name}: {numbers[part].get(key)}" for name, numbers in shown.items()))

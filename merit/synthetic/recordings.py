@@ -40,7 +40,7 @@ class Site:
 
     fs_hz: int
     gain_per_mv: int
-    """Quantisation steps a millivolt, as in the headers of the data set whose layout it writes."""
+    """Quantisation steps per millivolt, as in the headers of the data set whose layout it writes."""
     lowpass_hz: float
     mains_hz: float
     mains_uv: float
@@ -82,7 +82,7 @@ def make_case(findings: frozenset[str], site: Site, age: float, female: bool, pa
     rng = np.random.default_rng(record)
     heart.field = heart.field * np.exp(rng.normal(0, 0.04, (8, 1)))
     case = Case(heart, Plan(rate_bpm=float(np.clip(rng.normal(73, 11), 52, 99))), rng, findings)
-    often = 0.4 if "NORM" in findings else 1.0  # what nobody writes down: a flatter T, an ST level slightly off
+    often = 0.4 if "NORM" in findings else 1.0  # what no report states: a flatter T, an ST level slightly off
     if rng.random() < 0.5 * often:
         t_away(case.conducted, direction(*(np.array([0.7, 0.4, 0.2]) + rng.normal(0, 0.3, 3))), 0.5 * rng.random())
     if rng.random() < 0.3 * often:

@@ -43,7 +43,8 @@ INSIDE = "text"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 PUBLISHED = ("*.json", "*.jsonl", "*.safetensors", "seen.parquet", "README.md", SUMS, f"{INSIDE}/*")
 """Files of a hub repository that belong to a checkpoint."""
-Prompted = str | Path | Mapping[str, str | list[str]]
+Prompts = str | Path | Mapping[str, str | list[str]]
+Among = Store | str | Path | pd.DataFrame | np.ndarray
 
 
 class Embedder(ModelHubMixin):
@@ -115,7 +116,7 @@ class Embedder(ModelHubMixin):
     def zero_shot(
         self,
         x: object,
-        prompts: Prompted = "superclass",
+        prompts: Prompts = "superclass",
         fs_hz: Rate = None,
         leads: Leads = None,
         *,
@@ -141,7 +142,7 @@ class Embedder(ModelHubMixin):
         table.attrs["scores"] = COSINES
         return table
 
-    def scorer(self, prompts: Prompted) -> tuple[list[str], Callable[[np.ndarray], np.ndarray]]:
+    def scorer(self, prompts: Prompts) -> tuple[list[str], Callable[[np.ndarray], np.ndarray]]:
         """A table's columns, and what gives them, float64 [B, classes], from embeddings [B, D]; texts embedded once."""
         if not isinstance(prompts, Mapping) and str(prompts) in TASKS:
             chosen = load_prompts("enriched", str(prompts))
@@ -158,7 +159,7 @@ class Embedder(ModelHubMixin):
     def similar(
         self,
         x: object,
-        among: Store | str | Path | pd.DataFrame | np.ndarray,
+        among: Among,
         k: int = 5,
         fs_hz: Rate = None,
         leads: Leads = None,
@@ -257,8 +258,8 @@ class Embedder(ModelHubMixin):
         folder = Path(model_id)
         if not folder.is_dir():
             known = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-            asked = {name: download[name] for name in known}
-            folder = Path(snapshot_download(model_id, allow_patterns=list(PUBLISHED), **asked))
+            given = {name: download[name] for name in known}
+            folder = Path(snapshot_download(model_id, allow_patterns=list(PUBLISHED), **given))
         encoder = ours.load(folder, torch_device(device))
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return cls(encoder, settings, folder, text_encoder)

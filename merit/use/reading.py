@@ -22,13 +22,10 @@ from merit.data.wfdb_io import read_record
 from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
 
 A, B = TypeVar("A"), TypeVar("B")
-Rate = float | Sequence[float] | None
-"""Rate of arrays, Hz, or one for each."""
-Leads = Sequence[str] | None
-"""Names of arrays' rows."""
+Rate, Leads = float | Sequence[float] | None, Sequence[str] | None
+"""Rate of arrays, Hz, or one for each; names of their rows."""
 DOUBTFUL_SHARE = 0.01
 """Share of samples out of a store's range from which on the unit is doubted."""
-
 CHECKSUMS_DIFFER = "the samples do not add up to the checksums in the header; is the signal file damaged?"
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from merit import runs
+from merit import runs, scores
 from merit.pipeline import Workspace
 from merit.pretrain import checkpoint
+from merit.studies.probing import linear_probe
 
 DAMAGES = {
     "a byte flipped": lambda b: b[: len(b) // 2] + bytes([b[len(b) // 2] ^ 1]) + b[len(b) // 2 + 1 :],
@@ -28,7 +29,13 @@ ECG = np.sin(np.arange(12 * 1000, dtype=np.float32)).reshape(1, 12, 1000)
 
 
 def probe(ws: Workspace) -> list[dict[str, Any]]:
-    return [one["values"] for one in ws.linear_probe(["random"], ["superclass"], ["as_published"])]
+    return scores.records(linear_probe(ws, "random", "superclass"))
+
+
+def identity(ws: Workspace) -> str:
+    """Of the result that `probe` reads."""
+    probe(ws)
+    return next(row["id"] for what, row in ws.used.items() if what.startswith("linear_probe"))
 
 
 USES: dict[str, tuple[str, Callable[[Workspace], Any]]] = {
@@ -104,10 +111,10 @@ def test_an_emptied_list_of_what_was_seen_does_not_let_it_be_scored(used, tmp_pa
     ws.seen("merit").head(0).to_parquet(file, index=False)
     other = again(ws)
     with pytest.raises(runs.Damaged, match=r"seen\.parquet is not as it was written"):
-        other.linear_probe(["merit"], ["superclass"])
+        linear_probe(other, "merit", "superclass")
     file.unlink()
     with pytest.raises(runs.Damaged, match=r"seen\.parquet is not as it was written"):
-        other.linear_probe(["merit"], ["superclass"])
+        linear_probe(other, "merit", "superclass")
 
 
 def test_finished_weights_without_digests_are_not_trained_over(used, tmp_path):
@@ -181,22 +188,13 @@ def test_what_is_whole_is_read_without_writing_anything(used, tmp_path, monkeypa
 
 def test_the_source_of_the_network_is_no_part_of_a_checkpoint_and_of_results_it_is(used, tmp_path, monkeypatch):
     ws = fresh(used, tmp_path)
-    kept, stage = ws.checkpoint_identity("merit"), probe(ws) and ws.linear_probe(["random"], ["superclass"])[0]["id"]
+    kept, stage = ws.checkpoint_identity("merit"), identity(ws)
     parse = runs.parsed
     network = {runs.module_file(f"merit.model.{name}") for name in ("resnet18", "vit", "merit")}
     monkeypatch.setattr(runs, "parsed", lambda path: ("edited", parse(path)[1]) if path in network else parse(path))
     other = again(ws)
     assert other.checkpoint_identity("merit") == kept
-    assert other.linear_probe(["random"], ["superclass"])[0]["id"] != stage
-
-
-def test_a_stages_own_module_is_part_of_its_identity(used, tmp_path, monkeypatch):
-    ws = fresh(used, tmp_path)
-    before = ws.linear_probe(["random"], ["superclass"])[0]["id"]
-    parse, own = runs.parsed, runs.module_file("merit.pipeline.workspace")
-    monkeypatch.setattr(runs, "parsed", lambda path: ("edited", parse(path)[1]) if path == own else parse(path))
-    other = again(ws)
-    assert other.linear_probe(["random"], ["superclass"])[0]["id"] != before
+    assert identity(other) != stage
 
 
 def test_how_often_it_saves_is_no_part_of_a_checkpoint(used, tmp_path):

@@ -29,7 +29,8 @@ from merit.evaluate.generation.pairs import (
 )
 from merit.evaluate.generation.scores import score_texts, swapped
 from merit.evaluate.tasks import NotEnoughData, SeenInPretraining
-from merit.pipeline import Workspace, reference_stages
+from merit.pipeline import Workspace
+from merit.studies import reference
 from merit.studies import workspace as provides
 from merit.studies.generation import COMPOSED, common_answer, generation, generator_folder, paper_example, questions
 
@@ -147,7 +148,7 @@ def test_the_commonest_answer_needs_no_encoder(workspace, merit):
 
 
 def test_a_peers_method_writes_at_equal_budget(workspace):
-    found = reference_stages.STUDIES["generation"](workspace, ["merl-ours", "simclr"], 0)
+    found = reference.STUDIES["generation"](workspace, ["merl-ours", "simclr"], 0)
     assert set(found["encoder"]) == {"merl-ours"}
     assert 0 <= value(found, "meteor") <= 1
 

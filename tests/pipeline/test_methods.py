@@ -6,12 +6,13 @@ import dataclasses
 import json
 
 import pytest
-from merit.pipeline.shift import shift
 
 from merit.methods import PEERS
 from merit.pipeline import Workspace
 from merit.profiles import paper
 from merit.studies.costs import costs, of_network
+from merit.studies.probing import linear_probe
+from merit.studies.shift import shift
 from merit.studies.zero_shot import zero_shot
 
 
@@ -32,11 +33,12 @@ def test_every_method_has_a_checkpoint_of_its_own(trained):
 
 
 def test_they_are_probed_and_moved_as_all_others(trained):
-    probed = trained.linear_probe(tuple(PEERS), ["superclass"], ["as_published"])
-    assert [one["values"]["encoder"] for one in probed] == list(PEERS)
-    assert all(0 <= one["values"]["mean"]["auroc"] <= 1 for one in probed)
+    probed = linear_probe(trained, tuple(PEERS), "superclass", variant="as_published", scored="by fold")
+    auroc = probed[probed["metric"] == "auroc"]
+    assert list(auroc["encoder"]) == list(PEERS)
+    assert auroc["value"].between(0, 1).all()
     moved = shift(trained, tuple(PEERS))
-    assert {one["values"]["encoder"] for one in moved} == set(PEERS)
+    assert set(moved["encoder"]) == set(PEERS)
 
 
 def test_zero_shot_needs_a_space_shared_with_texts(trained):

@@ -18,6 +18,7 @@ from merit.encoders.registry import PUBLISHED
 from merit.pipeline import Workspace, encoders
 from merit.pipeline.recordings import NoCohort
 from merit.studies.peers import facts, peers
+from merit.studies.probing import linear_probe
 from merit.studies.shift import shift
 from merit.studies.zero_shot import zero_shot
 
@@ -40,9 +41,9 @@ def weights(tmp_path, monkeypatch, small_peer):
 
 def test_every_peer_gives_rows_on_synthetic_hospitals(workspace, weights):
     assert workspace.rows("", "all") == (list(NAMES), [])
-    found = workspace.linear_probe(NAMES, ["superclass"], ["standardised"])
-    assert [one["values"].get("reason") for one in found] == [None] * len(NAMES)
-    assert {one["values"]["encoder"]: one["values"]["overlap"] for one in found} == {
+    found = linear_probe(workspace, NAMES, "superclass", variant="standardised", scored="by fold")
+    assert found["reason"].isna().all()
+    assert dict(zip(found["encoder"], found["overlap"])) == {
         name: "ptb-xl" in registry.entry(name).pretraining_cohorts() for name in NAMES
     }
     named, _ = workspace.rows("", "all", text=True)
@@ -57,13 +58,12 @@ def test_every_peer_gives_rows_on_real_recordings(workspace, weights, tmp_path):
     probe = dataclasses.replace(workspace.profile.probe, min_positives=2)
     profile = dataclasses.replace(workspace.profile, limit=150, probe=probe)
     real = Workspace(profile, Path(os.environ["MERIT_REAL_DATA"]), "cpu", tmp_path / "real")
-    for one in real.linear_probe(NAMES, ["superclass"], ["standardised"]):
-        values = one["values"]
-        assert "reason" not in values, values
-        wanted = registry.entry(values["encoder"]).fs_hz
-        rates = real.signals(values["encoder"], "ptb-xl").records["source_fs_hz"]
-        assert values["n_band_limited"] == (rates < wanted).sum()
-        assert values["mean"]["auroc"] is not None
+    probed = linear_probe(real, NAMES, "superclass", variant="standardised", scored="by fold")
+    auroc = scores.scored(probed, metric="auroc").set_index("encoder")
+    assert tuple(auroc.index) == NAMES
+    for name, row in auroc.iterrows():
+        rates = real.signals(name, "ptb-xl").records["source_fs_hz"]
+        assert row["n_band_limited"] == (rates < registry.entry(name).fs_hz).sum()
     assert set(scores.scored(zero_shot(real, WITH_TEXT, "superclass", n_resamples=5))["encoder"]) == set(WITH_TEXT)
 
 
@@ -73,8 +73,7 @@ def test_a_peer_without_its_tokenizer_says_so_in_table_2(workspace, weights):
     (weights / "merl" / "text").rmdir()
     (reason,) = zero_shot(workspace, "merl", "superclass")["reason"]
     assert "no folder weights/merl/text" in reason
-    (probed,) = workspace.linear_probe(["merl"], ["superclass"], ["standardised"])
-    assert "reason" not in probed["values"]
+    assert linear_probe(workspace, "merl", "superclass")["reason"].isna().all()
 
 
 def test_missing_weights_are_a_reason_and_an_absent_row(workspace, monkeypatch, tmp_path):
@@ -82,8 +81,7 @@ def test_missing_weights_are_a_reason_and_an_absent_row(workspace, monkeypatch, 
     names, absent = workspace.rows("merit,random", "all")
     assert names == ["merit", "random"]
     assert [one.name for one in absent] == list(NAMES)
-    (found,) = workspace.linear_probe(["merl"], ["superclass"], ["standardised"])
-    assert "no weights in weights/merl" in found["values"]["reason"]
+    assert "no weights in weights/merl" in linear_probe(workspace, "merl", "superclass")["reason"].item()
 
 
 def test_a_peer_reads_its_own_rate(workspace, weights):
@@ -147,16 +145,14 @@ def test_each_output_agrees_with_the_originals(workspace):
 
 def test_a_readers_own_encoder_has_rows_in_tables_1_and_7(workspace, monkeypatch):
     from merit import runs
-    from merit.report import show, tables
+    from merit.report import show
 
     example = runs.PACKAGE_ROOT.parent / "book" / "examples" / "band_power.py"
     monkeypatch.setenv("MERIT_ENCODER", str(example))
     names, _ = workspace.rows("random", "none")
     assert names == ["random", "band-power"]
-    table = tables.linear_probe(
-        workspace.linear_probe(names, ["superclass"], ["standardised"]), "standardised", synthetic=True
-    )
-    assert ">band-power<" in table.text
+    probed = linear_probe(workspace, names, "superclass", variant="standardised", scored="by fold")
+    assert ">band-power<" in show.by_task(probed, "probed").text
     moved = shift(workspace, names)
     whole = scores.scored(moved, **{"scored": "target", "class": "macro"})
     assert "band-power" in set(whole["encoder"])

@@ -6,12 +6,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from merit.pipeline.information import information
-from merit.pipeline.zero_shot import zero_shot
 
 import merit
 from merit.pipeline import Workspace
 from merit.pretrain import checkpoint
+from merit.studies.information import information
+from merit.studies.zero_shot import zero_shot
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,9 @@ def test_zero_shot_and_information_use_it(trained, workspace):
         np.random.default_rng(0).normal(size=(2, 12, 1000)), fs_hz=100
     )
     assert np.isfinite(found.to_numpy()).all()
-    assert information(trained, ["merit"])[0]["id"] != information(workspace, ["merit"])[0]["id"]
+    for ws in (trained, workspace):
+        information(ws, "merit")
+    assert trained.used["information merit unseen"]["id"] != workspace.used["information merit unseen"]["id"]
 
 
 def test_a_moved_folder_holds_all_of_it(trained, tmp_path):

@@ -6,9 +6,11 @@ import dataclasses
 
 import pytest
 
+from merit import scores
 from merit.config import EncoderConfig, TinyVitConfig
 from merit.pipeline import Workspace
 from merit.studies import framework
+from merit.studies.probing import linear_probe
 
 SMALL = TinyVitConfig(widths=(8, 16, 16, 32), depths=(1, 1, 1, 1), heads=(1, 2, 2, 4))
 
@@ -22,13 +24,12 @@ def hierarchical(workspace) -> Workspace:
 
 
 def test_it_is_probed_beside_its_random_start(hierarchical, workspace):
-    results = hierarchical.linear_probe(["merit", "random"], ["superclass"], ["as_published"])
-    assert [r["values"]["encoder"] for r in results] == ["merit", "random"]
-    for result in results:
-        assert "reason" not in result["values"]
-        assert 0 <= result["values"]["mean"]["auroc"] <= 1
-    other = workspace.linear_probe(["random"], ["superclass"], ["as_published"])[0]
-    assert other["id"] not in {r["id"] for r in results}
+    probed = linear_probe(hierarchical, ["merit", "random"], "superclass", variant="as_published")
+    auroc = scores.scored(probed, scored="by fold", metric="auroc")
+    assert list(auroc["encoder"]) == ["merit", "random"]
+    assert auroc["value"].between(0, 1).all()
+    other = linear_probe(workspace, "random", "superclass", variant="as_published")
+    assert not other["value"].equals(probed[probed["encoder"] == "random"]["value"].reset_index(drop=True))
     assert hierarchical.embedding("merit", "ptb-xl").shape[1] == 32
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from merit import scores
 from merit.evaluate.tasks import SeenInPretraining
 from merit.pipeline.recordings import NoCohort
 from merit.studies import workspace as training
+from merit.studies.probing import linear_probe
 from merit.studies.workspace import Workspace
 
 
@@ -26,23 +27,25 @@ def vars_of(workspace: Workspace) -> dict:
 
 
 def test_a_result_is_computed_once_and_then_read(workspace):
-    first = workspace.linear_probe(["merit", "random"], ["superclass"], ["as_published"])
+    first = linear_probe(workspace, ["merit", "random"], "superclass")
     files = sorted((workspace.folder / "results").glob("linear_probe-*.json"))
     assert len(files) == 2
     times = [f.stat().st_mtime_ns for f in files]
-    second = again(workspace).linear_probe(["merit", "random"], ["superclass"], ["as_published"])
-    assert json.loads(json.dumps(first)) == second
+    second = linear_probe(again(workspace), ["merit", "random"], "superclass")
+    pd.testing.assert_frame_equal(first, second)
     assert times == [f.stat().st_mtime_ns for f in files]
-    assert [r["values"]["encoder"] for r in first] == ["merit", "random"]
-    assert first[0]["values"]["protocol"] == "ten folds"
-    assert first[0]["device"] == "cpu"
+    assert list(first["encoder"].unique()) == ["merit", "random"]
+    assert first["protocol"].iloc[0] == "ten folds"
+    assert set(workspace.provenance().dropna()["device"]) == {"cpu"}
 
 
-def test_the_variants_are_computed_apart_or_together_alike(workspace):
-    both = workspace.linear_probe(["random"], ["superclass"])
-    assert [r["values"]["variant"] for r in both] == ["as_published", "standardised"]
-    single = again(workspace).linear_probe(["random"], ["superclass"], ["as_published"])
-    assert single[0]["id"] == both[0]["id"]
+def test_both_variants_are_computed_together_and_one_may_be_chosen(workspace):
+    both = linear_probe(workspace, "random", "superclass")
+    assert list(both["variant"].unique()) == ["as_published", "standardised"]
+    single = linear_probe(again(workspace), "random", "superclass", variant="standardised")
+    assert scores.records(single) == scores.records(both[both["variant"] == "standardised"])
+    with pytest.raises(ValueError, match="variant: expected one of as_published, standardised; got 'raw'"):
+        linear_probe(workspace, "random", "superclass", variant="raw")
 
 
 def test_the_random_encoder_depends_on_its_seed_alone(workspace):
@@ -72,9 +75,8 @@ def test_what_was_seen_is_not_scored(workspace, monkeypatch):
     other = again(workspace)
     monkeypatch.setattr(other, "seen", lambda encoder, seed=0: seen)
     with pytest.raises(SeenInPretraining, match="1 of"):
-        other.linear_probe(["random"], ["superclass"], ["as_published"], epochs=2)
-    marked = other.linear_probe(["random"], ["superclass"], ["as_published"], epochs=2, allow_seen=True)
-    assert marked[0]["values"]["n_seen"] == 1
+        linear_probe(other, "random", "superclass", epochs=2)
+    assert set(linear_probe(other, "random", "superclass", epochs=2, allow_seen=True)["n_seen"]) == {1}
 
 
 def test_ptb_xl_in_place_of_mimic_keeps_folds_nine_and_ten_out(workspace):
@@ -92,9 +94,10 @@ def test_ptb_xl_in_place_of_mimic_keeps_folds_nine_and_ten_out(workspace):
 
 
 def test_too_few_recordings_give_a_reason_in_place_of_scores(workspace):
-    (result,) = workspace.linear_probe(["random"], ["csn"], ["as_published"])
-    assert "csn" in result["values"]["reason"]
-    assert "mean" not in result["values"]
+    found = linear_probe(workspace, "random", "csn", variant="as_published")
+    assert "csn" in found["reason"].item()
+    assert np.isnan(found["value"].item())
+    assert {"scored", "class", "variant", "sd"} <= set(found)
 
 
 def test_a_cohort_that_is_missing_is_a_reason_and_not_a_stop(tmp_path):
@@ -113,7 +116,7 @@ def test_unknown_names_are_refused_with_the_right_ones(workspace):
         with pytest.raises(ValueError, match="encoder: expected one of"):
             workspace.encoder_identity(other)
     with pytest.raises(ValueError, match=r"unknown settings \['epoch'\] of ProbeConfig"):
-        workspace.linear_probe(["random"], ["form"], epoch=3)
+        linear_probe(workspace, ["random"], ["form"], epoch=3)
 
 
 def test_a_bottleneck_at_another_strength_is_another_checkpoint(workspace):
@@ -147,9 +150,9 @@ def test_without_anything_to_pretrain_on_the_random_encoder_is_still_scored(work
     assert other.histories().empty
     assert other.bounds() == {}
     assert "Nothing was pretrained" in other.note()
-    trained, random = other.linear_probe(["merit", "random"], ["cpsc2018"], ["as_published"])
-    assert "expected mimic-iv-ecg or ptb-xl" in trained["values"]["reason"]
-    assert "expected mimic-iv-ecg" not in random["values"].get("reason", "")
+    trained, random = (linear_probe(other, name, "cpsc2018")["reason"].iloc[0] for name in ("merit", "random"))
+    assert "expected mimic-iv-ecg or ptb-xl" in trained
+    assert "expected mimic-iv-ecg" not in str(random)
 
 
 def test_the_cached_path_needs_no_torch(workspace):
@@ -157,17 +160,18 @@ def test_the_cached_path_needs_no_torch(workspace):
     import subprocess
     import sys
 
-    workspace.linear_probe(["random"], ["superclass"], ["as_published"])
+    linear_probe(workspace, "random", "superclass")
     code = (
         "import pickle, sys\n"
         "from merit.pipeline import Workspace\n"
         "profile, folder = pickle.loads(sys.stdin.buffer.read())\n"
         "ws = Workspace(profile, None, 'cpu', folder)\n"
-        "print(ws.linear_probe(['random'], ['superclass'], ['as_published'])[0]['values']['n_records'])\n"
+        "from merit.studies.probing import linear_probe\n"
+        "print(linear_probe(ws, 'random', 'superclass')['n'].iloc[0])\n"
         "sys.exit('torch was imported' if 'torch' in sys.modules else 0)\n"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code], input=pickle.dumps((workspace.profile, workspace.folder)), capture_output=True
     )
     assert shown.returncode == 0, shown.stderr.decode()
-    assert int(shown.stdout) > 0
+    assert float(shown.stdout) > 0

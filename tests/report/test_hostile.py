@@ -16,18 +16,12 @@ from markupsafe import Markup
 
 from merit import runs, scores
 from merit.report import (
-    ablation_tables,
-    alignment_tables,
     diagram,
-    differences,
     ecg_paper,
     figures,
-    others,
     prose,
-    rule_tables,
     show,
     style,
-    subgroup_tables,
     tables,
     texts,
 )
@@ -114,10 +108,6 @@ def renamed(monkeypatch):
     """Labels of encoders, tasks and data sets that are such text."""
     monkeypatch.setattr(style, "look", lambda name: style.Look(f"{name} {ALL}", "#000000", "P", "-"))
     monkeypatch.setattr(style, "task_label", lambda name: f"{name} {ALL}")
-    for module in (ablation_tables, alignment_tables, differences, subgroup_tables, tables, figures):
-        for name in ("look", "task_label"):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, getattr(style, name))
 
 
 def generated() -> dict:
@@ -127,18 +117,11 @@ def generated() -> dict:
     return row | {"mentions": mentions, "reference_mentions": mentions[:1]}
 
 
-def test_tables_show_what_they_are_given(results, renamed):
+def test_tables_show_what_they_are_given(renamed):
     frame = pd.DataFrame([TEXTS], index=[ALL], columns=TEXTS)
     shown = [
         tables.render(frame, f'"><script>{ALL}', apart=[ALL]),
         tables.mapping({ALL: {ALL: ALL}}, ALL),
-        tables.linear_probe(results, "as_published", synthetic=False),
-        tables.pooled(results, "as_published"),
-        tables.scored_classes(results),
-        ablation_tables.extended(results, "as_published", "auroc"),
-        ablation_tables.per_fold(results, "as_published", "superclass", "auroc"),
-        ablation_tables.per_fold(results, "as_published", "form", "auroc"),
-        others.footnotes([{"overlap": True}], [SimpleNamespace(label=ALL, note=ALL)]),
         texts.example({ALL: generated()}, {"A": ALL, "B": ALL}) + texts.legend(ALL),
         prose.banner(ALL, False) + prose.banner(ALL, True),
         prose.Html(prose.Provenance([{"what": ALL}], ALL, True)._repr_mimebundle_()["text/html"]),
@@ -159,18 +142,7 @@ def test_frames_of_scores_are_shown_as_text():
     assert live(MarkdownIt("commonmark").render(shown)) == []
 
 
-def test_reasons_of_a_group_are_text(renamed):
-    groups = {"values": {"task": "form", "variant": "as_published", "encoder": "merit"}}
-    groups["values"] |= {"attributes": {name: {"reason": ALL, "classes": [ALL]} for name in ("sex", "age")}}
-    assert live(subgroup_tables.groups([groups], "as_published")._repr_html_()) == []
-    unscored = {"values": {"task": "form", "encoder": "merit", "rule": "sign", "reason": ALL}}
-    shown = prose.Sentence(rule_tables.unmeasured([unscored]))._repr_markdown_()
-    assert live(MarkdownIt("commonmark").render(shown)) == []
-
-
-def test_figures_draw_every_text_as_it_stands(results, renamed, monkeypatch):
-    monkeypatch.setattr(figures, "look", lambda name: style.Look(f"{name} {TEXTS[2]}", "#000000", "P", "-"))
-    monkeypatch.setattr(figures, "task_label", lambda name: TEXTS[3])
+def test_figures_draw_every_text_as_it_stands(renamed):
     drawn = figures.Drawing(figsize=(9, 6), layout="constrained")
     axes = drawn.add_subplot(title=TEXTS[2], xlabel=TEXTS[3], ylabel=TEXTS[2])
     axes.barh(TEXTS[:11], range(1, 12), label=TEXTS[2])
@@ -183,7 +155,7 @@ def test_figures_draw_every_text_as_it_stands(results, renamed, monkeypatch):
     ecg = ecg_paper.draw_ecg(np.zeros((12, 1000)), 100, title=ALL)
     frame = show.labelled(pd.DataFrame({"encoder": TEXTS, "task": TEXTS[2], "value": range(len(TEXTS))}))
     plot = so.Plot(frame, x="value", y="encoder", color="encoder").facet("task").add(so.Dot())
-    for one in (drawn, sheet.figure, ecg, show.figure(plot, frame), figures.probe_scores(results, "as_published")):
+    for one in (drawn, sheet.figure, ecg, show.figure(plot, frame)):
         assert one._repr_png_().startswith(b"\x89PNG")
     powers = [text for text in axes.get_xticklabels(which="both") if text.get_text()]
     assert powers

@@ -1,8 +1,7 @@
-"""What the pages on retention share: committed files of both editions, the figure's points, and verdicts."""
+"""What the pages on retention share: committed files, the figure's points, and verdicts."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,28 @@ def number(value: float, width: float = 0.02) -> dict[str, float]:
     return {"value": round(value, 4), "low": round(value - width, 4), "high": round(value + width, 4)}
 
 
-def result(encoder: str, beyond: float, in_report: float, seed: int = 0, **about: Any) -> dict[str, Any]:
-    """A result as the first edition nested it, of real recordings."""
-    factor: dict[str, Any] = {"n": 390, "report": number(0.4)}
-    factor |= {d: {"raw": number(0.5), "both": number(0.6), "partial": number(beyond)} for d in DECODERS}
-    finding = {"n": 12, "n_silent": 0, "report": {"all": number(0.9)}, "linear": {"all": number(0.8)}, "nonlinear": {}}
-    return {
-        "encoder_seed": seed,
-        "encoder": encoder,
-        "cohort": "ptb-xl",
-        "source": "measured",
-        "n_records": 400,
-        "n_patients": 380,
-        "n_seen": 0,
-        "n_features": 1500,
-        "n_failed": 3,
-        "n_scaled": 250,
-        "factors": {"qrs": factor},
-        "findings": {"block": finding},
-        "statements": {"SR": 0.8},
-        "beyond_text": number(beyond + 0.05),
-        "summary": {d: {"beyond": number(beyond), "in_report": number(in_report)} for d in DECODERS},
-        **about,
-    }
+def result(encoder: str, beyond: float, in_report: float, seed: int = 0, **about: Any) -> list[dict[str, Any]]:
+    """The scores of one encoder on real recordings."""
+    front = {"study": "retention", "encoder": encoder, "encoder_seed": seed, "cohort": "ptb-xl", "source": "measured"}
+    front |= {"n_records": 400, "n_patients": 380, "n_seen": 0, "n_features": 1500, "n_failed": 3, "n_scaled": 250}
+    rows = [{"kind": "factor", "target": "qrs", "decoder": "report", "metric": "r2", **number(0.4), "n": 390}]
+    for decoder in DECODERS:
+        factor = {"kind": "factor", "target": "qrs", "decoder": decoder, "n": 390}
+        rows += [
+            {**factor, "metric": metric, **number(value)}
+            for metric, value in (("r2", 0.5), ("r2_both", 0.6), ("r2_partial", beyond))
+        ]
+        own = {"kind": "summary", "target": "mean", "decoder": decoder, "n": 400}
+        rows += [{**own, "metric": "r2_partial", **number(beyond)}]
+        rows += [{**own, "metric": "auroc_stated", **number(in_report)}]
+    for decoder, value in (("report", 0.9), ("linear", 0.8), ("nonlinear", None)):
+        finding = {"kind": "finding", "target": "block", "decoder": decoder}
+        rows += [{**finding, "metric": "auroc", **(number(value) if value else {}), "n": 12}]
+        rows += [{**finding, "metric": "auroc_silent", "n": 0}]
+    rows += [{"kind": "statement", "target": "SR", "decoder": "linear", "metric": "auroc", "value": 0.8}]
+    text = {"kind": "summary", "target": "mean", "decoder": "linear", "metric": "r2_partial_text", "n": 400}
+    rows += [{**text, **number(beyond + 0.05)}]
+    return [{**front, **row, **about} for row in rows]
 
 
 def bound(factor: str, r2: float | None, fs_hz: float = 100.0, own_qrs: bool = True, **changes: Any) -> dict[str, Any]:
@@ -69,7 +67,7 @@ CEILING = [
 LEVELS = {"merit": (0.3, 0.8), "cma": (0.2, 0.8), "mse": (0.4, 0.7), "random": (0.1, 0.6)}
 ROWS = [
     *(result(name, *levels) for name, levels in LEVELS.items()),
-    {"encoder_seed": 0, "encoder": "ib", "reason": "no <b>"},
+    [{"encoder_seed": 0, "encoder": "ib", "reason": "no <b>"}],
 ]
 THESIS = {
     "Reconstruction keeps more": [("mse", "cma", "r2_partial")],
@@ -78,23 +76,29 @@ THESIS = {
 }
 
 
-def committed(folder: Path, rows: list[dict[str, Any]], stage: str = "kept", **changes: Any) -> list:
-    there = [row for row in rows if "reason" not in row]
+def committed(folder: Path, results: list[list[dict[str, Any]]], stage: str = "kept", **changes: Any) -> list:
+    """What a committed file of these encoders holds, their differences beside them; written and read."""
+
+    def summary(rows: list[dict[str, Any]], decoder: str, metric: str) -> float:
+        wanted = ("summary", decoder, metric)
+        return next(r["value"] for r in rows if (r["kind"], r["decoder"], r["metric"]) == wanted)
+
+    there = [rows for rows in results if "reason" not in rows[0]]
     paired = [
-        {"encoder_seed": a["encoder_seed"], "first": a["encoder"], "second": b["encoder"]}
-        | {"decoder": decoder, "measure": name}
-        | number(a["summary"][decoder][name]["value"] - b["summary"][decoder][name]["value"])
-        for k, a in enumerate(there) for b in there[k + 1 :] if a["encoder_seed"] == b["encoder_seed"]
-        for decoder in DECODERS for name in ("beyond", "in_report")
+        {"study": "retention", "kind": "difference", "encoder_seed": a[0]["encoder_seed"], "decoder": decoder}
+        | {"encoder": a[0]["encoder"], "other": b[0]["encoder"], "metric": metric}
+        | number(summary(a, decoder, metric) - summary(b, decoder, metric))
+        for k, a in enumerate(there) for b in there[k + 1 :] if a[0]["encoder_seed"] == b[0]["encoder_seed"]
+        for decoder in DECODERS for metric in ("r2_partial", "auroc_stated")
     ]  # fmt: skip
-    about = {"stage": stage, "group": "objectives", "profile": "demo", "synthetic": False, "seeds": 1, "device": "cpu"}
-    about |= {"cores": 2, "finished": "2026-01-02", "commit": "abc"}
-    file = {**about, "costs": [], "ceiling": CEILING, "results": rows, "paired": paired, **changes}
-    (folder / f"{stage}-demo-real.json").write_text(json.dumps(file))
+    about = {"study": stage, "group": "objectives", "profile": "demo", "synthetic": False, "seeds": 1, "device": "cpu"}
+    about |= {"cores": 2, "finished": "2026-01-02", "commit": "abc", "suffix": None, "costs": []}
+    rows = [*(row for rows in results for row in rows), *paired, *scores.records(reliability(CEILING))]
+    scores.write(folder / f"{stage}-demo-real.json", {**about, **changes}, scores.frame(rows))
     return shown.committed(stage, "smoke", False, folder=folder)
 
 
-def test_a_file_of_the_first_edition_is_the_frame_that_the_study_would_commit(tmp_path):
+def test_a_committed_file_has_its_differences_in_both_directions(tmp_path):
     ((about, found),) = committed(tmp_path, ROWS)
     assert (about["study"], about["suffix"], about["seeds"]) == ("kept", None, 1)
     qrs = scores.scored(found, target="qrs", encoder="merit").set_index(["decoder", "metric"])
@@ -110,10 +114,6 @@ def test_a_file_of_the_first_edition_is_the_frame_that_the_study_would_commit(tm
     ahead, behind = (pairs.loc[(*sides, "linear", "r2_partial")] for sides in (("merit", "cma"), ("cma", "merit")))
     assert ahead[["value", "low", "high"]].tolist() == pytest.approx([0.1, 0.08, 0.12])
     assert behind[["value", "low", "high"]].tolist() == pytest.approx([-0.1, -0.12, -0.08])
-    path = tmp_path / "new" / "kept-demo-real.json"
-    scores.write(path, about, shown.tidy(json.loads((tmp_path / "kept-demo-real.json").read_text()))[1])
-    again = shown.read(path)[1]
-    assert scores.records(again) == scores.records(found[list(again.columns)])
     assert committed(tmp_path, ROWS, synthetic=True) == []
 
 
@@ -173,7 +173,9 @@ def test_a_verdict_needs_both_decoders_and_every_seed(tmp_path):
     mixed = [result("merit", 0.3, 0.6), result("cma", 0.2, 0.8), result("mse", 0.4, 0.5)]
     assert "**seen in part, contradicted in part**" in verdict(tmp_path, mixed)
     once = [*ROWS[1:], result("merit", 0.3, 0.8)]
-    once[-1]["summary"]["nonlinear"]["beyond"] = number(0.21)
+    for row in once[-1]:
+        if (row["kind"], row["decoder"], row["metric"]) == ("summary", "nonlinear", "r2_partial"):
+            row |= number(0.21)
     assert verdict(tmp_path, once).count("**not shown**") == 1
     second = [result(name, 0.2 if name == "merit" else beyond, told, 1) for name, (beyond, told) in LEVELS.items()]
     text = verdict(tmp_path, ROWS + second, seeds=2)
@@ -182,8 +184,11 @@ def test_a_verdict_needs_both_decoders_and_every_seed(tmp_path):
     assert verdict(tmp_path, ROWS[1:2]).count("**not measured**") == 3
 
 
-def reliability(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    return shown.tidy({"stage": "kept", "group": "", "costs": [], "results": [], "ceiling": rows})[1]
+def reliability(bounds: list[dict[str, Any]]) -> pd.DataFrame:
+    return scores.frame(
+        {"study": "reliability", **{k: v for k, v in one.items() if not isinstance(v, dict)}, "metric": m, **one[m]}
+        for one in bounds for m in ("bias", "sd", "r2")
+    )  # fmt: skip
 
 
 def test_reliability_is_a_table_and_a_sentence():

@@ -61,6 +61,31 @@ def test_the_papers_rows_stand_apart_as_printed() -> None:
     assert ["paper: ECG-FM", "80.82"] in rows
 
 
+def test_tasks_stand_in_blocks_with_the_papers_rows_under_the_oracle() -> None:
+    rows = [
+        {"encoder": "merit", "task": task, "metric": metric, "value": 0.9}
+        for task in ("superclass", "csn", "mine")
+        for metric in ("auroc", "f1", "f1_oracle")
+    ]
+    own = scores.frame(rows)
+    html = BeautifulSoup(show.by_task(own, "t", published=show.paper_rows(4), caption="said once").text, "html.parser")
+    assert [table["id"] for table in html.find_all("table")] == [
+        f"T_merit-t-{block}" for block in ("superclass-subclass-form", "csn-cpsc2018", "mine")
+    ]
+    assert html.get_text().count("said once") == 1
+    assert cells(str(html))[3] == ["paper: MERIT", "93.26", "–", "75.97"]
+    minus = show.against_paper(own, 4)
+    of_f1 = minus[(minus["task"] == "superclass") & (minus["metric"] == "f1_oracle")]["value"].item()
+    assert of_f1 == pytest.approx(0.9 - 0.7597)
+    assert show.by_task(own.head(0), "t").text == "<p>No task was scored.</p>"
+
+
+def test_nothing_to_draw_or_to_tabulate_is_no_error() -> None:
+    nothing = scores.scored(frame(), encoder="nobody")
+    assert show.table(nothing, "task", "t").text == "<p>Nothing was scored.</p>"
+    assert show.figure(so.Plot(nothing), nothing).texts[0].get_text() == "nothing was scored"
+
+
 def test_two_scores_for_one_cell_are_refused() -> None:
     twice = scores.frame([{"encoder": "merit", "task": "form", "value": 0.5}] * 2)
     with pytest.raises(ValueError, match="expected one score per encoder, task"):
@@ -108,5 +133,8 @@ def test_committed_scores_come_with_their_source(tmp_path) -> None:
     assert "profile demo, 2 pretraining seeds" in text
     assert "80.5\n±0.7" in text
     assert "make reference" in show.over_seeds("shift", ws, "task", folder=tmp_path).text
+    names = {"cma": "without it", "merit": "with it"}
+    some = cells(show.some_over_seeds("probing", ws, "task", names, "t", folder=tmp_path, metric="auroc").text)
+    assert [row[0] for row in some[-2:]] == ["without it", "with it"]
     ws.synthetic = False
     assert "make reference" in show.over_seeds("probing", ws, "task", folder=tmp_path).text

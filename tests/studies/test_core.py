@@ -99,6 +99,23 @@ def test_what_is_not_there_is_a_row_with_its_reason(ws: MadeUp) -> None:
     assert len(computed) == 2  # too few recordings stay too few; what was not there may be there tomorrow
 
 
+@core.study(over={"task": ("form", "rhythm")}, needs=lambda ws, **_: {}, columns=("variant", "sd"))
+def divided(ws: Any, task: str) -> pd.DataFrame:
+    if task == "rhythm":
+        raise NotEnoughData("rhythm: too few")
+    return pd.DataFrame([{"variant": v, "metric": "auroc", "value": 0.5} for v in ("as_published", "standardised")])
+
+
+def test_values_of_a_column_may_be_chosen_and_a_reason_stands_for_all(ws: MadeUp) -> None:
+    found = divided(ws, variant="standardised")
+    assert list(found["variant"].fillna("any")) == ["standardised", "any"]
+    assert list(found["reason"].fillna("")) == ["", "rhythm: too few"]
+    assert len(divided(ws)) == 3
+    with pytest.raises(ValueError, match="variant: expected one of as_published, standardised; got 'raw'"):
+        divided(ws, variant=["raw"])
+    assert list(divided(ws, "rhythm")[["variant", "sd"]].isna().all()) == [True, True]
+
+
 def test_a_damaged_result_is_refused_by_name(ws: MadeUp) -> None:
     counted(ws, "merit")
     (path,) = (ws.folder / "results").glob("counted-*.json")

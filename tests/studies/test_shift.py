@@ -11,12 +11,11 @@ import pytest
 
 from merit.config import ProbeConfig, replace
 from merit.data import taxonomy
-from merit.evaluate.label_alignment import DIRECTIONS
 from merit.evaluate.tasks import MERL_FOLDER, OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
 from merit.pipeline import Workspace
-from merit.pipeline.label_alignment import label_alignment, label_notes
 from merit.pipeline.recordings import NoCohort
 from merit.profiles import profile
+from merit.studies.label_alignment import label_alignment, sinus_rhythm
 from merit.studies.shift import TRANSFERS, shift
 
 PROFILE = replace(profile("smoke"), probe=ProbeConfig(epochs=2, n_resamples=10))
@@ -110,9 +109,9 @@ def test_a_missing_data_set_is_a_reason_and_not_a_stop(workspace: MadeUp) -> Non
     assert reasons["superclass>csn"] == "csn: no such data set under /nowhere"
     assert not list((workspace.folder / "results").glob("shift-*csn*"))
     aligned = label_alignment(workspace)
-    assert [bool(one["values"]["missing"]) for one in aligned] == ["csn" in direction for direction in DIRECTIONS]
-    assert aligned[1]["values"]["positives"]["target"] is None
-    assert label_notes(workspace)["company"]["csn"] is None
+    assert (aligned["value"].isna() == (aligned["space"] == "csn")).all()
+    assert set(aligned.loc[aligned["space"] == "csn", "reason"]) == {"no recordings of csn"}
+    assert sinus_rhythm(workspace, "csn")["reason"][0] == "csn: no such data set under /nowhere"
 
 
 def test_what_was_pretrained_on_is_scored_on_folds_nine_and_ten_alone(workspace: MadeUp) -> None:
@@ -167,12 +166,21 @@ def test_an_empty_part_leaves_the_target_and_takes_the_source(
 
 
 def test_positives_are_counted_as_a_loop_does(workspace: MadeUp) -> None:
-    values = label_alignment(workspace)[1]["values"]
+    found = label_alignment(workspace, "superclass>csn")
+    found = found[found["side"] == "target"].set_index("class")
     labels = workspace.store("csn").records["labels"]
     wanted = {"RVH", "LVH"}
-    assert values["positives"]["target"]["HYP"] == sum(bool(wanted & set(one)) for one in labels)
-    assert values["n_target"] == sum(bool(set(one) & set(taxonomy.classes("csn"))) for one in labels)
-    assert values["from_target"]["HYP"] == ["RVH", "LVH"]
+    assert found.loc["HYP", "value"] == sum(bool(wanted & set(one)) for one in labels)
+    assert found.loc["macro", "value"] == sum(bool(set(one) & set(taxonomy.classes("csn"))) for one in labels)
+    assert found.loc["HYP", "codes"] == ["RVH", "LVH"]
+    assert found.loc["macro", "n_classes"] == 38
+
+
+def test_sinus_rhythm_alone_is_counted_as_a_loop_does(workspace: MadeUp) -> None:
+    found = sinus_rhythm(workspace, "csn").set_index("metric")
+    labels = workspace.store("csn").records["labels"]
+    assert found.loc["alone", "value"] == sum(set(one) == {"SR"} for one in labels)
+    assert found.loc["alone", "n"] == sum("SR" in one for one in labels)
 
 
 def test_a_table_of_ones_own_makes_results_of_its_own(workspace: MadeUp, tmp_path: Path) -> None:

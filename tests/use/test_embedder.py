@@ -31,14 +31,11 @@ def moved(z: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(z - other, axis=1).max() / spread)
 
 
-def test_it_stands_where_an_encoder_does(model):
+def test_arrays_files_and_recordings_have_one_embedding(model, files, signal_mv):
     assert isinstance(model, Encoder)
     assert isinstance(model, TextAligned)
     assert (model.name, model.width, model.input_spec.fs_hz) == ("merit", 16, 100)
     assert model.identity == model.encoder.identity
-
-
-def test_arrays_files_and_recordings_have_one_embedding(model, files, signal_mv):
     z = model.embed(signal_mv, 100)
     assert (z.shape, z.dtype) == ((5, 16), np.float32)
     recordings = [read_record(path) for path in files]
@@ -59,15 +56,6 @@ def test_the_batch_changes_nothing(model, signal_mv):
     assert model.embed([]).shape == (0, 16)
 
 
-def test_what_is_embedded_is_what_ingest_stores(model, files):
-    from merit.config import SignalConfig
-    from merit.data.preprocess import process
-
-    stored = np.stack([process(read_record(path), SignalConfig(), 0.2)[0] for path in files])
-    expected = model.encoder.embed(stored.astype(np.float32) / 1000, 100)
-    assert np.array_equal(model.embed(files), expected)
-
-
 @pytest.mark.parametrize("fs_hz", [125, 250, 257, 500])
 def test_another_rate_gives_nearly_the_same_embedding(model, writer, signal_mv, fs_hz):
     faster = resample_poly(signal_mv.astype(np.float64), fs_hz, 100, axis=-1, padtype="line")
@@ -77,24 +65,15 @@ def test_another_rate_gives_nearly_the_same_embedding(model, writer, signal_mv, 
     assert moved(z, model.embed(list(faster), [fs_hz] * 5)) < RATE_TOLERANCE
 
 
-def test_the_order_of_leads_does_not_matter(model, writer, signal_mv):
-    z = model.embed(signal_mv, 100)
-    mixed = np.random.default_rng(1).permutation(12)
-    names = [LEADS[i].upper() for i in mixed]
+def test_leads_are_found_by_name_and_eight_get_the_other_four(model, writer, signal_mv):
+    z, mixed = model.embed(signal_mv, 100), np.random.default_rng(1).permutation(12)
+    names, rows = [LEADS[i].upper() for i in mixed], [LEADS.index(name) for name in EIGHT]
     assert np.array_equal(model.embed(signal_mv[:, mixed], 100, names), z)
-    twins = [writer(f"r{i}", one[mixed], leads=names) for i, one in enumerate(signal_mv)]
-    assert np.array_equal(model.embed(twins), z)
-
-
-def test_eight_leads_get_the_other_four(model, writer, signal_mv):
-    rows = [LEADS.index(name) for name in EIGHT]
-    z = model.embed(signal_mv, 100)
-    assert moved(z, model.embed(signal_mv[:, rows], 100, EIGHT)) < 1e-3  # half a microvolt of rounding
-    twins = [writer(f"r{i}", one[rows], leads=EIGHT) for i, one in enumerate(signal_mv)]
-    assert np.array_equal(model.embed(twins), model.embed(signal_mv[:, rows], 100, EIGHT))
-
-
-def test_three_leads_are_refused_with_what_is_missing(model, writer, signal_mv):
+    eight = model.embed(signal_mv[:, rows], 100, EIGHT)
+    assert moved(z, eight) < 1e-3  # half a microvolt of rounding
+    for chosen, leads, expected in ((mixed, names, z), (rows, EIGHT, eight)):
+        twins = [writer(f"r{i}", one[chosen], leads=leads) for i, one in enumerate(signal_mv)]
+        assert np.array_equal(model.embed(twins), expected)
     missing = "missing lead: V1, V2, V3, V4, V5, V6"
     with pytest.raises(RejectedRecording, match=f"recording 0: {missing}"):
         model.embed(signal_mv[0, :3], 100, ["I", "II", "III"])

@@ -74,5 +74,5 @@ def locate(root: str | Path) -> dict[str, list[Path]]:
 
 
 def _recognised(folder: Path) -> str:
-    """The cohort whose layout a folder has; "" for none. CPSC2018's, which is told by names alone, comes last."""
+    """The cohort whose layout a folder has; "" for none. CPSC2018's is recognised by names alone and comes last."""
     return next((c.name for c in (MimicIvEcg, PtbXl, Csn, Cpsc2018) if c.is_at(folder)), "")

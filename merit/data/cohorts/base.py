@@ -1,6 +1,6 @@
 """What all cohorts share: a table of references, a way to read one, and what lies there without being listed.
 
-A reference is a row of `refs()`. Reading goes through `Cohort.read`, which refuses what the table already shows to be
+A reference is a row of `refs()`. Reading goes through `Cohort.read`, which rejects what the table already shows to be
 unusable; the subclass supplies the metadata and the waveform. The data sets' CSV files are read with every cell as
 text, and a broken row is named instead of ending everything.
 """
@@ -102,7 +102,7 @@ class Cohort:
         return any((folder / SYNTHETIC_MARK).is_file() for folder in (self.root, self.root.resolve().parent))
 
     def refs(self) -> pd.DataFrame:
-        """One row a recording that the metadata list, with REF_COLUMNS; no waveform is opened."""
+        """One row per recording that the metadata list, with REF_COLUMNS; no waveform is opened."""
         return self.metadata.refs
 
     def read(self, ref: Any, fs_hz: float | None = None) -> Recording:

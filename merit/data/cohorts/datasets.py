@@ -63,7 +63,7 @@ class MimicIvEcg(Cohort):
     @functools.cached_property
     def metadata(self) -> Metadata:
         bad: list[str] = []
-        reports: dict[str, str] = {}  # study -> its statements, one a line
+        reports: dict[str, str] = {}  # study -> its statements, one per line
         if (self.root / STATEMENTS).is_file():
             rows = iter_rows(self.root / STATEMENTS, ("study_id", "report_0"), REPORTS[1:], bad)
             reports = {whole_id(study): STATEMENT_BREAK.join(filter(None, texts)) for study, *texts in rows}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -92,7 +91,7 @@ def test_the_fingerprint_is_of_content_and_is_looked_up_while_names_sizes_and_ti
     monkeypatch.setattr(Cohort, "_content", lambda self, n: read.append(n) or content(self, n))
     monkeypatch.delenv("MERIT_BUILD", raising=False)
 
-    def fingerprint(root: Path = ptb_xl.root) -> str:
+    def fingerprint(root=ptb_xl.root):
         return open_cohort("ptb-xl", root).fingerprint(kept)
 
     first = fingerprint()

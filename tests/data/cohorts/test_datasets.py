@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +25,7 @@ def statements(*texts: str) -> str:
 
 
 @pytest.fixture
-def tree(tmp_path: Path, record_writer: Any, make_ecg: Any) -> Path:
+def tree(tmp_path, record_writer, make_ecg):
     root = tmp_path / "mimic-iv-ecg"
     order = ["I", "II", "III", "aVR", "aVF", "aVL", *LEADS[6:]]
     for study in (41, 42):

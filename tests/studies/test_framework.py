@@ -13,9 +13,9 @@ from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConf
 from merit.evaluate import flops
 from merit.model.merit import Merit
 from merit.model.vit import random_visible
-from merit.pipeline import framework
-from merit.pipeline.recordings import NoCohort
 from merit.profiles import profile
+from merit.studies import framework
+from merit.studies.workspace import NoCohort
 
 SMALL = ModelConfig(
     encoder=EncoderConfig(n_leads=12, n_samples=120, patch=10, width=24, depth=2, heads=3),
@@ -115,20 +115,25 @@ def stub(**changes):
     given = {
         "profile": profile("smoke"), "text_width": 32, "text_identity": "t",
         "text_encoder": lambda: (_ for _ in ()).throw(NoCohort("nothing to train on")),
-        "result": lambda stage, compute, *_, **__: {"stage": stage, "id": "0", "values": compute()},
+        "kept": lambda study, compute, *_: {"values": compute()},
     }  # fmt: skip
     return SimpleNamespace(**{**given, **changes})
 
 
 def test_the_profile_at_hand_has_its_text_encoders_width():
-    values = framework.framework(stub(text_width=48))["values"]
-    assert set(values["profiles"]) >= {"smoke", "demo", "paper"}
-    assert values["profiles"]["smoke"]["shapes"]["text_head"]["in"] == [48]
-    assert values["profiles"]["demo"]["shapes"]["text_head"]["in"] == [128]
-    unknown = {"source": "trained", "parameters": None, "known": "nothing to train it on"}
-    assert values["text_encoder"] == {**unknown, "trained_layers": 0}
-    chosen = replace(profile("smoke"), pretrain=PretrainConfig(text_layers=2))
-    assert framework.framework(stub(profile=chosen))["values"]["text_encoder"] == {**unknown, "trained_layers": 2}
+    ws = stub(text_width=48)
+    networks = framework.framework(ws, part="networks").set_index("profile")
+    assert set(networks.index) >= {"smoke", "demo", "paper"}
+    assert networks.loc["smoke", "shapes"]["text_head"]["in"] == [48]
+    assert networks.loc["demo", "shapes"]["text_head"]["in"] == [128]
+    scores = framework.framework(ws)
+    own = scores[(scores["profile"] == "smoke") & (scores["metric"] == "parameters")].set_index("part")["value"]
+    assert own.to_dict() == networks.loc["smoke", "parameters"]
+    for layers in (0, 2):
+        chosen = replace(profile("smoke"), pretrain=PretrainConfig(text_layers=layers))
+        (text,) = framework.framework(stub(profile=chosen), part="text").to_dict("records")
+        assert (text["source"], text["known"]) == ("trained", "nothing to train it on")
+        assert text["trained_layers"] == layers
 
 
 def test_a_local_text_encoder_is_counted_and_a_hub_one_looked_up(tmp_path):
@@ -150,7 +155,7 @@ def test_lora_is_counted_as_its_matrices_are():
             pair = (torch.empty(16, inputs, device="meta"), torch.empty(outputs, 16, device="meta"))
             assert (pair[1] @ pair[0]).shape == (outputs, inputs)
             total += sum(one.numel() for one in pair)
-    values = framework.generation(stub(), llama)["values"]
+    values = framework.generator(stub(), llama)
     assert values["language_model"]["lora_total"] == total == 11_272_192
     assert values["language_model"]["biases"] == 16 * (3 * 2048 + 2 * 8192) == 360_448
     assert values["language_model"]["parameters"] == 1_235_814_400

@@ -1,4 +1,4 @@
-"""Figure 3's stage: which pairs are measured, what is read again, what is said where something is missing."""
+"""Figure 3's study: which pairs are measured, what is read again, what is said where something is missing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from merit.data import batches
 from merit.evaluate.tasks import SeenInPretraining
-from merit.pipeline import information as stage
-from merit.pipeline.recordings import NoCohort
+from merit.studies.information import information, pairs
+from merit.studies.workspace import NoCohort
 
 
 class Encoder:
@@ -23,8 +24,6 @@ class Encoder:
     def project(self, z: np.ndarray) -> np.ndarray:
         return z / np.linalg.norm(z, axis=1, keepdims=True)
 
-    project_text = project
-
 
 class Space:
     """A workspace of 160 recordings with 120 distinct reports, in memory."""
@@ -34,14 +33,13 @@ class Space:
 
     def __init__(self, n: int = 160) -> None:
         self.z = np.random.default_rng(0).normal(size=(n, 6)).astype(np.float32)
-        self.records = pd.DataFrame(
-            {
-                "patient_id": [f"p{i // 2}" for i in range(n)], "group": [f"p{i // 2}" for i in range(n)],
-                "report": [f"report {i % 120}" for i in range(n)], "has_text": np.arange(n) % 8 != 0,
-            }
-        )  # fmt: skip
+        patients = [f"p{i // 2}" for i in range(n)]
+        reports = [f"report {i % 120}" for i in range(n)]
+        has_text = np.arange(n) % 8 != 0
+        columns = {"patient_id": patients, "group": patients, "report": reports, "has_text": has_text}
+        self.records = pd.DataFrame(columns)
         self.pretraining_rows = np.arange(40)
-        self.kept: dict[str, dict] = {}
+        self.results: dict[str, dict] = {}
         self.profile = SimpleNamespace(name="smoke", pretrain=SimpleNamespace(validation_share=0.1))
         self.known = pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
 
@@ -59,8 +57,7 @@ class Space:
         return self.z[rows]
 
     def projected_text(self, model: Encoder, texts: list[str]) -> np.ndarray:
-        embedded = np.array([np.r_[int(t.split()[1]), np.ones(5)] for t in texts], dtype=np.float32)
-        return model.project_text(embedded)
+        return model.project(np.array([np.r_[int(t.split()[1]), np.ones(5)] for t in texts], dtype=np.float32))
 
     def encoder(self, name: str, seed: int) -> Encoder:
         return Encoder(name)
@@ -68,11 +65,11 @@ class Space:
     def seen(self, encoder: str, seed: int) -> pd.DataFrame:
         return self.known
 
-    def result(self, stage, compute, parameters, inputs, modules, seed=None):
-        key = json.dumps([stage, str(parameters), inputs])
-        if key not in self.kept:
-            self.kept[key] = {"stage": stage, "values": compute(), "parameters": parameters}
-        return self.kept[key]
+    def kept(self, study, compute, arguments, inputs, source):
+        key = json.dumps([study, str(arguments), inputs])
+        if key not in self.results:
+            self.results[key] = {"values": compute()}
+        return self.results[key]
 
 
 QUICK = {"halves": 3, "most_points": 10}
@@ -80,57 +77,52 @@ QUICK = {"halves": 3, "most_points": 10}
 
 def test_pairs_are_counted_and_results_read_again():
     ws = Space()
-    (one,) = stage.information(ws, ["random"], ["unseen"], **QUICK)
-    values = one["values"]
-    assert (values["n_pairs"], values["n_reports"], values["n"], values["n_seen"]) == (140, 105, 105, 0)
-    assert values["entropy"] < np.log(105)
+    found = information(ws, "random", "unseen", **QUICK)
+    first = found.iloc[0]
+    assert (first["n_pairs"], first["n_reports"], first["n"], first["n_seen"]) == (140, 105, 105, 0)
+    assert first["entropy"] < np.log(105)
+    assert {"info_nce", "ksg", "gaussian", "gap", "plane_share_1"} < set(found["metric"])
     assert len(ws.embedded) == len(set(ws.embedded)) == 105  # the measured records alone are embedded
     assert ws.records["report"].iloc[ws.embedded].nunique() == 105
-    assert stage.information(ws, ["random"], ["unseen"], **QUICK)[0] is one
-    assert stage.information(ws, ["random"], ["unseen"], **QUICK, seed=1)[0] is not one
+    points = information(ws, "random", "unseen", part="points", **QUICK)
+    assert points["side"].value_counts().to_dict() == {"ecg": 10, "text": 10}
+    assert len(ws.results) == 1
+    information(ws, "random", "unseen", **QUICK, seed=1)
+    assert len(ws.results) == 2
 
 
 def test_unseen_pairs_leave_out_what_is_pretrained_on():
     ws = Space()
-    assert len(stage._rows(ws, "unseen", "ptb-xl", 0)) == 140
+    assert len(pairs(ws, "unseen", 0)) == 140
     ws.pretraining_cohort = "ptb-xl"
-    rows = stage._rows(ws, "unseen", "ptb-xl", 0)
-    assert rows.min() == 41
-    assert len(rows) == 105
+    rows = pairs(ws, "unseen", 0)
+    assert (rows.min(), len(rows)) == (41, 105)
 
 
-def test_a_seen_patient_is_refused_among_the_unseen():
+def test_a_seen_patient_is_rejected_among_the_unseen():
     ws = Space()
     ws.known = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p3"], "record_id": ["r"]})
     with pytest.raises(SeenInPretraining):
-        stage.information(ws, ["merit"], ["unseen"], **QUICK)
+        information(ws, "merit", "unseen", **QUICK)
 
 
-def test_no_pairs_at_all_are_a_reason_and_nothing_is_embedded():
+def test_what_cannot_be_measured_is_a_reason(monkeypatch):
     ws = Space()
     ws.records["has_text"] = False
-    values = stage.information(ws, ["random"], ["unseen"], **QUICK)[0]["values"]
-    assert values["reason"] == "information: expected at least 60 pairs with distinct reports; got none"
-    assert (values["n_pairs"], hasattr(ws, "embedded")) == (0, False)
-
-
-def test_too_few_pairs_no_shared_space_and_no_data_set_are_reasons(monkeypatch):
-    few = stage.information(Space(40), ["random"], ["unseen"], **QUICK)[0]["values"]
-    assert "at least 60 pairs" in few["reason"]
-    assert few["n_pairs"] == 35
-    without = stage.information(Space(), ["mse"], ["unseen"], **QUICK)[0]["values"]
-    assert "no shared space" in without["reason"]
+    (reason,) = information(ws, "random", "unseen", **QUICK)["reason"]
+    assert reason == "information: expected at least 60 pairs with distinct reports; got none"
+    assert not hasattr(ws, "embedded")
+    assert "at least 60 pairs" in information(Space(40), "random", "unseen", **QUICK)["reason"].iloc[0]
+    assert "no shared space" in information(Space(), "mse", "unseen", **QUICK)["reason"].iloc[0]
     ws = Space()
     monkeypatch.setattr(ws, "embedding_identity", lambda *a: (_ for _ in ()).throw(NoCohort("no ptb-xl")))
-    assert stage.information(ws, ["merit"], ["unseen"])[0]["values"]["reason"] == "no ptb-xl"
+    assert information(ws, "merit", "unseen")["reason"].iloc[0] == "no ptb-xl"
     with pytest.raises(ValueError, match="scope: expected one of"):
-        stage.information(ws, ["merit"], ["training"])
+        information(ws, "merit", "training")
 
 
 def test_validation_pairs_are_those_of_pretraining(monkeypatch):
     """The same patients as the loop holds out, by its own function, seed and share."""
-    from merit.data import batches
-
     ws, asked = Space(), []
     ws.report_embeddings = lambda: np.zeros((1, 4), np.float32)
     monkeypatch.setattr(batches, "pair", lambda store, rows, text: rows)
@@ -140,5 +132,5 @@ def test_validation_pairs_are_those_of_pretraining(monkeypatch):
         return None, SimpleNamespace(rows=np.arange(30, 40))
 
     monkeypatch.setattr(batches, "hold_out_patients", hold_out)
-    assert stage._rows(ws, "validation", "mimic-iv-ecg", 3).tolist() == [30, 31, 33, 34, 35, 36, 37, 38, 39]
+    assert pairs(ws, "validation", 3).tolist() == [30, 31, 33, 34, 35, 36, 37, 38, 39]
     assert asked == [(40, 0.1, 13)]

@@ -1,4 +1,4 @@
-"""Figure 4's stage: which recordings take part, and what is said where something is missing."""
+"""Figure 4's study: which recordings take part, and what is said where something is missing."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 
 from merit.evaluate import clusters as evaluate
 from merit.evaluate.tasks import SeenInPretraining
-from merit.pipeline import clusters as stage
-from merit.pipeline.recordings import NoCohort
+from merit.studies.clusters import clusters, with_rhythm
+from merit.studies.workspace import NoCohort
 
 
 class Space:
     """Sixty recordings with SR, PACE or AFIB, and ten without a rhythm."""
 
     pretraining_cohort = "mimic-iv-ecg"
-    folder = Path("nowhere")
+    folder, profile = Path("nowhere"), None
     pretraining_rows = np.arange(20)
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class Space:
     def seen(self, encoder: str, seed: int) -> pd.DataFrame:
         return self.known
 
-    def result(self, stage, compute, parameters, inputs, modules, seed=None):
-        return {"stage": stage, "values": compute(), "parameters": parameters, "inputs": inputs}
+    def kept(self, study, compute, arguments, inputs, source):
+        return {"values": compute()}
 
 
 @pytest.fixture(autouse=True)
@@ -50,29 +50,32 @@ def _no_umap(monkeypatch):
 
 
 def test_recordings_with_a_rhythm_count_as_the_rarest():
-    (one,) = stage.rhythm_clusters(Space(), ["random"], n_resamples=5)
-    values = one["values"]
-    assert (values["n_records"], values["n_patients"], values["n_several"]) == (60, 60, 20)
-    counts = dict(zip(values["classes"], values["n"]))
-    assert {name: n for name, n in counts.items() if n} == {"SR": 20, "AFIB": 20, "PACE": 20}
+    found = clusters(Space(), "random", n_resamples=5)
+    macro = found[found["class"] == "macro"].iloc[0]
+    assert (macro["n"], macro["n_patients"], macro["n_several"], macro["n_seen"]) == (60, 60, 20, 0)
+    counts = found[(found["class"] != "macro") & (found["n"] > 0)].set_index("class")["n"]
+    assert counts.to_dict() == {"SR": 20, "AFIB": 20, "PACE": 20}
+    points = clusters(Space(), "random", n_resamples=5, part="points")
+    assert points["class"].value_counts().to_dict() == {"SR": 20, "AFIB": 20, "PACE": 20}
 
 
-def test_what_is_pretrained_on_is_left_out_and_the_seen_are_refused():
+def test_what_is_pretrained_on_is_left_out_and_the_seen_are_rejected():
     ws = Space()
     ws.pretraining_cohort = "ptb-xl"
-    assert stage._rows(ws, "ptb-xl", False).min() == 20
+    assert with_rhythm(ws, False).min() == 20
     ws.known = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p30"], "record_id": ["r"]})
     with pytest.raises(SeenInPretraining):
-        stage.rhythm_clusters(ws, ["merit"], n_resamples=5)
-    marked = stage.rhythm_clusters(ws, ["merit"], n_resamples=5, allow_seen=True)
-    assert (marked[0]["values"]["n_seen"], marked[0]["values"]["n_records"]) == (1, 60)
+        clusters(ws, "merit", n_resamples=5)
+    marked = clusters(ws, "merit", n_resamples=5, allow_seen=True)
+    assert set(marked["n_seen"]) == {1}
+    assert marked.loc[marked["class"] == "macro", "n"].unique().tolist() == [60]
 
 
 def test_nothing_to_score_is_a_reason(monkeypatch):
     ws = Space()
     ws.records["labels"] = [["SR"]] * 70
-    assert "two classes" in stage.rhythm_clusters(ws, ["random"])[0]["values"]["reason"]
+    assert "two classes" in clusters(ws, "random")["reason"].iloc[0]
     monkeypatch.setattr(ws, "store", lambda cohort: (_ for _ in ()).throw(NoCohort("ptb-xl: not there")))
-    assert stage.rhythm_clusters(ws, ["random"])[0]["values"]["reason"] == "ptb-xl: not there"
+    assert clusters(ws, "random")["reason"].iloc[0] == "ptb-xl: not there"
     with pytest.raises(ValueError, match="unknown settings"):
-        stage.rhythm_clusters(Space(), ["random"], colours=3)
+        clusters(Space(), "random", colours=3)

@@ -13,8 +13,8 @@ from merit.config import ProbeConfig, replace
 from merit.evaluate.tasks import TEN_FOLDS, SeenInPretraining
 from merit.pipeline import Workspace
 from merit.pipeline.recordings import NoCohort
-from merit.pipeline.subgroups import subgroups
 from merit.profiles import profile
+from merit.studies.subgroups import subgroups
 
 PROFILE = replace(profile("smoke"), probe=ProbeConfig(epochs=1, n_resamples=10))
 LABELS = ("NORM", "IMI", "LVH", "CLBBB", "NDT")
@@ -59,41 +59,46 @@ def workspace(tmp_path: Path) -> MadeUp:
     return MadeUp(PROFILE, None, "cpu", tmp_path / "run")
 
 
+def macro(found: pd.DataFrame, attribute: str, scored: str = "level") -> pd.DataFrame:
+    """A row per group."""
+    own = found[(found["attribute"] == attribute) & (found["scored"] == scored) & (found["class"] == "macro")]
+    return own.set_index("group")
+
+
 def test_groups_are_those_of_the_records_of_the_task(workspace: MadeUp) -> None:
-    (result,) = subgroups(workspace, ["random"], ["superclass"])
-    values, records = result["values"], workspace.store("ptb-xl").records
-    sexes, ages = (values["attributes"][name]["groups"] for name in ("sex", "age"))
-    assert {name: one["n_records"] for name, one in sexes.items()} == {
+    found, records = subgroups(workspace, "random", "superclass"), workspace.store("ptb-xl").records
+    sexes, ages = macro(found, "sex"), macro(found, "age")
+    assert sexes["n"].to_dict() == {
         "female": int((records["sex"] == "female").sum()), "male": int((records["sex"] == "male").sum()), "unknown": 4,
     }  # fmt: skip
-    assert ages["unknown"]["n_records"] == 20
-    assert ages["80 and over"]["n_records"] == int((records["age"] >= 80).sum())
-    assert values["n_records"] == 600
-    assert values["attributes"]["sex"]["reference"] == "male"
-    assert set(values["attributes"]["age"]["differences"]) < {"under 40", "40 to 64", "65 to 79", "80 and over"}
+    assert ages.loc["unknown", "n"] == 20
+    assert ages.loc["80 and over", "n"] == int((records["age"] >= 80).sum())
+    assert sexes["n"].sum() == ages["n"].sum() == 600
+    assert list(macro(found, "sex", "difference")["against"]) == ["male"]
+    assert set(macro(found, "age", "difference").index) < {"under 40", "40 to 64", "65 to 79", "80 and over"}
 
 
 def test_a_result_is_computed_once_and_limits_make_others(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = subgroups(workspace, ["random"], ["superclass"])
-    strict = subgroups(workspace, ["random"], ["superclass"], min_positives=100_000)
-    assert strict[0]["id"] != first[0]["id"]
-    assert "no class has 100000" in strict[0]["values"]["attributes"]["sex"]["reason"]
+    first = subgroups(workspace, "random", "superclass")
+    strict = subgroups(workspace, "random", "superclass", min_positives=100_000)
+    assert "no class has 100000" in macro(strict, "sex")["reason"].iloc[0]
     monkeypatch.setattr("merit.evaluate.subgroups.out_of_fold", lambda *_, **__: pytest.fail("computed again"))
-    assert subgroups(workspace, ["random"], ["superclass"]) == first
+    pd.testing.assert_frame_equal(subgroups(workspace, "random", "superclass"), first)
     with pytest.raises(ValueError, match="min_records: expected at least 1; got 0"):
-        subgroups(workspace, ["random"], ["superclass"], min_records=0)
+        subgroups(workspace, "random", "superclass", min_records=0)
+    with pytest.raises(ValueError, match="select: expected one of last"):
+        subgroups(workspace, "random", "superclass", select="best_validation")
 
 
 def test_what_is_missing_or_too_little_is_a_reason(workspace: MadeUp) -> None:
-    csn, form = subgroups(workspace, ["random"], ["csn", "form"])
-    assert csn["values"]["reason"] == "csn: no such data set under /nowhere"
-    assert form["values"]["reason"].startswith("form: ")
+    csn, form = subgroups(workspace, "random", ["csn", "form"])["reason"]
+    assert csn == "csn: no such data set under /nowhere"
+    assert form.startswith("form: ")
 
 
 def test_what_was_seen_is_not_scored(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p7"], "record_id": ["x"]})
     monkeypatch.setattr(MadeUp, "seen", lambda *_: seen)
     with pytest.raises(SeenInPretraining, match="patient p7"):
-        subgroups(workspace, ["merit"], ["superclass"])
-    (marked,) = subgroups(workspace, ["merit"], ["superclass"], allow_seen=True)
-    assert marked["values"]["n_seen"] == 1
+        subgroups(workspace, "merit", "superclass")
+    assert set(subgroups(workspace, "merit", "superclass", allow_seen=True)["n_seen"]) == {1}
