@@ -75,7 +75,12 @@ def test_waves_belong_to_the_beat_that_they_are_near_and_an_end_needs_its_bracke
     monkeypatch.setattr(reliability, "read_annotation", lambda *a: (np.array(samples), list(symbols)))
     marks = reliability.manual_marks(tmp_path, "1")
     assert marks.r_s.tolist() == [1.0, 2.0]
-    expected = {"p_on_s": [0.78, np.nan], "qrs_on_s": [0.98, 1.98], "qrs_off_s": [1.04, 2.04], "t_off_s": [1.34, np.nan]}
+    expected = {
+        "p_on_s": [0.78, np.nan],
+        "qrs_on_s": [0.98, 1.98],
+        "qrs_off_s": [1.04, 2.04],
+        "t_off_s": [1.34, np.nan],
+    }
     for name, times in expected.items():
         np.testing.assert_allclose(getattr(marks, name), [times] * 12)
 
