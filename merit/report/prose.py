@@ -26,6 +26,7 @@ PLURALS = {
     "notes": "",
     "prompt facts": "",
     "sinus rhythm": "",
+    "robustness": " results",
     "information": " results",
     "retention": " results",
 }
