@@ -8,76 +8,74 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.config import ProbeConfig
+from merit import scores
+from merit.evaluate.robustness import CLEAN, stored_rows
 from merit.evaluate.tasks import SeenInPretraining
-from merit.pipeline import robustness as module
-from merit.pipeline.recordings import NoCohort
-from merit.pipeline.robustness import examples, robustness
+from merit.pipeline import Workspace
+from merit.studies import robustness as module
+from merit.studies.robustness import FEW, STRENGTHS, corrupted_example, robustness, strengths
+from merit.studies.workspace import NoCohort
 
 SETTINGS = {"epochs": 1, "n_resamples": 10, "min_positives": 1}
 
 
-@pytest.fixture
-def session(workspace):
-    return module._Session(workspace, "superclass", ProbeConfig(**SETTINGS), 0, 0, False)
+def one(found: pd.DataFrame, encoder: str, strength: str, metric: str = "auroc") -> dict:
+    """One row of the scores."""
+    own = found[(found["encoder"] == encoder) & (found["strength"] == strength) & (found["metric"] == metric)]
+    (row,) = own.to_dict("records")
+    return row
 
 
-def test_the_source_read_again_is_the_stores_row_to_the_last_bit(session):
-    from merit.evaluate.robustness import CLEAN, stored_rows
-
-    store = session.store
-    rows = stored_rows(session.recordings(store.fs_hz), CLEAN, None, 0, session.ws.profile.signal, 0.2)
+def test_the_source_read_again_is_the_stores_row_to_the_last_bit(workspace):
+    store, task = workspace.store("ptb-xl"), module._task(workspace, "superclass", 1)
+    tested = task.rows[task.folds == 10]
+    recordings = module._recordings(workspace, "superclass", 1, store.fs_hz)
+    rows = stored_rows(recordings, CLEAN, None, 0, workspace.profile.signal, 0.2)
     assert len(rows.signal_uv) > 3
-    np.testing.assert_array_equal(rows.signal_uv, store.signal_uv[session.test_rows])
-    assert rows.records["record_id"].tolist() == store.records["record_id"].iloc[session.test_rows].tolist()
+    np.testing.assert_array_equal(rows.signal_uv, store.signal_uv[tested])
+    assert rows.records["record_id"].tolist() == store.records["record_id"].iloc[tested].tolist()
 
 
 def test_every_strength_is_a_result_and_adding_one_computes_that_alone(workspace, monkeypatch):
-    few = robustness(workspace, ["cma", "random"], corruptions="lost:2,gain:0.5", **SETTINGS)
-    assert [(one["values"]["kind"], one["values"]["encoder"]) for one in few] == [
+    few = robustness(workspace, ["cma", "random"], ["clean", "lost:2", "gain:0.5"], **SETTINGS)
+    assert few["reason"].isna().all(), few["reason"]
+    assert list(dict.fromkeys(zip(few["corruption"], few["encoder"]))) == [
         (kind, encoder) for kind in ("clean", "lost", "gain") for encoder in ("cma", "random")
     ]
-    assert all("reason" not in one["values"] for one in few), few[0]["values"]
-    assert len({one["id"] for one in few}) == 6
-    read, kinds = module._Session._recordings, []
-    monkeypatch.setattr(module._Session, "_recordings", lambda self, fs: kinds.append(fs) or read(self, fs))
-    more = robustness(workspace, ["cma", "random"], corruptions="lost:2,rate:500,gain:0.5", **SETTINGS)
-    assert kinds == [500.0]  # the added strength alone read files, once for both encoders
-    assert [one for one in more if one["values"]["kind"] != "rate"] == few
-    values = {(one["values"]["kind"], one["values"]["encoder"]): one["values"] for one in more}
-    n = values["clean", "cma"]["n_records"]
-    assert values["lost", "cma"]["n_changed"] == n
-    faster = int((session_records(workspace, n)["path_500"] != "").sum())
-    assert values["rate", "cma"]["n_changed"] <= faster  # others have no faster file
-    assert values["gain", "random"]["moved"]["value"] < 0.02 < values["lost", "random"]["moved"]["value"]
-
-
-def session_records(workspace, n: int) -> pd.DataFrame:
-    """The rows of the source that are tested on."""
+    assert len(list((workspace.folder / "results").glob("robustness-*.json"))) == 6
+    read, rates = module._recordings, []
+    monkeypatch.setattr(module, "_recordings", lambda *args: rates.append(args[-1]) or read(*args))
+    more = robustness(workspace, ["cma", "random"], ["clean", "lost:2", "rate:500", "gain:0.5"], **SETTINGS)
+    assert rates == [500.0]  # the added strength alone read files, once for both encoders
+    pd.testing.assert_frame_equal(more[more["corruption"] != "rate"].reset_index(drop=True)[few.columns], few)
+    n = one(more, "cma", "clean")["n"]
+    assert one(more, "cma", "lost:2")["n_changed"] == n
     from merit.data.cohorts import open_cohort
 
-    one = module._Session(workspace, "superclass", ProbeConfig(**SETTINGS), 0, 0, False)
+    task = module._task(workspace, "superclass", 1)
+    names = workspace.store("ptb-xl").records["record_id"].iloc[task.rows[task.folds == 10]]
     refs = open_cohort("ptb-xl", workspace.sources["ptb-xl"]).refs()
-    there = one.store.records["record_id"].iloc[one.test_rows]
-    assert len(there) == n
-    return refs[refs["record_id"].isin(there)]
+    faster = int((refs[refs["record_id"].isin(names)]["path_500"] != "").sum())
+    assert one(more, "cma", "rate:500")["n_changed"] <= faster  # others have no faster file
+    moved = [one(more, "random", strength, "moved")["value"] for strength in ("gain:0.5", "lost:2")]
+    assert moved[0] < 0.02 < moved[1]
 
 
 def test_what_nothing_was_done_to_keeps_its_score_to_the_last_bit(workspace):
-    clean, same = robustness(workspace, ["cma"], corruptions="duration:10", **SETTINGS)
-    assert same["values"]["n_changed"] == 0
-    assert same["values"]["seen_mv"] == 0
-    assert same["values"]["auroc"] == clean["values"]["auroc"]
-    assert same["values"]["resamples"] == clean["values"]["resamples"]
+    found = robustness(workspace, "cma", ["clean", "duration:10"], **SETTINGS)
+    clean, same = one(found, "cma", "clean"), one(found, "cma", "duration:10")
+    assert same["n_changed"] == one(found, "cma", "duration:10", "signal_mv")["value"] == 0
+    assert [same[name] for name in ("value", "low", "high", "draws")] == [
+        clean[name] for name in ("value", "low", "high", "draws")
+    ]
 
 
 def test_the_same_call_gives_the_same_numbers_in_another_workspace(workspace):
-    first = robustness(workspace, ["random"], corruptions="wander:1", **SETTINGS)
+    first = robustness(workspace, "random", "wander:1", **SETTINGS)
     other = dataclasses.replace(workspace, used={})
-    for path in (workspace.folder / "results").glob("corruption-*.json"):
+    for path in (workspace.folder / "results").glob("robustness-*.json"):
         path.unlink()
-    again = robustness(other, ["random"], corruptions="wander:1", **SETTINGS)
-    assert [one["values"] for one in again] == [one["values"] for one in first]
+    pd.testing.assert_frame_equal(robustness(other, "random", "wander:1", **SETTINGS), first)
 
 
 def test_a_readers_encoder_at_500_hz_is_given_what_its_own_store_holds(workspace, monkeypatch, tmp_path):
@@ -93,44 +91,61 @@ class Mine:
 """)
     monkeypatch.setenv("MERIT_ENCODER", str(tmp_path / "mine.py"))
     (name,) = workspace.rows("", "none")[0]
-    results = robustness(workspace, [name, "random"], corruptions="duration:10,lost:2", **SETTINGS)
-    found = {(one["values"]["encoder"], one["values"]["kind"]): one["values"] for one in results}
-    assert [found[encoder, "duration"]["n_changed"] for encoder in (name, "random")] == [0, 0]
-    assert found[name, "clean"]["scaling"] == "none"
-    n = found[name, "clean"]["n_records"]
-    assert found[name, "lost"]["n_changed"] == n
-    assert found[name, "lost"]["seen_mv"] == pytest.approx(found["random", "lost"]["seen_mv"], rel=0.05)
+    found = robustness(workspace, [name, "random"], ["clean", "duration:10", "lost:2"], **SETTINGS)
+    assert [one(found, encoder, "duration:10")["n_changed"] for encoder in (name, "random")] == [0, 0]
+    clean = one(found, name, "clean")
+    assert clean["scaling"] == "none"
+    assert one(found, name, "lost:2")["n_changed"] == clean["n"]
+    signal = [one(found, encoder, "lost:2", "signal_mv")["value"] for encoder in (name, "random")]
+    assert signal[0] == pytest.approx(signal[1], rel=0.05)
 
 
 def test_a_missing_data_set_and_too_little_of_one_are_reasons(workspace, monkeypatch):
-    short = robustness(workspace, ["random"], "cpsc2018", "gain:2", **{**SETTINGS, "min_positives": 50})
-    assert all("cpsc2018" in one["values"]["reason"] for one in short)
+    short = robustness(workspace, "random", ["clean", "gain:2"], "cpsc2018", **{**SETTINGS, "min_positives": 50})
+    assert short["reason"].str.contains("cpsc2018").all()
 
     def missing(cohort):
         raise NoCohort(f"{cohort}: no such data set under /nowhere")
 
     monkeypatch.setattr(workspace, "store", missing)
-    results = robustness(workspace, ["random"], "csn", "gain:2", **SETTINGS)
-    assert {one["values"]["reason"] for one in results} == {"csn: no such data set under /nowhere"}
-    assert "reason" in examples(workspace, "csn")
+    for found in (robustness(workspace, "random", "gain:2", "csn"), corrupted_example(workspace, "clean", "csn")):
+        assert list(found["reason"]) == ["csn: no such data set under /nowhere"]
 
 
-def test_what_was_seen_is_refused_unless_allowed(workspace, monkeypatch):
+def test_what_was_seen_is_rejected_unless_allowed(workspace, monkeypatch):
     store = workspace.store("ptb-xl")
     patient = store.records.loc[store.records["fold"] == 10, "patient_id"].iloc[0]
     seen = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": [patient], "record_id": ["x"]})
     monkeypatch.setattr(workspace, "seen", lambda *_: seen)
     with pytest.raises(SeenInPretraining, match=f"patient {patient} of ptb-xl"):
-        robustness(workspace, ["cma"], corruptions="gain:4", **SETTINGS)
-    marked = robustness(workspace, ["cma"], corruptions="gain:4", allow_seen=True, **SETTINGS)
-    assert {one["values"]["n_seen"] for one in marked} == {1}
+        robustness(workspace, "cma", "gain:4", **SETTINGS)
+    assert set(robustness(workspace, "cma", "gain:4", allow_seen=True, **SETTINGS)["n_seen"]) == {1}
 
 
 def test_pictures_hold_one_lead_of_one_recording(workspace):
-    shown = examples(workspace, corruptions="lost:1:4,duration:2.5")
-    assert list(shown["traces"]) == ["clean", "lost", "duration"]
-    assert shown["traces"]["lost"]["level"] == 4
-    clean, short = (np.array(shown["traces"][name]["uv"]) for name in ("clean", "duration"))
+    found = scores.scored(corrupted_example(workspace, ["clean", "lost:4", "duration:2.5"]))
+    traces = {strength: part["value"].to_numpy() for strength, part in found.groupby("strength", sort=False)}
+    assert list(traces) == ["clean", "lost:4", "duration:2.5"]
+    clean, short = traces["clean"], traces["duration:2.5"]
     assert len(clean) == 300
     assert not short[250:].any()
     np.testing.assert_allclose(short[:240], clean[:240], atol=1)
+
+
+def test_a_user_names_corruptions_with_and_without_levels(workspace: Workspace):
+    assert strengths(workspace) == ["clean", *(f"{kind}:{level}" for kind in FEW for level in FEW[kind])]
+    assert all(set(levels) <= set(STRENGTHS[kind]) for kind, levels in FEW.items())
+    assert strengths(workspace, "lost:1:4, wander,swap:arms,gain:0.5") == [
+        "clean", "lost:1", "lost:4", "wander:0.1", "wander:0.3", "wander:1", "swap:arms", "gain:0.5",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [("fog", "expected one of lost"), ("lost:few", "lost takes numbers; got 'few'"), ("", "got ''")],
+)
+def test_a_corruption_that_is_not_known_is_rejected(workspace, text, match):
+    with pytest.raises(ValueError, match=match):
+        strengths(workspace, text)
+    with pytest.raises(ValueError, match=match):
+        robustness(workspace, "random", f"{text}:few" if text != "lost:few" else text)
