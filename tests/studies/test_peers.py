@@ -15,12 +15,12 @@ from merit import scores
 from merit.data.store import Store
 from merit.encoders import golden, registry
 from merit.encoders.registry import PUBLISHED
-from merit.pipeline import Workspace
-from merit.pipeline.recordings import NoCohort
+from merit.studies import Workspace
 from merit.studies import workspace as provides
 from merit.studies.peers import facts, peers
 from merit.studies.probing import linear_probe
 from merit.studies.shift import shift
+from merit.studies.workspace import NoCohort
 from merit.studies.zero_shot import _texts, zero_shot
 
 NAMES = tuple(PUBLISHED)
