@@ -12,7 +12,6 @@ from merit.config import changed
 from merit.profiles import folder_name, resolve, run_name
 from merit.studies import Workspace
 from merit.studies.probing import linear_probe
-from merit.studies.workspace import Workspace
 
 
 def with_settings(workspace: Workspace, **changes: str) -> Workspace:
