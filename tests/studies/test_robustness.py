@@ -11,7 +11,7 @@ import pytest
 from merit import scores
 from merit.evaluate.robustness import CLEAN, stored_rows
 from merit.evaluate.tasks import SeenInPretraining
-from merit.pipeline import Workspace
+from merit.studies import Workspace
 from merit.studies import robustness as module
 from merit.studies.robustness import FEW, STRENGTHS, corrupted_example, robustness, strengths
 from merit.studies.workspace import NoCohort
