@@ -37,26 +37,20 @@ N_RESAMPLES = 50
 Way = tuple[str, str]
 """A form of a metric, and the epoch after which it is taken (see `pick`)."""
 
-ON_SAME_HEADS: dict[str, tuple[tuple[str, Way, Way], ...]] = {
-    "threshold": (
-        ("f1", ("f1_oracle", "last"), ("f1", "last")),
-        ("accuracy", ("accuracy_oracle", "last"), ("accuracy", "last")),
-    ),
-    "sign_oracle": (
-        ("f1", ("f1_oracle_strict", "last"), ("f1_oracle", "last")),
-        ("accuracy", ("accuracy_oracle_strict", "last"), ("accuracy_oracle", "last")),
-    ),
-    "sign": (
-        ("f1", ("f1_strict", "last"), ("f1", "last")),
-        ("accuracy", ("accuracy_strict", "last"), ("accuracy", "last")),
-    ),
-    "epoch": (("auroc", ("auroc", "test"), ("auroc", "last")), ("f1", ("f1", "test"), ("f1", "last"))),
-    "epoch_validation": (
-        ("auroc", ("auroc", "test"), ("auroc", "validation")),
-        ("f1", ("f1", "test"), ("f1", "validation")),
-    ),
-}
-"""Rule -> (metric, published way, corrected way), for the rules that one set of heads answers."""
+
+ON_SAME_HEADS: tuple[tuple[str, str, Way, Way], ...] = (
+    ("threshold", "f1", ("f1_oracle", "last"), ("f1", "last")),
+    ("threshold", "accuracy", ("accuracy_oracle", "last"), ("accuracy", "last")),
+    ("sign_oracle", "f1", ("f1_oracle_strict", "last"), ("f1_oracle", "last")),
+    ("sign_oracle", "accuracy", ("accuracy_oracle_strict", "last"), ("accuracy_oracle", "last")),
+    ("sign", "f1", ("f1_strict", "last"), ("f1", "last")),
+    ("sign", "accuracy", ("accuracy_strict", "last"), ("accuracy", "last")),
+    ("epoch", "auroc", ("auroc", "test"), ("auroc", "last")),
+    ("epoch", "f1", ("f1", "test"), ("f1", "last")),
+    ("epoch_validation", "auroc", ("auroc", "test"), ("auroc", "validation")),
+    ("epoch_validation", "f1", ("f1", "test"), ("f1", "validation")),
+)
+"""Rule, metric, published way, corrected way, for the rules that one set of heads answers."""
 
 HONEST = (("auroc", ("auroc", "last")), ("f1", ("f1", "last")), ("accuracy", ("accuracy", "last")))
 """Every metric as this book takes it."""
@@ -265,9 +259,8 @@ def protocol_effects(
     splits = make_splits(task.folds, protocol, config.folds)
     honest = traced(features, task, splits, scored_by(task, splits))
     rows: list[dict[str, Any]] = []
-    for rule, pairs in ON_SAME_HEADS.items():
-        for metric, published, corrected in pairs:
-            rows += _effect(rule, metric, (honest, published), (honest, corrected))
+    for rule, metric, published, corrected in ON_SAME_HEADS:
+        rows += _effect(rule, metric, (honest, published), (honest, corrected))
     flawed, pure, combined = honest, honest, ["threshold", "sign_oracle", "epoch"]
 
     if released is not None:  # trained and scored on the labels as released, each class that those make scorable
