@@ -13,14 +13,7 @@ import pandas as pd
 
 from merit import runs
 from merit.config import GenerationConfig
-from merit.evaluate.generation.pairs import (
-    Joined,
-    composed_pairs,
-    join,
-    published_files,
-    read_pairs,
-    write_pairs,
-)
+from merit.evaluate.generation.pairs import Joined, composed_pairs, join, published_files, read_pairs, write_pairs
 from merit.evaluate.tasks import NotEnoughData
 from merit.model.weights import downloaded, pinned, weights_identity
 from merit.studies.core import study
