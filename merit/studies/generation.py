@@ -47,7 +47,7 @@ def _inputs(
     return found
 
 
-@study(over={"encoder": ROWS}, needs=_inputs, config="generation")
+@study(over={"encoder": ROWS}, needs=_inputs, config="generation", columns=("condition", "draws"))
 def generation(
     ws: Workspace, encoder: str, encoder_seed: int = 0, allow_seen: bool = False, *, config: GenerationConfig
 ) -> dict[str, pd.DataFrame]:
