@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import seaborn.objects as so
 from bs4 import BeautifulSoup
 
 from merit import scores
-from merit.report import show
+from merit.report import show, style
 
 
 def frame() -> object:
@@ -138,3 +139,25 @@ def test_committed_scores_come_with_their_source(tmp_path) -> None:
     assert [row[0] for row in some[-2:]] == ["without it", "with it"]
     ws.synthetic = False
     assert "make reference" in show.over_seeds("probing", ws, "task", folder=tmp_path).text
+
+
+def test_looks_differ_in_colour_marker_and_line():
+    for values in zip(*(style.LOOKS[name] for name in style.LOOKS)):
+        assert len(set(map(str, values))) == len(style.LOOKS)
+    every = [*style.LOOKS.values(), *style.PEER_LOOKS.values()]
+    assert len({(one.colour, one.marker) for one in every}) == len({one.label for one in every}) == len(every)
+
+
+def test_nothing_to_draw_is_said():
+    assert show.nothing("no task was scored").texts[0].get_text() == "no task was scored"
+
+
+def test_text_is_escaped_and_bytes_do_not_change():
+    risky = "<script>x</script>"
+    frame = pd.DataFrame([[risky, None]], index=[risky], columns=[risky, "b"])
+    once, again = (show.render(frame, risky, apart=[risky]).text for _ in range(2))
+    assert "<script>" not in once
+    assert once.count("&lt;script&gt;") == 3
+    assert once.count("–") == 1
+    assert once == again
+    assert "<b>" not in show.facts({"<b>": {"<b>": "<b>"}}, "t").text
