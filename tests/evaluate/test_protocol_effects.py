@@ -14,7 +14,7 @@ from merit.config import ProbeConfig
 from merit.evaluate import protocol_effects as measures
 from merit.evaluate.probing import probe
 from merit.evaluate.protocol_effects import FORMS, PLACE, pick, protocol_effects, recording_splits
-from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData
+from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData, make_splits
 
 CONFIG = ProbeConfig(epochs=4, learning_rate=1e-2, n_resamples=10)
 
@@ -103,6 +103,12 @@ def test_one_split_has_the_spread_of_resampled_patients(features, task):
     assert scores.pack(found) == scores.pack(again)
     assert "pretrained on" in found[found["rule"] == "by_recording"]["reason"].item()
     assert value(found, "all", "f1", column="combined") == ["threshold", "sign_oracle", "epoch"]
+    (split,) = make_splits(task.folds, OFFICIAL_SPLIT)
+    everything = np.ones((1, len(task.classes)), dtype=bool)
+    arrays = (features, task.labels, task.groups, [split], everything, CONFIG)
+    traced = measures.trace(*arrays, variant="standardised", n_resamples=3)
+    validation = PLACE["auroc_validation"]  # not resampled: the same epoch is chosen in every resample
+    np.testing.assert_array_equal(traced.resamples[:, :, validation], np.tile(traced.folds[:, :, validation], 3))
     for place in (("threshold", "f1"), ("threshold", "accuracy"), ("all", "f1")):
         assert value(found, *place, column="n_folds") == 1
         assert value(found, *place, column="sd") > 0
