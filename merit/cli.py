@@ -23,7 +23,7 @@ from merit.methods import TRAINED_NAMES
 from merit.profiles import SHORT, resolve
 
 if TYPE_CHECKING:
-    from merit.pipeline import Workspace
+    from merit.studies import Workspace
 
 ProfileName = Literal[PROFILE_NAMES]
 Cohort = Literal[COHORTS]
@@ -114,7 +114,7 @@ def opened(run: Recorded, encoders: tuple[str, ...] | list[str] = (), *, text: b
     encoders: what will be used. text: whether the text encoder will, so that it has to be within reach.
     """
     apply(run)
-    from merit.pipeline import Workspace
+    from merit.studies import Workspace
 
     workspace = Workspace.open(run.profile, run.data, getattr(run, "device", "auto"), run.settings)
     workspace.require(encoders)

@@ -394,7 +394,7 @@ def source_closure(modules: Iterable[str]) -> dict[str, str]:
     return closure
 
 
-INPUTS = ("merit.pipeline", "merit.studies.core", "merit.studies.workspace")
+INPUTS = ("merit.studies.core", "merit.studies.workspace")
 """Modules that bring what a study reads; that has identities of its own."""
 
 
@@ -427,11 +427,6 @@ def reached(function: Callable[..., Any]) -> dict[str, str]:
         closure[f"{module}.{name}"] = hashlib.sha256(ast.dump(node, annotate_fields=False).encode()).hexdigest()[:16]
         queue += [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
     return closure | source_closure(m for m in imported if not m.startswith(INPUTS))
-
-
-def own_source(name: str) -> str:
-    """Digest of one module's code, without what it imports: for a stage whose own functions shape the values."""
-    return parsed(module_file(name))[0][:16]
 
 
 def identity(stage: str, parameters: Any, inputs: Any, modules: Iterable[str]) -> str:

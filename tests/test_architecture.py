@@ -31,12 +31,9 @@ BELOW = {
     "report": {"config", "runs", "intervals", "scores"},
     "publish": {"config", "profiles", "runs", "threads", "pool", "data", "encoders", "report"},
     "use": {"config", "runs", "threads", "data", "model", "pretrain", "encoders", "evaluate"},
-    "pipeline": {"config", "profiles", "methods", "runs", "threads", "pool", "intervals", "data", "synthetic", "model"}
-    | {"pretrain", "encoders", "evaluate", "scores", "studies"},
     "studies": {"config", "methods", "profiles", "runs", "threads", "scores", "data", "model", "pretrain", "encoders"}
-    | {"synthetic", "evaluate", "pool"}
-    | {"pipeline"},
-    "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "pipeline", "report"}
+    | {"synthetic", "evaluate", "pool"},
+    "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "report"}
     | {"publish", "encoders", "studies"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
@@ -125,7 +122,7 @@ def test_heavy_packages_enter_in_one_place(package):
 
 
 def test_reports_and_the_workspace_need_no_torch():
-    code = "import merit, merit.pipeline, merit.report.tables, merit.publish.build, sys; print('torch' in sys.modules)"
+    code = "import merit, merit.studies, merit.report.show, merit.publish.build, sys; print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert shown.stdout.strip() == "False"
 

@@ -30,7 +30,6 @@ from torch.utils.data import DataLoader, Dataset
 from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, one_of, replace
 from merit.data.batches import PairedRecordings
 from merit.evaluate.retention_bench import in_fresh_process
-from merit.pipeline import Workspace
 from merit.pool import peak_memory
 from merit.pretrain.distributed import World
 from merit.pretrain.loaders import SHARE, Batch, MemmapLoader, ResidentLoader, free_bytes, loader, needed_bytes
@@ -38,6 +37,7 @@ from merit.pretrain.train import FiniteCheck, build, compile_model, make_optimis
 from merit.profiles import paper, profile
 from merit.report import cost
 from merit.runs import commit, versions, write_json
+from merit.studies import Workspace
 from merit.studies.framework import facts
 from merit.threads import one_thread_an_operation, usable_cores
 

@@ -17,9 +17,9 @@ from merit import runs
 from merit.config import Profile
 from merit.data.doctor import CohortStatus
 from merit.encoders import registry
-from merit.pipeline import Workspace
-from merit.pipeline.encoders import WHOLE
 from merit.report import cost
+from merit.studies import Workspace
+from merit.studies.workspace import WHOLE
 from merit.threads import usable_cores
 
 GATED_HELP = "ask for access on its page, log in (`hf auth login`) and run this again"

@@ -147,7 +147,7 @@ def pair(store: Store, rows: np.ndarray, text: np.ndarray) -> PairedRecordings:
     """Join the rows of a store that may take part with the embeddings of their `distinct_reports`, float32 [R, W]."""
     place = {report: i for i, report in enumerate(distinct_reports(store, rows))}
     if len(place) != len(text):
-        raise ValueError(f"text: expected {len(place)} rows, one a distinct report; got {len(text)}")
+        raise ValueError(f"text: expected {len(place)} rows, one per distinct report; got {len(text)}")
     has_text = store.records["has_text"].to_numpy(bool)
     text_row = [place.get(r, -1) if h else -1 for r, h in zip(store.records["report"], has_text)]
     embedding = torch.from_numpy(text) if len(text) else torch.zeros(1, text.shape[1])

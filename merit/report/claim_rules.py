@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from merit.report import budget, paper
+from merit.report import paper
 from merit.report.evidence import PAIRS, Evidence
 from merit.report.paper_checks import cell_label, row_label
+from merit.report.style import OURS
 
 PROBED = tuple((task, metric) for task in paper.TASKS for metric in paper.METRICS)
 
@@ -119,7 +120,7 @@ def over_peers(
     """
 
     def measure(evidence: Evidence) -> Measured:
-        rivals = [name for name in budget.OURS if evidence.has(name)] if evidence.budgeted else peers
+        rivals = [name for name in OURS if evidence.has(name)] if evidence.budgeted else peers
         return margins(evidence, cells, rivals, place=place)
 
     return measure

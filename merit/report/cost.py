@@ -16,8 +16,7 @@ import pandas as pd
 
 from merit import runs
 from merit.report import show
-from merit.report.numerals import fixed
-from merit.report.prose import Html, listing
+from merit.report.prose import Html, fixed, listing
 
 FORMAT = 1
 """Of the files; raised when a key changes its name or meaning."""

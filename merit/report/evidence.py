@@ -15,7 +15,7 @@ import pandas as pd
 
 from merit import runs
 from merit import scores as scores_of
-from merit.report.budget import EQUAL_BUDGET
+from merit.report.style import EQUAL_BUDGET
 
 Key = tuple[str, str, str]
 """Encoder, task, metric."""

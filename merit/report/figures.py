@@ -15,8 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
-from merit.report import figure_data
-
 PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.6  # inches
 CSV_MIME = "text/csv"
 OURS, REAL = "#4C78A8", "#D55E00"  # recordings here, and the real ones they are compared with
@@ -26,11 +24,7 @@ class Drawing(Figure):
     """A figure that Jupyter displays as a PNG, with its numbers beside it as CSV, which pages offer as a download."""
 
     table: pd.DataFrame | None = None
-    """The numbers, where a function gives them better than they can be read off the axes."""
-
-    def data(self) -> pd.DataFrame:
-        """The figure's numbers: its own table, or what `figure_data.read` finds."""
-        return figure_data.read(self) if self.table is None else self.table
+    """The frame that is drawn; a diagram has none."""
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
         """As any figure's, with every text drawn as the characters that it is: an id may hold `$`. TeX stays where
@@ -44,8 +38,9 @@ class Drawing(Figure):
         super().savefig(*args, **kwargs)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        numbers = self.data()
-        return {} if numbers.empty else {CSV_MIME: figure_data.csv(numbers)}
+        if self.table is None or self.table.empty:
+            return {}
+        return {CSV_MIME: self.table.to_csv(index=False, float_format="%.6g", lineterminator="\n")}
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

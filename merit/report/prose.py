@@ -26,6 +26,7 @@ PLURALS = {
     "notes": "",
     "prompt facts": "",
     "sinus rhythm": "",
+    "robustness": " results",
     "information": " results",
     "retention": " results",
 }
@@ -147,3 +148,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
+
+
+def fixed(value: float, digits: int, sign: bool = False) -> str:
+    """`1.24`, `−0.50`, `0.00`; sign: a plus before what is above zero."""
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    if not text.strip("+-0."):
+        return text.lstrip("+-")
+    return text.replace("-", "−")

@@ -17,8 +17,7 @@ import seaborn.objects as so
 from merit import scores
 from merit.report import show
 from merit.report.figures import Drawing, nothing
-from merit.report.numerals import fixed
-from merit.report.prose import Html, listing
+from merit.report.prose import Html, fixed, listing
 from merit.report.show import label
 
 COLUMNS = ("kind", "target", "decoder", "n", "low", "high", "draws", "other")

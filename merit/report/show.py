@@ -17,11 +17,18 @@ import seaborn.objects as so
 
 from merit import runs, scores
 from merit.report import paper
-from merit.report.budget import introduction
 from merit.report.figures import Drawing, nothing
-from merit.report.numerals import fixed
-from merit.report.prose import Html, Sentence, badge, listing, literal
-from merit.report.style import COHORT_LABELS, LOOKS, PEER_LOOKS, STUDY_LABELS, TASK_LABELS, apply
+from merit.report.prose import Html, Sentence, badge, fixed, listing, literal
+from merit.report.style import (
+    COHORT_LABELS,
+    LOOKS,
+    OURS,
+    PEER_LOOKS,
+    STUDY_LABELS,
+    TASK_LABELS,
+    TERM_LABELS,
+    apply,
+)
 from merit.report.tables import SHADE, render
 
 ORDER = (
@@ -423,7 +430,7 @@ def over_seeds(
     for about, frame in committed(study, ws.profile.name, ws.synthetic, group, folder):
         tag = f"{study}-{about['profile']}-{group or 'seeds'}"
         if about.get("costs"):
-            parts += [introduction(about), _costs(about, tag)]
+            parts.append(_equal_budget(about, tag))
         parts.append(source(about))
         chosen = scores.scored(frame, **where)
         chosen = chosen[chosen["encoder"].isin(ORDER) | chosen["encoder"].isin(list(ENCODERS))]
@@ -476,7 +483,45 @@ def count_beyond_zero(pairs: pd.DataFrame) -> str:
     return f"{first} is ahead {'; '.join(lines)}, {of_all}."
 
 
-def _costs(about: Mapping[str, Any], tag: str) -> Html:
-    from merit.report.budget import costs
+def _equal_budget(about: Mapping[str, Any], tag: str) -> Html:
+    """What the rows of a run at equal budget are and are not, and what each costs: equal updates are not equal cost."""
+    kind = "synthetic hospitals" if about["synthetic"] else "real recordings"
+    seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
+    text = (
+        "Rows that end in “ours” are our implementation of a peer's objective and backbone, at the size of profile "
+        f"{about['profile']}, on {kind}, with {seeds}: the same recordings, batches, updates, optimiser and evaluation "
+        "as MERIT. They compare objectives and backbones. They are not the published systems, which were trained "
+        "longer, wider and on other recordings, and say nothing about those systems' published numbers."
+    )
+    costs = {row["encoder"]: row for row in about["costs"]}
+    names = [name for name in ENCODERS if name in costs]
+    items = [Html("<li>{}: {}.</li>").format(label(name, "encoder"), OURS[name]) for name in names if name in OURS]
+    budgets = sorted({(row["updates"], row["batch"]) for row in costs.values() if "updates" in row})
+    budget = listing(f"{updates:,} updates of batch {batch}" for updates, batch in budgets)
+    head = (
+        "What each costs. FLOPs are those of one recording: of its embedding, and of its forward in an update; every "
+        f"pretraining has {budget or 'no updates'}. Seconds hold whatever else that machine did. The loss is the last "
+        "validation's; a masked error of one is what the mean alone would have."
+    )
+    rows = {}
+    for name in names:
+        row = costs[name]
+        terms = [
+            f"{TERM_LABELS.get(term, term).partition(':')[0]} {value:.2f}"
+            for term, value in row.get("validation", {}).items()
+        ]
+        rows[label(name, "encoder")] = {
+            "network": NETWORKS.get(row["network"], row["network"]),
+            "parameters of the encoder": f"{row['parameters']:,}",
+            "trained with it": f"{row['trained_parameters']:,}" if "trained_parameters" in row else None,
+            "MFLOPs, embedding": f"{row['embedding_flops'] / 1e6:,.0f}",
+            "MFLOPs, pretraining": f"{row['update_flops'] / 1e6:,.0f}" if "update_flops" in row else None,
+            "seconds of pretraining": None if row.get("seconds") is None else f"{row['seconds']:,.0f}",
+            "loss": "\n".join(terms) or None,
+        }
+    parts = [Html("<p>{}</p><ul>{}</ul>").format(text, Html("").join(items))]
+    return Html("").join([*parts, Html('<p class="merit-caption">{}</p>').format(head), facts(rows, f"{tag}-costs")])
 
-    return costs({"stage": tag, "profile": about["profile"], "costs": about["costs"]})
+
+NETWORKS = {"vit": "ViT", "tiny_vit": "TinyViT", "resnet18": "ResNet18"}
+"""Kind of an encoder -> what a table calls it."""

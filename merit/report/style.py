@@ -67,6 +67,21 @@ STUDY_LABELS = {
     "kept": "what is kept",
 }
 
+EQUAL_BUDGET = "equal-budget"
+"""The group in which peers' methods are trained on the same recordings with the same updates."""
+
+OURS = {
+    "st-mem-ours": "masked reconstruction, a decoder that sees one lead at a time, each patch normalised by itself, no "
+    "attention biases; our patches, optimiser and number of updates, and no band-pass filter",
+    "merl-ours": "its ResNet18, narrower in small profiles, alignment with our frozen text encoder, and alignment of "
+    "two dropout views; average pooling before the projection in place of attention pooling, our text and scaling",
+    "simclr": "two altered views of a recording (a crop stretched to full length, gain, noise, leads left out), each "
+    "to be found among all views of the batch; our encoder, since the original is for images",
+    "clocs": "the two halves of a recording, and of a patient's recordings, to be found among the halves of the batch; "
+    "our encoder and a projection head, all leads together where the original takes single ones",
+}
+"""Peer's method -> what is its own here, and what is not."""
+
 STRENGTHS = {"cma": "0 (CMA)", "ib-0.1": "0.1", "ib": f"{PretrainConfig().bottleneck_strength:g}", "ib-1": "1"}
 """Encoders that differ in the strength of the bottleneck alone -> that strength, β of Eq. 9."""
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from merit.report.numerals import fixed
-from merit.report.prose import Html
+from merit.report.prose import Html, fixed
 
 SHADE = "background-color: rgba(128,128,128,.28)"
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from merit import runs
 from merit.config import GenerationConfig, PretrainConfig, Profile
-from merit.report import budget, cost, paper, paper_checks, show
+from merit.report import cost, paper, paper_checks, show
 from merit.report.claim_rules import Claim, paired
 from merit.report.evidence import Evidence
 from merit.report.prose import Html, listing
+from merit.report.style import OURS
 from merit.report.verdicts import OUTCOMES, SEEDS_NEEDED, Interval, Reading, Verdict
 
 HOLDS = {True: "holds", False: "does not hold", None: "cannot be checked"}
@@ -142,7 +143,7 @@ def at_equal_budget(evidence: Iterable[Evidence]) -> str:
     parts = []
     for run in evidence:
         tasks = {task for encoder, task, metric in run.scores if (encoder, metric) == ("merit", "auroc")}
-        for rival in budget.OURS if run.budgeted and tasks else ():
+        for rival in OURS if run.budgeted and tasks else ():
             gaps = [paired(run, rival, "merit", task, "auroc") for task in sorted(tasks)]
             means = [sum(gap) / len(gap) for gap in gaps if gap]
             if ahead := [mean for mean in means if mean > 0]:

@@ -1,1 +1,5 @@
-"""What is run on which encoders and recordings: each study is a function that is declared once (`core.study`)."""
+"""What is run on which encoders and recordings: a workspace provides them, a study is declared once (`core.study`)."""
+
+from merit.studies.workspace import Workspace
+
+__all__ = ["Workspace"]

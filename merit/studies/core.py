@@ -21,7 +21,7 @@ from merit.data.taxonomy import TASKS
 from merit.evaluate.tasks import NotEnoughData
 
 if TYPE_CHECKING:
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 ALLOWED = {"variant": ("as_published", "standardised"), "task": tuple(TASKS)}
 """Arguments of several studies and what they may be."""

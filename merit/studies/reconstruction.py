@@ -42,6 +42,33 @@ def _inputs(
     }
 
 
+BOUNDED_ON = 5000
+"""Recordings that the linear bounds are fitted on; more change the third digit."""
+
+
+def _bounded(ws: Workspace) -> dict[str, str]:
+    truth, rows = ws.truth(ws.pretraining_cohort), ws.pretraining_rows[:BOUNDED_ON]
+    return {
+        "store": ws.store(ws.pretraining_cohort).identity,
+        "rows": runs.digest(rows.tolist()),
+        "truth": runs.file_digest(truth),
+        "mask ratio": str(ws.profile.model.mask_ratio),
+    }
+
+
+@study(over={}, needs=_bounded)
+def bounds(ws: Workspace) -> pd.DataFrame:
+    """What masked reconstruction is held against, on the recordings that are pretrained on: one row per bound of
+    `evaluate.reconstruction.bounds`; a reason where there are none.
+    """
+    from merit.evaluate import reconstruction as evaluated
+
+    store, ratio = ws.store(ws.pretraining_cohort), ws.profile.model.mask_ratio
+    rows, truth = ws.pretraining_rows[:BOUNDED_ON], ws.truth(ws.pretraining_cohort)
+    found = evaluated.bounds(store.signal_uv[rows], ratio, truth)
+    return pd.DataFrame([{"metric": name, "value": value} for name, value in found.items()])
+
+
 @study(over={}, needs=_inputs)
 def reconstruction(
     ws: Workspace,

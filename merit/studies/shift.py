@@ -15,13 +15,13 @@ from merit.config import ProbeConfig
 from merit.data.taxonomy import TASK_COHORT
 from merit.evaluate.label_alignment import DIRECTIONS, align, read_table
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData, merl_files, merl_folds
-from merit.pipeline.training import ENCODER_NAMES
 from merit.studies.core import study
+from merit.studies.workspace import ENCODER_NAMES
 
 if TYPE_CHECKING:
     from merit.evaluate.shift import Domain, Head
     from merit.evaluate.tasks import TaskData
-    from merit.pipeline.workspace import Workspace
+    from merit.studies.workspace import Workspace
 
 TRANSFERS = tuple(">".join(direction) for direction in DIRECTIONS)
 

@@ -50,8 +50,6 @@ ENCODER_NAMES = (*OBJECTIVE_NAMES, "random")
 OFFICIAL_TRAINING_FOLDS = range(1, 9)
 """PTB-XL's folds 1 to 8: what may be pretrained on when PTB-XL is also evaluated."""
 VARIANTS = ("as_published", "standardised")
-BOUND_RECORDINGS = 5000
-"""Recordings that the linear bounds are fitted on; more change the third digit."""
 WHOLE = 50_000
 """Records of a store up to which all are embedded, once for every page; of a larger one, MIMIC-IV-ECG's, those alone
 that are asked for."""
@@ -639,54 +637,12 @@ class Workspace:
 
     # -- results -------------------------------------------------------------------------------------------------------
 
-    def bounds(self) -> dict[str, Any]:
-        """What masked reconstruction is held against, on the recordings that are pretrained on (see
-        `evaluate.reconstruction.bounds`); empty where there are none.
-        """
-        try:
-            rows = self.pretraining_rows[:BOUND_RECORDINGS]
-        except NoCohort:
-            return {}
-        store, ratio = self.store(self.pretraining_cohort), self.profile.model.mask_ratio
-        truth = self.truth(self.pretraining_cohort)
-
-        def compute() -> dict[str, Any]:
-            from merit.evaluate.reconstruction import bounds
-
-            return bounds(store.signal_uv[rows], ratio, truth)
-
-        inputs = {"store": store.identity, "rows": runs.digest(rows.tolist()), "truth": runs.file_digest(truth)}
-        result = self.result("bounds", compute, {"mask_ratio": ratio}, inputs, ["merit.evaluate.reconstruction"])
-        return result["values"]
-
     def protocol(self, cohort: str) -> str:
         """One official split for a cohort that is also pretrained on, else ten folds."""
         try:
             return OFFICIAL_SPLIT if cohort == self.pretraining_cohort and len(self.pretraining_rows) else TEN_FOLDS
         except NoCohort:
             return TEN_FOLDS
-
-    def result(
-        self, stage: str, compute: Callable[[], dict[str, Any]], parameters: Any, inputs: dict[str, str],
-        modules: Sequence[str], seed: int | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
-        """A stage's result, read where it is and computed else (`runs.read_or_compute`); noted for `provenance`.
-
-        Its identity holds the source of `modules` with all that they import, and that of the stage's own module, which
-        `compute` comes from, with those of this package that it takes from and that bring no inputs (`INPUTS`).
-        """
-
-        def facts() -> dict[str, Any]:
-            about = {"profile": self.profile.name, "seed": seed, "synthetic": self.synthetic}
-            return {**about, "device": self.torch_device()}
-
-        identified = {**parameters, "code": stage_source(compute)}
-        result = runs.read_or_compute(
-            self.folder / "results", stage, compute, parameters=identified, inputs=inputs, modules=modules, facts=facts
-        )
-        label = " ".join(str(parameters.get(k, "")) for k in ("encoder", "task", "variant")).strip()
-        self.used[f"{stage} {label}".strip()] = result
-        return result
 
     def kept(
         self, study: str, compute: Callable[[], dict[str, Any]], arguments: Mapping[str, Any],
@@ -717,30 +673,6 @@ def train_one(task: tuple[Profile, Path | None, Path, bool, str, int]) -> None:
     """One run in a process of its own: (profile, data, folder, compiled, objective, seed), on the CPU."""
     profile, data, folder, compiled, objective, seed = task
     Workspace(profile, data, "cpu", folder, compiled).checkpoint(objective, seed)
-
-
-INPUTS = frozenset(
-    {
-        "merit.pipeline",
-        "merit.studies.workspace",
-        *(f"merit.pipeline.{name}" for name in ("workspace", "encoders", "training", "recordings")),
-    }
-)
-"""Modules that bring what a stage reads; that has identities of its own."""
-
-
-def stage_source(compute: Callable[..., Any]) -> dict[str, str]:
-    """Module -> digest of the source of a stage: where `compute` was written, and what that imports from here."""
-    while isinstance(compute, functools.partial) or hasattr(compute, "__wrapped__"):
-        compute = compute.func if isinstance(compute, functools.partial) else compute.__wrapped__
-    found: dict[str, str] = {}
-    queue = [compute.__module__] if compute.__module__.startswith("merit.pipeline") else []
-    while queue:
-        name = queue.pop()
-        found[name] = runs.own_source(name)
-        imported = runs.parsed(runs.module_file(name))[1]
-        queue += [m for m in imported if m.startswith("merit.pipeline.") and m not in INPUTS | found.keys()]
-    return found
 
 
 def _switched(variable: str) -> bool:

@@ -48,27 +48,7 @@ def write_record(
     path.with_name(f"{path.name}.hea").write_text("\n".join([*lines, *comments]) + "\n", encoding="ascii")
 
 
-class Layout:
-    """How one data set lies on disk."""
-
-    def record_id(self, order: Order) -> str:
-        """As the reader names it."""
-        raise NotImplementedError
-
-    def patient_id(self, order: Order) -> str:
-        """As the reader names it; the record's own where no patient ids are published."""
-        return self.record_id(order)
-
-    def record(self, root: Path, made: Made, signal_mv: np.ndarray, fs_hz: int) -> None:
-        """Write one recording."""
-        raise NotImplementedError
-
-    def tables(self, root: Path, made: list[Made]) -> None:
-        """Write the metadata."""
-        raise NotImplementedError
-
-
-class MimicLayout(Layout):
+class MimicLayout:
     """files/pNNNN/pNNNNNNNN/sNNNNNNNN/NNNNNNNN, record_list.csv and machine_measurements.csv."""
 
     lead_order = (0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11)
@@ -119,7 +99,7 @@ class MimicLayout(Layout):
         pd.DataFrame(machine).to_csv(root / "machine_measurements.csv", index=False)
 
 
-class PtbXlLayout(Layout):
+class PtbXlLayout:
     """records100 and, for a few, records500; ptbxl_database.csv and scp_statements.csv."""
 
     axes = (
@@ -189,18 +169,17 @@ class PtbXlLayout(Layout):
         pd.DataFrame(table).to_csv(root / "scp_statements.csv", index=False)
 
 
-class ChallengeLayout(Layout):
-    """As the challenges of 2020 and 2021 converted data sets: format 16+24, age, sex and diagnoses in the header."""
+class ChallengeLayout:
+    """As the challenges of 2020 and 2021 converted data sets: format 16+24, age, sex and diagnoses in the header.
+
+    A subclass names a recording, its folder, and what `#Dx:` lists.
+    """
 
     gain = "1000.0(0)"
 
-    def folder(self, order: Order) -> str:
-        """Of a record, relative to the root."""
-        raise NotImplementedError
-
-    def diagnoses(self, order: Order) -> list[str]:
-        """What `#Dx:` lists."""
-        raise NotImplementedError
+    def patient_id(self, order: Order) -> str:
+        """The record's own, as no patient ids are published."""
+        return self.record_id(order)
 
     def record(self, root: Path, made: Made, signal_mv: np.ndarray, fs_hz: int) -> None:
         order = made.order
@@ -267,12 +246,13 @@ class CsnLayout(ChallengeLayout):
         table[columns].to_csv(root / "ConditionNames_SNOMED-CT.csv", index=False, encoding="utf-8-sig")
 
 
-LAYOUTS: dict[str, Layout] = {
+LAYOUTS = {
     "mimic-iv-ecg": MimicLayout(),
     "ptb-xl": PtbXlLayout(),
     "cpsc2018": CpscLayout(),
     "csn": CsnLayout(),
 }
+"""Site -> its layout: how the reader names a recording and its patient, how a recording and the tables are written."""
 
 
 def every_fifth(signal_mv: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ def test_groups_join_patients_and_identical_signals_transitively():
     patients = ["a", "b", "c", "a", "d"]
     digests = ["1", "2", "3", "2", "3"]
     assert groups(patients, digests) == ["a", "a", "c", "a", "c"]
+    assert groups(["a", "a", "b"], ["1", "2", "3"]) == ["a", "a", "b"]
     assert groups([], []) == []
 
 

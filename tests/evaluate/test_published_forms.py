@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from merit.evaluate.rules_forms import FORMS, PLACE, forms
 
 from merit.evaluate import metrics, thresholds
+from merit.evaluate.protocol_effects import FORMS, PLACE, forms
 
 VALIDATION = [(3, 1), (2, 0), (1, 1), (0, 0)]
 """(score, label). F1 at >= 3, 2, 1, 0: 2/3, 1/2, 4/5, 2/3. The honest threshold is 1."""

@@ -65,6 +65,26 @@ def test_too_few_recordings_say_nothing():
     assert by_factor(*frames(FEWEST - 1))["qt"]["r2"] == {"value": None, "low": None, "high": None}
 
 
+def test_waves_belong_to_the_beat_that_they_are_near_and_an_end_needs_its_bracket(monkeypatch, tmp_path):
+    """QRS at 1 and 2 s; P before both, the second without its onset; T after the first, and too late after the last."""
+    waves = {"p": (0.8, 1.8), "N": (1.0, 2.0), "t": (1.3, 2.6)}
+    marks = sorted((500 * peak, kind) for kind, peaks in waves.items() for peak in peaks)
+    found = [(at + shift, symbol) for at, kind in marks for shift, symbol in ((-10, "("), (0, kind), (20, ")"))]
+    found.remove((500 * 1.8 - 10, "("))
+    samples, symbols = zip(*found)
+    monkeypatch.setattr(reliability, "read_annotation", lambda *a: (np.array(samples), list(symbols)))
+    marks = reliability.manual_marks(tmp_path, "1")
+    assert marks.r_s.tolist() == [1.0, 2.0]
+    expected = {
+        "p_on_s": [0.78, np.nan],
+        "qrs_on_s": [0.98, 1.98],
+        "qrs_off_s": [1.04, 2.04],
+        "t_off_s": [1.34, np.nan],
+    }
+    for name, times in expected.items():
+        np.testing.assert_allclose(getattr(marks, name), [times] * 12)
+
+
 @pytest.fixture
 def ludb(real_data):
     root = real_data / "ludb"

@@ -135,7 +135,7 @@ def test_means_over_seeds_and_the_interval_of_a_single_one(tmp_path):
 def test_the_figure_has_its_points_as_numbers(tmp_path):
     ((_, found),) = committed(tmp_path, ROWS)
     drawing = shown.thesis(shown.points(shown.summary(found)))
-    data = drawing.data()
+    data = drawing.table
     assert len(drawing.axes) == 2
     assert [round(value) for value in data["beyond_value"]] == [30, 30, 20, 20, 40, 40, 10, 10]
     assert drawing._repr_png_().startswith(b"\x89PNG")

@@ -15,9 +15,9 @@ import pytest
 from merit import runs, scores
 from merit.config import ProbeConfig
 from merit.evaluate.tasks import NotEnoughData
-from merit.pipeline.workspace import Workspace
 from merit.profiles import profile
 from merit.studies import core
+from merit.studies.workspace import Workspace
 
 computed: list[tuple] = []
 
@@ -127,7 +127,7 @@ def test_a_damaged_result_is_refused_by_name(ws: MadeUp) -> None:
 def test_a_study_knows_the_source_that_it_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = """
 from merit.evaluate import metrics
-from merit.pipeline.workspace import Workspace
+from merit.studies.workspace import Workspace
 LIMIT = 3
 def compute(ws: Workspace):
     from merit.evaluate.tasks import make_splits
@@ -147,7 +147,7 @@ def unrelated():
     first = reached(text)
     assert {"made_up.compute", "made_up.helper", "made_up.LIMIT", "merit.evaluate.metrics"} <= first.keys()
     assert "merit.evaluate.tasks" in first
-    assert not any(name.startswith("merit.pipeline") for name in first)
+    assert not any(name.startswith("merit.studies") for name in first)
     assert reached(text.replace("return 1", "return 2")) == first
     assert reached(text.replace("def helper", "# why\ndef helper")) == first
     assert reached(text.replace("LIMIT = 3", "LIMIT = 4")) != first

@@ -10,8 +10,8 @@ import pytest
 from merit.config import HospitalConfig, ProbeConfig, TextConfig
 from merit.evaluate import protocol_effects as measures
 from merit.evaluate.tasks import SeenInPretraining
-from merit.pipeline import Workspace
 from merit.profiles import profile
+from merit.studies import Workspace
 from merit.studies.protocol_effects import protocol_effects, seen_effects
 
 SMOKE = profile("smoke")

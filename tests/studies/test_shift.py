@@ -12,11 +12,11 @@ import pytest
 from merit.config import ProbeConfig, replace
 from merit.data import taxonomy
 from merit.evaluate.tasks import MERL_FOLDER, OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
-from merit.pipeline import Workspace
-from merit.pipeline.recordings import NoCohort
 from merit.profiles import profile
+from merit.studies import Workspace
 from merit.studies.label_alignment import label_alignment, sinus_rhythm
 from merit.studies.shift import TRANSFERS, shift
+from merit.studies.workspace import NoCohort
 
 PROFILE = replace(profile("smoke"), probe=ProbeConfig(epochs=2, n_resamples=10))
 CODES = {"ptb-xl": ("NORM", "IMI", "LVH", "CLBBB", "NDT"), "cpsc2018": taxonomy.classes("cpsc2018")}

@@ -11,10 +11,10 @@ import pytest
 
 from merit.config import ProbeConfig, replace
 from merit.evaluate.tasks import TEN_FOLDS, SeenInPretraining
-from merit.pipeline import Workspace
-from merit.pipeline.recordings import NoCohort
 from merit.profiles import profile
+from merit.studies import Workspace
 from merit.studies.subgroups import subgroups
+from merit.studies.workspace import NoCohort
 
 PROFILE = replace(profile("smoke"), probe=ProbeConfig(epochs=1, n_resamples=10))
 LABELS = ("NORM", "IMI", "LVH", "CLBBB", "NDT")

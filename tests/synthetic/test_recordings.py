@@ -33,6 +33,8 @@ def test_wander_is_slow_and_muscle_is_not():
     wander, muscle = (np.abs(np.fft.rfft(noise(**{kind: 50.0}))) ** 2 for kind in ("wander_uv", "muscle_uv"))
     assert wander[:, f < 3].sum() > 0.98 * wander.sum()
     assert muscle[:, f > 10].sum() > 0.8 * muscle.sum()
+    soft = np.abs(np.fft.rfft(noise(muscle_uv=50.0, lowpass_hz=38))) ** 2
+    assert soft[:, f > 80].sum() < 0.1 * muscle[:, f > 80].sum()
 
 
 def test_muscle_noise_has_one_density_at_both_rates():

@@ -98,6 +98,13 @@ def test_a_normal_ecg_is_said_to_be_one() -> None:
         assert findings.asserted(answer) == {"NORM", "SR"}, answer
 
 
+def test_hypertrophy_is_not_denied_beside_its_voltage_criteria() -> None:
+    answers = [pairs.compose(["VCLVH"], np.random.default_rng(seed))[1] for seed in range(300)]
+    denied = {code for answer in answers for code, state in findings.find(answer).items() if state == findings.ABSENT}
+    assert "LVH" not in denied
+    assert "AFIB" in denied
+
+
 def test_wording_varies_and_depends_on_the_record_and_the_seed_alone(records) -> None:
     same = records.assign(labels=[["SR", "LVH"]] * len(records))
     composed = pairs.composed_pairs(same)

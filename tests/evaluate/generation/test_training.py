@@ -36,6 +36,14 @@ ANSWERS = ["Sinus rhythm.", "Atrial fibrillation, fast, and more words than fit 
 ECG = np.random.default_rng(0).normal(size=(10, 3, 6)).astype(np.float32)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def lines_in_between():
+    """A line of the history at every second update, so that a state holds some."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "LINE_EVERY", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def lm(tmp_path_factory) -> Path:
     return train_language_model(ANSWERS, CONFIG, tmp_path_factory.mktemp("lm") / "lm", progress=False)
@@ -78,9 +86,9 @@ def test_what_is_left_behind(lm, whole):
     assert load_file(whole / "adapter.safetensors").keys() == model_of(lm).kept().keys()
     settings = json.loads((whole / "config.json").read_text())
     assert (settings["total_updates"], settings["pairs"]["n"], settings["pairs"]["truncated"]) == (6, 10, 5)
-    (line,) = [json.loads(text) for text in (whole / "history.jsonl").read_text().splitlines()]
-    assert line["update"] == 6
-    assert line["loss"] > 0
+    lines = [json.loads(text) for text in (whole / "history.jsonl").read_text().splitlines()]
+    assert [line["update"] for line in lines] == [2, 4, 6]
+    assert all(line["loss"] > 0 for line in lines)
 
 
 def test_a_finished_run_is_loaded_and_not_run_again(lm, whole):

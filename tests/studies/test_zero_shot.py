@@ -13,8 +13,8 @@ from merit.data import taxonomy
 from merit.evaluate import metrics
 from merit.evaluate.tasks import SeenInPretraining
 from merit.evaluate.zero_shot import load_prompts
-from merit.pipeline import Workspace
-from merit.pipeline.recordings import NoCohort
+from merit.studies import Workspace
+from merit.studies.workspace import NoCohort
 from merit.studies.zero_shot import prompt_facts, zero_shot
 
 

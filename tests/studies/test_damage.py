@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from merit import runs, scores
-from merit.pipeline import Workspace
 from merit.pretrain import checkpoint
+from merit.studies import Workspace
 from merit.studies.probing import linear_probe
 
 DAMAGES = {

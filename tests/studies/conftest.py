@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from merit.config import GenerationConfig, HospitalConfig, ProbeConfig, Profile, TextConfig
-from merit.pipeline import Workspace
 from merit.profiles import profile
+from merit.studies import Workspace
 
 
 def tiny() -> Profile:

@@ -29,8 +29,7 @@ from merit.evaluate.generation.pairs import (
 )
 from merit.evaluate.generation.scores import score_texts, swapped
 from merit.evaluate.tasks import NotEnoughData, SeenInPretraining
-from merit.pipeline import Workspace
-from merit.studies import reference
+from merit.studies import Workspace, reference
 from merit.studies import workspace as provides
 from merit.studies.generation import COMPOSED, common_answer, generation, generator_folder, paper_example, questions
 

@@ -8,8 +8,7 @@ import pytest
 
 from merit import scores
 from merit.config import EncoderConfig, TinyVitConfig
-from merit.pipeline import Workspace
-from merit.studies import framework
+from merit.studies import Workspace, framework
 from merit.studies.probing import linear_probe
 
 SMALL = TinyVitConfig(widths=(8, 16, 16, 32), depths=(1, 1, 1, 1), heads=(1, 2, 2, 4))

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from merit.methods import PEERS
-from merit.pipeline import Workspace
 from merit.profiles import paper
+from merit.studies import Workspace
 from merit.studies.costs import costs, of_network
 from merit.studies.probing import linear_probe
 from merit.studies.shift import shift

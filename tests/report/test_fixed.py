@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from merit.report.numerals import fixed
+from merit.report.prose import fixed
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import merit
-from merit.pipeline import Workspace
 from merit.pretrain import checkpoint
+from merit.studies import Workspace
 from merit.studies.information import information
 from merit.studies.zero_shot import zero_shot
 

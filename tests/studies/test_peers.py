@@ -15,12 +15,13 @@ from merit import scores
 from merit.data.store import Store
 from merit.encoders import golden, registry
 from merit.encoders.registry import PUBLISHED
-from merit.pipeline import Workspace, encoders
-from merit.pipeline.recordings import NoCohort
+from merit.studies import Workspace
+from merit.studies import workspace as provides
 from merit.studies.peers import facts, peers
 from merit.studies.probing import linear_probe
 from merit.studies.shift import shift
-from merit.studies.zero_shot import zero_shot
+from merit.studies.workspace import NoCohort
+from merit.studies.zero_shot import _texts, zero_shot
 
 NAMES = tuple(PUBLISHED)
 WITH_TEXT = tuple(name for name in NAMES if PUBLISHED[name].shares_space)
@@ -71,6 +72,7 @@ def test_a_peer_without_its_tokenizer_says_so_in_table_2(workspace, weights):
     for path in sorted((weights / "merl" / "text").rglob("*"), reverse=True):
         path.unlink()
     (weights / "merl" / "text").rmdir()
+    _texts.cache_clear()
     (reason,) = zero_shot(workspace, "merl", "superclass")["reason"]
     assert "no folder weights/merl/text" in reason
     assert linear_probe(workspace, "merl", "superclass")["reason"].isna().all()
@@ -105,7 +107,7 @@ def test_of_a_large_cohort_the_rows_asked_for_alone_are_read_at_500_hz_and_embed
     for name in ("raw", "stores/mimic-iv-ecg", "stores/ptb-xl", "stores/csn", "text", "checkpoints"):
         if (workspace.folder / name).exists():
             shutil.copytree(workspace.folder / name, again.folder / name)
-    monkeypatch.setattr(encoders, "WHOLE", 5)
+    monkeypatch.setattr(provides, "WHOLE", 5)
     for name, whole in expected.items():
         assert again.embedding(name, "csn", rows=rows) == pytest.approx(whole, abs=1e-5)
     (made,) = (again.folder / "stores").glob("csn-500hz*")

@@ -9,8 +9,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
-from merit.pipeline import Workspace
 from merit.publish import parameters
+from merit.studies import Workspace
 
 ROOT = Path(__file__).parents[2]
 PAGES = [path for path in sorted((ROOT / "book").glob("*.ipynb")) if "encoders" in parameters.declared(path)]
