@@ -71,7 +71,7 @@ def test_editing_a_comment_a_docstring_or_a_caption_does_not(package):
 def test_the_closure_follows_imports_and_leaves_settings_out():
     found = runs.source_closure(["merit.pretrain.train"])
     assert {"merit.model.attention", "merit.objectives", "merit.data.batches"} <= set(found)
-    assert not {"merit.config", "merit.runs", "merit.report.tables"} & set(found)
+    assert not {"merit.config", "merit.runs", "merit.report.show"} & set(found)
     with pytest.raises(ValueError, match=r"expected one of this package; got 'merit\.nothing'"):
         runs.source_closure(["merit.nothing"])
 

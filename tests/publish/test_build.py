@@ -80,8 +80,8 @@ def test_code_and_surroundings_run_again_and_prose_does_not(root):
 def test_what_a_notebook_imports_runs_it_again_and_other_modules_do_not():
     sources = build.imported_source(["from merit.report import paper"])
     assert {"merit.report.paper", "merit.config", "merit.profiles"} <= set(sources)
-    assert not {"merit.report.tables", "merit.publish.build"} & set(sources)
-    assert "merit.report.prose" in build.imported_source(["from merit.report.tables import render"])
+    assert not {"merit.report.show", "merit.publish.build"} & set(sources)
+    assert "merit.report.prose" in build.imported_source(["from merit.report.show import render"])
 
 
 def test_only_declared_parameters_are_given(root):

@@ -22,7 +22,6 @@ from merit.report import (
     prose,
     show,
     style,
-    tables,
     texts,
 )
 
@@ -120,8 +119,8 @@ def generated() -> dict:
 def test_tables_show_what_they_are_given(renamed):
     frame = pd.DataFrame([TEXTS], index=[ALL], columns=TEXTS)
     shown = [
-        tables.render(frame, f'"><script>{ALL}', apart=[ALL]),
-        tables.mapping({ALL: {ALL: ALL}}, ALL),
+        show.render(frame, f'"><script>{ALL}', apart=[ALL]),
+        show.facts({ALL: {ALL: ALL}}, ALL),
         texts.example({ALL: generated()}, {"A": ALL, "B": ALL}) + texts.legend(ALL),
         prose.banner(ALL, False) + prose.banner(ALL, True),
         prose.Html(prose.Provenance([{"what": ALL}], ALL, True)._repr_mimebundle_()["text/html"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import seaborn.objects as so
 from bs4 import BeautifulSoup
@@ -138,3 +139,14 @@ def test_committed_scores_come_with_their_source(tmp_path) -> None:
     assert [row[0] for row in some[-2:]] == ["without it", "with it"]
     ws.synthetic = False
     assert "make reference" in show.over_seeds("probing", ws, "task", folder=tmp_path).text
+
+
+def test_text_is_escaped_and_bytes_do_not_change() -> None:
+    risky = "<script>x</script>"
+    texts = pd.DataFrame([[risky, None]], index=[risky], columns=[risky, "b"])
+    once, again = (show.render(texts, risky, apart=[risky]).text for _ in range(2))
+    assert "<script>" not in once
+    assert once.count("&lt;script&gt;") == 3
+    assert once.count("–") == 1
+    assert once == again
+    assert "<b>" not in show.facts({"<b>": {"<b>": "<b>"}}, "t").text
