@@ -119,21 +119,21 @@ def test_one_split_has_the_spread_of_resampled_patients(features, task):
 
 
 def test_both_forms_test_the_same_recordings_and_train_on_as_many(task):
-    drawn = recording_splits(task)
-    tested = np.concatenate([split.test for split in drawn.by_recording])
+    by_recording, by_patient, counts = recording_splits(task)
+    tested = np.concatenate([split.test for split in by_recording])
     assert sorted(tested) == list(range(len(task.rows)))
     leaking = 0
-    for one, other in zip(drawn.by_recording, drawn.by_patient):
+    for one, other in zip(by_recording, by_patient):
         np.testing.assert_array_equal(one.test, other.test)
         assert (len(one.train), len(one.validation)) == (len(other.train), len(other.validation))
         assert not set(one.test) & (set(one.train) | set(one.validation))
         patients = set(task.groups[other.test])
         assert not patients & set(task.groups[np.concatenate([other.train, other.validation])])
         leaking += sum(group in set(task.groups[one.train]) for group in task.groups[one.test])
-    assert drawn.n_tested_leaking == leaking > 0
+    assert counts["n_leaking"] == leaking > 0
     several = [group for group in set(task.groups) if (task.groups == group).sum() > 1]
-    assert drawn.n_patients == len(several)
-    assert drawn.n_records == sum((task.groups == group).sum() for group in several)
+    assert counts["n_several"] == len(several)
+    assert counts["n_several_records"] == sum((task.groups == group).sum() for group in several)
 
 
 def test_a_head_that_knows_patients_gains_by_folds_by_recording(task):
