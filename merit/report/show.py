@@ -143,38 +143,6 @@ def labelled(frame: pd.DataFrame, unit: float = 1, **order: Sequence[Any]) -> pd
 
 # -- tables -----------------------------------------------------------------------------------------------------------
 
-SHADE = "background-color: rgba(128,128,128,.28)"
-
-
-def render(
-    frame: pd.DataFrame,
-    name: str,
-    *,
-    marks: pd.DataFrame | None = None,
-    apart: Iterable[Any] = (),
-    words: bool = False,
-    group: int = 0,
-) -> Html:
-    """A frame of texts as an HTML table that scrolls by itself when the page is narrow.
-
-    name: unique on the page, makes the ids fixed. marks: CSS of each cell. apart: row labels set apart and muted.
-    words: the cells hold words and not numbers. group: that many columns belong together (5, or 0 for none).
-    """
-    styler = frame.style.format(escape="html", na_rep="–").format_index(escape="html", axis=0)
-    styler = styler.format_index(escape="html", axis=1)
-    styler.set_uuid(re.sub(r"[^\w-]", "-", f"merit-{name}"))
-    styler.cell_ids = False
-    kind = " merit-words" if words else f" merit-group-{group}" if group else ""
-    styler.set_table_attributes(f'class="merit-table{kind}"')
-    if marks is not None:
-        styler.apply(lambda _: marks.reindex_like(frame).fillna(""), axis=None)
-    apart = list(apart)
-    if apart:
-        classes = pd.DataFrame("", index=frame.index, columns=frame.columns)
-        classes.loc[apart] = "merit-apart"
-        styler.set_td_classes(classes)
-    return Html('<div class="merit-scroll">{}</div>').format(Html(styler.to_html()))
-
 
 SHADE = "background-color: rgba(128,128,128,.28)"
 
