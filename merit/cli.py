@@ -251,15 +251,14 @@ def evaluate(
         encoders: Which, separated by commas.
     """
     from merit.data.taxonomy import TASKS
-    from merit.report.lines import probe_lines
-    from merit.studies.probing import linear_probe
+    from merit.studies.probing import linear_probe, lines
 
     wanted, names = comma_separated("tasks", tasks, tuple(TASKS)), comma_separated("encoders", encoders)
     workspace = opened(run, names)
     workspace.checkpoints([name for name in names if workspace.trains(name)])
     for task in wanted:
         for name in names:
-            print("\n".join(probe_lines(linear_probe(workspace, name, task))))
+            print("\n".join(lines(linear_probe(workspace, name, task))))
 
 
 def book(run: flat(Paged) = Paged()) -> None:

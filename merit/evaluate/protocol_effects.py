@@ -177,28 +177,14 @@ def trace(
 # -- folds by recording -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class RecordingSplits:
-    """Two sets of splits that test the same recordings, and train and validate on as many."""
+def recording_splits(task: TaskData, seed: int = 0) -> tuple[list[Split], list[Split], dict[str, int]]:
+    """Ten folds stratified on labels with every recording a group of its own: splits in which a test patient's other
+    recordings may be trained or validated on, the same splits without them, and counts.
 
-    by_recording: list[Split]
-    """A test patient's other recordings may be trained or validated on."""
-    by_patient: list[Split]
-    """They are taken out."""
-    n_patients: int
-    """Patients (groups) with several recordings in the task."""
-    n_records: int
-    """Their recordings."""
-    n_tested_leaking: int
-    """Recordings, over all folds, whose patient has another one in the training part."""
-
-
-def recording_splits(task: TaskData, seed: int = 0) -> RecordingSplits:
-    """Ten folds stratified on labels with every recording a group of its own; both forms of each split.
-
-    Taking a test patient's other recordings out makes the training part smaller; from the form that keeps them as many
-    others are taken at random, so that the two differ in nothing but whose recordings they are. Raises NotEnoughData
-    where no patient has two recordings.
+    Taking them out makes the training part smaller; from the first form as many others are taken at random, so that the
+    two differ in nothing but whose recordings they are. Counts: n_several patients (groups) with several recordings,
+    n_several_records of theirs, n_leaking recordings that are tested, over all folds, by a head trained on another of
+    the patient. Raises NotEnoughData where no patient has two recordings.
     """
     _, group, counts = np.unique(task.groups, return_inverse=True, return_counts=True)
     several = counts[group] > 1
@@ -221,7 +207,8 @@ def recording_splits(task: TaskData, seed: int = 0) -> RecordingSplits:
         by_recording.append(Split(split.fold, kept, kept_validation, split.test))
         by_patient.append(Split(split.fold, pure, pure_validation, split.test))
         leaking += int(np.isin(group[split.test], group[kept]).sum())
-    return RecordingSplits(by_recording, by_patient, int((counts > 1).sum()), int(several.sum()), leaking)
+    found = {"n_several": int((counts > 1).sum()), "n_several_records": int(several.sum()), "n_leaking": leaking}
+    return by_recording, by_patient, found
 
 
 # -- rule by rule -----------------------------------------------------------------------------------------------------
@@ -275,15 +262,12 @@ def protocol_effects(
     try:
         if not unseen:
             raise NotEnoughData("folds by recording would score patients that this encoder was pretrained on")
-        drawn = recording_splits(task, config.seed)
-        scored = scored_by(task, drawn.by_recording) & scored_by(task, drawn.by_patient)
-        leaking = traced(features, task, drawn.by_recording, scored)
-        purged = traced(features, task, drawn.by_patient, scored, every_epoch=False)
-        about = {"n_several": drawn.n_patients, "n_several_records": drawn.n_records}
+        by_recording, by_patient, about = recording_splits(task, config.seed)
+        scored = scored_by(task, by_recording) & scored_by(task, by_patient)
+        leaking = traced(features, task, by_recording, scored)
+        purged = traced(features, task, by_patient, scored, every_epoch=False)
         for metric, way in HONEST:
-            rows += _effect(
-                "by_recording", metric, (leaking, way), (purged, way), **about, n_leaking=drawn.n_tested_leaking
-            )
+            rows += _effect("by_recording", metric, (leaking, way), (purged, way), **about)
         if protocol != OFFICIAL_SPLIT and released is None:
             flawed, pure = leaking, purged
             combined.append("by_recording")

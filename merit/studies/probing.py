@@ -52,3 +52,20 @@ def linear_probe(
     features = ws.embedding(encoder, cohort, encoder_seed)[chosen.rows]
     found = probe(features, chosen, config, protocol=protocol, device=ws.torch_device())
     return found.assign(**{"cohort": cohort, "n_seen": n_seen, **ws.remarks(encoder, cohort)})
+
+
+def lines(scores: pd.DataFrame) -> list[str]:
+    """One task and encoder for the terminal: a line per variant, mean ± sd over folds in percent; or the reason."""
+    first = scores.iloc[0]
+    if scores["reason"].notna().any():
+        return [f"{first['task']:<18} {'':<13} {first['encoder']:<7} {first['reason']}"]
+    lines = []
+    for variant, own in scores[scores["scored"] == "by fold"].groupby("variant", sort=False):
+        told = [f"{first['task']:<18} {variant:<13} {first['encoder']:<7}"]
+        for metric, name in (("auroc", "AUROC"), ("f1", "F1")):
+            row = own[own["metric"] == metric].iloc[0]
+            spread = "" if pd.isna(row["sd"]) else f" ± {100 * row['sd']:.1f}"
+            value = "none" if pd.isna(row["value"]) else f"{100 * row['value']:.1f}{spread}"
+            told.append(f"{name} {value}  ")
+        lines.append(f"{' '.join(told)} ({own['n'].iloc[0]:.0f} recordings)")
+    return lines

@@ -14,7 +14,7 @@ from merit.config import ProbeConfig
 from merit.evaluate import protocol_effects as measures
 from merit.evaluate.probing import probe
 from merit.evaluate.protocol_effects import FORMS, PLACE, pick, protocol_effects, recording_splits
-from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData
+from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData, make_splits
 
 CONFIG = ProbeConfig(epochs=4, learning_rate=1e-2, n_resamples=10)
 
@@ -103,6 +103,12 @@ def test_one_split_has_the_spread_of_resampled_patients(features, task):
     assert scores.pack(found) == scores.pack(again)
     assert "pretrained on" in found[found["rule"] == "by_recording"]["reason"].item()
     assert value(found, "all", "f1", column="combined") == ["threshold", "sign_oracle", "epoch"]
+    (split,) = make_splits(task.folds, OFFICIAL_SPLIT)
+    everything = np.ones((1, len(task.classes)), dtype=bool)
+    arrays = (features, task.labels, task.groups, [split], everything, CONFIG)
+    traced = measures.trace(*arrays, variant="standardised", n_resamples=3)
+    validation = PLACE["auroc_validation"]  # not resampled: the same epoch is chosen in every resample
+    np.testing.assert_array_equal(traced.resamples[:, :, validation], np.tile(traced.folds[:, :, validation], 3))
     for place in (("threshold", "f1"), ("threshold", "accuracy"), ("all", "f1")):
         assert value(found, *place, column="n_folds") == 1
         assert value(found, *place, column="sd") > 0
@@ -113,21 +119,21 @@ def test_one_split_has_the_spread_of_resampled_patients(features, task):
 
 
 def test_both_forms_test_the_same_recordings_and_train_on_as_many(task):
-    drawn = recording_splits(task)
-    tested = np.concatenate([split.test for split in drawn.by_recording])
+    by_recording, by_patient, counts = recording_splits(task)
+    tested = np.concatenate([split.test for split in by_recording])
     assert sorted(tested) == list(range(len(task.rows)))
     leaking = 0
-    for one, other in zip(drawn.by_recording, drawn.by_patient):
+    for one, other in zip(by_recording, by_patient):
         np.testing.assert_array_equal(one.test, other.test)
         assert (len(one.train), len(one.validation)) == (len(other.train), len(other.validation))
         assert not set(one.test) & (set(one.train) | set(one.validation))
         patients = set(task.groups[other.test])
         assert not patients & set(task.groups[np.concatenate([other.train, other.validation])])
         leaking += sum(group in set(task.groups[one.train]) for group in task.groups[one.test])
-    assert drawn.n_tested_leaking == leaking > 0
+    assert counts["n_leaking"] == leaking > 0
     several = [group for group in set(task.groups) if (task.groups == group).sum() > 1]
-    assert drawn.n_patients == len(several)
-    assert drawn.n_records == sum((task.groups == group).sum() for group in several)
+    assert counts["n_several"] == len(several)
+    assert counts["n_several_records"] == sum((task.groups == group).sum() for group in several)
 
 
 def test_a_head_that_knows_patients_gains_by_folds_by_recording(task):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from merit import scores
-from merit.report.lines import probe_lines
+from merit.studies.probing import lines
 
 
 def test_a_line_per_variant_or_the_reason() -> None:
@@ -14,7 +14,7 @@ def test_a_line_per_variant_or_the_reason() -> None:
         for v in ("as_published", "standardised")
         for m, (value, sd) in means.items()
     ]
-    lines = probe_lines(scores.frame([*rows, {**rows[0], "scored": "pooled"}]))
-    assert lines[0] == "form               as_published  merit   AUROC 90.0 ± 1.0   F1 none   (480 recordings)"
-    assert len(lines) == 2
-    assert probe_lines(scores.frame([{**front, "reason": "form: too few"}]))[0].endswith(" merit   form: too few")
+    found = lines(scores.frame([*rows, {**rows[0], "scored": "pooled"}]))
+    assert found[0] == "form               as_published  merit   AUROC 90.0 ± 1.0   F1 none   (480 recordings)"
+    assert len(found) == 2
+    assert lines(scores.frame([{**front, "reason": "form: too few"}]))[0].endswith(" merit   form: too few")
