@@ -286,7 +286,7 @@ def _margins(reading: Reading) -> str:
         if column.endswith("AUROC"):
             by_rival.setdefault(rival, []).append(values)
     shown = listing(f"{rival} {_margin(tasks)}" for rival, tasks in by_rival.items())
-    where = f"{reading.evidence.label()}, {_seeds(reading)}"
+    where = f"{reading.evidence.label()}, {_in_seeds(reading)}"
     return f"AUROC of linear probes, MERIT minus others, points: {shown} ({where})." if shown else ""
 
 
@@ -298,7 +298,7 @@ def _margin(tasks: Sequence[Sequence[float]]) -> str:
     return f"{mean.mean:+.1f}{ends}".replace("-", "−") + f", above in {above} of {len(tasks)} tasks"
 
 
-def _seeds(reading: Reading) -> str:
+def _in_seeds(reading: Reading) -> str:
     n = min((one.n for one in reading.cells.values()), default=0)
     return f"{n} pretraining seeds, 95 % intervals" if n > 1 else "one pretraining seed, no interval"
 

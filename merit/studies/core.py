@@ -80,7 +80,7 @@ def study(
             # A row with a reason may stand for every value of a column.
             chosen = [all(row.get(key) in (None, *values) for key, values in wanted.items()) for row in rows]
             found = scores.frame(itertools.compress(rows, chosen))
-            return found.assign(**{name: None for name in columns if name not in found})
+            return found.assign(**{key: None for key in ("study", *over, *columns) if key not in found})
 
         def _point(ws: Workspace, point: dict[str, Any], part: str) -> list[dict[str, Any]]:
             """The rows of one point of the grid, read or computed."""

@@ -42,7 +42,12 @@ def _inputs(ws: Workspace, encoder: str, scope: str, encoder_seed: int, **_: obj
     }
 
 
-@study(over={"scope": SCOPES, "encoder": ENCODERS}, needs=_inputs, config=lambda profile: InformationConfig())
+@study(
+    over={"scope": SCOPES, "encoder": ENCODERS},
+    needs=_inputs,
+    config=lambda profile: InformationConfig(),
+    columns=("no_vote", "n", "draws"),
+)
 def information(
     ws: Workspace, encoder: str, scope: str, encoder_seed: int = 0, *, config: InformationConfig
 ) -> dict[str, pd.DataFrame]:

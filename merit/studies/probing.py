@@ -28,7 +28,7 @@ def _inputs(ws: Workspace, task: str, encoder: str, encoder_seed: int, **_: obje
     over={"task": tuple(TASKS), "encoder": ENCODER_NAMES},
     needs=_inputs,
     config="probe",
-    columns=("variant", "scored", "class", "sd"),
+    columns=("variant", "scored", "class", "sd", "folds", "test_share", "test_folds"),
 )
 def linear_probe(
     ws: Workspace,

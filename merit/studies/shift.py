@@ -47,6 +47,7 @@ def _inputs(
     needs=_inputs,
     config="probe",
     preset={"select": "best_validation"},
+    columns=("scored", "class", "classes", "n", "draws"),
 )
 def shift(
     ws: Workspace,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,7 +16,7 @@ from merit.studies import Workspace
 
 ROOT = Path(__file__).parents[2]
 PAGES = [path for path in sorted((ROOT / "book").glob("*.ipynb")) if "encoders" in parameters.declared(path)]
-WITHOUT_WEIGHTS = "no weights in weights/merl"
+WITHOUT_WEIGHTS = re.compile("no weights in weights/merl|weights are not at hand.*MERL")
 EXTRA = {"tasks": "superclass", "scopes": "unseen", "corruptions": "lost:1", "test_pairs": 2, "peers": "none"}
 """Other parameters, so that a page takes seconds."""
 
@@ -45,14 +47,11 @@ def page(workspace, monkeypatch, tmp_path):
         with mpl.rc_context({"backend": "agg"}):
             for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
                 if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
-                    *lines, last = "".join(cell["source"]).rstrip().splitlines()
-                    try:
-                        code = compile(last, str(path), "eval")
-                    except SyntaxError:
-                        exec("\n".join([*lines, last]), space)
-                    else:
-                        exec("\n".join(lines), space)
-                        said.append(shown(eval(code, space)))
+                    tree = ast.parse("".join(cell["source"]))
+                    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+                    exec(compile(tree, str(path), "exec"), space)
+                    if last is not None:
+                        said.append(shown(eval(compile(ast.Expression(last.value), str(path), "eval"), space)))
             plt.close("all")
         return "\n".join(said)
 
@@ -68,10 +67,10 @@ def test_these_pages_take_encoders():
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_an_encoder_without_weights_is_a_line_beside_others(page, path):
     text = page(path, **EXTRA, encoders="merit,cma,st-mem,merl")
-    assert WITHOUT_WEIGHTS in text
+    assert WITHOUT_WEIGHTS.search(text)
     assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_an_encoder_without_weights_alone_is_a_line(page, path):
-    assert WITHOUT_WEIGHTS in page(path, **EXTRA, encoders="merl")
+    assert WITHOUT_WEIGHTS.search(page(path, **EXTRA, encoders="merl"))

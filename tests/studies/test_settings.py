@@ -72,7 +72,8 @@ def test_a_workspace_says_what_is_set_and_where_it_lies(tmp_path, monkeypatch):
     monkeypatch.setenv("MERIT_HOME", str(tmp_path))
     opened = Workspace.open("smoke", settings="model.mask_ratio=0.5")
     assert opened.settings == "model.mask_ratio=0.5"
-    assert Workspace.note(opened).endswith("Set: model.mask_ratio=0.5.")
+    monkeypatch.setattr(Workspace, "pretraining_cohort", "mimic-iv-ecg")
+    assert opened.note().endswith("Set: model.mask_ratio=0.5.")
     assert opened.folder == tmp_path / "artifacts" / "smoke" == Workspace.open("smoke").folder
     assert folder_name(opened.profile, None) != run_name(opened.profile, None)
     assert Workspace.open("smoke", settings="hospitals.seed=3").folder != opened.folder
