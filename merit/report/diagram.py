@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.transforms import Bbox
 
-from merit.report.figures import Drawing
 from merit.report.prose import listing
+from merit.report.show import Drawing
 from merit.report.style import look
 
 WIDTH = 4.8

@@ -16,9 +16,8 @@ import seaborn.objects as so
 
 from merit import scores
 from merit.report import show
-from merit.report.figures import Drawing, nothing
 from merit.report.prose import Html, fixed, listing
-from merit.report.show import label
+from merit.report.show import Drawing, label, nothing
 
 COLUMNS = ("kind", "target", "decoder", "n", "low", "high", "draws", "other")
 """What a row with a value has, besides encoder, metric and value."""

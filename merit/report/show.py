@@ -6,6 +6,7 @@ displays a seaborn plot with its frame as CSV. Scores come in as fractions and a
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,10 +16,12 @@ from typing import Any
 
 import pandas as pd
 import seaborn.objects as so
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 from merit import runs, scores
 from merit.report import paper
-from merit.report.figures import Drawing, nothing
 from merit.report.prose import Html, Sentence, badge, fixed, listing, literal
 from merit.report.style import (
     COHORT_LABELS,
@@ -139,6 +142,7 @@ def labelled(frame: pd.DataFrame, unit: float = 1, **order: Sequence[Any]) -> pd
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
+
 
 SHADE = "background-color: rgba(128,128,128,.28)"
 
@@ -376,6 +380,41 @@ def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -
 
 
 # -- figures ----------------------------------------------------------------------------------------------------------
+
+
+class Drawing(Figure):
+    """A figure that Jupyter displays as a PNG, with its numbers beside it as CSV, which pages offer as a download."""
+
+    table: pd.DataFrame | None = None
+    """The frame that is drawn; a diagram has none."""
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """As any figure's, with every text drawn as the characters that it is: an id may hold `$`. TeX stays where
+        numbers need it, on logarithmic axes.
+        """
+        axes = [axis for one in self.axes for axis in (one.xaxis, one.yaxis)]
+        of_powers = [axis for axis in axes if isinstance(axis.get_major_formatter(), LogFormatter)]
+        powers = {id(text) for axis in of_powers for text in axis.get_ticklabels(which="both")}
+        for text in self.findobj(Text):
+            text.set_parse_math(id(text) in powers)
+        super().savefig(*args, **kwargs)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        if self.table is None or self.table.empty:
+            return {}
+        return {"text/csv": self.table.to_csv(index=False, float_format="%.6g", lineterminator="\n")}
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", metadata={"Software": None}, bbox_inches="tight")
+        return buffer.getvalue()
+
+
+def nothing(text: str) -> Drawing:
+    """A small figure that says why there is nothing to draw."""
+    figure = Drawing(figsize=(3.4, 0.6))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
 
 
 def scale(frame: pd.DataFrame, column: str = "encoder") -> dict[str, Any]:

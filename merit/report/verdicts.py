@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from merit.report.claim_rules import Claim
+from merit.report.claims import Claim
 from merit.report.evidence import Evidence
 from merit.report.prose import listing
 

@@ -13,14 +13,7 @@ import pandas as pd
 
 from merit import runs
 from merit.config import GenerationConfig
-from merit.evaluate.generation.pairs import (
-    Joined,
-    composed_pairs,
-    join,
-    published_files,
-    read_pairs,
-    write_pairs,
-)
+from merit.evaluate.generation.pairs import Joined, composed_pairs, join, published_files, read_pairs, write_pairs
 from merit.evaluate.tasks import NotEnoughData
 from merit.model.weights import downloaded, pinned, weights_identity
 from merit.studies.core import study
@@ -54,7 +47,7 @@ def _inputs(
     return found
 
 
-@study(over={"encoder": ROWS}, needs=_inputs, config="generation")
+@study(over={"encoder": ROWS}, needs=_inputs, config="generation", columns=("condition", "draws"))
 def generation(
     ws: Workspace, encoder: str, encoder_seed: int = 0, allow_seen: bool = False, *, config: GenerationConfig
 ) -> dict[str, pd.DataFrame]:

@@ -111,7 +111,7 @@ def _inputs(ws: Workspace, task: str, strength: str, encoder: str, encoder_seed:
     over={"strength": (CLEAN, *(f"{kind}:{level}" for kind in FEW for level in FEW[kind])), "encoder": ENCODER_NAMES},
     needs=_inputs,
     config="probe",
-    columns=("corruption", "level", "draws"),
+    columns=("corruption", "draws"),
 )
 def robustness(
     ws: Workspace,
@@ -131,12 +131,12 @@ def robustness(
     from merit.evaluate.embeddings import embed_store
     from merit.evaluate.tasks import refuse_seen
 
-    (kind, level), cohort = _parsed(strength), TASK_COHORT[task]
+    kind, cohort = _parsed(strength)[0], TASK_COHORT[task]
     chosen = _task(ws, task, config.min_positives)
     n_seen = refuse_seen(chosen.scored_patients(OFFICIAL_SPLIT), ws.seen(encoder, encoder_seed), allow_seen)
     probe, store = _probe(ws, task, encoder, encoder_seed, config), ws.store(cohort)
     tested = chosen.rows[chosen.folds == 10]
-    about = {"corruption": kind, "level": level, "n_seen": n_seen, **ws.remarks(encoder, cohort)}
+    about = {"corruption": kind, "n_seen": n_seen, **ws.remarks(encoder, cohort)}
     if kind == CLEAN:
         rates = store.records["source_fs_hz"].iloc[tested].value_counts()
         about["scaling"] = _encoder(ws, encoder, encoder_seed).input_spec.scaling
@@ -167,7 +167,7 @@ def corrupted_example(ws: Workspace, strength: str, task: str = "superclass", *,
     seen = stored_row(recording, kind, level, config.seed, signal, store.manifest["request"]["max_gap_fraction"])
     trace = [] if seen is None else seen[EXAMPLE_LEAD, : round(EXAMPLE_S * signal.fs_hz)].astype(float)
     seconds = np.arange(len(trace)) / signal.fs_hz
-    return pd.DataFrame({"corruption": kind, "level": level, "metric": "uv", "second": seconds, "value": trace})
+    return pd.DataFrame({"corruption": kind, "metric": "uv", "second": seconds, "value": trace})
 
 
 @functools.lru_cache(maxsize=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -97,45 +96,46 @@ def test_silhouette_of_two_tight_pairs():
 def test_by_class_equals_resampling_patient_by_patient():
     generator = np.random.default_rng(0)
     values, classes, groups = generator.random(40), np.arange(40) % 2, np.arange(40) // 4
-    found = by_class(values, classes, groups, 3, ClusterConfig(n_resamples=50, seed=7), share=False)
-    assert found["per_class"][0]["value"] == pytest.approx(values[::2].mean())
-    assert found["per_class"][2] == {"value": None, "low": None, "high": None}
+    first, _, empty, macro = by_class(values, classes, groups, 3, ClusterConfig(n_resamples=50, seed=7), share=False)
+    assert first["value"] == pytest.approx(values[::2].mean())
+    assert empty == {"value": None, "low": None, "high": None}
     draws, slow = np.random.default_rng(7), []
     for _ in range(50):
         rows = np.flatnonzero(np.isin(groups, draws.permutation(10)[:5]))
         slow.append(np.mean([values[rows][classes[rows] == c].mean() for c in (0, 1)]))
-    np.testing.assert_allclose(found["macro"]["resamples"], slow, atol=1e-5)
+    np.testing.assert_allclose(macro["draws"], slow, atol=1e-5)
     value = np.mean([values[classes == c].mean() for c in (0, 1)])
     reach = 1.959964 * np.sqrt(np.mean((np.array(slow) - value) ** 2))
-    assert [found["macro"][end] for end in ("value", "low")] == pytest.approx([value, value - reach], abs=1e-5)
+    assert [macro["value"], macro["low"]] == pytest.approx([value, value - reach], abs=1e-5)
 
 
 def test_a_class_of_few_resampled_patients_never_leaves_the_mean_undefined():
     values, classes, groups = np.array([1.0, 0.0, np.nan, 0.5]), np.array([0, 1, 1, 1]), np.arange(4)
-    found = by_class(values, classes, groups, 2, ClusterConfig(n_resamples=30), share=False)
-    assert found["per_class"][1]["value"] == pytest.approx(0.25)
-    assert len(found["macro"]["resamples"]) == 30
+    _, second, macro = by_class(values, classes, groups, 2, ClusterConfig(n_resamples=30), share=False)
+    assert second["value"] == pytest.approx(0.25)
+    assert len(macro["draws"]) == 30
 
 
-def test_values_without_umap(monkeypatch, tmp_path):
+def test_scores_and_points_without_umap(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "umap_plane", lambda x, config, cache: np.asarray(x[:, 3:], dtype=float))
     x, labels, groups = drawn()
-    found = module.clusters(x, labels, groups, "ABCD", ClusterConfig(n_resamples=20), tmp_path)
-    json.dumps(found, allow_nan=False)
-    assert found["n"] == [30, 30, 30, 0]
-    assert found["scored"] == [True, True, True, False]
-    assert found["spaces"]["encoder"]["purity"]["macro"]["value"] > 0.95
-    assert found["spaces"]["umap"]["purity"]["macro"]["value"] < found["spaces"]["encoder"]["purity"]["macro"]["value"]
-    assert found["chance"][0] == pytest.approx(1 / 3, abs=0.02)
-    assert found["highest"][0] == 1.0
+    scores, points = module.clusters(x, labels, groups, list("ABCD"), ClusterConfig(n_resamples=20), tmp_path)
+    purity_of = scores[scores["metric"] == "purity"].set_index(["space", "class"])
+    assert purity_of.loc["encoder", "n"].tolist() == [30, 30, 30, 0, 90]
+    assert purity_of.loc[("umap", "D"), "reason"] == "fewer than 2 patients"
+    assert purity_of.loc[("encoder", "macro"), "value"] > 0.95
+    assert purity_of.loc[("umap", "macro"), "value"] < purity_of.loc[("encoder", "macro"), "value"]
+    assert purity_of.loc[("encoder", "A"), "chance"] == pytest.approx(1 / 3, abs=0.02)
+    assert purity_of.loc[("encoder", "A"), "highest"] == 1.0
+    assert points["class"].value_counts().to_dict() == {"A": 30, "B": 30, "C": 30}
 
 
 def test_one_class_or_too_few_records_say_so(tmp_path):
     x, labels, groups = drawn(30)
     with pytest.raises(NotEnoughData, match="got 1 such classes"):
-        module.clusters(x, labels[:, :1] | True, groups, "A", ClusterConfig(), tmp_path)
+        module.clusters(x, labels[:, :1] | True, groups, ["A"], ClusterConfig(), tmp_path)
     with pytest.raises(NotEnoughData, match="12 records"):
-        module.clusters(x[:12], labels[:12], groups[:12], "ABCD", ClusterConfig(), tmp_path)
+        module.clusters(x[:12], labels[:12], groups[:12], list("ABCD"), ClusterConfig(), tmp_path)
     with pytest.raises(ValueError, match="metric: expected one of"):
         ClusterConfig(metric="manhattan")
 

@@ -18,7 +18,6 @@ from merit import runs, scores
 from merit.report import (
     diagram,
     ecg_paper,
-    figures,
     prose,
     show,
     style,
@@ -120,7 +119,6 @@ def test_tables_show_what_they_are_given(renamed):
     frame = pd.DataFrame([TEXTS], index=[ALL], columns=TEXTS)
     shown = [
         show.render(frame, f'"><script>{ALL}', apart=[ALL]),
-        show.facts({ALL: {ALL: ALL}}, ALL),
         texts.example({ALL: generated()}, {"A": ALL, "B": ALL}) + texts.legend(ALL),
         prose.banner(ALL, False) + prose.banner(ALL, True),
         prose.Html(prose.Provenance([{"what": ALL}], ALL, True)._repr_mimebundle_()["text/html"]),
@@ -142,7 +140,7 @@ def test_frames_of_scores_are_shown_as_text():
 
 
 def test_figures_draw_every_text_as_it_stands(renamed):
-    drawn = figures.Drawing(figsize=(9, 6), layout="constrained")
+    drawn = show.Drawing(figsize=(9, 6), layout="constrained")
     axes = drawn.add_subplot(title=TEXTS[2], xlabel=TEXTS[3], ylabel=TEXTS[2])
     axes.barh(TEXTS[:11], range(1, 12), label=TEXTS[2])
     axes.text(1, 1, TEXTS[3])

@@ -10,7 +10,7 @@ import seaborn.objects as so
 from bs4 import BeautifulSoup
 
 from merit import scores
-from merit.report import show
+from merit.report import show, style
 
 
 def frame() -> object:
@@ -79,6 +79,9 @@ def test_tasks_stand_in_blocks_with_the_papers_rows_under_the_oracle() -> None:
     of_f1 = minus[(minus["task"] == "superclass") & (minus["metric"] == "f1_oracle")]["value"].item()
     assert of_f1 == pytest.approx(0.9 - 0.7597)
     assert show.by_task(own.head(0), "t").text == "<p>No task was scored.</p>"
+    alone = scores.scored(frame(), task="form")
+    assert [name for name, _ in show.blocks(alone, groups=(("form", "rhythm"),))] == ["form-rhythm"]
+    assert [name for name, _ in show.blocks(alone, groups=())] == ["form"]
 
 
 def test_nothing_to_draw_or_to_tabulate_is_no_error() -> None:
@@ -119,6 +122,9 @@ def test_a_figure_carries_its_frame_as_csv() -> None:
     assert csv[0] == "encoder,task,metric,value,low,high"
     assert "MERIT,PTB-XL form,auroc,71.23,61.23,76.23" in csv[2].replace("AUROC", "auroc")
     assert drawn._repr_png_()[:4] == b"\x89PNG"
+    (axis,) = show.figure(plot, shown, line=50).axes
+    assert [line.get_xdata() for line in axis.lines if len(set(line.get_xdata())) == 1] == [[50, 50]]
+    assert show.figure(plot, shown[:0])._repr_png_()[:4] == b"\x89PNG"  # which says that nothing was scored
 
 
 def test_committed_scores_come_with_their_source(tmp_path) -> None:
@@ -141,10 +147,21 @@ def test_committed_scores_come_with_their_source(tmp_path) -> None:
     assert "make reference" in show.over_seeds("probing", ws, "task", folder=tmp_path).text
 
 
-def test_text_is_escaped_and_bytes_do_not_change() -> None:
+def test_looks_differ_in_colour_marker_and_line():
+    for values in zip(*(style.LOOKS[name] for name in style.LOOKS)):
+        assert len(set(map(str, values))) == len(style.LOOKS)
+    every = [*style.LOOKS.values(), *style.PEER_LOOKS.values()]
+    assert len({(one.colour, one.marker) for one in every}) == len({one.label for one in every}) == len(every)
+
+
+def test_nothing_to_draw_is_said():
+    assert show.nothing("no task was scored").texts[0].get_text() == "no task was scored"
+
+
+def test_text_is_escaped_and_bytes_do_not_change():
     risky = "<script>x</script>"
-    texts = pd.DataFrame([[risky, None]], index=[risky], columns=[risky, "b"])
-    once, again = (show.render(texts, risky, apart=[risky]).text for _ in range(2))
+    frame = pd.DataFrame([[risky, None]], index=[risky], columns=[risky, "b"])
+    once, again = (show.render(frame, risky, apart=[risky]).text for _ in range(2))
     assert "<script>" not in once
     assert once.count("&lt;script&gt;") == 3
     assert once.count("–") == 1

@@ -6,8 +6,7 @@ import pytest
 
 from merit.profiles import profile
 from merit.report import evidence, paper, verdict_tables, verdicts
-from merit.report.claim_list import CLAIMS
-from merit.report.claim_rules import Claim, Measured, Printed
+from merit.report.claims import CLAIMS, Claim, Measured, Printed
 from merit.report.evidence import Evidence
 from merit.report.verdicts import Interval
 

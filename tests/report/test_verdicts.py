@@ -11,8 +11,7 @@ from scipy import stats
 
 from merit import scores
 from merit.report import evidence, paper, verdicts
-from merit.report.claim_list import CLAIMS
-from merit.report.claim_rules import Claim, Measured, Printed, averaged, margins, over_peers, paired, share_ahead
+from merit.report.claims import CLAIMS, Claim, Measured, Printed, averaged, margins, over_peers, paired, share_ahead
 from merit.report.evidence import NOT_PUBLISHED, PAIRS, PTB_XL_TOO, Evidence
 
 BY_ID = {claim.id: claim for claim in CLAIMS}

@@ -41,7 +41,7 @@ def page(workspace, monkeypatch, tmp_path):
     def run(path: Path, **given: object) -> str:
         known, said = parameters.declared(path), []
         space = {name: one.default for name, one in known.items()} | {k: v for k, v in given.items() if k in known}
-        space["display"] = lambda value: said.append(shown(value))
+        space["display"] = lambda *values: said.extend(map(shown, values))
         with mpl.rc_context({"backend": "agg"}):
             for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
                 if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):

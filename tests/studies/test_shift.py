@@ -165,7 +165,15 @@ def test_an_empty_part_leaves_the_target_and_takes_the_source(
     assert reasons["csn>superclass"] == "csn: no head, since training, validation or test part is empty"
 
 
-def test_positives_are_counted_as_a_loop_does(workspace: MadeUp) -> None:
+def test_positives_are_counted_as_a_loop_does(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = MadeUp.store
+
+    def some_without_a_label(self: MadeUp, cohort: str) -> SimpleNamespace:
+        store = whole(self, cohort)
+        store.records["labels"] = [["XYZ"] if k < 7 else one for k, one in enumerate(store.records["labels"])]
+        return store
+
+    monkeypatch.setattr(MadeUp, "store", some_without_a_label)
     found = label_alignment(workspace, "superclass>csn")
     found = found[found["side"] == "target"].set_index("class")
     labels = workspace.store("csn").records["labels"]

@@ -179,11 +179,7 @@ def score(there: Sequence[Collection[str]], texts: Sequence[str]) -> dict[str, A
 
 
 def _rates(hit: int, n_said: int, n_there: int) -> dict[str, float | None]:
-    return {
-        "precision": _share(hit, n_said),
-        "recall": _share(hit, n_there),
-        "f1": _share(2 * hit, n_said + n_there),
-    }
+    return {"precision": _share(hit, n_said), "recall": _share(hit, n_there), "f1": _share(2 * hit, n_said + n_there)}
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -52,23 +52,7 @@ def test_every_phrase_by_itself_is_its_own_statement(code: str) -> None:
         ("ST elevation in V2, 1.5 mm. No ST depression.", {"STE_": PRESENT, "STD_": ABSENT}),
         ("", {}),
         ("<script>alert('sinus rhythm')</script> $x_1$", {"SR": PRESENT}),
-    ],
-)
-def test_negation_and_doubt(text: str, expected: dict[str, str]) -> None:
-    assert findings.find(text) == expected
-
-
-def test_contradictions() -> None:
-    assert findings.contradictions("Sinus rhythm. There is no sinus rhythm.") == ["SR made and denied"]
-    assert findings.contradictions("Sinus rhythm with atrial fibrillation.") == ["AFIB and SR at once"]
-    assert findings.contradictions("Normal ECG. Left ventricular hypertrophy.") == ["NORM beside LVH"]
-    assert findings.contradictions("Sinus rhythm. Normal ECG. No LBBB.") == []
-    assert findings.contradictions("Premature atrial beats. Otherwise normal ECG.") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
+        # what reports write
         ("Extensive ST-T changes are noted.", {"NST_": PRESENT}),
         ("Non-specific ST-T wave changes in inferolateral leads.", {"NST_": PRESENT}),
         ("ST segments are depressed and T waves inverted in I, aVL.", {"STD_": PRESENT, "INVT": PRESENT}),
@@ -85,7 +69,7 @@ def test_contradictions() -> None:
         ("Incomplete RBBB, no WPW.", {"IRBBB": PRESENT, "WPW": ABSENT}),
     ],
 )
-def test_phrases_that_reports_use(text: str, expected: dict[str, str]) -> None:
+def test_statements_with_negation_and_doubt(text: str, expected: dict[str, str]) -> None:
     assert findings.find(text) == expected
 
 
@@ -108,9 +92,14 @@ def test_pairs_that_exclude_each_other_are_known_statements_with_a_source() -> N
         ("Atrial fibrillation with ventricular pacing.", []),
         ("Atrial flutter with 2:1 AV block.", []),
         ("RBBB, no LBBB.", []),
+        ("Sinus rhythm. There is no sinus rhythm.", ["SR made and denied"]),
+        ("Sinus rhythm with atrial fibrillation.", ["AFIB and SR at once"]),
+        ("Normal ECG. Left ventricular hypertrophy.", ["NORM beside LVH"]),
+        ("Sinus rhythm. Normal ECG. No LBBB.", []),
+        ("Premature atrial beats. Otherwise normal ECG.", []),
     ],
 )
-def test_statements_that_exclude_each_other(text: str, expected: list[str]) -> None:
+def test_contradictions(text: str, expected: list[str]) -> None:
     assert findings.contradictions(text) == expected
 
 
