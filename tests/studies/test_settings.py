@@ -79,6 +79,7 @@ def test_a_workspace_says_what_is_set_and_where_it_lies(tmp_path, monkeypatch):
     assert Workspace.open("smoke", settings="hospitals.seed=3").folder != opened.folder
     assert opened.profile == resolve("smoke", "model.mask_ratio=0.5")
     assert not list(tmp_path.iterdir())
+    assert opened.note().endswith("Set: model.mask_ratio=0.5.")
 
 
 def test_numbers_stand_beside_the_papers_where_nothing_but_the_place_of_models_is_set(tmp_path, monkeypatch):
