@@ -53,8 +53,8 @@ ONLY_IN = {
 }
 
 
-MOST_FILES, MOST_LINES = 294, 39_500
-"""Totals of the package."""
+MOST_FILES, MOST_LINES, MOST_FUNCTIONS = 143, 29_500, 1_780
+"""Totals of the package; each goes down with what follows, 110 files and 22,000 lines are the aim."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -143,4 +143,6 @@ def test_one_helper_puts_files_in_place_and_there_is_one_kind_of_lock():
 def test_the_package_stays_within_its_total():
     """Totals are held, single files are not: a limit on each file breeds halves of files."""
     sizes = [path.read_text(encoding="utf-8").count("\n") for path in runs.PACKAGE_ROOT.rglob("*.py")]
-    assert (len(sizes) <= MOST_FILES, sum(sizes) <= MOST_LINES) == (True, True), (len(sizes), sum(sizes))
+    functions = sum(isinstance(node, ast.FunctionDef) for _, tree in modules() for node in ast.walk(tree))
+    found = len(sizes), sum(sizes), functions
+    assert all(there <= most for there, most in zip(found, (MOST_FILES, MOST_LINES, MOST_FUNCTIONS))), found
