@@ -469,16 +469,16 @@ def read_or_compute(
     *,
     parameters: Any,
     inputs: Mapping[str, str],
-    modules: Iterable[str],
+    source: Mapping[str, str],
     facts: Callable[[], Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The result `folder/<stage>-<id>.json`: read where it is, else computed and written.
 
-    compute: gives the values, JSON-like and finite. facts: gives, after the computation, what is recorded and does
-    not change the numbers (profile, device, seed, synthetic). A file that is not as it was written is refused by name;
-    one without a digest is of an earlier edition, and made again.
+    compute: gives the values, JSON-like and finite. source: digests of the code that does (`reached`). facts: gives,
+    after the computation, what is recorded and does not change the numbers (profile, device, seed, synthetic). A file
+    that is not as it was written is refused by name; one without a digest is of an earlier edition, and made again.
     """
-    key = identity(stage, parameters, inputs, modules)
+    key = digest({"stage": stage, "parameters": parameters, "inputs": inputs, "source": source})
     path = folder / f"{stage}-{key}.json"
     if (found := read_result(path)) is not None:
         return found

@@ -109,13 +109,15 @@ def held(path: Path, scores: pd.DataFrame) -> bool:
 
 
 def scored(scores: pd.DataFrame, **where: Any) -> pd.DataFrame:
-    """The rows with a value, of these fields; a list stands for any of its values."""
-    chosen = scores["value"].notna()
-    for name, wanted in where.items():
-        chosen &= (
-            scores[name].isin(wanted if isinstance(wanted, list | tuple) else [wanted]) if name in scores else False
-        )
-    return scores[chosen]
+    """The rows with a value, of these fields; a list stands for any of its values. ValueError for a field that no row
+    has, unless nothing has a value.
+    """
+    found = scores[scores["value"].notna()]
+    if unknown := [name for name in where if name not in found] if len(found) else []:
+        raise ValueError(f"scored: expected columns of the scores, {', '.join(scores)}; got {', '.join(unknown)}")
+    for name, wanted in where.items() if len(found) else ():
+        found = found[found[name].isin(wanted if isinstance(wanted, list | tuple) else [wanted])]
+    return found
 
 
 def over_seeds(scores: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

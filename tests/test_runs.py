@@ -92,7 +92,7 @@ def compute_once(folder: Path, calls: list[int], **changes):
         calls.append(1)
         return {"score": 0.5}
 
-    given = {"parameters": {"a": 1}, "inputs": {}, "modules": [], "facts": lambda: {"profile": "smoke"}}
+    given = {"parameters": {"a": 1}, "inputs": {}, "source": {}, "facts": lambda: {"profile": "smoke"}}
     return runs.read_or_compute(folder, "stage", compute, **{**given, **changes})
 
 
@@ -113,7 +113,7 @@ def compute_slowly(folder: Path) -> str:
             file.write("called\n")
         return {}
 
-    return runs.read_or_compute(folder, "s", compute, parameters={}, inputs={}, modules=[], facts=dict)["id"]
+    return runs.read_or_compute(folder, "s", compute, parameters={}, inputs={}, source={}, facts=dict)["id"]
 
 
 def test_those_that_want_the_same_at_once_make_it_once(tmp_path):
@@ -125,7 +125,7 @@ def test_those_that_want_the_same_at_once_make_it_once(tmp_path):
 def test_a_failed_computation_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="Out of range float"):
         runs.read_or_compute(
-            tmp_path, "s", lambda: {"score": float("nan")}, parameters={}, inputs={}, modules=[], facts=dict
+            tmp_path, "s", lambda: {"score": float("nan")}, parameters={}, inputs={}, source={}, facts=dict
         )
     assert not list(tmp_path.glob("*s-*"))
 

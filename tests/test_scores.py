@@ -90,6 +90,9 @@ def test_scored_takes_values_and_fields() -> None:
     assert list(scores.scored(frame, task=["form", "all"])["value"]) == [0.7, 0.8]
     assert scores.leader(frame)["task"] == "all"
     assert len(scores.scored(frame, encoder="cma")) == 0
+    with pytest.raises(ValueError, match=r"scored: expected columns of the scores, .*; got variant"):
+        scores.scored(frame, variant="raw")
+    assert len(scores.scored(frame[frame["encoder"] == "cma"], variant="raw")) == 0
     assert scores.unpack(scores.pack(frame))[2] == {
         "encoder": "cma", "task": "all", "metric": None, "value": None, "draws": None, "low": None, "high": None,
         "reason": None,

@@ -17,21 +17,6 @@ PROVENANCE_MIME = "application/vnd.merit.provenance+json"
 """The output type in which a notebook hands its inputs and device to the runner, for the footer and the record."""
 
 
-PLURALS = {
-    "clusters": "",
-    "peers": "",
-    "protocol effects": "",
-    "seen effects": "",
-    "subgroups": "",
-    "notes": "",
-    "prompt facts": "",
-    "sinus rhythm": "",
-    "robustness": " results",
-    "information": " results",
-    "retention": " results",
-}
-"""Kinds of inputs whose plural is not one more letter."""
-
 NOTHING_SYNTHETIC = "These recordings are real: there is nothing synthetic to compare."
 
 
@@ -139,7 +124,7 @@ def listing(words: Iterable[str]) -> str:
 def _count(inputs: list[dict[str, Any]]) -> str:
     kinds = [str(row.get("what", "input")).split()[0].replace("_", " ") for row in inputs]
     counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
-    return listing(f"{n} {kind}{PLURALS.get(kind, 's') * (n > 1)}" for kind, n in counts.items()) or "none"
+    return listing(f"{kind} ({n})" for kind, n in counts.items()) or "none"
 
 
 def _plain(value: Any) -> Any:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import pandas as pd
 import seaborn.objects as so
 from matplotlib.figure import Figure
@@ -31,13 +32,7 @@ from merit.report.style import (
     STUDY_LABELS,
     TASK_LABELS,
     TERM_LABELS,
-    apply,
 )
-
-ORDER = (
-    "mse", "ib-0.1", "ib", "ib-1", "cma", "cma-whole", "merit", "st-mem-ours", "merl-ours", "simclr", "clocs", "random",
-)  # fmt: skip
-"""The paper's order of its ablation's rows."""
 
 METRICS = {
     "auroc": "AUROC",
@@ -108,11 +103,27 @@ THEMED = ("axes", "figure", "font", "grid", "legend", "lines", "xtick", "ytick")
 
 
 def theme() -> None:
-    """Set the look of every figure; call once per notebook."""
-    import matplotlib as mpl
-
-    apply()
-    mpl.rcParams.update({"axes.titlesize": 9, "legend.fontsize": 8.5, "axes.edgecolor": "#888888"})
+    """Set the look of every figure; call once per notebook. White ground: pages dim it in dark mode."""
+    mpl.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "figure.dpi": 110,
+            "savefig.dpi": 160,
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#E4E4E4",
+            "grid.linewidth": 0.6,
+            "legend.frameon": False,
+            "lines.linewidth": 1.6,
+            "svg.hashsalt": "merit",
+            "axes.titlesize": 9,
+            "axes.edgecolor": "#888888",
+            "legend.fontsize": 8.5,
+        }
+    )
     so.Plot.config.theme.update({key: mpl.rcParams[key] for key in mpl.rcParams if key.split(".")[0] in THEMED})
 
 
@@ -268,16 +279,6 @@ def by_task(
             head, tag = "" if parts else caption, f"{name}-{'-'.join(block)}"
             parts.append(table(own, ["task", "metric"], tag, published=theirs, caption=head, **options))
     return Html("").join(parts) if parts else Html("<p>No task was scored.</p>")
-
-
-def blocks(
-    frame: pd.DataFrame, column: str = "task", groups: Sequence[Sequence[str]] = BLOCKS
-) -> Iterator[tuple[str, pd.DataFrame]]:
-    """A frame in the parts that stand side by side (`groups`), each with a name; other tasks stand alone."""
-    grouped = {task for block in groups for task in block}
-    for block in (*groups, *((task,) for task in frame[column].unique() if task not in grouped)):
-        if (chosen := frame[column].isin(block)).any():
-            yield "-".join(map(str, block)), frame[chosen]
 
 
 def _starred(row: Mapping[str, Any], printed: Callable[[Mapping[str, Any]], str | None]) -> str | None:
@@ -504,17 +505,16 @@ def over_seeds(
             parts.append(_equal_budget(about, tag))
         parts.append(source(about))
         chosen = scores.scored(frame, **where)
-        chosen = chosen[chosen["encoder"].isin(ORDER) | chosen["encoder"].isin(list(ENCODERS))]
         for metric in metrics:
             own = chosen[chosen["metric"] == metric]
             means = scores.over_seeds(own, [by])
             pairs = scores.paired(own, [by], over="encoder_seed", family=["metric"])
             head = Html("<b>{}</b>, mean ± standard deviation over pretraining seeds, percent").format(
-                METRICS.get(metric, metric)
+                label(metric, "metric")
             )
             parts.append(table(means, by, f"{tag}-{metric}", caption=head))
             head = Html("<b>{}: MERIT minus …</b>, paired by seed, points; bold: beyond sampling error").format(
-                METRICS.get(metric, metric)
+                label(metric, "metric")
             )
             if len(pairs):
                 bold = scores.beyond_zero(pairs) != 0

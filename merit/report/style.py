@@ -106,26 +106,3 @@ def look(encoder: str) -> Look:
 def task_label(task: str) -> str:
     """The task as tables write it."""
     return TASK_LABELS.get(task, task)
-
-
-def apply() -> None:
-    """Set matplotlib's defaults; call once per notebook. White ground: the theme dims it in dark mode."""
-    import matplotlib as mpl
-
-    mpl.rcParams.update(
-        {
-            "figure.facecolor": "white",
-            "figure.dpi": 110,
-            "savefig.dpi": 160,
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#E4E4E4",
-            "grid.linewidth": 0.6,
-            "legend.frameon": False,
-            "lines.linewidth": 1.6,
-            "svg.hashsalt": "merit",
-        }
-    )

@@ -95,11 +95,13 @@ def study(
                 return {key: scores.pack(one) for key, one in parts.items()}
 
             try:
-                result = ws.kept(name, values, point, dict(needs(ws, **point)), runs.reached(compute))
+                result = ws.result(name, values, point, dict(needs(ws, **point)), runs.reached(compute))
             except (runs.Unavailable, NotEnoughData) as reason:
                 return [{"value": None, "reason": str(reason)}]
-            found = result["values"].get(part) or result["values"]["scores"]
-            return scores.unpack(found)
+            parts = result["values"]
+            if part not in parts and any(row.get("reason") is None for row in scores.unpack(parts["scores"])):
+                raise ValueError(f"part: expected one of {', '.join(parts)} of {name}; got {part!r}")
+            return scores.unpack(parts.get(part, parts["scores"]))  # a reason stands for every part
 
         return run
 

@@ -644,7 +644,7 @@ class Workspace:
         except NoCohort:
             return TEN_FOLDS
 
-    def kept(
+    def result(
         self, study: str, compute: Callable[[], dict[str, Any]], arguments: Mapping[str, Any],
         inputs: Mapping[str, str], source: Mapping[str, str],
     ) -> dict[str, Any]:  # fmt: skip
@@ -654,9 +654,8 @@ class Workspace:
             """What does not change the numbers."""
             return {"profile": self.profile.name, "synthetic": self.synthetic, "device": self.torch_device()}
 
-        parameters = {"arguments": arguments, "code": source}
         result = runs.read_or_compute(
-            self.folder / "results", study, compute, parameters=parameters, inputs=inputs, modules=(), facts=facts
+            self.folder / "results", study, compute, parameters=arguments, inputs=inputs, source=source, facts=facts
         )
         label = " ".join(str(value) for value in arguments.values() if isinstance(value, str))
         self.used[f"{study} {label}".strip()] = result

@@ -18,7 +18,7 @@ def test_provenance_hands_over_plain_json_and_escapes_its_text():
     json.dumps(details, allow_nan=False)
     assert details["device"] == "cpu"
     assert details["inputs"][0]["seconds"] is None
-    assert "1 store and 2 linear probes" in bundle["text/html"]
+    assert "store (1) and linear probe (2)" in bundle["text/html"]
     assert "<b>" not in bundle["text/html"]
 
 

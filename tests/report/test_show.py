@@ -79,9 +79,8 @@ def test_tasks_stand_in_blocks_with_the_papers_rows_under_the_oracle() -> None:
     of_f1 = minus[(minus["task"] == "superclass") & (minus["metric"] == "f1_oracle")]["value"].item()
     assert of_f1 == pytest.approx(0.9 - 0.7597)
     assert show.by_task(own.head(0), "t").text == "<p>No task was scored.</p>"
-    alone = scores.scored(frame(), task="form")
-    assert [name for name, _ in show.blocks(alone, groups=(("form", "rhythm"),))] == ["form-rhythm"]
-    assert [name for name, _ in show.blocks(alone, groups=())] == ["form"]
+    pairs = BeautifulSoup(show.by_task(scores.scored(frame(), task="form"), "t", blocks=show.PAIRS).text, "html.parser")
+    assert [table["id"] for table in pairs.find_all("table")] == ["T_merit-t-form-rhythm"]
 
 
 def test_nothing_to_draw_or_to_tabulate_is_no_error() -> None:

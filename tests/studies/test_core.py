@@ -45,7 +45,7 @@ class MadeUp:
 
     def __post_init__(self) -> None:
         self.profile, self.used = profile("smoke"), {}
-        self.kept = functools.partial(Workspace.kept, self)
+        self.result = functools.partial(Workspace.result, self)
 
     def torch_device(self) -> str:
         return "cpu"
@@ -68,6 +68,9 @@ def test_the_grid_is_computed_once_and_read_to_the_last_digit(ws: MadeUp) -> Non
     assert len(computed) == 2
     assert list(counted(ws, ["merit"], part="texts")["text"]) == ["<merit>"]
     assert len(ws.used) == 2
+    with pytest.raises(ValueError, match="part: expected one of scores, texts of counted; got 'text'"):
+        counted(ws, ["merit"], part="text")
+    assert list(counted(ws, ["away"], part="texts")["reason"]) == ["away: no weights here"]
 
 
 def test_arguments_settings_and_inputs_make_results_of_their_own(ws: MadeUp) -> None:

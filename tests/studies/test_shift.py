@@ -78,7 +78,7 @@ def test_six_directions_are_computed_once_and_then_read(workspace: MadeUp, monke
     monkeypatch.setattr("merit.evaluate.shift.train_head", lambda *_: pytest.fail("computed again"))
     pd.testing.assert_frame_equal(shift(workspace, ["random"]), found)
     kept = [result for name, result in workspace.used.items() if name.startswith("shift")]
-    assert kept[0]["parameters"]["arguments"]["config"]["select"] == "best_validation"
+    assert kept[0]["parameters"]["config"]["select"] == "best_validation"
 
 
 def test_a_head_is_trained_once_for_both_targets(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
