@@ -91,6 +91,13 @@ def test_arguments_settings_and_inputs_make_results_of_their_own(ws: MadeUp) -> 
         counted(ws, "merit", epoch=3)
 
 
+def test_other_source_is_computed_again(ws: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted(ws, "merit")
+    monkeypatch.setattr(runs, "reached", lambda function: {"test_core.counted": "edited"})
+    counted(ws, "merit")
+    assert len(computed) == 2
+
+
 def test_what_is_not_there_is_a_row_with_its_reason(ws: MadeUp) -> None:
     found = counted(ws, ["away", "merit"], ["form", "rhythm"])
     rows = found[found["value"].isna() & found["metric"].isna()]
