@@ -40,7 +40,7 @@ class Space:
     def seen(self, encoder: str, seed: int) -> pd.DataFrame:
         return self.known
 
-    def kept(self, study, compute, arguments, inputs, source):
+    def result(self, study, compute, arguments, inputs, source):
         return {"values": compute()}
 
 

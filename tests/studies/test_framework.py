@@ -115,7 +115,7 @@ def stub(**changes):
     given = {
         "profile": profile("smoke"), "text_width": 32, "text_identity": "t",
         "text_encoder": lambda: (_ for _ in ()).throw(NoCohort("nothing to train on")),
-        "kept": lambda study, compute, *_: {"values": compute()},
+        "result": lambda study, compute, *_: {"values": compute()},
     }  # fmt: skip
     return SimpleNamespace(**{**given, **changes})
 

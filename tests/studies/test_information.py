@@ -65,7 +65,7 @@ class Space:
     def seen(self, encoder: str, seed: int) -> pd.DataFrame:
         return self.known
 
-    def kept(self, study, compute, arguments, inputs, source):
+    def result(self, study, compute, arguments, inputs, source):
         key = json.dumps([study, str(arguments), inputs])
         if key not in self.results:
             self.results[key] = {"values": compute()}

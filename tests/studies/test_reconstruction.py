@@ -68,7 +68,7 @@ def workspace(folder, stores: dict[str, pd.DataFrame], seen: dict[str, list[str]
     return SimpleNamespace(
         profile=chosen, store=store, pretraining_cohort="ptb-xl", seen=seen_by, checkpoint=saved,
         pretraining_rows=np.arange(3), checkpoints=lambda names, seeds: None, encoder_identity=lambda name, seed: name,
-        kept=lambda study, compute, *_: {"values": compute()},
+        result=lambda study, compute, *_: {"values": compute()},
     )  # fmt: skip
 
 
