@@ -21,8 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from merit.data.leads import arrange, place, to_millivolts
-from merit.data.preprocess import resample
+from merit.data.preprocess import arrange, place, resample, to_millivolts
 from merit.data.recording import UNREADABLE, Recording, RejectedRecording, UnreadableFile, inside, shown, something_else
 
 with warnings.catch_warnings():

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from merit import intervals
-from merit.data.leads import RIDGE, hardness, lead_covariances, masked_bound
+from merit.data.preprocess import RIDGE, hardness, lead_covariances, masked_bound
 from merit.evaluate import bootstrap
 
 RESAMPLES = 1000
@@ -21,7 +21,7 @@ def bounds(signal: np.ndarray, mask_ratio: float, truth: Path | None) -> dict[st
     """three_lead_error: a linear map from three whole leads; linear_bound: one from what the mask leaves visible at an
     instant; noise_floor: the share that is noise of the electrodes, from the hidden truth of a synthetic hospital.
 
-    signal: [R, L, T] of any unit. truth: `truth.parquet` of the hospital, or None: not known. See `merit.data.leads`.
+    signal: [R, L, T] of any unit. truth: `truth.parquet` of the hospital, or None: not known. See `merit.data.preprocess`.
     """
     shares = hardness(signal)
     noise = None if truth is None else float(pd.read_parquet(truth, columns=["noise_share"])["noise_share"].mean())

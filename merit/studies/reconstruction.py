@@ -88,7 +88,7 @@ def reconstruction(
     """
     import torch
 
-    from merit.data.leads import lead_covariances
+    from merit.data.preprocess import lead_covariances
     from merit.evaluate.reconstruction import from_other_leads, interpolated, masked_errors, median_place, summary
     from merit.model.merit import scale
     from merit.model.vit import hidden_from, random_visible

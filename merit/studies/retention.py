@@ -186,7 +186,7 @@ COMPARES_LEADS = ("axis_deg", "_mv_")
 @functools.lru_cache(maxsize=2)
 def _known(ws: Workspace) -> Known:
     from merit.evaluate.retention_factors import on_one_scale
-    from merit.synthetic.reports import statements
+    from merit.synthetic.labels import statements
 
     store, truth = ws.store(COHORT), ws.truth(COHORT)
     records = store.records

@@ -19,7 +19,7 @@ from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from merit import runs
 from merit.data.cohorts import open_cohort
-from merit.data.leads import hardness
+from merit.data.preprocess import hardness
 from merit.data.recording import LEADS, RejectedRecording
 from merit.data.wfdb_io import read_annotation
 

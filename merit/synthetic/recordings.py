@@ -19,17 +19,18 @@ from merit.synthetic.findings import EFFECTS, Case, direction, finish_rhythm, t_
 from merit.synthetic.heart import (
     EIGHT_TO_TWELVE,
     ELECTRODES_TO_LEADS,
+    Events,
+    Plan,
     Wave,
     add_beats,
     draw_heart,
+    make_rhythm,
     pack,
     pack_atrial,
     pack_ventricular,
     twelve_leads,
 )
-from merit.synthetic.labels import Order
-from merit.synthetic.reports import named_findings, write_report
-from merit.synthetic.rhythm import Events, Plan, make_rhythm
+from merit.synthetic.labels import Order, named_findings, write_report
 
 # The sites' equipment
 
@@ -84,12 +85,14 @@ def make_case(findings: frozenset[str], site: Site, age: float, female: bool, pa
     case = Case(heart, Plan(rate_bpm=float(np.clip(rng.normal(73, 11), 52, 99))), rng, findings)
     often = 0.4 if "NORM" in findings else 1.0  # what no report states: a flatter T, an ST level slightly off
     if rng.random() < 0.5 * often:
-        t_away(case.conducted, direction(*(np.array([0.7, 0.4, 0.2]) + rng.normal(0, 0.3, 3))), 0.5 * rng.random())
+        t_away(
+            heart.complexes["N"], direction(*(np.array([0.7, 0.4, 0.2]) + rng.normal(0, 0.3, 3))), 0.5 * rng.random()
+        )
     if rng.random() < 0.3 * often:
-        case.conducted.add_st(rng.normal(0, 0.025, 3))
+        heart.complexes["N"].add_st(rng.normal(0, 0.025, 3))
     for code, act in EFFECTS.items():
         if code in findings:
-            act(case, float(np.clip(np.exp(rng.normal(*SEVERITY)), 0.4, 1.7)))
+            act(case, code, float(np.clip(np.exp(rng.normal(*SEVERITY)), 0.4, 1.7)))
     finish_rhythm(case)
     if case.plan.rate_bpm > 100 and not findings & {"1AVB", "LPR"}:
         heart.pr_ms = max(heart.pr_ms - 0.35 * (case.plan.rate_bpm - 100), 95.0)

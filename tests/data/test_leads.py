@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from merit.data.leads import arrange, hardness, masked_bound, to_millivolts
+from merit.data.preprocess import arrange, hardness, masked_bound, to_millivolts
 from merit.data.recording import LEADS, RejectedRecording
 
 

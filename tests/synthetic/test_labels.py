@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from merit.synthetic.reports import phrases
 
 from merit.config import HospitalConfig
 from merit.data import taxonomy
@@ -13,7 +14,6 @@ from merit.synthetic import labels
 from merit.synthetic.findings import EFFECTS
 from merit.synthetic.hospitals import left_out, left_out_in_words
 from merit.synthetic.labels import LASTING, plan_site
-from merit.synthetic.reports import phrases
 
 DEMO = HospitalConfig()
 SMOKE = HospitalConfig(recordings={"mimic-iv-ecg": 160, "ptb-xl": 120, "cpsc2018": 60, "csn": 60})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from merit.synthetic.reports import MAX_STATEMENTS, code_of, named_findings, phrases, statements, write_report
 
 from merit.data.recording import clean
 from merit.synthetic.labels import sample_findings
-from merit.synthetic.reports import MAX_STATEMENTS, code_of, named_findings, phrases, statements, write_report
 
 TRUTH = {"axis_deg": 40.0, "heart_rate_bpm": 72.0}
 

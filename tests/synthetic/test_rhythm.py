@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-
 from merit.synthetic.rhythm import BASES, Plan, make_rhythm
 
 PR_S = 0.2
