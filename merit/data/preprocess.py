@@ -61,7 +61,7 @@ def place(names: Sequence[str]) -> list[int | None]:
 
 
 def arrange(signal: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """[12, T] in the order of LEADS from the rows [L, T] called `names`; missing limb leads are derived (see `place`)."""
+    """[12, T] in the order of LEADS from the rows [L, T] called `names`; limb leads that are missing are derived."""
     rows = place(names)
     if rows == list(range(len(LEADS))):
         return signal[: len(LEADS)]

@@ -21,7 +21,7 @@ def bounds(signal: np.ndarray, mask_ratio: float, truth: Path | None) -> dict[st
     """three_lead_error: a linear map from three whole leads; linear_bound: one from what the mask leaves visible at an
     instant; noise_floor: the share that is noise of the electrodes, from the hidden truth of a synthetic hospital.
 
-    signal: [R, L, T] of any unit. truth: `truth.parquet` of the hospital, or None: not known. See `merit.data.preprocess`.
+    signal: [R, L, T] of any unit. truth: `truth.parquet` of the hospital, or None: not known.
     """
     shares = hardness(signal)
     noise = None if truth is None else float(pd.read_parquet(truth, columns=["noise_share"])["noise_share"].mean())

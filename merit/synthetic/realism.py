@@ -114,15 +114,16 @@ def measure_ptb_xl(root: Path, limit: int | None = None) -> dict[str, Any]:
     rescaled_list = root / "RESCALED.txt"
     rescaled = set(rescaled_list.read_text(encoding="utf-8").split()) if rescaled_list.is_file() else set()
     signals, rows = [], []
-    for ref in cohort.refs().itertuples():
-        if (limit is None or len(signals) < limit) and cohort.has_waveform(ref):
-            try:
-                recording = cohort.read(ref, fs_hz=100)
-            except RejectedRecording:
-                continue
-            signals.append(np.nan_to_num(recording.signal_mv))
-            if "NORM" in recording.labels and not {recording.record_id, f"{int(recording.record_id):05d}"} & rescaled:
-                rows.append(beat_amplitudes(recording.signal_mv, recording.fs_hz))
+    for ref in cohort.refs()[cohort.present()].itertuples():
+        if limit is not None and len(signals) == limit:
+            break
+        try:
+            recording = cohort.read(ref, fs_hz=100)
+        except RejectedRecording:
+            continue
+        signals.append(np.nan_to_num(recording.signal_mv))
+        if "NORM" in recording.labels and not {recording.record_id, f"{int(recording.record_id):05d}"} & rescaled:
+            rows.append(beat_amplitudes(recording.signal_mv, recording.fs_hz))
     return {"hardness": hardness(np.stack(signals)), "amplitudes_of_normal": {"n_recordings": len(rows), **table(rows)}}
 
 
