@@ -67,17 +67,6 @@ class Metadata(NamedTuple):
     """What showed on the way (disagreements, unknown codes): counts and bounded lists."""
 
 
-class Census(NamedTuple):
-    """Counts for an overview. `waveforms` counts recordings, and is a lower bound unless `counted_all`."""
-
-    rows: int
-    waveforms: int
-    """Recordings with what reading takes: a header and its signals."""
-    counted_all: bool
-    halves: int = 0
-    """Recordings of which only the header or only the signals are there."""
-
-
 class Cohort:
     """One data set under one folder. Subclasses set the class attributes and write `metadata`, read once."""
 
@@ -157,8 +146,10 @@ class Cohort:
             for bad, names in zip(refs["problem"].tolist(), paths)
         ]
 
-    def census(self, max_files: int) -> Census:
-        """How many rows and waveforms there are; of a large tree no more than `max_files` files are looked at."""
+    def census(self, max_files: int) -> dict[str, int]:
+        """Rows, waveforms and halves as `merit.data.doctor.CohortStatus` has them, of at most `max_files` files where
+        the tree is large.
+        """
         if self.counted_by_names:
             most = max_files // 2  # a recording is two files
             found = dict(itertools.islice(self.waveforms(), most))
@@ -166,12 +157,13 @@ class Cohort:
             if self.table_names:
                 n_rows = sum(1 for _ in iter_rows(self.root / self.table_names[0], ("study_id",), (), []))
             whole = sum(found.values())
-            return Census(n_rows, whole, counted_all=len(found) < most, halves=len(found) - whole)
+            counts = {"rows": n_rows, "waveforms": whole, "halves": len(found) - whole}
+            return counts | {"counted_all": len(found) < most}
         refs, listed = self.refs(), self._listed
         paths = zip(*(refs[column].tolist() for column in self.path_columns))
         there = [[listed[p] for p in names if p in listed] for bad, names in zip(refs["problem"], paths) if not bad]
         whole = sum(map(any, there))
-        return Census(len(refs), whole, counted_all=True, halves=sum(map(bool, there)) - whole)
+        return {"rows": len(refs), "waveforms": whole, "halves": sum(map(bool, there)) - whole}
 
     def strays(self) -> list[str]:
         """Waveforms (relative, without extension) that no row of the metadata names."""
@@ -295,9 +287,12 @@ def walk_files(
         linked = entry.is_symlink()
         if os.path.isdir(entry.path) if linked and follow_links else entry.is_dir(follow_symlinks=False):
             yield from walk_files(root, relative, extensions, unread, follow_links and not linked)
-        elif relative.endswith(extensions) and not entry.name.startswith("._"):
-            if os.path.isfile(entry.path) if linked else entry.is_file():
-                yield os.path.splitext(relative)
+        elif (
+            relative.endswith(extensions)
+            and not entry.name.startswith("._")
+            and (os.path.isfile(entry.path) if linked else entry.is_file())
+        ):
+            yield os.path.splitext(relative)
 
 
 def header_comments(root: str, path: str) -> tuple[dict[str, str], str]:

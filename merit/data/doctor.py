@@ -64,7 +64,7 @@ def examine(root: str | Path) -> list[CohortStatus]:
             cohort = cohort_class(folder)
             known = {"name": name, "root": folder, "published": cohort.published_recordings}
             try:
-                counts = {**cohort.census(MAX_COUNTED_FILES)._asdict(), "unread": len(cohort.unread)}
+                counts = {**cohort.census(MAX_COUNTED_FILES), "unread": len(cohort.unread)}
             except (BadTable, OSError) as error:
                 counts = {"problem": str(error)}
             copies.append(CohortStatus(**known, **counts, synthetic=cohort.synthetic))

@@ -92,7 +92,6 @@ def ingest(
     limit: int | None = None,
     only: Sequence[str] | None = None,
     progress: bool = True,
-    max_gap_fraction: float = MAX_GAP_FRACTION,
 ) -> Store:
     """Write the store of the data set `name` under `root` to the folder `out`; a finished one of the same is kept.
 
@@ -100,8 +99,8 @@ def ingest(
 
     signal: rate and length of the stored recordings. workers: processes (default: one per core, one for few
     recordings). limit: at most so many recordings, the first that have a waveform. only: record ids of those to read.
-    max_gap_fraction: see `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the
-    manifest; what the system would not read (permission, input or output) is tried again the next time.
+    What cannot be used is listed in `rejected.csv` and counted in the manifest; what the system would not read
+    (permission, input or output) is tried again the next time.
     """
     out, signal = Path(out), signal or SignalConfig()
     if name != "ptb-xl":
@@ -111,7 +110,7 @@ def ingest(
         "cohort": name,
         "signal": runs.plain(signal),
         "limit": limit,
-        "max_gap_fraction": max_gap_fraction,
+        "max_gap_fraction": MAX_GAP_FRACTION,
         "source": cohort.fingerprint(out.parent / SOURCES),
         "synthetic": cohort.synthetic,
         "code": runs.digest(runs.source_closure(["merit.data.ingest"])),
@@ -139,13 +138,8 @@ def ingest(
             if workers is None:
                 workers = 1 if len(rows) < 500 else min(16, cores())  # for few, starting more would take longer
             workers = min(workers, n_chunks)
-            work = partial(
-                process_chunk,
-                cohort=cohort,
-                columns=tuple(candidates.refs.columns),
-                signal=signal,
-                max_gap_fraction=max_gap_fraction,
-            )
+            columns = tuple(candidates.refs.columns)
+            work = partial(process_chunk, cohort=cohort, columns=columns, signal=signal)
             chunks = (
                 list(candidates.refs.iloc[rows[start : start + CHUNK]].itertuples(index=False, name=None))
                 for start in range(0, len(rows), CHUNK)
@@ -156,7 +150,7 @@ def ingest(
                 for signals, outcomes in pool.ordered_map(work, chunks, workers):
                     journal.append(signals, outcomes)
                     bar.update(len(outcomes))
-            _complete(partial_folder, cohort, candidates, journal, request, signal)
+            _complete(cohort, candidates, journal, request, signal)
             if os.name == "nt":
                 journal.close()  # Windows renames no folder with open files
             shutil.rmtree(old, ignore_errors=True)
@@ -231,11 +225,7 @@ def find_candidates(cohort: Cohort, limit: int | None, only: Sequence[str] | Non
 
 
 def process_chunk(
-    rows: list[tuple[Any, ...]],
-    cohort: Cohort,
-    columns: tuple[str, ...],
-    signal: SignalConfig,
-    max_gap_fraction: float,
+    rows: list[tuple[Any, ...]], cohort: Cohort, columns: tuple[str, ...], signal: SignalConfig
 ) -> tuple[np.ndarray, list[Outcome]]:
     """int16 [stored, 12, T] in µV and the outcome of each row, both in the order of the rows (of `refs()`)."""
     ref_type = namedtuple("Ref", columns)
@@ -244,7 +234,7 @@ def process_chunk(
         ref = ref_type(*row)
         try:
             recording = cohort.read(ref, fs_hz=max(signal.fs_hz, signal.ptb_xl_from_hz))
-            signal_uv, outcome = process(recording, signal, max_gap_fraction)
+            signal_uv, outcome = process(recording, signal, MAX_GAP_FRACTION)
         except RejectedRecording as rejection:
             outcomes.append(Outcome(reason=str(rejection)))
         except OSError as error:
@@ -276,8 +266,7 @@ class Journal:
         Whoever opens one has claimed the store.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.outcomes: list[Outcome] = []
-        self.n_stored = 0
+        self.folder, self.outcomes, self.n_stored = folder, list[Outcome](), 0
         self._n_samples = n_samples
         self._lines = (folder / JOURNAL).open("a+b")
         request, begun, valid = runs.plain(request), False, 0
