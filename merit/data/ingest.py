@@ -266,8 +266,8 @@ class Journal:
         Whoever opens one has claimed the store.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.outcomes, self.n_stored = folder, list[Outcome](), 0
-        self._n_samples = n_samples
+        self.outcomes: list[Outcome] = []
+        self.folder, self.n_stored, self._n_samples = folder, 0, n_samples
         self._lines = (folder / JOURNAL).open("a+b")
         request, begun, valid = runs.plain(request), False, 0
         header, per_signal = _npy_header(0, n_samples), len(LEADS) * n_samples * 2  # bytes
@@ -344,15 +344,10 @@ def _npy_header(n: int, n_samples: int) -> bytes:
 
 
 def _complete(
-    folder: Path,
-    cohort: Cohort,
-    candidates: Candidates,
-    journal: Journal,
-    request: dict[str, Any],
-    signal: SignalConfig,
+    cohort: Cohort, candidates: Candidates, journal: Journal, request: dict[str, Any], signal: SignalConfig
 ) -> None:
-    """Complete the store in `folder`, the manifest and the files' digests last: what has them is whole."""
-    refs = candidates.refs
+    """Complete the journal's store, the manifest and the files' digests last: what has them is whole."""
+    refs, folder = candidates.refs, journal.folder
     rows = [row for row, outcome in zip(candidates.rows, journal.outcomes) if not outcome.reason]
     stored = [outcome for outcome in journal.outcomes if not outcome.reason]
     digests = [outcome.digest for outcome in stored]

@@ -1,4 +1,4 @@
-"""Who has what: every vocabulary is covered, floors hold where the size allows, nothing contradicts itself."""
+"""Who has what and what the report says: vocabularies are covered, floors hold, reports are read back."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from merit.synthetic.reports import phrases
 
 from merit.config import HospitalConfig
 from merit.data import taxonomy
+from merit.data.recording import clean
 from merit.synthetic import labels
 from merit.synthetic.findings import EFFECTS
 from merit.synthetic.hospitals import left_out, left_out_in_words
-from merit.synthetic.labels import LASTING, plan_site
+from merit.synthetic.labels import (
+    LASTING,
+    MAX_STATEMENTS,
+    code_of,
+    named_findings,
+    phrases,
+    plan_site,
+    sample_findings,
+    statements,
+    write_report,
+)
 
 DEMO = HospitalConfig()
 SMOKE = HospitalConfig(recordings={"mimic-iv-ecg": 160, "ptb-xl": 120, "cpsc2018": 60, "csn": 60})
@@ -114,3 +124,65 @@ def test_several_recordings_of_a_patient_keep_lasting_findings(demo):
             owner = first[order.patient]
             assert order.findings & LASTING == owner.findings & LASTING
             assert (order.age, order.female) == (owner.age, owner.female)
+
+
+# -- reports ----------------------------------------------------------------------------------------------------------
+
+TRUTH = {"axis_deg": 40.0, "heart_rate_bpm": 72.0}
+
+
+def share_left_out(omission: float) -> tuple[float, float]:
+    """Share of findings left out, and share of recordings that name nothing."""
+    rng = np.random.default_rng(0)
+    found = sample_findings("mimic-iv-ecg", 600, 0, np.random.default_rng(1))
+    named = [named_findings(f, omission, rng) for f in found]
+    assert all(set(n) <= f for n, f in zip(named, found))
+    return 1 - sum(map(len, named)) / sum(map(len, found)), np.mean([not n for n in named])
+
+
+def test_omission_is_the_share_asked_for():
+    for omission in (0.1, 0.2, 0.3):
+        share, nothing = share_left_out(omission)
+        assert abs(share - omission) < 0.04, (omission, share)
+        assert nothing == 0
+    assert share_left_out(0.0)[0] == 0
+
+
+def test_wording_varies_and_some_reports_are_missing():
+    rng = np.random.default_rng(2)
+    reports = [tuple(write_report(["SR", "IMI"], TRUTH, rng)) for _ in range(600)]
+    assert len(set(reports)) > 10
+    assert 0 < sum(not r for r in reports) < 40
+    assert max(len(r) for r in reports) <= MAX_STATEMENTS
+
+
+def test_no_phrase_carries_a_measurement():
+    for options in phrases().values():
+        for phrase in options:
+            assert "," not in phrase[-1]
+            assert not any(unit in phrase.split() for unit in ("ms", "mV", "bpm", "degrees"))
+
+
+def test_every_wording_belongs_to_one_finding():
+    assert len(code_of()) == sum(len(wordings) for wordings in phrases().values())
+
+
+def test_statements_that_hold_a_comma_are_taken_whole():
+    report = clean("Sinus rhythm\nRSR' pattern in V1, incomplete RBBB\nLBBB\nAbnormal ECG")
+    assert statements(report) == ("SR", "IRBBB", "CLBBB", "abnormal ecg")
+    assert statements("") == ()
+
+
+def test_a_fast_fibrillation_is_a_fibrillation():
+    report = clean("Atrial fibrillation with rapid ventricular response")
+    assert statements(report) == ("AFIB", "atrial fibrillation with rapid ventricular response")
+
+
+def test_whatever_is_named_is_read_back():
+    rng = np.random.default_rng(0)
+    codes = sorted(phrases())
+    for _ in range(200):
+        named = [str(code) for code in rng.choice(codes, 4, replace=False)]
+        written = write_report(named, {"axis_deg": 60.0, "heart_rate_bpm": 80.0}, rng)
+        if len(written) > 2:
+            assert set(named) <= set(statements(clean("\n".join(written))))
