@@ -17,8 +17,6 @@ FS_HZ = 500
 SEEDS = range(12)
 V1, V2, V6, II, III = (LEADS.index(lead) for lead in ("V1", "V2", "V6", "II", "III"))
 AVR, AVL, AVF = (LEADS.index(lead) for lead in ("aVR", "aVL", "aVF"))
-    LEADS.index(lead) for lead in ["V1", "V2", "V6", "II", "III", "aVF", "aVR", "aVL"]
-)
 SITE = SITES["mimic-iv-ecg"]
 
 
