@@ -126,32 +126,24 @@ def plan_site(site: str, config: HospitalConfig) -> list[Order]:
     ]
 
 
-def targets(site: str, n: int, floor: int) -> dict[str, int]:
-    """How many recordings get each finding: its prevalence, but `floor` at least where the site publishes it.
+def sample_findings(site: str, n: int, floor: int, rng: np.random.Generator) -> list[frozenset[str]]:
+    """The findings of n recordings of a site; each published finding at least `floor` times where they fit."""
+    slots, likes = column("slots"), column("likes")
 
-    Where the floors together would fill the site, they shrink: rare findings are made commoner, never dominant.
-    """
-    table = vocabulary()
-    wanted = table[PREVALENCE[site]]
+    # How many recordings get each finding: its prevalence, but a floor at least, two above what was asked for, so that
+    # a class keeps it if one recording is lost in reading. Where the floors together would fill the site, they shrink:
+    # rare findings are made commoner, never dominant.
+    wanted = vocabulary()[PREVALENCE[site]]
     wanted = wanted[wanted > 0] / 100 * n
-    is_rhythm = np.array(["rhythm" in table["slots"][code] for code in wanted.index])
+    is_rhythm = np.array(["rhythm" in slots[code] for code in wanted.index])
     share = {"rhythm": 0.62 * n / max(is_rhythm.sum(), 1), "other": 1.55 * n / max((~is_rhythm).sum(), 1)}
     room = np.where(is_rhythm, share["rhythm"], share["other"])
-    lowest = np.minimum(floor, np.floor(room)) if floor else np.minimum(2, room)
+    lowest = np.minimum(floor + 2, np.floor(room)) if floor else np.minimum(2, room)
     counts = {code: int(max(round(value), low)) for code, value, low in zip(wanted.index, wanted, lowest)}
     if "NORM" in counts:
         extra = sum(counts.values()) - int(wanted.sum())
         counts["NORM"] = max(counts["NORM"] - extra // 4, int(0.15 * n) if site != "cpsc2018" else counts["NORM"])
-    return counts
 
-
-def sample_findings(site: str, n: int, floor: int, rng: np.random.Generator) -> list[frozenset[str]]:
-    """The findings of n recordings of a site; each published finding at least `floor` times where they fit.
-
-    One or two are added to what was asked for, so that a class keeps its floor if one recording is lost in reading.
-    """
-    slots, likes = column("slots"), column("likes")
-    counts = targets(site, n, floor + 2 if floor else 0)
     findings: list[set[str]] = [set() for _ in range(n)]
     taken: list[set[str]] = [set() for _ in range(n)]
 

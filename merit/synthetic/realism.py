@@ -63,23 +63,19 @@ def intervals(leads: Mapping[str, list[tuple[str, float, float]]]) -> dict[str, 
     return {"heart_rate_bpm": 60_000 / median.pop("rr_ms"), **median}
 
 
-def find_qrs(signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-    """Samples of the QRS complexes of a recording [L, T]: maxima of the smoothed slope over all leads."""
-    band = butter(2, (8, min(35, 0.45 * fs_hz)), "band", fs=fs_hz, output="sos")
-    slope = np.abs(np.gradient(sosfiltfilt(band, signal_mv, axis=1), axis=1)).sum(0)
-    width = max(round(0.10 * fs_hz), 3)
-    smooth = np.convolve(slope, np.hanning(width) / np.hanning(width).sum(), "same")
-    height = 0.35 * np.quantile(smooth, 0.985)
-    return find_peaks(smooth, height=height, distance=max(round(0.27 * fs_hz), 1))[0]
-
-
 def beat_amplitudes(signal_mv: np.ndarray, fs_hz: float) -> dict[str, float]:
     """R, S and T amplitudes of each lead (mV, against the level before QRS) on the recording's median beat.
 
     R and S are the highest and lowest value within 60 ms of QRS's middle, T the extreme value from 120 to 420 ms after.
     Empty where there are fewer than three beats.
     """
-    peaks = find_qrs(signal_mv, fs_hz)
+    # QRS complexes: maxima of the smoothed slope over all leads
+    band = butter(2, (8, min(35, 0.45 * fs_hz)), "band", fs=fs_hz, output="sos")
+    slope = np.abs(np.gradient(sosfiltfilt(band, signal_mv, axis=1), axis=1)).sum(0)
+    width = max(round(0.10 * fs_hz), 3)
+    smooth = np.convolve(slope, np.hanning(width) / np.hanning(width).sum(), "same")
+    height = 0.35 * np.quantile(smooth, 0.985)
+    peaks = find_peaks(smooth, height=height, distance=max(round(0.27 * fs_hz), 1))[0]
     before, after = round(0.30 * fs_hz), round(0.45 * fs_hz)
     peaks = peaks[(peaks >= before) & (peaks + after < signal_mv.shape[1])]
     if len(peaks) < 3:

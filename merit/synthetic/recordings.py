@@ -32,7 +32,7 @@ from merit.synthetic.heart import (
 )
 from merit.synthetic.labels import Order, named_findings, write_report
 
-# The sites' equipment
+# -- the sites' equipment ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ SITES = {name: Site(**dict(zip(_COLUMNS, values))) for name, *values in _ROWS}
 CLOTHING = np.array([1.0, 1.0, 0.7, 0.55, 0.55, 0.55, 0.55, 0.55, 0.55])
 """Muscle noise of each electrode: arms more than the leg, the chest least."""
 
-# From findings to a heart
+# -- from findings to a heart -----------------------------------------------------------------------------------------
 
 SEVERITY = (-0.04, 0.32)
 """Mean and standard deviation of the logarithm of a finding's severity: the mildest can hardly be seen."""
@@ -99,7 +99,7 @@ def make_case(findings: frozenset[str], site: Site, age: float, female: bool, pa
     return case
 
 
-# From a heart to a signal
+# -- from a heart to a signal -----------------------------------------------------------------------------------------
 
 SPIKE_MS, SPIKE_BEFORE_QRS_MS = 1.2, 12.0
 """Width of a pacemaker's spike, and how long before QRS it comes."""
@@ -133,8 +133,24 @@ def cardiac_signal(case: Case, fs_hz: int, n_samples: int, guard_s: float) -> tu
             spike = pack(replace(heart, nondipolar=0.0), [(shape, before_r_ms, 0.0)])
             spike.begin_s, spike.end_s = float(spike.at_s[0]) - 0.04, float(spike.at_s[0]) + 0.04
             add_beats(signal, spike, at, np.ones((len(at), 8)), 0 * at, fs_hz, guard_s)
-    if heart.atrial:
-        signal += heart.field.astype(np.float32) @ atrial_waves(heart.atrial, n_samples, fs_hz, rng)
+    if heart.atrial:  # fibrillation or flutter as a heart vector [3, T]: seen best in II, III, aVF and V1
+        t = np.arange(n_samples, dtype=np.float32) / fs_hz
+        if "flutter_mv" in heart.atrial:
+            phase = 2 * np.pi * heart.atrial["hz"] * t + np.float32(rng.uniform(0, 2 * np.pi))
+            saw = np.sin(phase) + 0.40 * np.sin(2 * phase) + 0.16 * np.sin(3 * phase)
+            bump = np.maximum(np.cos(phase + 0.9), 0) ** 3
+            waves = heart.atrial["flutter_mv"] * np.stack([0.10 * saw, -0.85 * saw, 0.10 * saw + 0.55 * bump])
+        else:
+            waves = np.zeros((3, n_samples), np.float32)
+            for axis, part in enumerate((0.5, 0.8, 1.0)):
+                wander = np.cumsum(rng.normal(0, 0.9, n_samples // 20 + 2)) * np.sqrt(20 / fs_hz)
+                grid = np.arange(len(wander)) * 20 / fs_hz
+                phase = 2 * np.pi * heart.atrial["hz"] * rng.uniform(0.93, 1.07) * t + np.interp(t, grid, wander)
+                swell = np.convolve(rng.standard_normal(len(grid) + 4), np.ones(5) / 2.2, "valid")
+                size = np.interp(t, grid, np.abs(1 + 0.5 * swell))
+                waves[axis] = part * size * (np.sin(phase) + 0.35 * np.sin(2 * phase + 0.8))
+            waves = np.float32(heart.atrial["fibrillation_mv"]) * waves
+        signal += heart.field.astype(np.float32) @ waves
     return signal, events
 
 
@@ -144,26 +160,7 @@ def ventricular_rr(events: Events, default_s: float) -> tuple[np.ndarray, np.nda
     return times, np.diff(times, prepend=times[0] - default_s) if len(times) else times
 
 
-def atrial_waves(atrial: dict[str, float], n_samples: int, fs_hz: int, rng: np.random.Generator) -> np.ndarray:
-    """Fibrillation or flutter as a heart vector [3, T], mV: seen best in II, III, aVF and V1."""
-    t = np.arange(n_samples, dtype=np.float32) / fs_hz
-    if "flutter_mv" in atrial:
-        phase = 2 * np.pi * atrial["hz"] * t + np.float32(rng.uniform(0, 2 * np.pi))
-        saw = np.sin(phase) + 0.40 * np.sin(2 * phase) + 0.16 * np.sin(3 * phase)
-        bump = np.maximum(np.cos(phase + 0.9), 0) ** 3
-        return atrial["flutter_mv"] * np.stack([0.10 * saw, -0.85 * saw, 0.10 * saw + 0.55 * bump])
-    waves = np.zeros((3, n_samples), np.float32)
-    for axis, part in enumerate((0.5, 0.8, 1.0)):
-        wander = np.cumsum(rng.normal(0, 0.9, n_samples // 20 + 2)) * np.sqrt(20 / fs_hz)
-        grid = np.arange(len(wander)) * 20 / fs_hz
-        phase = 2 * np.pi * atrial["hz"] * rng.uniform(0.93, 1.07) * t + np.interp(t, grid, wander)
-        swell = np.convolve(rng.standard_normal(len(grid) + 4), np.ones(5) / 2.2, "valid")
-        size = np.interp(t, grid, np.abs(1 + 0.5 * swell))
-        waves[axis] = part * size * (np.sin(phase) + 0.35 * np.sin(2 * phase + 0.8))
-    return np.float32(atrial["fibrillation_mv"]) * waves
-
-
-# Noise, where it arises: at the nine electrodes
+# -- noise, where it arises: at the nine electrodes -------------------------------------------------------------------
 
 
 def electrode_noise(site: Site, fs_hz: int, n_samples: int, guard_s: float, rng: np.random.Generator) -> np.ndarray:
@@ -205,7 +202,7 @@ def noise_share(eight_mv: np.ndarray, noise_mv: np.ndarray, fs_hz: int) -> float
     return float((noise**2).mean() / both.var())
 
 
-# The hidden truth
+# -- the hidden truth -------------------------------------------------------------------------------------------------
 
 GRID_S = np.arange(-0.15, 0.75, 0.002, dtype=np.float32)
 """Times from R at which a beat is measured."""
@@ -259,7 +256,7 @@ def measure(case: Case, events: Events, duration_s: float) -> dict[str, float]:
     return values
 
 
-# All together
+# -- all together -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(kw_only=True)
