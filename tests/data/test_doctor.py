@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from wfdb_trees import put_csn
+from wfdb_trees import PtbXlTree, put_csn
 
 from merit.data import doctor
 from merit.data.cohorts import CohortNotFound
@@ -11,6 +11,9 @@ from merit.data.ingest import ingest
 
 
 def test_counts_and_chapters(ptb_xl, tmp_path):
+    ptb_xl.root = ptb_xl.root.rename(tmp_path / "other")
+    ptb_xl.folder = ptb_xl.root / "records100/00000"
+    PtbXlTree(tmp_path / "ptb-xl")  # has the name, but no waveform
     ptb_xl.add(1)
     ptb_xl.add(2, wave=False)
     put_csn(tmp_path, 1)

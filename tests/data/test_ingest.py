@@ -468,6 +468,8 @@ def test_what_was_begun_is_taken_up_again_and_again(tmp_path):
             lines.write(b'{"outcomes": [["half a li')
             signals.write(b"\x07" * 77)
     with closing(Journal(tmp_path, REQUEST, 50)) as journal:
+        journal.append(chunk(4)[0], [Outcome(reason="unreadable file: EIO"), *chunk(4)[1][:2]])
+    with closing(Journal(tmp_path, REQUEST, 50)) as journal:  # what could not be read is tried again
         assert [outcome.age for outcome in journal.outcomes] == [1, 1, None, 2, 2, None, 3, 3, None]
         journal.finish()
     assert np.load(tmp_path / "signal_uv.npy")[:, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]

@@ -444,12 +444,15 @@ def test_damage_is_refused_in_one_line(tmp_path, ending, change, reason):
         ("rec 12 500", "16x99999999999999", "truncated signal file: 24000 bytes, the header promises frames of"),
         ("rec 12 500 1000", "16+99999999999999", "truncated signal file"),
         ("rec 12 500 99999999999999", "516", "truncated signal file"),
+        (f"rec 12 500 {1 << 26}", "16", r"unreadable signal: 'rec\.dat' has 1610612736 bytes of samples, at most"),
         ("rec 99999999999999 500 1000", "16", "unreadable header: the record line says 99999999999999 signals"),
         ("rec 12 500 1000 " + "x" * (50 << 20), "16", "unreadable header: more than 1048576 bytes"),
     ],
 )
 def test_sizes_beyond_the_file_take_no_memory(tmp_path, record, fmt, reason):
     path = write(tmp_path, record=record, fmt=fmt)
+    if reason.startswith("unreadable signal"):
+        os.truncate(tmp_path / "rec.dat", 24 << 26)  # a file with a hole, larger than any ECG
     tracemalloc.start()
     try:
         refused(path, reason)

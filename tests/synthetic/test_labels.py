@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from merit.data import taxonomy
 from merit.data.recording import clean
 from merit.synthetic import labels
 from merit.synthetic.findings import EFFECTS
-from merit.synthetic.hospitals import left_out, left_out_in_words
+from merit.synthetic.hospitals import left_out, left_out_in_words, site_labels
 from merit.synthetic.labels import (
     LASTING,
     MAX_STATEMENTS,
@@ -64,6 +65,8 @@ def test_vocabularies_are_covered_and_what_is_left_out_is_listed():
     assert set(table["csn"]) - {""} <= set(taxonomy.csn_conditions()["label"])
     assert set().union(*table["likes"]) <= set(table.index)
     assert set(table.index) == set(EFFECTS) == set(phrases()), "each finding acts and has words"
+    order = replace(plan_site("cpsc2018", SMOKE)[0], findings=frozenset({"AFIB", "CRBBB", "STD_", "PVC"}))
+    assert site_labels(order) == ["AFIB", "CRBBB", "VPC"], "three at most, as REFERENCE.csv has columns for"
 
 
 def test_findings_do_not_contradict(demo):
