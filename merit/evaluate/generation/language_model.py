@@ -27,6 +27,7 @@ from tqdm import tqdm
 from merit import runs
 from merit.config import GenerationConfig
 from merit.evaluate.generation.texts import ECG_TOKEN
+from merit.runs import loading
 from merit.threads import one_thread_an_operation
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ def load_language_model(
         raise NoLanguageModel(f"{what}: expected a folder; there is none")
     dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**runs.loading(source))
-        model = AutoModelForCausalLM.from_pretrained(**runs.loading(source), dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(**loading(source))
+        model = AutoModelForCausalLM.from_pretrained(**loading(source), dtype=dtype)
     except (OSError, ValueError) as error:
         raise NoLanguageModel(
             f"{what}: expected a local folder with model and tokenizer, or a hub name and a network to reach it; "
