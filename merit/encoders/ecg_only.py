@@ -86,11 +86,8 @@ class StMemNetwork(nn.Module):
 
 
 class StMem(PublishedEncoder):
-    """The authors' evaluation: three crops of 9 s, each filtered and scaled alone, the mean of their features.
-
-    Theirs is the mean of three logits; of a linear probe the two are one. They differ in the crops that they train a
-    probe on (one per visit, at random, augmented) and in resampling (Fourier; ours is polyphase). A recording shorter
-    than ten seconds, which they leave out, is padded with zeros.
+    """The authors' evaluation: three crops of 9 s, each filtered and scaled alone, the mean of their features; what is
+    shorter than ten seconds, which they leave out, is padded with zeros.
     """
 
     name = "st-mem"
@@ -207,10 +204,7 @@ class EcgJepa(MeanOfTokens):
 
 
 class Qoq(PublishedEncoder):
-    """Eight leads in millivolts as they are, ten seconds; resampled polyphase, where the authors use Fourier's way.
-
-    QoQ-Med's weights are bfloat16; here they compute in float32.
-    """
+    """Eight leads in millivolts as they are, ten seconds."""
 
     name = "qoq"
     input_spec = InputSpec(

@@ -323,12 +323,8 @@ class Esi(TextAlignedEncoder):
     small_text = BertSize(vocabulary=100, width=16, depth=1, heads=2, positions=64)
     small = EsiSize(widths=(8, 12, 16, 24), depths=(1, 1, 2, 1), shared=16, text=small_text)
     left_out = (
-        "img_encoder.head.",
-        "img_attn_pool.",
-        "text_cls_norm.",
-        "multimodal_layers.",
-        "to_logits.",
-        "temperature",
+        *("img_encoder.head.", "img_attn_pool.", "text_cls_norm."),
+        *("multimodal_layers.", "to_logits.", "temperature"),
     )
     """A classifier that pretraining bypasses, an attention pooling and a normalisation that it never calls, the
     captioning decoder, the temperature.

@@ -10,6 +10,7 @@ space.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -68,9 +69,8 @@ PRETRAINING = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
 class Wav2Vec2(nn.Module):
     """[B, L, T] to the transformer's output at every position, [B, n, W], nothing masked.
 
-    The convolution that tells positions has its weight normalised tap by tap; it loads either name of the two parts of
-    that weight: `parametrizations.weight.original0`, `original1` of today's PyTorch, and `weight_g`, `weight_v` of
-    before.
+    The convolution that tells positions has its weight normalised tap by tap; PyTorch loads either name of its parts,
+    `parametrizations.weight.original0` and `original1`, or `weight_g` and `weight_v` of before.
     """
 
     def __init__(self, size: Wav2Vec2Size) -> None:
@@ -144,13 +144,8 @@ class SegmentedWav2Vec2(MeanOfTokens, Wav2Vec2):
 
 
 class EcgFm(PublishedEncoder):
-    """10 s at 500 Hz, each lead standardised over all of them, two segments of 5 s, each encoded alone.
-
-    The authors probe the mean of a segment's positions, each segment a row with its recording's labels; here a
-    recording is the mean of its two segments, as their notebook averages most predictions. Their linear resampling sets
-    the last sample last, so that 10 s from 100 Hz are stretched by 8 ms; ours is polyphase (at 500 Hz nothing is
-    resampled, and a recording of PTB-XL agrees to 3e-7 of a deviation). A shorter recording is filled up with zeros
-    before it is standardised, where they leave an incomplete segment out.
+    """10 s at 500 Hz, each lead standardised over all of them, two segments of 5 s, each encoded alone; a shorter
+    recording is filled up with zeros first, where the authors leave an incomplete segment out.
     """
 
     name = "ecg-fm"
@@ -226,23 +221,15 @@ class MelpNetwork(nn.Module):
 
 class MelpText(TextTower):
     """A causal BERT, read as in training: "[BOS]" before a text, 127 tokens with padding, and [CLS] after the padding,
-    where the model has read them all.
-
-    The authors' zero-shot script cannot run: `get_text_emb` knows the published text encoder by an anonymised name
-    alone, reads an output that a causal model does not have, and forgets the [CLS] that training appends. This is
-    training's path, `encode_text`, by which they also validate.
+    where the model has read them all: training's path, `encode_text`, by which the authors also validate.
     """
 
     max_tokens, causal, pooling, lower = 128, True, "last", True
 
 
 class Melp(TextAlignedEncoder):
-    """10 s at 500 Hz, a recording's smallest value to 0 and its largest to 1.
-
-    Two forms of weights are read: fuyingw/MELP_Encoder on Hugging Face, which is the ECG side alone and so gives no
-    zero-shot classification; and a checkpoint of the authors' training (Lightning), which has the text side too, and of
-    which none is published. Where PyTorch does not read the latter's settings as plain values, its `state_dict` saved
-    alone as safetensors is read.
+    """10 s at 500 Hz, a recording's smallest value to 0 and its largest to 1. A checkpoint whose settings are no plain
+    values to PyTorch is read where its `state_dict` is saved alone as safetensors.
     """
 
     name = "melp"
@@ -303,11 +290,6 @@ class DBetaSize:
     text: T5Size
 
 
-def tanh_pooler(width: int) -> nn.Sequential:
-    """[B, d] in (-1, 1), from the first token's [B, d]."""
-    return named(dense=nn.Linear(width, width), tanh=nn.Tanh())
-
-
 class DBetaNetwork(nn.Module):
     """[B, 12, 5000] to the feature [B, 768]: the pooled class token."""
 
@@ -317,7 +299,7 @@ class DBetaNetwork(nn.Module):
         self.class_embedding = nn.Parameter(torch.rand(width))
         self.ecg_encoder = Wav2Vec2(size.ecg)
         self.multi_modal_ecg_proj = nn.Linear(width, width)
-        self.unimodal_ecg_pooler = tanh_pooler(width)
+        self.unimodal_ecg_pooler = named(dense=nn.Linear(width, width), tanh=nn.Tanh())
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, d] from [B, L, T]."""
@@ -341,8 +323,9 @@ class FlanT5(nn.Module):
         super().__init__()
         self.config = T5Config(**asdict(size), feed_forward_proj="gated-gelu")
         self.language_encoder = T5EncoderModel(self.config)
-        self.multi_modal_language_proj = nn.Linear(size.d_model, size.shared_width)
-        self.unimodal_language_pooler = tanh_pooler(size.shared_width)
+        width = size.shared_width
+        self.multi_modal_language_proj = nn.Linear(size.d_model, width)
+        self.unimodal_language_pooler = named(dense=nn.Linear(width, width), tanh=nn.Tanh())
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """[B, d] from token numbers [B, n] and their mask, 1 for tokens, 0 for padding."""
@@ -352,9 +335,7 @@ class FlanT5(nn.Module):
 
 class DBetaText(TextTower):
     """Flan-T5 with its projection and pooler, which its state holds too; the folder `text` has a tokenizer alone.
-
-    The original encodes one text at a time, without padding; here padding is masked, which gives the same. (In
-    pretraining it pads and does not mask.)
+    Padding is masked, which gives what the original gives, one text at a time.
     """
 
     what, with_config, lower, pooling = "D-BETA's text side", False, True, "output"
@@ -396,11 +377,11 @@ class DBeta(TextAlignedEncoder):
     @classmethod
     def shapes(cls, size: DBetaSize | None = None) -> State:
         """See the base class; by the names that older PyTorch gave to normalised weights."""
-        older = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-        state = {key.removeprefix(cls.text_prefix): value for key, value in super().shapes(size).items()}
-        for ours, theirs in older.items():
-            state = {key.replace(ours, theirs): value for key, value in state.items()}
-        return state
+        older = {"original0": "weight_g", "original1": "weight_v"}
+        return {
+            re.sub(r"parametrizations\.weight\.(\w+)", lambda part: older[part[1]], key.removeprefix("text/")): value
+            for key, value in super().shapes(size).items()
+        }
 
     def embed_shared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, 770] of length 1 from [B, 12, T] millivolts; see the class."""

@@ -25,13 +25,9 @@ if TYPE_CHECKING:
 ROWS = (*ENCODER_NAMES, "medtvt-r1", "qoq", "ecg-chat")
 TRAINED = "trained"
 """A language model, and a model for BERTScore, that are the workspace's own."""
-LANGUAGE_SETTINGS = (
-    "lm_width", "lm_depth", "lm_heads", "lm_kv_heads", "lm_vocabulary", "lm_updates", "lm_learning_rate", "max_tokens",
-    "seed",
-)  # fmt: skip
-"""What the tiny language model depends on."""
+MODULE = "merit.evaluate.generation.language_model"
 EXAMPLE = runs.PACKAGE_ROOT / "evaluate" / "generation" / "paper_example.json"
-PUBLISHED, COMPOSED = "MedTVT-QA", "composed"
+COMPOSED = "composed"
 FOLDS = {"train": range(1, 9), "test": range(10, 11)}
 """PTB-XL's folds for composed pairs: nobody is asked about whom the model or an encoder was trained on."""
 
@@ -55,11 +51,11 @@ def questions(ws: Workspace, seed: int = 0, test_pairs: int | None = None) -> Qu
     at most, spread evenly over their file; None: all. NoCohort without a data set to ask about, NotEnoughData where a
     part has no pair, NotTheForm for a wrong file.
     """
-    files, source, cohort = published_files(ws.data), PUBLISHED, "mimic-iv-ecg"
+    files, source, cohort = published_files(ws.data), "MedTVT-QA", "mimic-iv-ecg"
     if not files:
         source, cohort = COMPOSED, "ptb-xl"
-        store, modules = ws.store(cohort), ["merit.evaluate.generation.texts"]
-        key = runs.identity("questions", {"seed": seed}, {"store": store.identity}, modules)
+        store, wording = ws.store(cohort), ["merit.evaluate.generation.texts"]
+        key = runs.identity("questions", {"seed": seed}, {"store": store.identity}, wording)
         files = {part: ws.folder / "questions" / key / f"{part}.json" for part in FOLDS}
         for part, folds in FOLDS.items():
             pairs = composed_pairs(store.records[store.records["fold"].isin(folds)], seed)
@@ -92,9 +88,9 @@ def questions(ws: Workspace, seed: int = 0, test_pairs: int | None = None) -> Qu
 def _language_identity(asked: Questions, config: GenerationConfig) -> str:
     if config.language_model != TRAINED:
         return weights_identity(config.language_model)
-    settings = {name: value for name, value in runs.plain(config).items() if name in LANGUAGE_SETTINGS}
-    modules = ["merit.evaluate.generation.language_model"]
-    return runs.identity("language_model", settings, {"pairs": asked.identity}, modules)
+    tiny = (*(name for name in runs.plain(config) if name.startswith("lm_")), "max_tokens", "seed")
+    settings = {name: getattr(config, name) for name in tiny}
+    return runs.identity("language_model", settings, {"pairs": asked.identity}, [MODULE])
 
 
 def generator_folder(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> Path:
@@ -104,7 +100,7 @@ def generator_folder(ws: Workspace, encoder: str, asked: Questions, config: Gene
     inputs = {"pairs": asked.identity, "language_model": _language_identity(asked, config)}
     inputs["embedding"] = ws.embedding_identity(encoder, asked.cohort, seed)
     trained = {name: value for name, value in runs.plain(config).items() if name not in NOT_OF_TRAINING}
-    key = runs.identity("adapt", {"generation": trained}, inputs, ["merit.evaluate.generation.language_model"])
+    key = runs.identity("adapt", {"generation": trained}, inputs, [MODULE])
     return ws.folder / "generators" / f"{encoder}-seed{seed}-{key}"
 
 

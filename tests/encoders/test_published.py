@@ -383,10 +383,7 @@ def test_every_key_counts(peer, tmp_path, change):
 # -- what it is fed ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("n_samples", "fs_hz"),
-    [(5000, 500), (1000, 100), (1700, 100), (37, 360)],
-)
+@pytest.mark.parametrize(("n_samples", "fs_hz"), [(5000, 500), (1000, 100), (1700, 100), (37, 360)])
 def test_it_embeds_at_any_rate_and_length(peer, encoders, n_samples, fs_hz):
     encoder, signal_mv, facts = encoders[peer.name], recordings(n_samples), FACTS[peer.name]
     z, tokens = encoder.embed(signal_mv, fs_hz), encoder.tokens(signal_mv, fs_hz)

@@ -163,10 +163,8 @@ def load_language_model(
         if not (folder / "config.json").exists() or not any([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
             raise NoLanguageModel(f"{what}: expected config.json and model.safetensors; no model there")
         if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
-            raise NoLanguageModel(
-                f"{what}: expected tokenizer.json (or tokenizer.model); no tokenizer there; copy it from where the "
-                "model came from"
-            )
+            advice = "no tokenizer there; copy it from where the model came from"
+            raise NoLanguageModel(f"{what}: expected tokenizer.json (or tokenizer.model); {advice}")
     elif isinstance(source, Path) or str(source).startswith((".", "/", "~")) or str(source).count("/") > 1:
         raise NoLanguageModel(f"{what}: expected a folder; there is none")
     dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
@@ -174,10 +172,8 @@ def load_language_model(
         tokenizer = AutoTokenizer.from_pretrained(**loading(source))
         model = AutoModelForCausalLM.from_pretrained(**loading(source), dtype=dtype)
     except (OSError, ValueError) as error:
-        raise NoLanguageModel(
-            f"{what}: expected a local folder with model and tokenizer, or a hub name and a network to reach it; "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+        expected = "expected a local folder with model and tokenizer, or a hub name and a network to reach it"
+        raise NoLanguageModel(f"{what}: {expected}; {str(error).splitlines()[0]}") from error
     if model.config.model_type not in LIKE_LLAMA:
         raise ValueError(f"{what}: expected one of {', '.join(LIKE_LLAMA)}; got {model.config.model_type}")
     if config.max_tokens > (there := model.config.max_position_embeddings):
@@ -229,15 +225,11 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-def encode_question(
-    tokenizer: PreTrainedTokenizerFast, question: str, ecg_tokens: int = 1, record: str = ""
-) -> list[int]:
+def encode_question(tokenizer: PreTrainedTokenizerFast, question: str, ecg_tokens: int, record: str = "") -> list[int]:
     """Token ids of bos + question, its placeholder as `ecg_tokens` ECG tokens; ValueError unless it holds just one."""
     if (count := question.count(ECG_TOKEN)) != 1:
-        where = f" of record {record}" if record else ""
-        raise ValueError(
-            f"question{where}: expected one {ECG_TOKEN}; got {count} in {question[:80]!r}; correct the pair"
-        )
+        what = f"question of record {record}" if record else "question"
+        raise ValueError(f"{what}: expected one {ECG_TOKEN}; got {count} in {question[:80]!r}; correct the pair")
     ecg = tokenizer.convert_tokens_to_ids(ECG_TOKEN)
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     ids = tokenizer(question, add_special_tokens=False)["input_ids"]
@@ -254,14 +246,11 @@ def encode_pair(
     question that leaves no room for an answer; each names the record.
     """
     head = encode_question(tokenizer, question, config.ecg_tokens, record)
-    where = f" of record {record}" if record else ""
+    where, most = f" of record {record}" if record else "", config.max_tokens
     if ECG_TOKEN in answer:
         raise ValueError(f"answer{where}: expected no {ECG_TOKEN}; got it in {answer[:80]!r}; correct the pair")
-    room = config.max_tokens - len(head)
-    if room < 1:
-        raise ValueError(
-            f"question{where}: expected fewer than max_tokens = {config.max_tokens} tokens; got {len(head)}"
-        )
+    if (room := most - len(head)) < 1:
+        raise ValueError(f"question{where}: expected fewer than max_tokens = {most} tokens; got {len(head)}")
     tail = [*tokenizer(f" {answer}", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     return Encoded([*head, *tail[:room]], len(head), max(0, len(tail) - room))
 
@@ -313,7 +302,6 @@ class Projector(nn.Module):
 
     def __init__(self, encoder_width: int, width: int, lm_width: int, ecg_tokens: int = 1) -> None:
         super().__init__()
-        self.encoder_width = encoder_width
         self.recurrent = nn.RNN(encoder_width, width, batch_first=True)
         self.queries = nn.Linear(width, ecg_tokens, bias=False)  # a softmax would not see a bias
         self.to_lm = nn.Linear(width, lm_width)
@@ -321,10 +309,9 @@ class Projector(nn.Module):
 
     def forward(self, ecg: Tensor) -> Tensor:
         """[B, E, H] from [B, n, D] or [B, D]; a ValueError for another width."""
-        if ecg.ndim not in (2, 3) or ecg.shape[-1] != self.encoder_width:
-            raise ValueError(
-                f"ecg: expected [B, n, {self.encoder_width}] or [B, {self.encoder_width}]; got {[*ecg.shape]}"
-            )
+        width = self.recurrent.input_size
+        if ecg.ndim not in (2, 3) or ecg.shape[-1] != width:
+            raise ValueError(f"ecg: expected [B, n, {width}] or [B, {width}]; got {[*ecg.shape]}")
         tokens = ecg[:, None] if ecg.ndim == 2 else ecg
         states, _ = self.recurrent(nn.functional.normalize(tokens, dim=-1))
         shares = self.queries(states).softmax(1)  # [B, n, E]
@@ -414,15 +401,11 @@ class Conditioned(nn.Module):
     def load_adapter(self, state: dict[str, Tensor]) -> None:
         """Take over what `adapter` names; a ValueError for names or shapes that differ."""
         own = self.adapter()
-        if differing := sorted(own.keys() ^ state.keys()):
-            raise ValueError(
-                f"adapter: expected the weights of this model; {len(differing)} differ, first {differing[0]}"
-            )
+        if names := sorted(own.keys() ^ state.keys()):
+            raise ValueError(f"adapter: expected the weights of this model; {len(names)} differ, first {names[0]}")
         for name, parameter in own.items():
-            if parameter.shape != state[name].shape:
-                raise ValueError(
-                    f"adapter: expected {name} of shape {[*parameter.shape]}; got {[*state[name].shape]}; other sizes?"
-                )
+            if (expected := [*parameter.shape]) != (got := [*state[name].shape]):
+                raise ValueError(f"adapter: expected {name} of shape {expected}; got {got}; other sizes?")
             parameter.data.copy_(state[name])
 
 
@@ -449,7 +432,7 @@ class NonFiniteLoss(RuntimeError):
 @one_thread_an_operation()
 def train(
     model: Conditioned, questions: Sequence[str], answers: Sequence[str], ecg: np.ndarray, config: GenerationConfig,
-    folder: Path, *, records: Sequence[str] | None = None, source: str | Path = "", progress: bool = True,
+    folder: Path, *, records: Sequence[str] = (), source: str | Path = "", progress: bool = True,
     stop_after: int | None = None,
 ) -> Path:  # fmt: skip
     """Train what `model.trained()` names on the pairs into `folder`, continuing what is there; return `folder`.
@@ -461,15 +444,10 @@ def train(
     pairs, NonFiniteLoss (the last checkpoint stays) where the loss is none.
     """
     if not len(questions) == len(answers) == len(ecg) or not len(answers):
-        raise ValueError(
-            f"pairs: expected as many questions, answers and ECGs, at least one; got {len(questions)}, {len(answers)} "
-            f"and {len(ecg)}"
-        )
-    names = records if records is not None else [""] * len(answers)
-    pairs = [
-        encode_pair(model.tokenizer, question, answer, config, name)
-        for question, answer, name in zip(questions, answers, names, strict=True)
-    ]
+        n = f"{len(questions)}, {len(answers)} and {len(ecg)}"
+        raise ValueError(f"pairs: expected as many questions, answers and ECGs, at least one; got {n}")
+    given = zip(questions, answers, records or [""] * len(answers), strict=True)
+    pairs = [encode_pair(model.tokenizer, question, answer, config, name) for question, answer, name in given]
     total = total_updates(config, len(pairs))
     ids, ecg_digest = [pair.ids for pair in pairs], hashlib.sha256(np.ascontiguousarray(ecg)).hexdigest()
     settings = {
@@ -523,10 +501,9 @@ def train(
         norm = torch.nn.utils.clip_grad_norm_(model.trained().values(), config.clip_norm)
         for name, value in (("loss", loss.item()), ("gradient", norm.item())):
             if not math.isfinite(value):
-                raise NonFiniteLoss(
-                    f"update {update + 1}: expected a finite {name}; got {value}; the last good checkpoint is kept; "
-                    "lower the learning rate or look at the embeddings of this update"
-                )
+                advice = "lower the learning rate or look at the embeddings of this update"
+                what = f"update {update + 1}: expected a finite {name}; got {value}"
+                raise NonFiniteLoss(f"{what}; the last good checkpoint is kept; {advice}")
         optimiser.step()
         update, done = update + 1, done + 1
         since.append(loss.item())
@@ -611,26 +588,21 @@ def load_adapted(folder: Path, source: str | Path | None = None, device: str = "
 @torch.inference_mode()
 def generate(
     model: Conditioned, questions: Sequence[str], ecg: np.ndarray, config: GenerationConfig, batch: int = 32,
-    progress: bool = True, *, records: Sequence[str] | None = None,
+    progress: bool = True, *, records: Sequence[str] = (),
 ) -> list[str]:  # fmt: skip
     """An answer to each question about its ECG, up to `max_new_tokens` tokens or the end that the model writes.
 
     ecg: float32 [N, n, D] or [N, D], one row per question. records: names for messages. Questions of like length share
     a batch, which has no influence on a text: padding is hidden, and a random draw belongs to (seed, number of the
-    text, position). (Sums over batches of another size may differ in the last bit, which matters only where two tokens
-    are equally likely to that bit.) ValueError where a question has not just one placeholder, or the numbers of
-    questions and ECGs differ.
+    text, position). ValueError where a question has not just one placeholder, or questions and ECGs differ in number.
     """
     from transformers import DynamicCache
 
     if len(questions) != len(ecg):
         raise ValueError(f"generate: expected an ECG a question; got {len(questions)} questions and {len(ecg)} ECGs")
     tokenizer, device, was_training = model.tokenizer, model.device, model.training
-    names = records if records is not None else [""] * len(questions)
-    prompts = [
-        encode_question(tokenizer, question, model.config.ecg_tokens, name)
-        for question, name in zip(questions, names, strict=True)
-    ]
+    asked = zip(questions, records or [""] * len(questions), strict=True)
+    prompts = [encode_question(tokenizer, question, model.config.ecg_tokens, name) for question, name in asked]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     forbidden = torch.tensor(never_written(model), device=device)
     written: list[list[int]] = [[] for _ in prompts]

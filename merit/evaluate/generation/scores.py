@@ -52,9 +52,8 @@ def score_texts(
     from rouge_score.rouge_scorer import RougeScorer
 
     if len(references) != len(texts) or not texts:
-        raise ValueError(
-            f"texts: expected as many as references, and one at least; got {len(texts)}, {len(references)}"
-        )
+        n = f"{len(texts)}, {len(references)}"
+        raise ValueError(f"texts: expected as many as references, and one at least; got {n}")
     rouge_scorer = RougeScorer(["rougeL"], use_stemmer=True)
     rouge = [rouge_scorer.score(reference, text)["rougeL"] for reference, text in zip(references, texts)]
     tokens = [([wordpunct_tokenize(reference)], wordpunct_tokenize(text)) for reference, text in zip(references, texts)]
@@ -92,9 +91,8 @@ def bert_scores(
         config = AutoConfig.from_pretrained(**loading(folder))
         AutoTokenizer.from_pretrained(**loading(folder))
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"model of BERTScore {folder}: expected a model and its tokenizer; {str(error).splitlines()[0]}"
-        ) from error
+        what = f"model of BERTScore {folder}: expected a model and its tokenizer"
+        raise ValueError(f"{what}; {str(error).splitlines()[0]}") from error
     layers = layers or config.num_hidden_layers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -182,18 +180,14 @@ def summarise(
     per_text = score_texts(references, texts, bert, bert_layers, device)
     said = score_statements([asserted(reference) for reference in references], texts)
     weights = bootstrap.weights_of(groups, n_resamples, seed)  # [n, 1 + R], the first column all ones
-    drawn = {
-        name: np.asarray(values, np.float64) @ weights / weights.sum(0)
-        for name, values in per_text.items()
-        if values is not None
-    }
+    scored = {name: np.asarray(values, np.float64) for name, values in per_text.items() if values is not None}
+    drawn = {name: values @ weights / weights.sum(0) for name, values in scored.items()}
     # Corpus BLEU-4 (13a tokens, exponential smoothing) adds up runs of 1 to 4 words found, all runs, both lengths.
     each = [BLEU(effective_order=True).sentence_score(text, [ref]) for ref, text in zip(references, texts)]
     counts = np.array([[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in each], np.int64)
     totals = np.rint(counts.T @ weights).astype(np.int64).T.tolist()
-    drawn["bleu"] = (
-        np.array([BLEU.compute_bleu(t[:4], t[4:8], *t[8:], smooth_method="exp").score for t in totals]) / 100
-    )
+    corpus = [BLEU.compute_bleu(t[:4], t[4:8], *t[8:], smooth_method="exp").score for t in totals]
+    drawn["bleu"] = np.array(corpus) / 100
     hit, n_said, n_there = said["tallies"].T @ weights
     with np.errstate(divide="ignore", invalid="ignore"):
         rates = {"precision": hit / n_said, "recall": hit / n_there, "f1": 2 * hit / (n_said + n_there)}
@@ -201,7 +195,7 @@ def summarise(
 
     rows = [{"metric": name, **intervals.around(values[0], values[1:], share=True)} for name, values in drawn.items()]
     alone = {name: said[name] for name in ("macro_f1", "exact", "denied", "contradictory")}
-    alone |= {name: None for name, values in per_text.items() if values is None}
+    alone |= dict.fromkeys(name for name in per_text if name not in scored)
     rows += [{"metric": name, "value": value, "low": None, "high": None} for name, value in alone.items()]
     rows = [row | {"draws": drawn[row["metric"]][1:] if row["metric"] in COMPARED else None} for row in rows]
     return pd.DataFrame(rows), said["per_statement"]
