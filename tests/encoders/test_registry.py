@@ -150,6 +150,10 @@ def named(monkeypatch, tmp_path):
 def test_the_example_of_the_book_is_an_encoder(monkeypatch, suffix):
     assert registry.registered() == {}
     assert not registry.known("band-power")
+    for setting in ("no/such/file.py:A", "no-such-entry-point"):
+        monkeypatch.setenv("MERIT_ENCODER", setting)
+        with pytest.raises(ValueError, match=r"expected path\.py:Class"):
+            registry.registered()
     monkeypatch.setenv("MERIT_ENCODER", f"{EXAMPLE}{suffix}")
     assert registry.choose("none") == (["band-power"], [])
     assert registry.known("band-power")
@@ -221,13 +225,6 @@ def test_a_file_without_an_encoder_is_refused_in_one_line(named, lines, suffix, 
     with pytest.raises(ValueError, match=message) as error:
         named(lines, suffix)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("setting", ["no/such/file.py:A", "no-such-entry-point"])
-def test_what_is_not_there_is_refused(monkeypatch, setting):
-    monkeypatch.setenv("MERIT_ENCODER", setting)
-    with pytest.raises(ValueError, match=r"expected path\.py:Class"):
-        registry.registered()
 
 
 def test_an_installed_entry_point_is_found(monkeypatch, tmp_path):

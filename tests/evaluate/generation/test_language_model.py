@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import shutil
 import subprocess
@@ -131,15 +130,6 @@ def test_training_makes_the_answers_likelier_and_any_number_of_updates_has_a_sch
 # -- one by hub name or folder -----------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_loaded_as_it_was_saved(folder):
-    model, tokenizer = load_language_model(str(folder), CONFIG)
-    assert not model.training
-    assert (model.dtype, model.config.num_key_value_heads) == (torch.float32, 1)
-    assert tokenizer("<ecg> Sinus", add_special_tokens=False)["input_ids"][0] == 3
-    assert tokenizer.pad_token == "<pad>"
-    assert len(tokenizer) == model.get_input_embeddings().num_embeddings
-
-
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -175,24 +165,22 @@ def save_foreign(folder: Path, vocabulary: int, tied: bool = True, pad: str | No
     return model
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("rows", [4, 10])
-def test_a_missing_ecg_token_gets_a_row_at_the_mean(tmp_path, tied, rows):
-    own = save_foreign(tmp_path, rows, tied, eos_token="</s>")
-    model, tokenizer = load_language_model(tmp_path, CONFIG)
-    assert (tokenizer.convert_tokens_to_ids(ECG_TOKEN), len(tokenizer)) == (4, 5)
+@pytest.mark.parametrize(
+    ("tied", "rows", "pad"),
+    [(True, 4, None), (False, 4, None), (True, 10, None), (False, 10, None), (True, 10, LLAMA_PAD)],
+)
+def test_a_missing_ecg_token_gets_a_row_at_the_mean_and_padding_is_what_the_tokenizer_has(tmp_path, tied, rows, pad):
+    own = save_foreign(tmp_path, rows, tied, pad, eos_token="</s>")
+    model, tokenizer = load_language_model(str(tmp_path), CONFIG)
+    assert (model.training, model.dtype, tokenizer.pad_token) == (False, torch.float32, pad or "</s>")
+    n = 4 + (pad is not None)
+    assert (tokenizer.convert_tokens_to_ids(ECG_TOKEN), len(tokenizer)) == (n, n + 1)
     assert ECG_TOKEN in tokenizer.all_special_tokens
     for side in ("get_input_embeddings", "get_output_embeddings"):
         old, new = (getattr(m, side)().weight.detach().numpy() for m in (own, model))
         assert len(new) == max(rows, 5)
-        np.testing.assert_array_equal(new[:4], old[:4])
-        np.testing.assert_allclose(new[4], old[:4].mean(0), rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize(("pad", "expected"), [(None, "</s>"), (LLAMA_PAD, LLAMA_PAD)])
-def test_padding_falls_back_to_what_the_tokenizer_has(tmp_path, pad, expected):
-    save_foreign(tmp_path, 5, pad=pad, eos_token="</s>")
-    assert load_language_model(tmp_path, CONFIG)[1].pad_token == expected
+        np.testing.assert_array_equal(new[:n], old[:n])
+        np.testing.assert_allclose(new[n], old[:n].mean(0), rtol=1e-5, atol=1e-7)
 
 
 def test_a_model_that_does_not_serve_is_refused(folder, tmp_path):
@@ -548,17 +536,7 @@ def test_an_epoch_uses_every_pair_once_and_needs_no_history():
     assert [total_updates(epochs, n) for n in (8331, 5)] == [20 * 520, 20]
 
 
-def adapted(tmp_path: Path, questions: list[str], answers: list[str], ecg: np.ndarray, config: GenerationConfig):
-    lm = train_language_model(answers, config, tmp_path / "lm", False, questions)
-    model = Conditioned(*load_language_model(lm, config), ecg.shape[-1], config)
-    train(model, questions, answers, ecg, config, tmp_path / "run", progress=False)
-    return model
-
-
 RHYTHMS = ["Sinus rhythm", "Sinus bradycardia", "Atrial fibrillation", "Paced rhythm"]
-AXES = ["The axis is normal.", "There is left axis deviation.", "Right axis deviation is seen.", "Vertical axis."]
-BLOCKS = ["No conduction delay.", "Complete left bundle branch block.", "First degree AV block.", "Narrow QRS."]
-REST = ["No ischaemic changes.", "Inferior ST elevation suggests an acute infarction.", "Flat T waves.", "Old Q waves."]
 
 
 def test_it_learns_to_look_at_the_ecg(tmp_path):
@@ -567,31 +545,13 @@ def test_it_learns_to_look_at_the_ecg(tmp_path):
         updates=120, learning_rate=2e-2, save_every=1000,
     )  # fmt: skip
     questions, answers, ecg = ["<ecg>?"] * 4, [f"{name}." for name in RHYTHMS], np.eye(4, dtype=np.float32)
-    model = adapted(tmp_path, questions, answers, ecg, config)
+    lm = train_language_model(answers, config, tmp_path / "lm", False, questions)
+    model = Conditioned(*load_language_model(lm, config), ecg.shape[-1], config)
+    train(model, questions, answers, ecg, config, tmp_path / "run", progress=False)
     pairs = [encode_pair(model.tokenizer, q, a, config) for q, a in zip(questions, answers)]
     batch, signal = collate(pairs, model.tokenizer, config), torch.from_numpy(ecg)
     with torch.no_grad():
         assert model(batch, signal) < 0.5 * model(batch, signal.roll(1, 0))
-
-
-@pytest.mark.slow
-def test_it_learns_sixty_four_pairs_at_the_demo_size(tmp_path):
-    config = GenerationConfig(
-        lm_updates=200, projector_width=128, updates=400, epochs=None, learning_rate=3e-3, min_learning_rate=3e-5,
-        max_tokens=128, max_new_tokens=60,
-    )  # fmt: skip
-    # Distinct answers of four sentences, and ECG embeddings that say nothing but which one it is.
-    rng = np.random.default_rng(0)
-    every = [" ".join([f"{a}.", b, c, d]) for a, b, c, d in itertools.product(RHYTHMS, AXES, BLOCKS, REST)]
-    questions = [["<ecg> What is seen?", "Describe <ecg> in words.", "Interpret: <ecg>"][i % 3] for i in range(64)]
-    answers = [every[i] for i in rng.permutation(len(every))[:64]]
-    ecg = rng.normal(size=(64, 32)).astype(np.float32)
-    model = adapted(tmp_path, questions, answers, ecg, config)
-    # A shift by three keeps the wording of the question, so that every pair but three is one that was trained on.
-    own, shuffled = (np.array(generate(model, questions, e, config, progress=False)) for e in (ecg, np.roll(ecg, 3, 0)))
-    assert (own == answers).mean() >= 0.9
-    assert (shuffled == answers).mean() <= 0.1
-    assert (shuffled == np.roll(answers, 3)).mean() >= 0.9
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
