@@ -74,7 +74,7 @@ def train_language_model(
 
         # AdamW with a one-cycle rate on bos + " " + answer + eos, cut at `max_tokens`.
         rows = [
-            np.array([tokenizer.bos_token_id, *ids, tokenizer.eos_token_id][: config.max_tokens])
+            torch.tensor([tokenizer.bos_token_id, *ids, tokenizer.eos_token_id][: config.max_tokens])
             for ids in tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]
         ]
         rate, total = config.lm_learning_rate, max(4, config.lm_updates)
@@ -85,9 +85,7 @@ def train_language_model(
         updates = range(config.lm_updates)
         for _ in tqdm(updates, desc="language model", unit="update", disable=not progress, mininterval=1):
             drawn = [rows[i] for i in rng.integers(len(rows), size=LM_BATCH)]
-            ids = torch.full((LM_BATCH, max(map(len, drawn))), tokenizer.pad_token_id)
-            for row, values in zip(ids, drawn):
-                row[: len(values)] = torch.from_numpy(values)
+            ids = nn.utils.rnn.pad_sequence(drawn, batch_first=True, padding_value=tokenizer.pad_token_id)
             # Padding stands at the end, where a causal model's earlier positions do not see it.
             labels = torch.where(ids == tokenizer.pad_token_id, NO_TARGET, ids)
             loss = model(input_ids=ids, labels=labels).loss
