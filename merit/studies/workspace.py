@@ -259,7 +259,7 @@ class Workspace:
             touched = records["group"].isin(records.loc[kept_out, "group"])
             rows = np.flatnonzero(~kept_out & ~touched)
         else:
-            from merit.evaluate.generation.pairs import asked_patients
+            from merit.evaluate.generation.texts import asked_patients
 
             asked = asked_patients(self.data, records)
             rows = np.flatnonzero(~records["patient_id"].astype(str).isin(asked))
