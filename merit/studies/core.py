@@ -17,7 +17,7 @@ import pandas as pd
 
 from merit import runs, scores
 from merit.config import Profile, one_of, replace
-from merit.data.taxonomy import TASKS
+from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.tasks import NotEnoughData
 
 if TYPE_CHECKING:
@@ -106,6 +106,16 @@ def study(
         return run
 
     return declare
+
+
+def embedded(ws: Workspace, task: str, encoder: str, encoder_seed: int, **_: object) -> dict[str, str]:
+    """Identities of what most studies of a task read: its store, the embedding of it, and which folds are scored."""
+    cohort = TASK_COHORT[task]
+    return {
+        "store": ws.store(cohort).identity,
+        "embedding": ws.embedding_identity(encoder, cohort, encoder_seed),
+        "protocol": ws.protocol(cohort),
+    }
 
 
 def _listed(given: Any) -> Sequence[Any]:

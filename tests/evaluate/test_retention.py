@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.metrics import roc_auc_score
 
 from merit.evaluate import retention, retention_bench
-from merit.evaluate.bootstrap import weights_of
+from merit.intervals import weights_of
 from merit.evaluate.retention import DECODERS, PENALTIES, TRAINING_ONLY, Block, Question, Ridge, reader, words
 from merit.evaluate.tasks import NotEnoughData
 

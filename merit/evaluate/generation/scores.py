@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from merit import intervals
-from merit.evaluate import bootstrap
 from merit.evaluate.generation import findings
 from merit.runs import loading
 
@@ -161,7 +160,7 @@ def summarise(
 
     per_text = score_texts(references, texts, bert, bert_layers, device)
     said = findings.score([findings.asserted(reference) for reference in references], texts)
-    weights = bootstrap.weights_of(groups, n_resamples, seed)  # [n, 1 + R], the first column all ones
+    weights = intervals.weights_of(groups, n_resamples, seed)  # [n, 1 + R], the first column all ones
     drawn = {
         name: np.asarray(values, np.float64) @ weights / weights.sum(0)
         for name, values in per_text.items()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from merit.config import TextConfig
-from merit.evaluate import bootstrap
+from merit import intervals
 from merit.evaluate.generation import findings, scores
 from merit.evaluate.generation.scores import most_common, nearest, score_texts, summarise, swapped
 
@@ -142,7 +142,7 @@ def test_values_are_those_of_the_scores_themselves(found):
 
 
 def test_resamples_equal_a_loop_that_repeats_the_texts_of_drawn_patients(found):
-    weights = bootstrap.weights_of(GROUPS, 40, 3)
+    weights = intervals.weights_of(GROUPS, 40, 3)
     for draw in (1, 7, 40):
         slow = slowly([i for i in range(5) for _ in range(int(weights[i, draw]))])
         for name, drawn in found.resamples.items():
@@ -150,7 +150,7 @@ def test_resamples_equal_a_loop_that_repeats_the_texts_of_drawn_patients(found):
 
 
 def test_patients_are_drawn_whole():
-    weights = bootstrap.weights_of(GROUPS, 200, 0)
+    weights = intervals.weights_of(GROUPS, 200, 0)
     assert (weights[:, 0] == 1).all()
     np.testing.assert_array_equal(weights[0], weights[1])  # both recordings of patient a
     assert set(np.unique(weights)) == {0, 1}
