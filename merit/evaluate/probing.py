@@ -55,7 +55,7 @@ class Heads:
     epoch: np.ndarray
     """int [F, V]: the epoch the weights are of, from 1."""
 
-    def logits(self, features: np.ndarray, fold: int, variant: int) -> np.ndarray:
+    def logits(self, features: np.ndarray, fold: int = 0, variant: int = 0) -> np.ndarray:
         """float32 [n, C] for features [n, D], by the head at these two positions."""
         weight = self.weight[fold, variant]
         scaled = (features - self.offset[fold, variant]) * self.scale[fold, variant]

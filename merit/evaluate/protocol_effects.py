@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,13 +88,9 @@ def forms(labels: np.ndarray, scores: np.ndarray, chosen: np.ndarray, classes: n
     return values
 
 
-class Trace(NamedTuple):
-    """What probes of all folds would have printed after each epoch."""
-
-    folds: np.ndarray
-    """float64 [E, F, M]."""
-    resamples: np.ndarray
-    """float64 [E, R, M]: the one test fold under resamples of its patients; R = 0 where there are several folds."""
+Trace = tuple[np.ndarray, np.ndarray]
+"""What probes of all folds would have printed after each epoch: float64 [E, F, M], and [E, R, M], the one test fold
+under resamples of its patients; R = 0 where there are several folds."""
 
 
 def pick(values: np.ndarray, form: str, epoch: str) -> np.ndarray:
@@ -158,7 +154,7 @@ def trace(
     heads = train(features, labels, splits, plain, variants=(variant,), device=device, after_epoch=after_epoch)
     if not every_epoch:
         note(heads)
-    return Trace(np.stack(folds), np.stack(resamples))
+    return np.stack(folds), np.stack(resamples)
 
 
 # -- folds by recording -----------------------------------------------------------------------------------------------
@@ -230,8 +226,8 @@ def protocol_effects(
 
     def add(rule: str, metric: str, published: tuple[Trace, Way], corrected: tuple[Trace, Way], **about: Any) -> None:
         """Rows of the means over folds under both ways and of their difference."""
-        (there, way), (here, honest) = published, corrected
-        a, b = pick(there.folds, *way), pick(here.folds, *honest)
+        (there, way), (here, own) = published, corrected
+        a, b = pick(there[0], *way), pick(here[0], *own)
         difference = a - b
         both = ~np.isnan(difference)
         base = {"rule": rule, "metric": metric, "n_folds": int(both.sum())}
@@ -239,7 +235,7 @@ def protocol_effects(
             rows.append({**base, "scored": "effect", "reason": "no fold scores a class under both ways"})
             return
         several = both.sum() > 1
-        drawn = difference if several else pick(there.resamples, *way) - pick(here.resamples, *honest)
+        drawn = difference if several else pick(there[1], *way) - pick(here[1], *own)
         drawn = drawn[~np.isnan(drawn)]
         effect = {
             "value": float(difference[both].mean()),
@@ -351,14 +347,7 @@ def retrieval(
     corrected = own_report_found(ecg[held_out], text, text_row[held_out])
     drawn = [own_report_found(ecg[rows], text, text_row[rows]) for rows in sides.draws(seen, n_patients, seed)]
     share = n_patients / len(np.unique(sides.patients[seen]))
-    about = {
-        "n_held_out": len(held_out),
-        "n_held_out_patients": n_patients,
-        "n_seen_records": len(seen),
-        "n_reports": corrected["n_reports"],
-        "chance": metrics.number(corrected["chance"]),
-        "share_known_reports": float(np.isin(text_row[held_out], text_row[seen]).mean()),
-    }
+    about = {"n_held_out_patients": n_patients, "chance": metrics.number(corrected["chance"])}
     return [
         row
         for name, key in ((f"recall@{NEAREST}", "recall"), ("retrieval_auroc", "auroc"))
@@ -374,7 +363,7 @@ def own_report_found(ecg: np.ndarray, text: np.ndarray, own_report: np.ndarray) 
     """
     gallery, own = np.unique(own_report, return_inverse=True)
     if len(gallery) < 2:
-        return {"recall": np.nan, "auroc": np.nan, "n_reports": len(gallery), "chance": np.nan}
+        return {"recall": np.nan, "auroc": np.nan, "chance": np.nan}
     texts, rank = text[gallery].T.astype(np.float64), np.zeros(len(own))
     for start in range(0, len(own), CHUNK):
         at = slice(start, start + CHUNK)
@@ -384,7 +373,6 @@ def own_report_found(ecg: np.ndarray, text: np.ndarray, own_report: np.ndarray) 
     return {
         "recall": float((rank < NEAREST).mean()),
         "auroc": float((1 - rank / (len(gallery) - 1)).mean()),
-        "n_reports": len(gallery),
         "chance": min(1.0, NEAREST / len(gallery)),
     }
 
@@ -409,22 +397,15 @@ def held_out_probe(
         )
     split, plain = Split(1, training, held_out, held_out), replace(config, select="last")
     heads = train(features, labels, [split], plain, variants=(variant,), device=device)
-    logits = heads.logits(features, 0, 0)
+    logits = heads.logits(features)
 
     def macro(rows: np.ndarray) -> float:
         """A class that the rows hold no positive or no negative of has no part."""
         return metrics.macro(metrics.auroc(labels[rows], logits[rows]), classes & countable(labels[rows], 1))
 
     drawn = [macro(rows) for rows in sides.draws(others, n_patients, config.seed)]
-    about = {
-        "n_held_out": len(held_out),
-        "n_held_out_patients": n_patients,
-        "n_seen_records": len(others),
-        "n_train": len(training),
-        "n_scored_classes": int(classes.sum()),
-    }
     share = n_patients / len(np.unique(sides.patients[others]))
-    return seen_effect("auroc", drawn, macro(held_out), share, **about)
+    return seen_effect("auroc", drawn, macro(held_out), share, n_held_out_patients=n_patients)
 
 
 def seen_effect(metric: str, seen: list[float], held_out: float, share: float, **about: Any) -> list[dict[str, Any]]:
@@ -444,6 +425,6 @@ def seen_effect(metric: str, seen: list[float], held_out: float, share: float, *
         {**base, "scored": "held out", "value": float(held_out)},
         {
             **base, "scored": "effect", "value": float(drawn.mean() - held_out), "sd": sd,
-            "sd_over": "draws of seen patients", "share_lower": float((drawn <= held_out).mean()), **about,
+            "sd_over": "draws of seen patients", **about,
         },
     ]  # fmt: skip

@@ -232,7 +232,7 @@ class Probe:
         """
         (self.split,) = make_splits(task.folds, OFFICIAL_SPLIT)
         self.task, self.config = task, config
-        self.head = train_head(task, features, self.split, config, STANDARDISED, device)
+        self.heads, _ = train_head(task, features, self.split, config, STANDARDISED, device)
         self.features = np.ascontiguousarray(features[self.split.test], dtype=np.float32)  # clean, of the test part
         self.scored = scored_classes(task.labels, self.split, config.min_positives)
         self.groups = task.groups[self.split.test]
@@ -242,7 +242,7 @@ class Probe:
     def pool(self, features: np.ndarray) -> intervals.Pooled:
         """AUROC of embeddings of the test part over the classes that every part of the split can score."""
         labels = self.task.labels[self.split.test]
-        return intervals.pool(labels, self.head.logits(features), self.scored, self.groups, **self.resampled)
+        return intervals.pool(labels, self.heads.logits(features), self.scored, self.groups, **self.resampled)
 
     def clean(self) -> pd.DataFrame:
         """Macro AUROC of the clean test part, what it is over, and its resamples."""
@@ -262,7 +262,7 @@ class Probe:
         two recordings (root mean square over pairs); no value where all clean embeddings are one.
         """
         now = self.pool(features)
-        scale = self.head.heads.scale[0, 0].astype(np.float64)
+        scale = self.heads.scale[0, 0].astype(np.float64)
         apart = np.sqrt(2 * ((self.features * scale).var(axis=0)).sum())
         moved: dict[str, float | None] = {"value": None}
         if apart > 0:

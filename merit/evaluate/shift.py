@@ -23,19 +23,6 @@ from merit.evaluate.tasks import Alignment, NotEnoughData, Split, TaskData, coun
 
 
 @dataclass(frozen=True)
-class Head:
-    """One trained head, with the classes that it could learn."""
-
-    heads: Heads
-    usable: np.ndarray
-    """bool [C]: classes with enough positives and negatives in the training part."""
-
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """float32 [n, C]; features are scaled as the head's own training part was."""
-        return self.heads.logits(features, 0, 0)
-
-
-@dataclass(frozen=True)
 class Domain:
     """A data set as both source and target."""
 
@@ -46,14 +33,15 @@ class Domain:
     """bool [N]: what may be scored when it is the target; all, or what was not seen in pretraining."""
     split: Split | None
     """Training, validation and test part; None where one of them is empty."""
-    head: Head | NotEnoughData
-    """Its own head, or the reason where it has too little to train one."""
+    head: tuple[Heads, np.ndarray] | NotEnoughData
+    """What `train_head` gives, or why it gives none."""
 
 
 def train_head(
     task: TaskData, features: np.ndarray, split: Split | None, config: ProbeConfig, variant: str, device: str = "cpu"
-) -> Head:
-    """A head on the training part, of the last epoch or the one with the best macro AUROC on the validation part.
+) -> tuple[Heads, np.ndarray]:
+    """A head on the training part, of the last epoch or the one with the best macro AUROC on the validation part; and
+    the classes, bool [C], that it could learn: those with `config.min_positives` positives and negatives there.
 
     The validation part counts the classes that have `config.min_positives` positives and negatives in it and in the
     training part. Raises NotEnoughData where the training part has no such class, or a part is empty.
@@ -71,7 +59,7 @@ def train_head(
         counted = usable & countable(labels[split.validation], config.min_positives)
         choose = probing.validation_auroc(features, labels, [split], [counted])
     heads = probing.train(features, labels, [split], config, variants=(variant,), device=device, after_epoch=choose)
-    return Head(heads, usable)
+    return heads, usable
 
 
 def transfer(source: Domain, target: Domain, alignment: Alignment, config: ProbeConfig) -> pd.DataFrame:
@@ -83,14 +71,14 @@ def transfer(source: Domain, target: Domain, alignment: Alignment, config: Probe
     the target's own head there; `transferred`: the source's head there; `cost`: own minus transferred, paired. Raises
     NotEnoughData where no evaluation class can be scored.
     """
-    head, own, task, least = source.head, target.head, target.task, config.min_positives
+    (head, usable), task, least = source.head, target.task, config.min_positives
     names, (here, there) = list(alignment.source.merged), (alignment.source.space, alignment.target.space)
     resampled = {"n_resamples": config.n_resamples, "seed": config.seed}
 
     # -- the whole target
     chosen = np.flatnonzero(target.scored)
     labels, groups = alignment.target.any_of(task.labels[chosen]), task.groups[chosen]
-    scores, reached = alignment.source.highest(head.logits(target.features[chosen]), head.usable)
+    scores, reached = alignment.source.highest(head.logits(target.features[chosen]), usable)
     counted = reached & countable(labels, least)
     positives = labels.sum(axis=0).tolist()
     unscored: dict[str, str] = {}
@@ -110,8 +98,8 @@ def transfer(source: Domain, target: Domain, alignment: Alignment, config: Probe
             "scored": "target", "class": "macro", **pooled.triple(), "draws": pooled.resamples["auroc"],
             "n": len(chosen), "n_patients": len(np.unique(task.patients[chosen])),
             "n_without_class": int((~with_class).sum()), "n_classes": int(counted.sum()),
-            "classes": names, "epoch": int(head.heads.epoch[0, 0]),
-            "not_learnt": [n for n, yes in zip(source.task.classes, head.usable) if n in used and not yes],
+            "classes": names, "epoch": int(head.epoch[0, 0]),
+            "not_learnt": [n for n, yes in zip(source.task.classes, usable) if n in used and not yes],
             "dropped_source": alignment.source.dropped, "dropped_target": alignment.target.dropped,
         }
     ]  # fmt: skip
@@ -128,16 +116,16 @@ def transfer(source: Domain, target: Domain, alignment: Alignment, config: Probe
     rows.append({"scored": "with a class", "class": "macro", **result})
 
     # -- what a transfer is held against, on test parts, all over the same classes
-    if isinstance(own, NotEnoughData):
+    if isinstance(target.head, NotEnoughData):
         why = f"{there} has too few recordings to train a head of its own"
         rows.append({"scored": "own", "class": "macro", "reason": why})
         return pd.DataFrame(rows).assign(metric="auroc")
-    at_home, away = source.split.test, target.split.test
+    (own, usable_own), at_home, away = target.head, source.split.test, target.split.test
     truth_home = alignment.source.any_of(source.task.labels[at_home])
     truth_away = alignment.target.any_of(task.labels[away])
-    home_scores, reached = alignment.source.highest(head.logits(source.features[at_home]), head.usable)
-    moved_scores, _ = alignment.source.highest(head.logits(target.features[away]), head.usable)
-    own_scores, reached_own = alignment.target.highest(own.logits(target.features[away]), own.usable)
+    home_scores, reached = alignment.source.highest(head.logits(source.features[at_home]), usable)
+    moved_scores, _ = alignment.source.highest(head.logits(target.features[away]), usable)
+    own_scores, reached_own = alignment.target.highest(own.logits(target.features[away]), usable_own)
     counted = reached & reached_own & countable(truth_home, least) & countable(truth_away, least)
     if not counted.any():
         why = f"no class has {least} positives and negatives in both test parts"
