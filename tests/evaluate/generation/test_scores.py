@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from merit.config import TextConfig
 from merit import intervals
+from merit.config import TextConfig
 from merit.evaluate.generation import findings, scores
 from merit.evaluate.generation.scores import most_common, nearest, score_texts, summarise, swapped
 
