@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from merit import scores
-from merit.evaluate.robustness import CLEAN, stored_rows
+from merit.evaluate.robustness import CLEAN, STRENGTHS, stored_rows
 from merit.evaluate.tasks import SeenInPretraining
 from merit.studies import Workspace
 from merit.studies import robustness as module
-from merit.studies.robustness import FEW, STRENGTHS, corrupted_example, robustness, strengths
+from merit.studies.robustness import FEW, corrupted_example, robustness, strengths
 from merit.studies.workspace import NoCohort
 
 SETTINGS = {"epochs": 1, "n_resamples": 10, "min_positives": 1}
