@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from merit.config import ProbeConfig, replace
+from merit.config import ProbeConfig
 from merit.data.store import N_FOLDS, assign_folds
 from merit.evaluate import metrics
 from merit.evaluate.probing import AS_PUBLISHED, Heads, checked_features, train
@@ -150,8 +150,8 @@ def trace(
                 place[PLACE["auroc_validation"]] = reached  # the validation fold is not resampled
         resamples.append(drawn)
 
-    plain, after_epoch = replace(config, select="last"), note if every_epoch else None
-    heads = train(features, labels, splits, plain, variants=(variant,), device=device, after_epoch=after_epoch)
+    after_epoch = note if every_epoch else None
+    heads = train(features, labels, splits, config, variants=(variant,), device=device, after_epoch=after_epoch)
     if not every_epoch:
         note(heads)
     return np.stack(folds), np.stack(resamples)
@@ -395,9 +395,8 @@ def held_out_probe(
         raise NotEnoughData(
             f"no class has {config.min_positives} positives among {len(sides.held_out)} held-out records"
         )
-    split, plain = Split(1, training, held_out, held_out), replace(config, select="last")
-    heads = train(features, labels, [split], plain, variants=(variant,), device=device)
-    logits = heads.logits(features)
+    split = Split(1, training, held_out, held_out)
+    logits = train(features, labels, [split], config, variants=(variant,), device=device).logits(features)
 
     def macro(rows: np.ndarray) -> float:
         """A class that the rows hold no positive or no negative of has no part."""

@@ -26,20 +26,8 @@ if TYPE_CHECKING:
     from merit.encoders.base import Encoder
     from merit.studies.workspace import Workspace
 
-FEW: dict[str, tuple[float | str, ...]] = {
-    "lost": (1, 4),
-    "kept": ("limb", "I"),
-    "swap": ("arms",),
-    "gain": (0.25,),
-    "duration": (5, 2.5),
-    "hum_50": (1,),
-    "hum_60": (1,),
-    "wander": (0.3, 1),
-    "muscle": (0,),
-    "rate": (50,),
-}
+FEW = "lost:1:4,kept,swap:arms,gain:0.25,duration:5:2.5,hum_50:1,hum_60:1,wander:0.3:1,muscle:0,rate:50"
 """What the small profiles try: each level costs an embedding of the test part by every encoder."""
-
 EXAMPLE_S, EXAMPLE_LEAD = 3.0, 1
 """Seconds of the picture of each corruption, and its lead, II."""
 
@@ -51,8 +39,11 @@ def strengths(ws: Workspace, corruptions: str | None = None) -> list[str]:
     with few strengths where the profile is small. A ValueError names what is not known.
     """
     if corruptions is None:
-        chosen = FEW if ws.trial or ws.profile.name != "paper" else STRENGTHS
-        return [CLEAN, *(f"{kind}:{level}" for kind, levels in chosen.items() for level in levels)]
+        corruptions = FEW if ws.trial or ws.profile.name != "paper" else ",".join(STRENGTHS)
+    return _listed(corruptions)
+
+
+def _listed(corruptions: str) -> list[str]:
     found = [CLEAN]
     for part in corruptions.split(","):
         kind, *levels = part.strip().split(":")
@@ -85,7 +76,7 @@ def _files(ws: Workspace, task: str, strength: str, **_: object) -> dict[str, st
 
 
 @study(
-    over={"strength": (CLEAN, *(f"{kind}:{level}" for kind in FEW for level in FEW[kind])), "encoder": ENCODER_NAMES},
+    over={"strength": _listed(FEW), "encoder": ENCODER_NAMES},
     needs=lambda ws, **given: {**_files(ws, **given), **embedded(ws, **given)},
     config="probe",
     columns=("corruption", "draws"),

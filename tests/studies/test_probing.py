@@ -67,16 +67,15 @@ def test_groups_are_those_of_the_records_of_the_task(made_up) -> None:
     assert form.startswith("form: ")
 
 
-def test_groups_are_computed_once_and_limits_make_others(made_up, monkeypatch) -> None:
-    first = subgroups(made_up, "random", "superclass")
+def test_groups_have_limits(made_up) -> None:
     strict = subgroups(made_up, "random", "superclass", min_positives=100_000)
     assert "no class has 100000" in macro(strict, "sex")["reason"].iloc[0]
-    monkeypatch.setattr("merit.evaluate.probing.out_of_fold", lambda *_, **__: pytest.fail("computed again"))
-    pd.testing.assert_frame_equal(subgroups(made_up, "random", "superclass"), first)
     with pytest.raises(ValueError, match="min_records: expected at least 1; got 0"):
         subgroups(made_up, "random", "superclass", min_records=0)
     with pytest.raises(ValueError, match="select: expected one of last"):
         subgroups(made_up, "random", "superclass", select="best_validation")
+    with pytest.raises(ValueError, match="select: expected one of last"):
+        protocol_effects(made_up, ["random"], ["superclass"], select="best_validation")
 
 
 def test_groups_that_were_seen_are_not_scored(made_up, monkeypatch) -> None:
@@ -127,16 +126,6 @@ def test_every_rule_is_there_for_ptb_xl(results):
     assert "csn" in results[results["task"] == "csn"]["reason"].item()
 
 
-def test_results_are_read_again_without_computing(hospitals, results, monkeypatch):
-    seen = seen_effects(hospitals, "random")
-    monkeypatch.setattr(measures, "protocol_effects", None)
-    monkeypatch.setattr(measures, "retrieval", None)
-    pd.testing.assert_frame_equal(protocol_effects(again(hospitals), ["random"], ["superclass", "csn"]), results)
-    pd.testing.assert_frame_equal(seen_effects(again(hospitals), "random"), seen)
-    files = [path.name.split("-")[0] for path in (hospitals.folder / "results").glob("*_effects-*.json")]
-    assert sorted(files) == ["protocol_effects", "protocol_effects", "seen_effects"]
-
-
 def test_seen_patients_are_told_from_held_out_ones_as_pretraining_did(hospitals, monkeypatch):
     from merit.data.batches import hold_out_patients, pair
 
@@ -185,13 +174,3 @@ def test_where_ptb_xl_is_pretrained_on_folds_by_recording_are_not_drawn(hospital
     reasons = [*found["reason"], *seen_effects(other, ["merit", "random"])["reason"]]
     assert len(reasons) == 6
     assert all("no such data set" in reason or "expected mimic-iv-ecg" in reason for reason in reasons)
-
-
-def test_unknown_names_are_refused(hospitals):
-    for call, message in (
-        ({"variant": "raw"}, "variant: expected one of"),
-        ({"task": ["superclas"]}, "task: expected one of"),
-        ({"task": ["superclass"], "select": "best_validation"}, "select: expected one of last"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            protocol_effects(hospitals, ["random"], **call)

@@ -51,17 +51,6 @@ def test_a_head_is_trained_once_for_both_targets(workspace: Workspace, monkeypat
     assert sorted(trained) == ["cpsc2018", "csn", "superclass"]
 
 
-def test_settings_and_variants_have_results_of_their_own(workspace: Workspace) -> None:
-    both = macro(shift(workspace, ["random"], ["as_published", "standardised"]))
-    shift(workspace, ["random"], select="last")
-    assert len(list((workspace.folder / "results").glob("shift-*.json"))) == 18
-    alone = type(workspace)(PROFILE, None, "cpu", workspace.folder.with_name("other"))
-    again = macro(shift(alone, ["random"], "standardised"))
-    assert list(again["value"]) == list(both.loc[both["variant"] == "standardised", "value"])
-    with pytest.raises(ValueError, match="variant: expected one of"):
-        shift(workspace, ["random"], "raw")
-
-
 def test_a_missing_data_set_is_a_reason_and_not_a_stop(workspace: Workspace) -> None:
     workspace.missing = ("csn",)
     found = shift(workspace, ["random"])
