@@ -12,7 +12,6 @@ import pandas as pd
 
 from merit import intervals
 from merit.data.preprocess import RIDGE, hardness, lead_covariances, masked_bound
-from merit.evaluate import bootstrap
 
 RESAMPLES = 1000
 
@@ -91,7 +90,7 @@ def summary(errors: np.ndarray, seed: int) -> dict[str, float]:
     """Mean (`value`) of [R] errors or differences with its 95 % interval from halves of the recordings (one a patient),
     and their quartiles.
     """
-    weights = bootstrap.weights_of(np.arange(len(errors)), RESAMPLES, seed)[:, 1:].astype(np.float64)
+    weights = intervals.weights_of(np.arange(len(errors)), RESAMPLES, seed)[:, 1:].astype(np.float64)
     low, high = intervals.ends(errors.mean(), errors @ weights / weights.sum(axis=0))
     first, median, third = np.percentile(errors, (25, 50, 75))
     found = {"value": errors.mean(), "low": low, "high": high, "first": first, "median": median, "third": third}

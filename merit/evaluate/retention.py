@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from merit import intervals
-from merit.evaluate.bootstrap import Pooled, pool, weights_of
 from merit.evaluate.tasks import NotEnoughData
 
 if TYPE_CHECKING:
@@ -336,7 +335,7 @@ def measure(
     statement: auroc of the embedding, linear, for what enough reports state (n) and enough do not;
     summary: auroc_stated, the mean over statements, and r2_partial, the mean over factors; both with draws.
     """
-    weights = weights_of(question.groups, config.n_resamples, config.seed)
+    weights = intervals.weights_of(question.groups, config.n_resamples, config.seed)
     alone = [{decoder: block.embedding(embedding[block.rows], decoder) for decoder in DECODERS} for block in by_report]
     both = [block.both(embedding[block.rows]) for block in by_report]
     rows: list[dict[str, Any]] = []
@@ -394,7 +393,7 @@ def partial_r2_beyond(
     embedding: np.ndarray, question: Question, by_report: list[Block], config: RetentionConfig
 ) -> dict[str, Any]:
     """The mean partial R² alone, linear, beyond another description of the report, with draws."""
-    weights = weights_of(question.groups, config.n_resamples, config.seed)
+    weights = intervals.weights_of(question.groups, config.n_resamples, config.seed)
     drawn = []
     for block in by_report:
         both = block.both(embedding[block.rows], ["linear"])["linear"]
@@ -413,12 +412,11 @@ def _lost(block: Block, name: str, predicted: np.ndarray, weights: np.ndarray) -
 
 def _pool(
     labels: np.ndarray, scores: np.ndarray, scored: np.ndarray, question: Question, config: RetentionConfig
-) -> Pooled:
+) -> intervals.Pooled:
     """Scores [N, C] of the recordings that are scored, bool [N]."""
-    return pool(
+    return intervals.pool(
         labels,
         np.nan_to_num(scores),
-        np.zeros_like(labels),
         np.broadcast_to(scored[:, None], labels.shape),
         question.groups,
         n_resamples=config.n_resamples,

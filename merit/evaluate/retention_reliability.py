@@ -21,9 +21,9 @@ from tqdm import tqdm
 from merit.data.preprocess import fix_length, repair_gaps, resample
 from merit.data.recording import LEADS
 from merit.data.wfdb_io import read_annotation, read_raw
-from merit.evaluate.bootstrap import weights_of
 from merit.evaluate.retention import number
 from merit.evaluate.retention_factors import LEAST_MS, Marks, delineate, intervals, voltages
+from merit.intervals import weights_of
 from merit.pool import ordered_map
 
 FS_HZ = 500.0

@@ -11,9 +11,9 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.metrics import roc_auc_score
 
 from merit.evaluate import retention, retention_bench
-from merit.evaluate.bootstrap import weights_of
 from merit.evaluate.retention import DECODERS, PENALTIES, TRAINING_ONLY, Block, Question, Ridge, reader, words
 from merit.evaluate.tasks import NotEnoughData
+from merit.intervals import weights_of
 
 N = 600
 FOLDS = np.arange(N) % 5
