@@ -29,13 +29,12 @@ from merit.bench.measure import (
     run,
     use,
 )
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, profile, replace
 from merit.data.batches import hold_out_patients
+from merit.parallel import one_thread_an_operation
 from merit.pretrain.loaders import ResidentLoader
 from merit.pretrain.train import positions, pretrain
-from merit.profiles import profile
 from merit.report import cost
-from merit.threads import one_thread_an_operation
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from merit.data.leads import DERIVED
 from merit.data.preprocess import resample
 from merit.data.recording import LEADS
-from merit.pool import ordered_map
+from merit.parallel import ordered_map
 
 # ------------------------------------------------------------------------------------------------ marks and intervals
 

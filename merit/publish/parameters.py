@@ -16,8 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from merit.config import converted
-from merit.profiles import resolve
+from merit.config import converted, resolve
 
 TYPES = {
     "None": type(None),

@@ -33,7 +33,7 @@ def peers(ws: Workspace, encoder: str) -> pd.DataFrame:
     Whether weights are at hand is no part of it: see `registry.choose`.
     """
     from merit.encoders import golden
-    from merit.threads import one_thread_an_operation
+    from merit.parallel import one_thread_an_operation
 
     about = facts(encoder)
     with one_thread_an_operation():  # so that sums do not depend on the cores

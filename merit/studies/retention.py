@@ -16,14 +16,12 @@ import numpy as np
 import pandas as pd
 
 from merit import runs, scores
-from merit.config import replace
+from merit.config import folder_name, replace, without_text
 from merit.data.store import Store
 from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionConfig
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
-from merit.methods import without_text
-from merit.profiles import folder_name
+from merit.parallel import usable_cores
 from merit.studies.core import study
-from merit.threads import usable_cores
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace

@@ -23,22 +23,27 @@ from merit import runs
 from merit.config import (
     COHORTS,
     OBJECTIVE_NAMES,
+    PEERS,
+    SHORT,
+    WITHOUT_TEXT,
     ModelConfig,
     PretrainConfig,
     Profile,
     TextTowerConfig,
+    folder_name,
+    method,
     one_of,
+    profile,
     replace,
     require_hidden,
+    resolve,
+    settings_of,
 )  # fmt: skip
 from merit.encoders import registry
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, remarks
-from merit.methods import PEERS, WITHOUT_TEXT, method
 from merit.model.weights import GLOSSARY, TEXT_RECIPE, pinned, weights_identity
-from merit.pool import ordered_map
+from merit.parallel import ordered_map, together, torch_device, usable_cores
 from merit.pretrain import NOT_OF_TRAINING, RECIPE, TEXT_SETTINGS
-from merit.profiles import SHORT, folder_name, profile, resolve, settings_of
-from merit.threads import together, torch_device, usable_cores
 
 if TYPE_CHECKING:
     from merit.data.store import Store
@@ -466,7 +471,7 @@ class Workspace:
         """ValueError, before any work, where the text encoder (text), or what pages take and a user named in place of
         the profile's own (the language model, BERTScore's), is not within reach; a hub may be asked.
         """
-        from merit.profiles import profile
+        from merit.config import profile
 
         own, wanted = profile(self.profile.name).generation, {}
         if text:

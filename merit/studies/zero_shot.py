@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES
+from merit.config import OBJECTIVE_NAMES, without_text
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.encoders import registry
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
 from merit.evaluate.zero_shot import load_prompts, unknown_share, words_in, written_alike
-from merit.methods import without_text
 from merit.studies.core import study
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from merit import runs
 from merit.config import HospitalConfig
 from merit.data import taxonomy
-from merit.pool import ordered_map
+from merit.parallel import ordered_map
 from merit.synthetic.labels import Order, plan_site, vocabulary
 from merit.synthetic.layouts import LAYOUTS
 from merit.synthetic.recordings import SITES, Made, render

@@ -417,13 +417,19 @@ def test_from_what_is_not_as_it_was_written_on_all_is_done_again(tmp_path, damag
         assert [outcome.age for outcome in journal.outcomes] == [1, 1, None, 2, 2, None]
 
 
-def test_a_rate_is_recordings_over_seconds_and_leaves_no_store(ptb_xl, make_ecg, tmp_path, monkeypatch):
+def test_what_ingest_costs_is_measured_in_a_fresh_process(ptb_xl, make_ecg, monkeypatch):
     for number in (1, 2, 3):
         ptb_xl.add(number, make_ecg(number))
-    seen = []
-    fresh = bench._fresh
-    monkeypatch.setattr(bench, "_fresh", lambda *call: seen.append(fresh(*call)) or seen[-1])
-    found = bench.rate(ptb_xl.root, "ptb-xl", tmp_path / "stores", 2)
-    assert seen[1]["recordings"] == 2
-    assert found == 2 / seen[1]["wall_s"]
-    assert not (tmp_path / "stores").exists()
+    found = bench.in_fresh_process("ingest", "ptb-xl", ptb_xl.root, 2)
+    assert found["recordings"] == 2
+    assert min(found["wall_s"], found["cpu_s"], found["peak_mb"]) > 0
+    with pytest.raises(RuntimeError, match=r"measuring wfdb on .* failed"):
+        bench.in_fresh_process("wfdb", "ptb-xl", ptb_xl.root / "nowhere")
+    times = iter([9.0, 4.0, 6.0, 5.0, 4.0, 7.0, 7.0, 0.0, 2.0])  # the first reading and MIMIC-IV-ECG's do not count
+    cost = {"recordings": 12, "peak_mb": 3.0}
+    monkeypatch.setattr(
+        bench, "in_fresh_process", lambda *call: {**cost, "wall_s": (t := next(times)), "cpu_s": t, "call": call}
+    )
+    found = bench.measure({"ptb-xl": ptb_xl.root, "mimic-iv-ecg": ptb_xl.root})
+    assert (found["wfdb_cpu_s"], found["ingest_s"], found["ratio"]) == (4.0, 4.0, 1.0)
+    assert (found["recordings_per_s"], found["mimic_per_s"], found["peak_mb_2000"]) == (3.0, 6.0, 3.0)

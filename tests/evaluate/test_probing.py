@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from merit import scores
-from merit.bench import probing as bench
-from merit.bench.probing import train_alone
+from merit.bench import measure as bench
+from merit.bench.measure import train_alone
 from merit.config import ProbeConfig, replace
 from merit.evaluate import metrics, thresholds
 from merit.evaluate.probing import (
@@ -50,7 +50,7 @@ def test_all_folds_together_equal_one_after_another(problem: tuple) -> None:
     heads = train(features, labels, splits, HEADS)
     for f, split in enumerate(splits):
         for v, variant in enumerate(VARIANTS):
-            alone = train_alone(features, labels, split, HEADS, variant)
+            alone = train_alone(features, labels, split, variant, HEADS)
             np.testing.assert_allclose(heads.weight[f, v], alone, atol=1e-5, rtol=0)
 
 
@@ -66,7 +66,7 @@ def test_the_official_split_is_one_more_problem(problem: tuple) -> None:
     features, labels, folds = problem
     (split,) = make_splits(folds, OFFICIAL_SPLIT)
     heads = train(features, labels, [split], HEADS, variants=(AS_PUBLISHED,))
-    alone = train_alone(features, labels, split, HEADS, AS_PUBLISHED)
+    alone = train_alone(features, labels, split, AS_PUBLISHED, HEADS)
     np.testing.assert_allclose(heads.weight[0, 0], alone, atol=1e-5, rtol=0)
 
 
@@ -315,7 +315,7 @@ def test_features_that_cannot_be_probed_are_refused(features: np.ndarray, task: 
 
 
 def test_each_task_is_timed_in_both_ways(records: pd.DataFrame) -> None:
-    found = bench.measure(records, dims=8, config=ProbeConfig(epochs=2, n_resamples=2), tasks=("superclass",))
+    found = bench.measure_probing(records, dims=8, config=ProbeConfig(epochs=2, n_resamples=2), tasks=("superclass",))
     row = found["tasks"]["superclass"]
     assert (row["records"], row["classes"]) == (480, 5)
     assert row["alone_s"] / row["together_s"] == pytest.approx(row["ratio"]) == pytest.approx(found["ratio"])
@@ -329,4 +329,4 @@ def test_a_whole_run_is_extrapolated_from_its_epochs(monkeypatch: pytest.MonkeyP
     def run(config: ProbeConfig) -> None:
         clock[0] += 5 + 2 * config.epochs
 
-    assert bench._whole_run(run, ProbeConfig(epochs=100), 3) == pytest.approx(5 + 2 * 100)
+    assert bench.whole_run(run, ProbeConfig(epochs=100), 3) == pytest.approx(5 + 2 * 100)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from merit.config import GenerationConfig, HospitalConfig, ProbeConfig, Profile, TextConfig
-from merit.profiles import profile
+from merit.config import GenerationConfig, HospitalConfig, ProbeConfig, Profile, TextConfig, profile
 from merit.studies import Workspace
 
 

@@ -7,10 +7,9 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from merit.config import HospitalConfig, ProbeConfig, TextConfig
+from merit.config import HospitalConfig, ProbeConfig, TextConfig, profile
 from merit.evaluate import protocol_effects as measures
 from merit.evaluate.tasks import SeenInPretraining
-from merit.profiles import profile
 from merit.studies import Workspace
 from merit.studies.protocol_effects import protocol_effects, seen_effects
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from merit.config import changed
-from merit.profiles import folder_name, resolve, run_name
+from merit.config import changed, folder_name, resolve, run_name
 from merit.studies import Workspace
 from merit.studies.probing import linear_probe
 

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.config import ProbeConfig, replace
+from merit.config import ProbeConfig, profile, replace
 from merit.data import taxonomy
 from merit.evaluate.tasks import MERL_FOLDER, OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
-from merit.profiles import profile
 from merit.studies import Workspace
 from merit.studies.label_alignment import label_alignment, sinus_rhythm
 from merit.studies.shift import TRANSFERS, shift

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.config import ProbeConfig, replace
+from merit.config import ProbeConfig, profile, replace
 from merit.evaluate.tasks import TEN_FOLDS, SeenInPretraining
-from merit.profiles import profile
 from merit.studies import Workspace
 from merit.studies.subgroups import subgroups
 from merit.studies.workspace import NoCohort

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from merit import pool, runs
+from merit import parallel, runs
 from merit.data.recording import (
     UNREADABLE,
     Recording,
@@ -31,7 +31,7 @@ from merit.data.recording import (
     shown,
 )
 from merit.data.wfdb_io import NOT_THERE, Waveform, read_comments, read_waveform
-from merit.threads import cores
+from merit.parallel import cores
 
 REF_COLUMNS = ("record_id", "patient_id", "path", "report", "labels", "fold", "age", "sex", "problem")
 """`path` is relative to the root and without extension; `problem` is why a row cannot be read, "" where it can."""
@@ -222,7 +222,7 @@ class Cohort:
         chunks = iter(lambda: list(itertools.islice(names, 256)), [])
         work = functools.partial(_digests, str(self.root))
         with tqdm(total=n_files, desc=f"reading {self.name}", unit="file", disable=workers == 1 or None) as bar:
-            for chunk in pool.ordered_map(work, chunks, workers):
+            for chunk in parallel.ordered_map(work, chunks, workers):
                 for name, found in chunk:
                     total.update(f"{name} {found}\n".encode())
                     readable &= found is not None

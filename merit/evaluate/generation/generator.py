@@ -22,7 +22,7 @@ from merit.encoders.base import Sequenced
 from merit.evaluate.generation.language_model import Conditioned, collate, encode_pair, generate, make_tokenizer
 from merit.evaluate.generation.pairs import wording
 from merit.evaluate.generation.training import ABOUT, ADAPTER, load_adapter, make_optimiser
-from merit.pool import peak_memory
+from merit.parallel import peak_memory
 from merit.runs import check, read_json
 
 LLAMA_1B = {

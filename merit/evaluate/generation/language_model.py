@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from merit.config import GenerationConfig
 from merit.evaluate.generation.pairs import ECG_TOKEN
+from merit.parallel import one_thread_an_operation
 from merit.runs import loading, new_folder, sealed
-from merit.threads import one_thread_an_operation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from merit import runs
 from merit.config import GenerationConfig
 from merit.evaluate.generation.language_model import Conditioned, collate, encode_pair, load_language_model
-from merit.threads import one_thread_an_operation
+from merit.parallel import one_thread_an_operation
 
 STATE = "training_state.pt"
 ADAPTER = "adapter.safetensors"

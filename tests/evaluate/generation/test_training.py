@@ -25,7 +25,7 @@ from merit.evaluate.generation.language_model import (
     train_language_model,
 )
 from merit.evaluate.generation.training import NonFiniteLoss, learning_rate, load_adapter, positions, train
-from merit.pool import peak_memory
+from merit.parallel import peak_memory
 
 CONFIG = GenerationConfig(
     lm_width=16, lm_depth=1, lm_heads=2, lm_kv_heads=1, lm_vocabulary=300, lm_updates=2, projector_width=8, lora_rank=2,
