@@ -126,9 +126,8 @@ def opened(run: Recorded, encoders: tuple[str, ...] | list[str] = (), *, text: b
     from merit.studies import Workspace
 
     workspace = Workspace.open(run.profile, run.data, getattr(run, "device", "auto"), run.settings)
-    workspace.require(encoders)
-    if isinstance(run, Trained):
-        workspace.require_models(pages=isinstance(run, Paged), text=text)
+    trained = isinstance(run, Trained)
+    workspace.require(encoders, texts=text and trained, pages=isinstance(run, Paged))
     return workspace
 
 

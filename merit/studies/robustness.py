@@ -69,7 +69,7 @@ def strengths(ws: Workspace, corruptions: str | None = None) -> list[str]:
     with few strengths where the profile is small. A ValueError names what is not known.
     """
     if corruptions is None:
-        chosen = FEW if ws.trial or ws.profile.name != "paper" else STRENGTHS
+        chosen = FEW if ws.profile.trial or ws.profile.name != "paper" else STRENGTHS
         return [CLEAN, *(f"{kind}:{level}" for kind, levels in chosen.items() for level in levels)]
     found = [CLEAN]
     for part in corruptions.split(","):
