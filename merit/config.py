@@ -518,13 +518,7 @@ SMOKE = Profile(
         shared_width=32,
     ),
     pretrain=PretrainConfig(
-        epochs=None,
-        updates=30,
-        batch=16,
-        learning_rate=3e-3,
-        validate_every=10,
-        save_every=10,
-        validation_share=0.1,
+        epochs=None, updates=30, batch=16, learning_rate=3e-3, validate_every=10, save_every=10, validation_share=0.1
     ),
     probe=ProbeConfig(epochs=5, n_resamples=50),
     generation=GenerationConfig(
