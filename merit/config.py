@@ -513,64 +513,35 @@ SMOKE = Profile(
     text=TextConfig(width=32, depth=1, heads=2, vocabulary=600, updates=20, batch=32),
     model=ModelConfig(
         encoder=EncoderConfig(patch=100, width=32, depth=1, heads=2, resnet_width=8),
-        decoder=DecoderConfig(width=32, depth=1, heads=2),
-        text_width=32,
-        shared_width=32,
+        decoder=DecoderConfig(width=32, depth=1, heads=2), text_width=32, shared_width=32,
     ),
     pretrain=PretrainConfig(
         epochs=None, updates=30, batch=16, learning_rate=3e-3, validate_every=10, save_every=10, validation_share=0.1
     ),
     probe=ProbeConfig(epochs=5, n_resamples=50),
     generation=GenerationConfig(
-        lm_width=32,
-        lm_depth=1,
-        lm_heads=2,
-        lm_kv_heads=1,
-        lm_vocabulary=400,
-        lm_updates=10,
-        projector_width=16,
-        lora_rank=4,
-        max_tokens=160,
-        epochs=None,
-        updates=10,
-        batch=8,
-        learning_rate=3e-3,
-        min_learning_rate=3e-5,
-        max_new_tokens=24,
-        test_pairs=8,
+        lm_width=32, lm_depth=1, lm_heads=2, lm_kv_heads=1, lm_vocabulary=400, lm_updates=10, projector_width=16,
+        lora_rank=4, max_tokens=160, epochs=None, updates=10, batch=8, learning_rate=3e-3, min_learning_rate=3e-5,
+        max_new_tokens=24, test_pairs=8,
     ),
-)
+)  # fmt: skip
 """Minutes on 2 cores: every stage runs, no number means anything."""
 
 DEMO = Profile(
     name="demo",
     model=ModelConfig(
         encoder=EncoderConfig(patch=50, width=64, depth=3, heads=4, resnet_width=24),
-        decoder=DecoderConfig(width=48, depth=1, heads=4),
-        text_width=128,
+        decoder=DecoderConfig(width=48, depth=1, heads=4), text_width=128,
     ),
     pretrain=PretrainConfig(
-        epochs=None,
-        updates=1200,
-        batch=32,
-        learning_rate=3e-3,
-        validate_every=100,
-        save_every=100,
+        epochs=None, updates=1200, batch=32, learning_rate=3e-3, validate_every=100, save_every=100,
         validation_share=0.05,
     ),
     generation=GenerationConfig(
-        lm_updates=200,
-        ecg_input="embedding",
-        standardise=True,
-        projector_width=128,
-        max_tokens=160,
-        epochs=None,
-        updates=800,
-        learning_rate=3e-3,
-        min_learning_rate=3e-5,
-        max_new_tokens=120,
+        lm_updates=200, ecg_input="embedding", standardise=True, projector_width=128, max_tokens=160, epochs=None,
+        updates=800, learning_rate=3e-3, min_learning_rate=3e-5, max_new_tokens=120,
     ),
-)
+)  # fmt: skip
 """Ten minutes on 2 cores: a narrow ViT on 4,000 synthetic pairs, big enough for the objectives to differ."""
 
 PAPER = Profile(
@@ -580,8 +551,9 @@ PAPER = Profile(
     generation=GenerationConfig(
         language_model="meta-llama/Llama-3.2-1B-Instruct", bert="roberta-large", bert_layers=17
     ),
-)
+)  # fmt: skip
 """The paper's own scale: ViT-Tiny, 200 epochs of MIMIC-IV-ECG at batch 128, MedCPT; for a GPU and the real data."""
+
 PROFILES = {"smoke": SMOKE, "demo": DEMO, "paper": PAPER}
 PROFILE_NAMES = tuple(PROFILES)
 

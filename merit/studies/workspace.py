@@ -639,7 +639,7 @@ class Workspace:
     def provenance(self) -> pd.DataFrame:
         """A row per store, checkpoint and result that this session used; seed: of pretraining, where it has one."""
         columns = ["what", "id", "seed", "seconds", "commit", "device", "finished"]
-        rows = [{"what": what, **entry} for what, entry in self.used.items()]
+        rows = [[what, *(entry.get(name) for name in columns[1:])] for what, entry in self.used.items()]
         return pd.DataFrame(rows, columns=columns, dtype=object)
 
 

@@ -61,14 +61,14 @@ def edit(root: Path, cell: int, text: str) -> None:
     path.write_text(json.dumps(notebook))
 
 
-def test_runs_once_with_the_last_notebook_last(root):
+def test_what_changed_runs_once_with_the_last_notebook_last(root):
     assert ran(root) == ["n", "provenance"]
+    for path in (root / "artifacts").rglob("*"):  # as after a copy
+        os.utime(path, (1, 1))
     assert ran(root) == []
     assert ran(root, "smoke") == ["n", "provenance"]
-
-
-def test_code_and_surroundings_run_again_and_prose_does_not(root):
-    ran(root)
+    done = json.loads((root / "artifacts" / "demo" / "n.ipynb").read_text())["metadata"]["merit"]
+    assert done["given"] == {"profile": "demo"}, "no parameter that it does not declare"
     edit(root, 0, "# Other prose")
     assert ran(root) == []
     edit(root, 1, 'profile: str = "demo"  # a comment of a parameter is code')
@@ -82,12 +82,6 @@ def test_what_a_notebook_imports_runs_it_again_and_other_modules_do_not():
     assert {"merit.report.paper", "merit.config"} <= set(sources)
     assert not {"merit.report.show", "merit.publish.build"} & set(sources)
     assert "merit.report.prose" in build.imported_source(["from merit.report.show import render"])
-
-
-def test_only_declared_parameters_are_given(root):
-    ran(root)
-    record = json.loads((root / "artifacts" / "demo" / "n.ipynb").read_text())["metadata"]["merit"]
-    assert record["given"] == {"profile": "demo"}
 
 
 def test_over_budget_is_said(root, capsys):
@@ -106,18 +100,13 @@ def test_a_notebook_that_is_not_as_it_was_executed_runs_again(root, content):
     assert out.read_text() == whole
 
 
-def test_copied_artifacts_with_other_times_run_nothing(root):
-    ran(root)
-    for path in (root / "artifacts").rglob("*"):
-        os.utime(path, (1, 1))
-    assert ran(root) == []
-
-
-def test_pages_that_are_not_as_they_were_rendered_are_rendered_again(root, monkeypatch):
-    rendered = []
+@pytest.fixture
+def rendered(monkeypatch) -> list[Path]:
+    """The folders that were rendered, into three files."""
+    folders = []
 
     def render(built: Path) -> float:
-        rendered.append(built)
+        folders.append(built)
         for name in ("book/intro.html", "book/other.html", "_static/style.css"):
             path = built / "html" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,8 +114,19 @@ def test_pages_that_are_not_as_they_were_rendered_are_rendered_again(root, monke
         return 0.0
 
     monkeypatch.setattr(build, "render", render)
-    html = build.build_book("demo", None, "auto", root).parents[1]
+    return folders
+
+
+def test_what_changed_or_is_not_as_it_was_rendered_is_rendered_again(root, rendered, capsys):
+    def pages() -> Path:
+        return build.build_book("demo", None, "auto", root)
+
+    html = pages().parents[1]
+    assert pages() == html / "book" / "intro.html"
+    assert f"nothing to do; the book is at {pages()}" in capsys.readouterr().out
+    assert rendered == [root / "_build" / "demo"]
     for damage in (
+        lambda: (root / "book" / "new.md").write_text("# New\n"),
         lambda: (html / "book/other.html").unlink(),
         lambda: shutil.rmtree(html / "_static"),
         lambda: (html / "book/other.html").write_text("an edited number"),
@@ -134,35 +134,15 @@ def test_pages_that_are_not_as_they_were_rendered_are_rendered_again(root, monke
     ):
         before = len(rendered)
         damage()
-        build.build_book("demo", None, "auto", root)
-        build.build_book("demo", None, "auto", root)
+        assert pages() == pages()
         assert len(rendered) == before + 1
 
 
-def test_build_renders_only_what_changed(root, monkeypatch, capsys):
-    rendered = []
+def test_a_render_that_failed_is_tried_again(root, rendered, monkeypatch, capsys):
+    whole = build.render
 
-    def render(built: Path) -> float:
-        rendered.append(built)
-        page = built / "html" / "book" / "intro.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text("")
-        return 0.0
-
-    monkeypatch.setattr(build, "render", render)
-    page = build.build_book("demo", None, "auto", root)
-    assert page == build.build_book("demo", None, "auto", root)
-    assert len(rendered) == 1
-    assert f"nothing to do; the book is at {page}" in capsys.readouterr().out
-    (root / "book" / "new.md").write_text("# New\n")
-    build.build_book("demo", None, "auto", root)
-    assert rendered == [root / "_build" / "demo"] * 2
-
-
-def test_a_render_that_failed_is_tried_again(root, monkeypatch, capsys):
-    def fail(built):
-        (built / "html" / "book").mkdir(parents=True, exist_ok=True)
-        (built / "html" / "book" / "intro.html").write_text("old")
+    def fail(built: Path) -> float:
+        whole(built)
         raise build.BuildFailed("a warning")
 
     monkeypatch.setattr(build, "render", fail)
@@ -214,27 +194,18 @@ def test_stage_takes_outputs_from_the_run_and_prose_from_the_source(staged):
 
 def test_stage_leaves_what_did_not_change_and_removes_what_went(staged):
     assert build.stage(staged, staged / "run", staged / "out")
-    assert build.stage(staged, staged / "run", staged / "out") == []
-    (staged / "book" / "a.md").write_text("# Other\n")
-    (staged / "out" / "book" / "old.md").write_text("# Old\n")
-    changed = build.stage(staged, staged / "run", staged / "out")
-    assert {path.name for path in changed} == {"a.md", "old.md"}
-    assert not (staged / "out" / "book" / "old.md").exists()
-
-
-def test_a_notebook_that_did_not_run_is_named(staged):
-    (staged / "run" / "b.ipynb").unlink()
-    with pytest.raises(FileNotFoundError, match=r"b\.ipynb has not been executed"):
-        build.stage(staged, staged / "run", staged / "out")
-
-
-def test_what_python_left_beside_the_extensions_changes_nothing(staged):
-    build.stage(staged, staged / "run", staged / "out")
-    for book in (staged / "book", staged / "out" / "book"):
+    for book in (staged / "book", staged / "out" / "book"):  # what Python leaves beside the extensions
         (book / "_ext" / "__pycache__").mkdir(parents=True)
         (book / "_ext" / "__pycache__" / "footer.cpython-311.pyc").write_bytes(b"compiled")
     assert build.stage(staged, staged / "run", staged / "out") == []
+    (staged / "book" / "a.md").write_text("# Other\n")
+    (staged / "out" / "book" / "old.md").write_text("# Old\n")
+    assert {path.name for path in build.stage(staged, staged / "run", staged / "out")} == {"a.md", "old.md"}
+    assert not (staged / "out" / "book" / "old.md").exists()
     assert len(list((staged / "out").rglob("*.pyc"))) == 1
+    (staged / "run" / "b.ipynb").unlink()
+    with pytest.raises(FileNotFoundError, match=r"b\.ipynb has not been executed"):
+        build.stage(staged, staged / "run", staged / "out")
 
 
 # -- the PDF: links within, unique places ------------------------------------------------------------------------------
