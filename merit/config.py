@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from merit.runs import digest
 
@@ -66,8 +66,12 @@ def one_of(name: str, value: object, allowed: tuple) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """A part of the configuration: every value is checked against the type of its field. ValueError, one line that
-    begins with the setting's name. What JSON has in place of a part or a tuple becomes one.
+    begins with the setting's name. What JSON has in place of a part or a tuple becomes one. A width is a multiple of
+    the heads, and a run lasts epochs or updates.
     """
+
+    sine_cosine: ClassVar[bool] = False
+    """Whether places are coded by sines and cosines, of which there are as many."""
 
     def __post_init__(self) -> None:
         for name, kind, expected in _expectations(type(self)):
@@ -84,16 +88,11 @@ class Config:
                 raise ValueError(f"{name}: expected a whole number from {expected}; got {value!r}")
             elif isinstance(expected, str) and not RANGES[expected](value):
                 raise ValueError(f"{name}: expected {expected}; got {value!r}")
-
-    def _require_multiple(self, *, even: bool = False) -> None:
-        """The width is a (for sine-cosine codes even) multiple of the heads."""
-        if self.width % self.heads or (even and self.width % 2):
-            kind = "an even multiple" if even else "a multiple"
+        names = {part.name for part in fields(self)}
+        if {"width", "heads"} <= names and (self.width % self.heads or (self.sine_cosine and self.width % 2)):
+            kind = "an even multiple" if self.sine_cosine else "a multiple"
             raise ValueError(f"width: expected {kind} of heads = {self.heads}; got {self.width}")
-
-    def _require_one_duration(self) -> None:
-        """A run lasts epochs or updates."""
-        if (self.epochs is None) == (self.updates is None):
+        if {"epochs", "updates"} <= names and (self.epochs is None) == (self.updates is None):
             given = f"epochs {self.epochs} and updates {self.updates}"
             raise ValueError(f"epochs: expected epochs or updates, the other none; got {given}")
 
@@ -102,8 +101,9 @@ class Config:
 def _expectations(kind: type) -> list[tuple[str, Any, Any]]:
     """Name, type without None, and what is expected (a key of `RANGES`, the least, or all that is allowed)."""
     found = []
-    for name, hint in get_type_hints(kind, include_extras=True).items():
-        (hint,) = [part for part in _kinds(hint) if part is not type(None)]
+    hints = get_type_hints(kind, include_extras=True)
+    for name in (part.name for part in fields(kind)):
+        (hint,) = [part for part in _kinds(hints[name]) if part is not type(None)]
         annotated = get_origin(hint) is Annotated
         found.append((name, get_args(hint)[0] if annotated else hint, hint.__metadata__[0] if annotated else None))
     return found
@@ -212,6 +212,7 @@ class EncoderConfig(Config):
     bias_start: Annotated[float, "a number"] | None = 4.0
     """Value at which the attention bias of time offset 0 starts; None: no attention biases (plain ST-MEM)."""
     tiny_vit: TinyVitConfig = field(default_factory=TinyVitConfig)
+    sine_cosine: ClassVar[bool] = True
     resnet_width: Count = 64
     """Channels of ResNet18's first stage; every later one has twice as many (MERL: 64 to 512). Smaller profiles take so
     many that a recording costs no more FLOPs than in an update of merit."""
@@ -220,7 +221,6 @@ class EncoderConfig(Config):
         super().__post_init__()
         if self.n_samples % self.patch:
             raise ValueError(f"patch: expected a divisor of n_samples = {self.n_samples}; got {self.patch}")
-        self._require_multiple(even=True)
 
     @property
     def n_patches(self) -> int:
@@ -242,10 +242,7 @@ class DecoderConfig(Config):
     heads: Count = 4
     lead_wise: bool = False
     """True: each lead is decoded by itself, as in ST-MEM; False: all leads together."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_multiple(even=True)
+    sine_cosine: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,10 +263,6 @@ class TextConfig(Config):
     batch: Count = 64
     learning_rate: Above0 = 1e-3
     seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_multiple()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,7 +368,6 @@ class PretrainConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_one_duration()
         if self.save_every % self.validate_every:
             raise ValueError(
                 f"save_every: expected a multiple of validate_every = {self.validate_every}, so that a resumed run's "
@@ -464,7 +456,6 @@ class GenerationConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_one_duration()
         for parts, whole in (("lm_heads", "lm_width"), ("lm_kv_heads", "lm_heads")):
             n, total = getattr(self, parts), getattr(self, whole)
             if total % n:

@@ -7,7 +7,6 @@ the store, in its order.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionCo
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
 from merit.parallel import usable_cores
 from merit.studies.core import study
+from merit.studies.workspace import remembered
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
@@ -118,7 +118,7 @@ class Asked:
     by_text: list[Block]
 
 
-@functools.lru_cache(maxsize=2)
+@remembered(2)
 def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
     from merit.evaluate.information import fold_of
     from merit.evaluate.retention import blocks, words
@@ -181,7 +181,7 @@ COMPARES_LEADS = ("axis_deg", "_mv_")
 """In names of columns that mean nothing where leads are not on one scale."""
 
 
-@functools.lru_cache(maxsize=2)
+@remembered(2)
 def _known(ws: Workspace) -> Known:
     from merit.evaluate.retention_factors import on_one_scale
     from merit.synthetic.reports import statements

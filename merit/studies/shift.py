@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from merit.data.taxonomy import TASK_COHORT
 from merit.evaluate.label_alignment import DIRECTIONS, align, read_table
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS, NotEnoughData, merl_files, merl_folds
 from merit.studies.core import study
-from merit.studies.workspace import ENCODER_NAMES
+from merit.studies.workspace import ENCODER_NAMES, remembered
 
 if TYPE_CHECKING:
     from merit.evaluate.shift import Domain, Head
@@ -92,7 +91,7 @@ def shift(
     })  # fmt: skip
 
 
-@functools.lru_cache(maxsize=8)
+@remembered(8)
 def _task(ws: Workspace, space: str) -> tuple[TaskData, np.ndarray, np.ndarray]:
     """The task, its folds (MERL's where its lists are there) and which records may be scored as a target."""
     from merit.evaluate.tasks import select
@@ -108,7 +107,7 @@ def _task(ws: Workspace, space: str) -> tuple[TaskData, np.ndarray, np.ndarray]:
     return task, folds, np.isin(folds, UNSEEN_FOLDS) if pretrained_on else np.ones(len(folds), dtype=bool)
 
 
-@functools.lru_cache(maxsize=4)
+@remembered(4)
 def _domain(ws: Workspace, space: str, encoder: str, encoder_seed: int) -> Domain:
     from merit.evaluate.shift import Domain
     from merit.evaluate.tasks import make_splits
@@ -122,7 +121,7 @@ def _domain(ws: Workspace, space: str, encoder: str, encoder_seed: int) -> Domai
     return Domain(task, features, split, scored)
 
 
-@functools.lru_cache(maxsize=64)
+@remembered(64)
 def _head(ws: Workspace, space: str, encoder: str, encoder_seed: int, config: ProbeConfig, variant: str) -> Head:
     """A data set's own head, trained once for all directions."""
     from merit.evaluate.shift import train_head

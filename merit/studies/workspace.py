@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import os
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,26 @@ that are asked for."""
 
 class NoCohort(runs.Unavailable):
     """A data set that is not there; the message says in one line what was looked for where."""
+
+
+def remembered(most: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A function of a workspace whose last results are held as long as that workspace is, and no longer."""
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        held: weakref.WeakKeyDictionary[Workspace, dict[tuple, Any]] = weakref.WeakKeyDictionary()
+
+        @functools.wraps(function)
+        def call(ws: Workspace, *args: Any) -> Any:
+            own = held.setdefault(ws, {})
+            own[args] = own.pop(args) if args in own else function(ws, *args)  # the one asked for last is last
+            while len(own) > most:
+                own.pop(next(iter(own)))
+            return own[args]
+
+        call.cache_clear = held.clear
+        return call
+
+    return declare
 
 
 @dataclass(eq=False)
@@ -240,9 +261,9 @@ class Workspace:
         records = self.store(self.pretraining_cohort).records
         rows = np.arange(len(records))
         if self.pretraining_cohort == "ptb-xl":
-            kept_out = ~records["fold"].isin(OFFICIAL_TRAINING_FOLDS)
-            touched = records["group"].isin(records.loc[kept_out, "group"])
-            rows = np.flatnonzero(~kept_out & ~touched)
+            held_out = ~records["fold"].isin(OFFICIAL_TRAINING_FOLDS)
+            touched = records["group"].isin(records.loc[held_out, "group"])
+            rows = np.flatnonzero(~held_out & ~touched)
         else:
             from merit.evaluate.generation.pairs import asked_patients
 
@@ -305,7 +326,6 @@ class Workspace:
         from merit.evaluate.embeddings import save_array
 
         path = self.folder / "text" / f"reports-{self.text_identity}-{self._reports_identity}.npy"
-
         runs.once(path, lambda: save_array(path, self._text_encoder.embed(self.distinct_reports(), progress=True)))
         return np.load(path, allow_pickle=False)
 
@@ -345,7 +365,7 @@ class Workspace:
         return self.profile.pretrain.seed + seed
 
     def configs(self, encoder: str, seed: int) -> tuple[ModelConfig, PretrainConfig]:
-        """Network and optimisation of a name that is pretrained here (`methods`)."""
+        """Network and optimisation of a name that is pretrained here (`config.method`)."""
         found = method(encoder)
         changes: dict[str, Any] = {} if found.strength is None else {"bottleneck_strength": found.strength}
         if found.objective in WITHOUT_TEXT:
@@ -513,9 +533,8 @@ class Workspace:
         inputs, modules = {cohort: self.store(cohort).identity}, ["merit.evaluate.embeddings"]
         if not registry.known(encoder):
             modules.append("merit.encoders.ours")
-        elif registry.entry(encoder).fs_hz > self.profile.signal.fs_hz and self._large(
-            cohort
-        ):  # then no store of all at 500 Hz is made
+        elif registry.entry(encoder).fs_hz > self.profile.signal.fs_hz and self._large(cohort):
+            # No store of all at 500 Hz is made then.
             inputs["signals"] = "of these records, at 500 Hz"
         else:
             inputs["signals"] = self.signals(encoder, cohort).identity

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from merit.encoders import registry
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
 from merit.evaluate.zero_shot import load_prompts, unknown_share, words_in, written_alike
 from merit.studies.core import study
+from merit.studies.workspace import remembered
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
@@ -102,13 +102,13 @@ def zero_shot(
     return found.assign(**{name: found["class"].map({"macro": value}) for name, value in facts.items()})
 
 
-@functools.lru_cache(maxsize=8)
+@remembered(8)
 def _recordings(ws: Workspace, encoder: str, cohort: str, encoder_seed: int) -> np.ndarray:
     """float32 [N, d] in the shared space, projected once for all tasks of a cohort."""
     return ws.shared(encoder, cohort, encoder_seed)
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(16)
 def _texts(ws: Workspace, encoder: str, texts: tuple[str, ...], encoder_seed: int) -> np.ndarray:
     """float32 [R, d] in the shared space, projected once for all settings of a task."""
     return ws.shared_text(encoder, texts, encoder_seed)
