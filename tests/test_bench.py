@@ -82,11 +82,12 @@ def test_a_recording_without_a_report_is_marked_one_by_one(paired):
     assert np.allclose(1000 * signal_mv, paired.signal_uv[10])
 
 
-def test_a_set_larger_than_its_noise_goes_through_it_in_turn():
-    data = measure.paired(measure.noise_uv(5, MODEL), 12, MODEL)
+def test_a_set_larger_than_its_noise_goes_through_it_in_turn(monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "DISTINCT", 5)
+    data = measure.noise(12, MODEL)
     assert len(data) == 12
     assert data.rows.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
-    assert np.array_equal(data.signal_uv, measure.noise_uv(5, MODEL))
+    assert np.array_equal(measure.noise(5, MODEL, tmp_path / "x.npy").signal_uv, data.signal_uv)
     with closing(ResidentLoader(data, CPU).batches(lambda update: np.array([0, 5]), 0, ENDLESS)) as batches:
         signal_mv, _, valid, patient = next(batches)
     assert torch.equal(signal_mv[0], signal_mv[1])

@@ -168,36 +168,34 @@ def use(about: Mapping[str, Any], own: Sequence[float], products: Sequence[float
     forward = sum(part["all"] - part["biases"] for part in about["flops"]["pretraining"].values())
     whole = 2 * size**3
     shares = [FORWARDS * forward / ours / (whole / theirs) for ours, theirs in zip(own, products, strict=True)]
-    return {
-        "forward_flops": forward,
-        "product": {"size": size, "flops_per_s": whole / statistics.median(products)},
-        "utilisation": statistics.median(shares),
-    }
+    rate = {"size": size, "flops_per_s": whole / statistics.median(products)}
+    return {"forward_flops": forward, "product": rate, "utilisation": statistics.median(shares)}
 
 
-def forget_peak(device: torch.device) -> None:
-    """Let the next `peak_mb` count from here; on a CPU it always counts from the start of the process."""
-    if device.type == "cuda":
+def peak_mb(device: torch.device, *, forget: bool = False) -> float:
+    """Most memory taken so far, in MB of 2^20 bytes: of tensors on a GPU, else of the whole process. forget: the next
+    call counts from here; on a CPU it always counts from the start of the process.
+    """
+    found = (torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()) / 2**20
+    if forget and device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_mb(device: torch.device) -> float:
-    """Most memory taken so far, in MB of 2^20 bytes: of tensors on a GPU, else of the whole process."""
-    return (torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()) / 2**20
+    return found
 
 
 # -- recordings that are noise, and what serves them ------------------------------------------------------------------
 
 
-def noise_uv(n: int, model: ModelConfig) -> np.ndarray:
-    """White noise, int16 [n, L, T], microvolts, seeded."""
-    shape = (n, model.encoder.n_leads, model.encoder.n_samples)
-    return np.random.default_rng(0).integers(-1000, 1001, shape, dtype=np.int16)
+def noise(n: int, model: ModelConfig, file: Path | None = None) -> PairedRecordings:
+    """N recordings and report embeddings that are seeded white noise; of many, `DISTINCT` are gone through in turn.
 
-
-def paired(signal_uv: np.ndarray, n: int, model: ModelConfig) -> PairedRecordings:
-    """N recordings with report embeddings that are noise too; signal_uv [N or fewer, L, T] is gone through in turn."""
-    there = len(signal_uv)
+    file: where the signals are written, int16 [N or fewer, L, T], and read from, as a store's are.
+    """
+    there = min(n, DISTINCT)
+    shape = (there, model.encoder.n_leads, model.encoder.n_samples)
+    signal_uv = np.random.default_rng(0).integers(-1000, 1001, shape, dtype=np.int16)
+    if file is not None:
+        np.save(file, signal_uv)
+        signal_uv = np.load(file, mmap_mode="r")
     text = torch.from_numpy(np.random.default_rng(1).normal(size=(REPORTS, model.text_width)).astype(np.float32))
     text_row = np.arange(there, dtype=np.int64) % REPORTS
     return PairedRecordings(signal_uv, np.arange(n) % there, text, text_row, pd.DataFrame({"patient_id": range(there)}))
@@ -249,7 +247,7 @@ def every_loader(
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is measured and for how long. The defaults suit two CPU cores; `for_gpu` changes them."""
+    """What is measured and for how long. The defaults suit two CPU cores; `FOR_GPU` changes them."""
 
     pace: Pace = Pace()
     """Of the loaders and variants, which differ least."""
@@ -276,12 +274,13 @@ class Plan:
     """Whether `VARIANTS` are timed too; without, those that need a GPU are left out, with a reason."""
 
 
-def for_gpu() -> Plan:
-    """Past warm-up and thermal start, at the paper's size: 745,916 recordings, batch 128; six minutes at most."""
-    few, whole = Pace(warmup=20, lead=10, updates=20, rounds=5), {"published_batch": 128, "product": 8192}
-    long, alone = Pace(warmup=30, lead=20, updates=50, rounds=7), Pace(warmup=20, lead=20, updates=50, rounds=5)
-    whole |= {"records": PAPER_RECORDINGS, "sizes": (*Plan.sizes, PAPER_RECORDINGS), "compiled": True}
-    return Plan(pace=long, few=few, slow=few, alone=alone, networks=("demo", "paper"), **whole)
+FOR_GPU = Plan(
+    pace=Pace(warmup=30, lead=20, updates=50, rounds=7), few=Pace(warmup=20, lead=10, updates=20, rounds=5),
+    slow=Pace(warmup=20, lead=10, updates=20, rounds=5), alone=Pace(warmup=20, lead=20, updates=50, rounds=5),
+    networks=("demo", "paper"), sizes=(*Plan.sizes, PAPER_RECORDINGS), records=PAPER_RECORDINGS, published_batch=128,
+    product=8192, compiled=True,
+)  # fmt: skip
+"""Past warm-up and thermal start, at the paper's size: 745,916 recordings, batch 128; six minutes at most."""
 
 
 class Trainee:
@@ -349,11 +348,9 @@ def measure_network(model: ModelConfig, config: PretrainConfig, device: torch.de
     """
     room = int(SHARE * free_bytes(device)) // (model.encoder.n_leads * model.encoder.n_samples * 2)
     records = min(plan.records, room)
-    forget_peak(device)
+    peak_mb(device, forget=True)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        file = Path(folder) / "signal_uv.npy"
-        np.save(file, noise_uv(min(records, DISTINCT), model))
-        data = paired(np.load(file, mmap_mode="r"), records, model)
+        data = noise(records, model, Path(folder) / "signal_uv.npy")
         loaders = stack.enter_context(every_loader(data, config, device, plan.workers))
         trainee = Trainee(model, config, len(data), device)
         trainee.fed(loaders["resident"]).go(plan.pace.warmup)
@@ -404,8 +401,7 @@ def growth(
     """`records`, `batch`, `width`, one changed at a time, and `objective`: one row per value, with samples a second and
     the speed beside the first value's.
     """
-    signal_uv = noise_uv(min(max(plan.sizes), DISTINCT), model)
-    seen = {n: paired(signal_uv[:n], n, model) for n in plan.sizes}
+    seen = {n: noise(n, model) for n in plan.sizes}
     few = seen[plan.sizes[0]]
     widened = {width: replace(model, encoder=replace(model.encoder, width=width)) for width in plan.widths}
     families = {
@@ -437,8 +433,8 @@ def networks(device: torch.device, plan: Plan) -> list[dict[str, Any]]:
     turns = {}
     for name, model in published().items():
         n = 2 * config.batch
-        forget_peak(device)
-        turns[name] = turn_of(model, config, paired(noise_uv(n, model), n, model), device)
+        peak_mb(device, forget=True)
+        turns[name] = turn_of(model, config, noise(n, model), device)
         turns[name].go(1)
         memory[name] = peak_mb(device) if device.type == "cuda" else None  # a CPU's would be that of what ran before
     turns["product"] = product(device, plan.product)
@@ -511,13 +507,13 @@ def measure_full(device: torch.device, size: FullSize, log: Callable[[str], None
             "minute; `merit bench` without --full measures what a CPU can"
         )
     began, config, free = now(device), size.config, free_bytes(device) / 1e9
-    data = paired(noise_uv(min(size.records, DISTINCT), size.model), size.records, size.model)
+    data = noise(size.records, size.model)
 
     # -- does it fit: recordings, and one eager update with weights and optimiser; on a CPU, where the peak is the
     #    process's, what weights, gradients and moments take
     needed = {"recordings": needed_bytes(data) / 1e9, "update": 0.0}
     if needed["recordings"] <= free:
-        forget_peak(device)
+        peak_mb(device, forget=True)
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         trainee = Trainee(size.model, config, size.records, device)
         if device.type == "cpu":
@@ -539,7 +535,7 @@ def measure_full(device: torch.device, size: FullSize, log: Callable[[str], None
     # -- every variant that there is, warm, in turns
     resident = ResidentLoader(data, device)
     batches = resident.batches(lambda update: positions(size.records, update, config), 0, ENDLESS)
-    forget_peak(device)
+    peak_mb(device, forget=True)
     turns, skipped = able(
         {"eager": {}, **VARIANTS},
         lambda how: Trainee(size.model, config, size.records, device, **how).fed(batches),
@@ -660,7 +656,7 @@ def run(
     workspace, began = Workspace.open("demo", data, device), time.perf_counter()
     kind = workspace.torch_device()
     if plan is None:
-        plan = replace(Plan(), compiled=compiled) if kind == "cpu" else for_gpu()
+        plan = replace(Plan(), compiled=compiled) if kind == "cpu" else FOR_GPU
     machine = {"kind": kind.partition(":")[0], "device": device_name(kind), "cores": usable_cores()}
     machine["memory_gb"] = psutil.virtual_memory().total / 1e9
     results: dict[str, Any] = {"about": {"format": cost.FORMAT, **machine, "commit": commit(), "versions": versions()}}
