@@ -59,12 +59,11 @@ def build_book(profile: str, data: str | None, device: str, root: Path, settings
     run_notebooks(root, executed, {"profile": profile, "data": data, "device": device, "settings": settings})
     html, page = built / "html", built / "html" / "book" / "intro.html"
     with runs.claimed(built):
-        changed, whole = stage(root, executed, built / "src"), False
-        if changed:
+        whole = False
+        if stage(root, executed, built / "src"):
             (html / runs.SUMS).unlink(missing_ok=True)
-        elif runs.sealed(html):
-            with contextlib.suppress(runs.Damaged):  # where a page, or what one needs, is not as it was rendered
-                whole = bool(runs.check(html))
+        with contextlib.suppress(runs.Damaged):  # where a page, or what one needs, is not as it was rendered
+            whole = bool(runs.check(html))
         if whole:
             _say(f"nothing to do; the book is at {page}")
             return page
