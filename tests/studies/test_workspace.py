@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import pickle
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +140,22 @@ def test_a_result_that_is_there_is_read_without_torch(workspace):
     shown = subprocess.run([sys.executable, "-c", CACHED], input=given, capture_output=True, check=False)
     assert shown.returncode == 0, shown.stderr.decode()
     assert float(shown.stdout) > 0
+
+
+def test_last_results_are_held_by_their_workspace_and_go_with_it(workspace):
+    calls, own = [], again(workspace)
+
+    @training.remembered(2)
+    def double(ws: Workspace, x: int) -> int:
+        calls.append(x)
+        return 2 * x
+
+    assert [double(own, x) for x in (1, 2, 1, 3, 1, 2)] == [2, 4, 2, 6, 2, 4]
+    assert calls == [1, 2, 3, 2]
+    gone = weakref.ref(own)
+    del own
+    gc.collect()
+    assert gone() is None
 
 
 # -- settings: what they change, and what they share ------------------------------------------------------------------
