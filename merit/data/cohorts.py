@@ -42,7 +42,7 @@ from merit.data.recording import (
     something_else,
 )
 from merit.data.wfdb_io import MAX_SIGNAL_BYTES, NOT_THERE, Waveform, opened, read_comments, read_waveform
-from merit.threads import cores
+from merit.parallel import cores
 
 # -- what all cohorts share -------------------------------------------------------------------------------------------
 

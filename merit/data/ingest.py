@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from merit import pool, runs
+from merit import parallel, runs
 from merit.config import SignalConfig, replace
 from merit.data.cohorts import MAX_LISTED, Cohort, bounded, open_cohort
 from merit.data.preprocess import MAX_GAP_FRACTION, Outcome, process, signal_digest
@@ -46,7 +46,7 @@ from merit.data.store import (
     assign_folds,
     groups,
 )
-from merit.threads import cores
+from merit.parallel import cores
 
 CHUNK = 64
 """Recordings that a worker gets at a time: 1.5 MB of signals, and a quarter of a second of work."""
@@ -147,7 +147,7 @@ def ingest(
             total, done = len(candidates.rows), len(journal.outcomes)
             shown = None if progress else True
             with tqdm(total=total, initial=done, desc=f"ingest {name}", unit="rec", disable=shown) as bar:
-                for signals, outcomes in pool.ordered_map(work, chunks, workers):
+                for signals, outcomes in parallel.ordered_map(work, chunks, workers):
                     journal.append(signals, outcomes)
                     bar.update(len(outcomes))
             _complete(cohort, candidates, journal, request, signal)

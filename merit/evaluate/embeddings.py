@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from merit.data.store import Store
 from merit.encoders.base import Encoder
+from merit.parallel import MAX_THREADS, one_thread_an_operation, usable_cores
 from merit.runs import new_file
-from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
 
 
 def embed_store(

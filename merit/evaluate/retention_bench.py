@@ -50,7 +50,7 @@ def made_up(records: int, words: int, statements: int, width: int) -> tuple[Ques
 
 def main(*sizes: str) -> None:
     """Print the figures of this process as JSON."""
-    from merit.pool import peak_memory
+    from merit.parallel import peak_memory
 
     question, report, embedding = made_up(*map(int, sizes))
     began = time.perf_counter()

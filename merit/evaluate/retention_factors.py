@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from merit.data.preprocess import DERIVED, resample
 from merit.data.recording import LEADS
-from merit.pool import ordered_map
+from merit.parallel import ordered_map
 
 # ------------------------------------------------------------------------------------------------ marks and intervals
 

@@ -24,7 +24,7 @@ from merit.data.wfdb_io import read_annotation, read_raw
 from merit.evaluate.retention import number
 from merit.evaluate.retention_factors import LEAST_MS, Marks, delineate, intervals, voltages
 from merit.intervals import weights_of
-from merit.pool import ordered_map
+from merit.parallel import ordered_map
 
 FS_HZ = 500.0
 """LUDB's rate."""

@@ -17,10 +17,10 @@ from merit.config import ModelConfig, PretrainConfig
 from merit.data.batches import PairedRecordings
 from merit.model.merit import FLAT_MV, Merit, scale
 from merit.objectives import info_nce, masked_mse
+from merit.parallel import one_thread_an_operation
 from merit.pretrain.distributed import World
 from merit.pretrain.loaders import Batch
 from merit.pretrain.train import FiniteCheck, build, draw, make_optimiser, mask_generator, positions, train_step
-from merit.threads import one_thread_an_operation
 
 
 def gradient_norms(

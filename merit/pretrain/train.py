@@ -35,11 +35,11 @@ from merit.data.batches import PairedRecordings, hold_out_patients
 from merit.model.attention import KERNELS, use_kernel
 from merit.model.merit import Merit, Outputs
 from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, nt_xent, segments, weights
+from merit.parallel import one_thread_an_operation
 from merit.pretrain import NOT_OF_TRAINING, checkpoint
 from merit.pretrain.augmentation import AugmentParams, augmentation
 from merit.pretrain.distributed import World, joined
 from merit.pretrain.loaders import Batch, loader
-from merit.threads import one_thread_an_operation
 
 AGREE_EVERY = 10
 """Updates between two checks of whether any of several processes was told to stop."""

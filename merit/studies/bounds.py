@@ -31,7 +31,7 @@ TERMS = ("info_nce", "masked_mse")
 
 
 def _contrastive_plan(ws: Workspace) -> dict[str, Any]:
-    small = ws.trial
+    small = ws.profile.trial
     return {
         "width": 16,
         "truths": [1.0, 8.0] if small else [1.0, 2.0, 4.0, 8.0],

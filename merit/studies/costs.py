@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from merit.config import ModelConfig, PretrainConfig, replace
-from merit.methods import method
+from merit.config import ModelConfig, PretrainConfig, method, replace
 from merit.studies.workspace import NoCohort
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES, PROFILE_NAMES, GenerationConfig, ModelConfig, PretrainConfig, replace
-from merit.profiles import profile
+from merit.config import OBJECTIVE_NAMES, PROFILE_NAMES, GenerationConfig, ModelConfig, PretrainConfig, profile, replace
 from merit.studies.core import study
 
 if TYPE_CHECKING:

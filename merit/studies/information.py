@@ -95,17 +95,17 @@ def pairs(ws: Workspace, scope: str, encoder_seed: int) -> np.ndarray:
     return rows[store.records["has_text"].to_numpy(bool)[rows]]
 
 
-@study(over={}, needs=lambda ws: {"trial": str(ws.trial)})
+@study(over={}, needs=lambda ws: {"trial": str(ws.profile.trial)})
 def known_information(ws: Workspace) -> pd.DataFrame:
     """The estimators against the truth on pairs whose mutual information is known, whatever was pretrained.
 
-    Gaussians and cubed Gaussians of several widths and numbers, then louder private directions; a trial (`ws.trial`)
-    draws fewer pairs, with private directions of the ECG alone.
+    Gaussians and cubed Gaussians of several widths and numbers, then louder private directions; a trial draws
+    fewer pairs, with private directions of the ECG alone.
     """
     from merit.evaluate.information import CriticConfig, estimates_against_truth
 
-    few, many, most = (200, 500, 500) if ws.trial else (1000, 5000, 2000)
-    own = ((4, 0), (65, 0)) if ws.trial else ((4, 0), (20, 0), (65, 0), (65, 65))
+    few, many, most = (200, 500, 500) if ws.profile.trial else (1000, 5000, 2000)
+    own = ((4, 0), (65, 0)) if ws.profile.trial else ((4, 0), (20, 0), (65, 0), (65, 65))
     truths, critic = (0.0, 1.0, 2.0, 4.0), CriticConfig()
     rows = []
     for shape, width in (("gaussian", 2), ("gaussian", 4), ("gaussian", 8), ("cubed", 2)):

@@ -36,7 +36,7 @@ def peers(ws: Workspace, encoder: str) -> pd.DataFrame:
 
     from merit.encoders import golden
     from merit.evaluate.flops import total_flops
-    from merit.threads import one_thread_an_operation
+    from merit.parallel import one_thread_an_operation
 
     entry = PUBLISHED[encoder]
     adapter = entry.adapter_class()

@@ -92,8 +92,8 @@ def reconstruction(
     from merit.evaluate.reconstruction import from_other_leads, interpolated, masked_errors, median_place, summary
     from merit.model.merit import scale
     from merit.model.vit import hidden_from, random_visible
+    from merit.parallel import one_thread_an_operation
     from merit.pretrain.checkpoint import load_model
-    from merit.threads import one_thread_an_operation
 
     cohort, rows = held_out(ws, encoders, encoder_seed, seed, most)
     store, config = ws.store(cohort), ws.profile.model

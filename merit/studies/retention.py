@@ -7,7 +7,6 @@ the store, in its order.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +15,13 @@ import numpy as np
 import pandas as pd
 
 from merit import runs, scores
-from merit.config import replace
+from merit.config import folder_name, replace, without_text
 from merit.data.store import Store
 from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionConfig
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
-from merit.methods import without_text
-from merit.profiles import folder_name
+from merit.parallel import usable_cores
 from merit.studies.core import study
-from merit.threads import usable_cores
+from merit.studies.workspace import remembered
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
@@ -120,7 +118,7 @@ class Asked:
     by_text: list[Block]
 
 
-@functools.lru_cache(maxsize=2)
+@remembered(2)
 def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
     from merit.evaluate.information import fold_of
     from merit.evaluate.retention import blocks, words
@@ -183,7 +181,7 @@ COMPARES_LEADS = ("axis_deg", "_mv_")
 """In names of columns that mean nothing where leads are not on one scale."""
 
 
-@functools.lru_cache(maxsize=2)
+@remembered(2)
 def _known(ws: Workspace) -> Known:
     from merit.evaluate.retention_factors import on_one_scale
     from merit.synthetic.labels import statements

@@ -21,7 +21,7 @@ from merit import runs
 from merit.config import HospitalConfig
 from merit.data import taxonomy
 from merit.data.recording import LEADS
-from merit.pool import ordered_map
+from merit.parallel import ordered_map
 from merit.synthetic.labels import Order, column, plan_site, published, vocabulary
 from merit.synthetic.recordings import SITES, Made, render
 

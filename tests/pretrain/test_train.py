@@ -21,9 +21,8 @@ from pretrain_runs import CPU, MODEL, WITH_TOWER, assert_same, history, recordin
 
 import merit
 from merit import runs
-from merit.config import ModelConfig, PretrainConfig, TinyVitConfig
+from merit.config import ABLATIONS, PEERS, Method, PretrainConfig
 from merit.data.batches import TokenStates, hold_out_patients
-from merit.methods import ABLATIONS, PEERS, Method
 from merit.pretrain import checkpoint, loaders
 from merit.pretrain.distributed import World
 from merit.pretrain.train import (
@@ -39,13 +38,9 @@ from merit.pretrain.train import (
     update_terms,
 )
 
-
-def hierarchical(model: ModelConfig) -> ModelConfig:
-    sizes = TinyVitConfig(widths=(8, 16, 16, 16), depths=(1, 1, 2, 1), heads=(1, 2, 2, 2))
-    return replace(model, encoder=replace(model.encoder, kind="tiny_vit", tiny_vit=sizes))
-
-
-METHODS = {"merit": Method("merit"), "ib": Method("ib"), "tiny-vit": Method("merit", hierarchical)}
+SIZES = {"widths": (8, 16, 16, 16), "depths": (1, 1, 2, 1), "heads": (1, 2, 2, 2)}
+HIERARCHICAL = {"encoder.kind": "tiny_vit", **{f"encoder.tiny_vit.{name}": sizes for name, sizes in SIZES.items()}}
+METHODS = {"merit": Method("merit"), "ib": Method("ib"), "tiny-vit": Method("merit", HIERARCHICAL)}
 METHODS |= {**ABLATIONS, **PEERS}
 
 
@@ -401,7 +396,7 @@ def test_trained_text_layers_run_eagerly_inside_and_compile_nothing_again():
 
 
 def test_a_device_that_is_not_there_is_named(monkeypatch):
-    from merit.threads import torch_device
+    from merit.parallel import torch_device
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for device, message in {"cuda": r"expected one that is there \(cpu\); got cuda", "mps": "auto, cpu, cuda"}.items():

@@ -8,8 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 
-from merit.config import OBJECTIVE_NAMES, replace
-from merit.profiles import profile
+from merit.config import OBJECTIVE_NAMES, profile, replace
 from merit.report import diagram
 from merit.studies import framework
 

@@ -10,15 +10,15 @@ from merit.report.prose import PROVENANCE_MIME, Provenance, banner, listing
 def test_provenance_hands_over_plain_json_and_escapes_its_text():
     rows = [
         {"what": "store ptb-xl", "id": "a", "seconds": float("nan"), "device": None},
-        {"what": "linear_probe merit form", "id": "b", "seconds": 1.5, "device": "cpu"},
-        {"what": "linear_probe cma form", "id": "c", "seconds": 1.5, "device": "cpu"},
+        {"what": "linear_probe merit form", "id": "b", "seed": 0, "device": "cpu"},
+        {"what": "linear_probe cma form", "id": "c", "seed": 2, "device": "cpu"},
     ]
     bundle = Provenance(rows, "From <b>.", True)._repr_mimebundle_()
     details = bundle[PROVENANCE_MIME]
     json.dumps(details, allow_nan=False)
     assert details["device"] == "cpu"
     assert details["inputs"][0]["seconds"] is None
-    assert "store (1) and linear probe (2)" in bundle["text/html"]
+    assert "Inputs: store (1) and linear probe (2). Pretraining seeds: 0 and 2." in bundle["text/html"]
     assert "<b>" not in bundle["text/html"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from merit.profiles import profile
+from merit.config import profile
 from merit.report import evidence, paper, verdict_tables, verdicts
 from merit.report.claims import CLAIMS, Claim, Measured, Printed
 from merit.report.evidence import Evidence

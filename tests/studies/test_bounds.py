@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from merit.profiles import profile
+from merit.config import profile
 from merit.studies import bounds
 from merit.studies.workspace import NoCohort
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from merit.config import folder_name
 from merit.evaluate.retention import TRAINING_ONLY, RetentionConfig
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
-from merit.profiles import folder_name
 from merit.studies import retention as module
 from merit.studies.retention import retention
 from merit.studies.workspace import NoCohort, Workspace
