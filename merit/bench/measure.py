@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, one_of, replace
 from merit.data.batches import PairedRecordings
-from merit.evaluate.retention_bench import in_fresh_process
+from merit.evaluate.retention import in_fresh_process
 from merit.pool import peak_memory
 from merit.pretrain.distributed import World
 from merit.pretrain.loaders import SHARE, Batch, MemmapLoader, ResidentLoader, free_bytes, loader, needed_bytes

@@ -6,7 +6,7 @@ coordinates, int arrays. Nats throughout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,22 +25,9 @@ N_PATCHES, PATCH, CORRELATION = 8, 4, 0.9
 """The signal of the decoder's bound: samples of a first-order process of variance 1, cut into patches."""
 VISIBLE = (1, 5)
 """Patches that are visible: 25 %, as in pretraining."""
-Critic = Callable[[np.ndarray, np.ndarray], tuple["Tensor", "Tensor", float]]
-"""Rows x and y -> both as the loss takes them, and the temperature."""
 
 
 # ---------------------------------------------------------------- Gaussians, from their covariance
-
-
-def autoregressive(n: int, correlation: float) -> np.ndarray:
-    """Covariance [n, n] of n successive samples of a stationary first-order process of variance 1."""
-    place = np.arange(n)
-    return correlation ** np.abs(place[:, None] - place)
-
-
-def entropy(covariance: np.ndarray) -> float:
-    """Differential entropy: ½ log det(2πe Σ). It depends on the unit of every coordinate."""
-    return 0.5 * float(np.linalg.slogdet(2 * np.pi * np.e * covariance)[1])
 
 
 def information(covariance: np.ndarray, left: np.ndarray, right: np.ndarray) -> float:
@@ -79,19 +66,24 @@ def optimal_critic(x: np.ndarray, y: np.ndarray, correlation: float) -> tuple[Te
     return torch.from_numpy(left), torch.from_numpy(right), 1 / length
 
 
-def cosine_critic(temperature: float) -> Critic:
-    """The critic of the model: the cosine of two rows over a temperature (Eq. 3)."""
+def info_nce_bound(
+    x: np.ndarray, y: np.ndarray, batch: int, most: int, *, temperature: float | None = None, correlation: float = 0.0
+) -> float:
+    """log B − InfoNCE by the loss that is trained: mean over the first whole batches of the pairs, at most `most`.
+
+    The critic: the model's, the cosine of two rows over a temperature (Eq. 3); None: `optimal_critic`.
+    """
     import torch
 
-    return lambda x, y: (torch.from_numpy(x), torch.from_numpy(y), temperature)
-
-
-def info_nce_bound(x: np.ndarray, y: np.ndarray, critic: Critic, batch: int, most: int) -> float:
-    """log B − InfoNCE by the loss that is trained: mean over the first whole batches of the pairs, at most `most`."""
     from merit.objectives import info_nce
 
-    starts = range(0, min(len(x) - batch + 1, most * batch), batch)
-    losses = [float(info_nce(*critic(x[start : start + batch], y[start : start + batch]))) for start in starts]
+    losses = []
+    for start in range(0, min(len(x) - batch + 1, most * batch), batch):
+        pairs = x[start : start + batch], y[start : start + batch]
+        if temperature is None:
+            losses.append(float(info_nce(*optimal_critic(*pairs, correlation))))
+        else:
+            losses.append(float(info_nce(*map(torch.from_numpy, pairs), temperature)))
     return float(np.log(batch) - np.mean(losses))
 
 
@@ -109,16 +101,13 @@ def contrastive_bound(
         correlation = float(np.sqrt(1 - np.exp(-2 * truth / width)))
         x, y = known_pairs("gaussian", width, truth, max(sizes), CHOOSING_SEED)
         batch = min(128, max(sizes))
-        tuned = max(TEMPERATURES, key=lambda t: info_nce_bound(x, y, cosine_critic(t), batch, max(sizes) // batch))
-        critics = {
-            "best": (lambda x, y, rho=correlation: optimal_critic(x, y, rho), None),
-            "model": (cosine_critic(temperature), temperature),
-            "tuned": (cosine_critic(tuned), tuned),
-        }
+        most_tuned = max(sizes) // batch
+        tuned = max(TEMPERATURES, key=lambda t: info_nce_bound(x, y, batch, most_tuned, temperature=t))
         samples = [known_pairs("gaussian", width, truth, max(sizes), seed) for seed in range(seeds)]
-        for name, (critic, at) in critics.items():
+        for name, at in (("best", None), ("model", temperature), ("tuned", tuned)):
             for batch in sizes:
-                values = np.array([info_nce_bound(x, y, critic, batch, most) for x, y in samples])
+                how = {"temperature": at, "correlation": correlation}
+                values = np.array([info_nce_bound(x, y, batch, most, **how) for x, y in samples])
                 low, high = intervals.middle(values)
                 row = {"truth": truth, "critic": name, "batch": batch, "value": float(values.mean())}
                 row |= {"low": low, "high": high, "largest": float(values.max())}
@@ -160,11 +149,14 @@ class Signal:
 
     def __init__(self) -> None:
         patch = np.repeat(np.arange(N_PATCHES), PATCH)
-        self.covariance = autoregressive(len(patch), CORRELATION)
+        place = np.arange(len(patch))
+        self.covariance = CORRELATION ** np.abs(place[:, None] - place)
         self.visible, self.hidden = (np.flatnonzero(np.isin(patch, VISIBLE, invert=hidden)) for hidden in (False, True))
         self.information = information(self.covariance, self.visible, self.hidden)
         """I(x_v; x_h)."""
-        self.hidden_entropy = entropy(self.covariance[np.ix_(self.hidden, self.hidden)])
+        own = self.covariance[np.ix_(self.hidden, self.hidden)]
+        self.hidden_entropy = 0.5 * float(np.linalg.slogdet(2 * np.pi * np.e * own)[1])
+        """Differential entropy h(x_h); it depends on the unit of every sample."""
         self.prediction, self.left = regression(self.covariance, self.visible, self.hidden)
         """Matrix of the best prediction [d, visible], and the covariance [d, d] of what it leaves."""
 
@@ -185,18 +177,14 @@ class Signal:
         spread = d * self.error(factor) / variance - d
         return 0.5 * (spread + d * np.log(variance) - float(np.linalg.slogdet(self.left)[1]))
 
-    def draw(self, n: int, seed: int) -> np.ndarray:
-        """float64 [n, samples]."""
-        root = np.linalg.cholesky(self.covariance)
-        return np.random.default_rng(seed).normal(size=(n, len(root))) @ root.T
-
     def measured_error(self, factor: float, n: int, seed: int) -> float:
         """L_MSE by `objectives.masked_mse` on n drawn signals."""
         import torch
 
         from merit.objectives import masked_mse
 
-        x = self.draw(n, seed)
+        root = np.linalg.cholesky(self.covariance)
+        x = np.random.default_rng(seed).normal(size=(n, len(root))) @ root.T
         predicted = x.copy()
         predicted[:, self.hidden] = factor * x[:, self.visible] @ self.prediction.T
         hidden = np.isin(np.arange(N_PATCHES), VISIBLE, invert=True)
@@ -288,18 +276,14 @@ def resolutions(noises: Sequence[float]) -> list[dict[str, Any]]:
     told = matrix @ signal.covariance[np.ix_(hidden, visible)]
     root = np.linalg.inv(np.linalg.cholesky(seen))
     best = np.linalg.eigh(root @ told @ root.T)[1][:, -1] @ root
-
-    def noisy(weights: np.ndarray, noise: float) -> float:
-        """I(x_h; W x_v + σε) for weights [k, visible]."""
-        k, d = len(weights), len(hidden)
-        cross = weights @ signal.covariance[np.ix_(visible, hidden)]
-        own = weights @ seen @ weights.T + noise**2 * np.eye(k)
-        covariance = np.block([[own, cross], [cross.T, signal.covariance[np.ix_(hidden, hidden)]]])
-        return information(covariance, np.arange(k), np.arange(k, k + d))
-
-    rows = []
+    d, rows = len(hidden), []
     for noise in noises:
-        copied = 0.5 * float(np.log1p(1 / noise**2))
-        values = {"copy": copied, "one": noisy(best[None], noise), "whole": noisy(np.eye(len(visible)), noise)}
-        rows += [{"noise": noise, "metric": name, "value": value} for name, value in values.items()]
-    return [{**row, "ceiling": signal.information} for row in rows]
+        values = {"copy": 0.5 * float(np.log1p(1 / noise**2))}
+        for name, weights in (("one", best[None]), ("whole", np.eye(len(visible)))):
+            k, cross = len(weights), weights @ signal.covariance[np.ix_(visible, hidden)]
+            own = weights @ seen @ weights.T + noise**2 * np.eye(k)
+            covariance = np.block([[own, cross], [cross.T, signal.covariance[np.ix_(hidden, hidden)]]])
+            values[name] = information(covariance, np.arange(k), np.arange(k, k + d))
+        for name, value in values.items():
+            rows.append({"noise": noise, "metric": name, "value": value, "ceiling": signal.information})
+    return rows

@@ -1,36 +1,17 @@
-"""Errors of masked reconstruction, and what they are held against: linear maps, interpolation, and noise.
+"""Errors of masked reconstruction, and what they are held against: interpolation and a linear map between leads.
 
 Shapes: R recordings, L leads, T samples, N patches of a lead, P samples of a patch. Hidden: True = masked.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 
 from merit import intervals
-from merit.data.leads import RIDGE, hardness, lead_covariances, masked_bound
+from merit.data.leads import RIDGE
 from merit.evaluate import bootstrap
 
 RESAMPLES = 1000
-
-
-def bounds(signal: np.ndarray, mask_ratio: float, truth: Path | None) -> dict[str, float | None]:
-    """three_lead_error: a linear map from three whole leads; linear_bound: one from what the mask leaves visible at an
-    instant; noise_floor: the share that is noise of the electrodes, from the hidden truth of a synthetic hospital.
-
-    signal: [R, L, T] of any unit. truth: `truth.parquet` of the hospital, or None: not known. See `merit.data.leads`.
-    """
-    shares = hardness(signal)
-    noise = None if truth is None else float(pd.read_parquet(truth, columns=["noise_share"])["noise_share"].mean())
-    return {
-        **shares,
-        "three_lead_error": shares["three_lead_bound"],
-        "linear_bound": masked_bound(lead_covariances(signal).mean(0), mask_ratio),
-        "noise_floor": noise,
-    }
 
 
 def interpolated(patches: np.ndarray, hidden: np.ndarray) -> np.ndarray:
@@ -79,12 +60,6 @@ def masked_errors(prediction: np.ndarray, target: np.ndarray, hidden: np.ndarray
     counts = hidden.sum((1, 2))
     total = (error * hidden).sum((1, 2))
     return np.divide(total, counts, out=np.full(len(total), np.nan), where=counts > 0)
-
-
-def median_place(errors: np.ndarray) -> int:
-    """Place of the median error: of an even number the lower of the middle two, of equal ones the first."""
-    order = np.argsort(errors, kind="stable")
-    return int(np.flatnonzero(errors == errors[order[(len(errors) - 1) // 2]])[0])
 
 
 def summary(errors: np.ndarray, seed: int) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +10,17 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, ProbeConfig, Profile, replace
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, ProbeConfig, replace
 from merit.evaluate.tasks import NotEnoughData
 from merit.studies.core import study
 
 if TYPE_CHECKING:
-    from merit.evaluate.tasks import TaskData
-    from merit.model.merit import Merit
     from merit.studies.workspace import Workspace
 
 TASK, COHORT = "superclass", "ptb-xl"
 PAPER_BATCH = PretrainConfig().batch
 SIZES = tuple(2**k for k in range(1, 11))
 """Batch sizes of the contrastive bound; the paper's, 128, is among them."""
-DRAWS = {"demo": 6}
-"""Profile -> samples of pairs that the contrastive bound is taken on; 12 in others."""
-TRIAL_DRAWS = 4
 TERMS = ("info_nce", "masked_mse")
 
 
@@ -37,7 +31,7 @@ def _contrastive_plan(ws: Workspace) -> dict[str, Any]:
         "truths": [1.0, 8.0] if small else [1.0, 2.0, 4.0, 8.0],
         "sizes": [2, 16, 128] if small else list(SIZES),
         "temperature": ws.profile.model.temperature,
-        "seeds": TRIAL_DRAWS if small else DRAWS.get(ws.profile.name, 12),
+        "seeds": 4 if small else 6 if ws.profile.name == "demo" else 12,  # samples of pairs
         "most": 8 if small else 16,
     }
 
@@ -115,9 +109,8 @@ class ScaleConfig:
     n_resamples: int = 200
 
 
-def _scale_config(profile: Profile) -> ScaleConfig:
-    small = {"batches": 2, "first": 2, "seeds": 2, "updates": 6, "batch": 8, "probe_epochs": 2, "n_resamples": 20}
-    return ScaleConfig(**small) if profile.trial else ScaleConfig()
+TRIAL = {"batches": 2, "first": 2, "seeds": 2, "updates": 6, "batch": 8, "probe_epochs": 2, "n_resamples": 20}
+"""Settings of the sweep where results are only tried."""
 
 
 def _scale_inputs(ws: Workspace, **_: object) -> dict[str, str]:
@@ -132,7 +125,7 @@ def _scale_inputs(ws: Workspace, **_: object) -> dict[str, str]:
     return found
 
 
-@study(over={}, needs=_scale_inputs, config=_scale_config)
+@study(over={}, needs=_scale_inputs, config=lambda profile: ScaleConfig(**(TRIAL if profile.trial else {})))
 def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFrame]:
     """Short runs of a small network at each scale of the target, and of one left random: held-out terms, and probing.
 
@@ -144,6 +137,12 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
     import torch
 
     from merit.data.batches import hold_out_patients, pair
+    from merit.encoders.ours import MeritEncoder
+    from merit.evaluate.embeddings import embed_store
+    from merit.evaluate.metrics import number
+    from merit.evaluate.probing import probe
+    from merit.evaluate.tasks import refuse_seen, select
+    from merit.model.vit import n_visible
     from merit.pretrain.target_scale import first_samples, gradients, short_run, target_spreads
     from merit.pretrain.train import build, seen_records, validate
 
@@ -189,7 +188,17 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
         shared_width=64,
     )
     short_training, short_validation = (first_samples(part, config.n_samples) for part in (training, validation))
-    task, probed = _probe_of(ws, config, seen_records(data, cohort), device)
+
+    # What is probed, with no patient that the short runs saw: pooled macro AUROC with its interval.
+    task, task_reason, protocol = None, None, ws.protocol(COHORT)
+    settings = ProbeConfig(epochs=config.probe_epochs, learning_rate=config.probe_rate, n_resamples=config.n_resamples)
+    try:
+        task = select(TASK, ws.store(COHORT).records, protocol=protocol)
+    except (runs.Unavailable, NotEnoughData) as reason:
+        task_reason = str(reason)
+    else:
+        refuse_seen(task.scored_patients(protocol), seen_records(data, cohort))
+
     seeds_of: dict[float | None, list[dict[str, Any]]] = {}
     for seed in range(config.seeds):
         short = replace(pretrain, seed=seed, updates=config.updates, learning_rate=config.learning_rate)
@@ -199,7 +208,21 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
             else:
                 network = short_run(short_training, small, short, s**2, device=device)
             terms = validate(network, short_validation, replace(short, seed=0), torch.device(device))
-            seeds_of.setdefault(s, []).append({**terms, "auroc": probed(network.eval())})
+            if task is not None:
+                encoder = MeritEncoder(network.eval(), "short run", device)
+                features = embed_store(
+                    encoder, ws.store(COHORT), ws.profile.embed_batch, progress=False, rows=task.rows
+                )
+                how = {"variants": ("standardised",), "protocol": protocol, "device": device}
+                probed = probe(features, task, settings, **how).set_index(["scored", "class", "metric"])
+                pooled = probed.loc[("pooled", "macro", "auroc")]
+                terms = {**terms, "auroc": {name: number(pooled[name]) for name in ("value", "low", "high")}}
+            seeds_of.setdefault(s, []).append(terms)
+
+    n_hidden, n_hidden_short = (  # d: samples of a recording that are hidden
+        of.encoder.n_leads * of.encoder.patch * (of.encoder.n_patches - n_visible(of.encoder.n_patches, of.mask_ratio))
+        for of in (model, small)
+    )
     about = {
         "cohort": cohort,
         "batch": batch,
@@ -209,73 +232,29 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
         "first": config.first,
         "n": len(short_training),
         "n_validation": len(short_validation),
-        "n_probed": 0 if isinstance(task, str) else len(task.rows),
+        "n_probed": 0 if task is None else len(task.rows),
         "window_s": config.n_samples / model.encoder.fs_hz,
-        "n_hidden": _hidden_samples(model),
-        "n_hidden_short": _hidden_samples(small),
+        "n_hidden": n_hidden,
+        "n_hidden_short": n_hidden_short,
     }
+
+    def over_seeds(values: list[float]) -> dict[str, Any]:
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return {"value": float(np.mean(values)), "sd": sd, "each": [float(value) for value in values]}
+
     rows: list[dict[str, Any]] = []
     for s, seeds in seeds_of.items():
-        rows += [{"scale": s, "metric": term, **_over_seeds([one[term] for one in seeds])} for term in TERMS]
-        scores = [one["auroc"] for one in seeds if one["auroc"] is not None and one["auroc"]["value"] is not None]
-        if scores:
-            ends = {end: float(np.mean([one[end] for one in scores])) for end in ("low", "high")}
-            rows.append({"scale": s, "metric": "auroc", **_over_seeds([one["value"] for one in scores]), **ends})
-    if isinstance(task, str):
-        rows.append({"scale": None, "metric": "auroc", "reason": task})
-
-    spreads = target_spreads(training)
-    middles = [
-        {"scaling": how, "metric": "scale", "n": len(of), **dict(zip(("low", "value", "high"), _percentiles(of)))}
-        for how, of in spreads.items()
-    ]
+        rows += [{"scale": s, "metric": term, **over_seeds([terms[term] for terms in seeds])} for term in TERMS]
+        auroc = [terms["auroc"] for terms in seeds if task is not None and terms["auroc"]["value"] is not None]
+        if auroc:
+            ends = {end: float(np.mean([of_seed[end] for of_seed in auroc])) for end in ("low", "high")}
+            rows.append({"scale": s, "metric": "auroc", **over_seeds([of_seed["value"] for of_seed in auroc]), **ends})
+    if task is None:
+        rows.append({"scale": None, "metric": "auroc", "reason": task_reason})
+    middles = []
+    for how, spread in target_spreads(training).items():
+        low, value, high = np.percentile(spread, (5, 50, 95)).tolist()
+        row = {"scaling": how, "metric": "scale", "n": len(spread), "low": low, "value": value, "high": high}
+        middles.append(row)
     scores = pd.DataFrame(rows).assign(**about)
     return {"scores": scores, "gradients": pd.DataFrame(ratios), "spreads": pd.DataFrame(middles)}
-
-
-def _probe_of(
-    ws: Workspace, config: ScaleConfig, seen: pd.DataFrame, device: str
-) -> tuple[TaskData | str, Callable[[Merit], dict[str, Any] | None]]:
-    """What is probed, with no patient that the short runs saw, or why nothing is; and what gives a network's pooled
-    macro AUROC there with its interval, None without a task.
-    """
-    from merit.encoders.ours import MeritEncoder
-    from merit.evaluate.embeddings import embed_store
-    from merit.evaluate.metrics import number
-    from merit.evaluate.probing import probe
-    from merit.evaluate.tasks import refuse_seen, select
-
-    protocol = ws.protocol(COHORT)
-    try:
-        task = select(TASK, ws.store(COHORT).records, protocol=protocol)
-    except (runs.Unavailable, NotEnoughData) as reason:
-        return str(reason), lambda model: None
-    refuse_seen(task.scored_patients(protocol), seen)
-    settings = ProbeConfig(epochs=config.probe_epochs, learning_rate=config.probe_rate, n_resamples=config.n_resamples)
-
-    def probed(model: Merit) -> dict[str, Any]:
-        encoder = MeritEncoder(model, "short run", device)
-        store = ws.store(COHORT)
-        features = embed_store(encoder, store, ws.profile.embed_batch, progress=False, rows=task.rows)
-        found = probe(features, task, settings, variants=("standardised",), protocol=protocol, device=device)
-        pooled = found.set_index(["scored", "class", "metric"]).loc[("pooled", "macro", "auroc")]
-        return {name: number(pooled[name]) for name in ("value", "low", "high")}
-
-    return task, probed
-
-
-def _hidden_samples(model: ModelConfig) -> int:
-    """d: samples of a recording that are hidden."""
-    from merit.model.vit import n_visible
-
-    encoder = model.encoder
-    return encoder.n_leads * encoder.patch * (encoder.n_patches - n_visible(encoder.n_patches, model.mask_ratio))
-
-
-def _percentiles(values: np.ndarray) -> list[float]:
-    return [float(value) for value in np.percentile(values, (5, 50, 95))]
-
-
-def _over_seeds(values: list[float]) -> dict[str, Any]:
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"value": float(np.mean(values)), "sd": sd, "each": [float(v) for v in values]}

@@ -48,15 +48,17 @@ def peers(ws: Workspace, encoder: str) -> pd.DataFrame:
 def facts(encoder: str) -> dict[str, Any]:
     """What a published encoder reads, and its ECG side's parameters and FLOPs a recording."""
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
     from merit.encoders import golden
-    from merit.evaluate.flops import total_flops
 
     entry = PUBLISHED[encoder]
     adapter = entry.adapter_class()
     spec, original = adapter.input_spec, golden.read(encoder)["about"]
     with torch.device("meta"):
         network, x = adapter.ecg_network().eval(), torch.empty(entry.input_shape)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(x)
     return {
         "fs_hz": spec.fs_hz,
         "duration_s": spec.duration_s,
@@ -65,7 +67,7 @@ def facts(encoder: str) -> dict[str, Any]:
         "filtering": spec.filtering,
         "feature": entry.feature,
         "parameters": sum(one.numel() for one in network.parameters()),
-        "flops": total_flops(lambda: network(x)),
+        "flops": counter.get_total_flops(),
         "repository": original["repository"],
         "commit": original["commit"],
         "terms": entry.terms,

@@ -314,13 +314,12 @@ class Workspace:
     @by_origin
     def report_embeddings(self) -> np.ndarray:
         """float32 [R, W], one row a distinct report of the pretraining rows; embedded once, then read."""
-        from merit.evaluate.embeddings import save_array
-
         path = self.folder / "text" / f"reports-{self.text_identity}-{self._reports_identity}.npy"
 
         def make() -> None:
             """Embed them."""
-            save_array(path, self._text_encoder.embed(self.distinct_reports(), progress=True))
+            with runs.new_file(path) as made:
+                np.save(made, self._text_encoder.embed(self.distinct_reports(), progress=True), allow_pickle=False)
 
         return np.load(runs.once(path, make), allow_pickle=False)
 
@@ -567,10 +566,11 @@ class Workspace:
 
         def make() -> None:
             """Embed them."""
-            from merit.evaluate.embeddings import embed_store, save_array
+            from merit.evaluate.embeddings import embed_store
 
             found = embed_store(self.encoder(encoder, seed), store, self.profile.embed_batch, rows=chosen, call=call)
-            save_array(path, found)
+            with runs.new_file(path) as made:
+                np.save(made, found, allow_pickle=False)
 
         return np.load(runs.once(path, make), allow_pickle=False)
 
