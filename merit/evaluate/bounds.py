@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 
 TEMPERATURES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3, 0.5, 1.0)
 """Temperatures among which the best is chosen, on pairs of their own."""
-CHOOSING_SEED = 10_000
-"""Seed of the pairs that a temperature is chosen on; seeds of the estimates stay below."""
+CHOOSING_SEED = 10_000  # seed of the pairs that a temperature is chosen on; seeds of the estimates stay below
 N_PATCHES, PATCH, CORRELATION = 8, 4, 0.9
 """The signal of the decoder's bound: samples of a first-order process of variance 1, cut into patches."""
-VISIBLE = (1, 5)
-"""Patches that are visible: 25 %, as in pretraining."""
+VISIBLE = (1, 5)  # patches that are visible: 25 %, as in pretraining
 
 
 # ---------------------------------------------------------------- Gaussians, from their covariance

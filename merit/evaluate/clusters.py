@@ -24,12 +24,9 @@ from merit.evaluate import bootstrap
 from merit.evaluate.tasks import NotEnoughData
 
 METRICS = ("euclidean", "cosine")
-BLOCK = 1000
-"""Rows whose distances are held at a time, for memory."""
-FEWEST = 2
-"""Patients that a class needs to be scored: one alone has no neighbour of its class."""
-DIGITS = 10
-"""Decimals that are kept: the last bits of sums depend on the number of cores."""
+BLOCK = 1000  # rows whose distances are held at a time, for memory
+FEWEST = 2  # patients that a class needs to be scored: one alone has no neighbour of its class
+DIGITS = 10  # decimals that are kept: the last bits of sums depend on the number of cores
 
 
 @dataclass(frozen=True, kw_only=True)

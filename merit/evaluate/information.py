@@ -39,35 +39,22 @@ if TYPE_CHECKING:
 
 PENALTIES = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-6)
 """Ridge penalties that are tried, as shares of a side's mean variance along its directions."""
-FOLDS = 4
-"""Parts by patient: the directions of each are fitted on the others."""
-INNER_FOLDS = 3
-"""Parts of the fitting patients by which penalty and number of pairs are chosen."""
+FOLDS = 4  # parts by patient: the directions of each are fitted on the others
+INNER_FOLDS = 3  # parts of the fitting patients by which penalty and number of pairs are chosen
 MOST_PAIRS = 64
-ROWS_A_PAIR = 8
-"""Rows of a part for each canonical pair that is estimated on it."""
-SMALLEST = 1e-10
-"""Share of the largest variance under which a direction is rounding error."""
-HIGHEST = 1 - 1e-9
-"""Correlation that one of 1 is taken for, so that what is shared entirely has a number."""
+ROWS_A_PAIR = 8  # rows of a part for each canonical pair that is estimated on it
+SMALLEST = 1e-10  # share of the largest variance under which a direction is rounding error
+HIGHEST = 1 - 1e-9  # correlation that one of 1 is taken for, so that what is shared entirely has a number
 KSG_NEIGHBOURS = 3
 KSG_SURROGATES = 2
-CLIP = 4.0
-"""The critic's inputs are cut at this many standard deviations: a square of an outlier would rule the batch."""
-SPAN = 0.99
-"""Share of a cloud's variance that its span keeps."""
-COVERAGE_NEIGHBOURS = 10
-"""The radius of a point of a cloud reaches to this neighbour within the cloud."""
-FEWEST = 60
-"""Pairs with distinct reports under which nothing is estimated."""
-NO_VARIANCE = 1e-12
-"""Variance of unit vectors under which they are all alike."""
-DIGITS = 10
-"""Decimals that are kept: the last bits of linear algebra depend on the number of cores."""
-TOLERANCE = 0.2
-"""Nats by which an estimate may miss what is planted before it has no vote."""
-PLANTED = 1.0
-"""Nats that are planted at least."""
+CLIP = 4.0  # the critic's inputs are cut at this many standard deviations: a square of an outlier would rule the batch
+SPAN = 0.99  # share of a cloud's variance that its span keeps
+COVERAGE_NEIGHBOURS = 10  # the radius of a point of a cloud reaches to this neighbour within the cloud
+FEWEST = 60  # pairs with distinct reports under which nothing is estimated
+NO_VARIANCE = 1e-12  # variance of unit vectors under which they are all alike
+DIGITS = 10  # decimals that are kept: the last bits of linear algebra depend on the number of cores
+TOLERANCE = 0.2  # nats by which an estimate may miss what is planted before it has no vote
+PLANTED = 1.0  # nats that are planted at least
 
 
 @dataclass(frozen=True, kw_only=True)

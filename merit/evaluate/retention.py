@@ -38,8 +38,7 @@ from merit.pool import ordered_map
 
 # --------------------------------------------------------------------------------------------------- words of reports
 
-PATTERN = r"(?u)\b\w+\b"
-"""Words, those of one letter or digit too: leads and grades are among them."""
+PATTERN = r"(?u)\b\w+\b"  # words, those of one letter or digit too: leads and grades are among them
 
 
 def words(reports: Sequence[str], fewest: int) -> np.ndarray:
@@ -127,10 +126,8 @@ def ridge(x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray,
 # ------------------------------------------------------------------------------------------------ decoding, out of fold
 
 DECODERS = ("linear", "nonlinear")
-TRAINING_ONLY = -1
-"""Fold of a recording that is trained on and never scored."""
-FEWEST = 60
-"""Scored recordings under which nothing is measured."""
+TRAINING_ONLY = -1  # fold of a recording that is trained on and never scored
+FEWEST = 60  # scored recordings under which nothing is measured
 
 
 @dataclass(frozen=True)
@@ -268,8 +265,7 @@ def blocks(
 
 # -------------------------------------------------------------------------------------------------- numbers, intervals
 
-DIGITS = 6
-"""Decimals that are stored: the last bits of linear algebra depend on the number of cores."""
+DIGITS = 6  # decimals that are stored: the last bits of linear algebra depend on the number of cores
 NOT_AVERAGED = frozenset({"heart_rate"})
 """Factors that stand in the table and not in the mean: reports name much of them."""
 
@@ -400,10 +396,8 @@ def measure(
 LUDB_HZ, LUDB_S = 500.0, 10.0
 MARGIN_S = 0.2
 """Manual marks leave out the first and last beats: measured are those between the outermost marks, this much added."""
-SAME_BEAT_S = 0.2
-"""QRS marks of two leads that lie closer are of one beat."""
-WAVE_REACH_S = 0.5
-"""A P wave at most this long before a QRS, or a T wave after it, belongs to it."""
+SAME_BEAT_S = 0.2  # QRS marks of two leads that lie closer are of one beat
+WAVE_REACH_S = 0.5  # A P wave at most this long before a QRS, or a T wave after it, belongs to it
 
 
 class Delineator(NamedTuple):
@@ -455,8 +449,7 @@ def manual_marks(root: Path, name: str) -> Marks:
     return Marks(r_s, *times)
 
 
-FEWEST_COMPARED = 10
-"""Recordings with both values under which nothing is said."""
+FEWEST_COMPARED = 10  # recordings with both values under which nothing is said
 COLUMNS = {
     "heart_rate": "heart_rate_bpm",
     "pr": "pr_ms",
@@ -466,8 +459,7 @@ COLUMNS = {
     "variability": "rr_rmssd_ms",
 }
 """Factor -> its column, of those that marks give without a voltage scale."""
-UNITS = {"heart_rate": "bpm", "axis": "°", "variability": "log ms"}
-"""Unit of bias and spread where it is not ms."""
+UNITS = {"heart_rate": "bpm", "axis": "°", "variability": "log ms"}  # unit of bias and spread where it is not ms
 
 
 def measure_agreement(

@@ -28,10 +28,8 @@ from merit.pool import ordered_map
 
 # ------------------------------------------------------------------------------------------------ marks and intervals
 
-FEWEST_BEATS = 2
-"""Beats with a mark under which nothing follows from it."""
-SHARE = 0.5
-"""Share of the beats that must have a mark: PR means nothing where half of the beats have no P wave."""
+FEWEST_BEATS = 2  # beats with a mark under which nothing follows from it
+SHARE = 0.5  # share of the beats that must have a mark: PR means nothing where half of the beats have no P wave
 STEADY_PR_MS = 10.0
 """Median deviation of PR from its median, over beats, above which it is not measured: conducted beats keep their PR,
 and what a delineator takes for P where there is none does not. Of 10 and 20 ms, tried on LUDB, 10 invents fewer."""
@@ -102,19 +100,14 @@ def beat_intervals(marks: Marks) -> dict[str, float]:
 
 # ---------------------------------------------------------------------------------------------------- the typical beat
 
-BEFORE_S, AFTER_S = 0.25, 0.6
-"""Reach of a beat around its mark."""
-LEVEL_S = 0.02
-"""Stretch before QRS whose mean is zero volts."""
-AFTER_J_S = 0.06
-"""Where ST is read, and from where T is looked for, after the end of QRS (as in `synthetic.truth`)."""
-QRS_REACH_S = 0.15
-"""Farthest that QRS reaches from the mark of its beat, either way."""
+BEFORE_S, AFTER_S = 0.25, 0.6  # reach of a beat around its mark
+LEVEL_S = 0.02  # stretch before QRS whose mean is zero volts
+AFTER_J_S = 0.06  # where ST is read, and from where T is looked for, after the end of QRS (as in `synthetic.truth`)
+QRS_REACH_S = 0.15  # farthest that QRS reaches from the mark of its beat, either way
 QRS_SHARE = 0.2
 """Share of its peak above which the speed of voltage is that of QRS. Of 5, 10, 15, 20 and 25 %, tried on LUDB, the one
 that agrees best with manual marks; 15 and 25 % agree nearly as well."""
-REST_SHARE = 0.2
-"""Share of the samples, the slowest, whose median speed is that of noise."""
+REST_SHARE = 0.2  # share of the samples, the slowest, whose median speed is that of noise
 WAVES = ("r", "s", "t", "st")
 NO_VOLTAGES = {"axis_deg": np.nan} | {f"{wave}_mv_{lead}": np.nan for wave in WAVES for lead in LEADS}
 
@@ -180,8 +173,7 @@ INDEPENDENT = [k for k, lead in enumerate(LEADS) if lead not in DERIVED]
 """Leads that marks are looked for in; the other four are sums of I and II."""
 ANALYSIS_HZ = 500.0
 """Rate at which marks are looked for, whatever the recording's: the library rounds them to whole samples."""
-LEAST_SPREAD = 1e-3
-"""Standard deviation (mV) under which a lead is flat and gives no marks."""
+LEAST_SPREAD = 1e-3  # standard deviation (mV) under which a lead is flat and gives no marks
 LIBRARY_MARKS = ("ECG_P_Onsets", "ECG_R_Onsets", "ECG_R_Offsets", "ECG_T_Offsets")
 
 
@@ -272,10 +264,8 @@ def on_one_scale(signal_uv: np.ndarray) -> np.ndarray:
 
 # --------------------------------------------------------------------------------------------------- factors as targets
 
-LEAST_MV = 1e-3
-"""Size of QRS under which it counts as this."""
-LEAST_MS = 1.0
-"""Variability under which it counts as this, so that it has a logarithm."""
+LEAST_MV = 1e-3  # size of QRS under which it counts as this
+LEAST_MS = 1.0  # variability under which it counts as this, so that it has a logarithm
 
 
 def continuous(measured: pd.DataFrame) -> dict[str, np.ndarray]:

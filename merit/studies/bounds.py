@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 TASK, COHORT = "superclass", "ptb-xl"
 PAPER_BATCH = PretrainConfig().batch
-SIZES = tuple(2**k for k in range(1, 11))
-"""Batch sizes of the contrastive bound; the paper's, 128, is among them."""
+SIZES = tuple(2**k for k in range(1, 11))  # batch sizes of the contrastive bound; the paper's, 128, is among them
 TERMS = ("info_nce", "masked_mse")
 
 

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
 WATCHED = ("encoder.blocks.0", "encoder", "decoder.narrow", "decoder.blocks.0", "decoder", "ecg_head", "text_head")
 """Modules whose input and output shapes the figure shows."""
-MASK_SEED = 0
-"""Seed of the mask that the figure draws."""
+MASK_SEED = 0  # seed of the mask that the figure draws
 PUBLISHED_TEXT_ENCODERS = {"ncbi/MedCPT-Query-Encoder": 109_482_240}
 """Hub name -> parameters: a BERT-base with 30,522 pieces and a pooler (its `config.json`)."""
 

@@ -26,8 +26,7 @@ ENCODERS = ("merit", "cma", "ib", "random")
 SCOPES = ("unseen", "validation")
 """unseen: PTB-XL recordings with reports whose patients no encoder has seen. validation: the paper's set, the patients
 of the pretraining cohort that were held out to watch the loss; no gradient and no choice came from them."""
-EVALUATED = "ptb-xl"
-"""The evaluated data set that has reports."""
+EVALUATED = "ptb-xl"  # the evaluated data set that has reports
 KNOWN_SHAPES = (("gaussian", 2), ("gaussian", 4), ("gaussian", 8), ("cubed", 2))
 """Shape and width of known pairs on which all three estimators are tried."""
 

@@ -21,8 +21,7 @@ from merit.studies.core import study
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
 
-RECORDINGS = 200
-"""Held-out recordings at most; one a patient."""
+RECORDINGS = 200  # held-out recordings at most; one a patient
 FITTED_ON = 2000
 """Recordings that are pretrained on from which the linear map's covariance is taken; more change the third digit."""
 
@@ -43,8 +42,7 @@ def _inputs(
     }
 
 
-BOUNDED_ON = 5000
-"""Recordings that the linear bounds are fitted on; more change the third digit."""
+BOUNDED_ON = 5000  # recordings that the linear bounds are fitted on; more change the third digit
 
 
 def _bounded(ws: Workspace) -> dict[str, str]:

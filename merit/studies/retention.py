@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
 
 ENCODERS = ("merit", "cma", "ib", "mse", "random")
-COHORT = "ptb-xl"
-"""The evaluated data set that has reports."""
-FEWEST_STATED = 5
-"""Reports that make a statement, under which it is no feature."""
+COHORT = "ptb-xl"  # the evaluated data set that has reports
+FEWEST_STATED = 5  # reports that make a statement, under which it is no feature
 AXIS = "axis deviation"
 FINDINGS = {
     "atrial fibrillation": ("AFIB",),
@@ -106,10 +104,8 @@ def retention(ws: Workspace, encoder: str, encoder_seed: int = 0, *, config: Ret
 
 NEEDED = ("heart_rate_bpm", "rr_rmssd_ms", "qrs_ms")
 """Measurements without which a delineation has failed, and none of that recording counts. P and T may be missing."""
-COMPARES_LEADS = ("axis_deg", "_mv_")
-"""In names of columns that mean nothing where leads are not on one scale."""
-NORMAL_AXIS = (-30.0, 90.0)
-"""Degrees between which the axis does not deviate."""
+COMPARES_LEADS = ("axis_deg", "_mv_")  # in names of columns that mean nothing where leads are not on one scale
+NORMAL_AXIS = (-30.0, 90.0)  # degrees between which the axis does not deviate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,8 +265,7 @@ def differences(found: pd.DataFrame, by: str) -> pd.DataFrame:
 
 SHARES = (0.0, 0.3, 0.6, 1.0)
 """Shares of a recording's findings that its report leaves out (`HospitalConfig.report_omission`)."""
-PRETRAINED_ON = "mimic-iv-ecg"
-"""The site whose reports change."""
+PRETRAINED_ON = "mimic-iv-ecg"  # the site whose reports change
 MADE, RECORDED = "synthetic hearts", "real hearts"
 
 

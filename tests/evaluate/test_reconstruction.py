@@ -84,13 +84,6 @@ def test_masked_errors_average_to_the_training_loss(patches):
     assert np.isnan(reconstruction.masked_errors(prediction, patches, np.zeros_like(hidden))).all()
 
 
-@pytest.mark.parametrize(
-    ("errors", "place"), [([3, 1, 2], 2), ([4, 1, 3, 2], 3), ([2, 2, 2], 0), ([5], 0), ([1, 2, 2, 2, 9], 1)]
-)
-def test_the_median_place_is_the_lower_median_and_the_first_of_ties(errors, place):
-    assert reconstruction.median_place(np.array(errors, dtype=float)) == place
-
-
 def test_summary_of_what_does_not_vary_has_no_width():
     assert set(reconstruction.summary(np.full(7, 0.25), 0).values()) == {0.25}
     spread = reconstruction.summary(np.arange(100.0), 0)

@@ -20,7 +20,7 @@ TEXT = {"source": "trained", "parameters": None, "known": "", "trained_layers": 
 def facts(request) -> dict:
     """A profile's network, as the study gives it."""
     model = profile(request.param).model
-    return {**framework.facts(model), "mask": framework.mask(model), "profile": request.param}
+    return {**framework.facts(model), "profile": request.param}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
-from merit.evaluate import flops
 from merit.model.merit import Merit
 from merit.model.vit import random_visible
 from merit.profiles import profile
@@ -83,8 +82,9 @@ def test_nothing_random_is_touched_and_no_hook_stays():
     framework.facts(SMALL)
     assert torch.equal(before, torch.get_rng_state())
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 1))
-    assert flops.shapes(model, lambda: model(torch.zeros(1, 3)), ["0", "not there"]) == {"0": {"in": [3], "out": [2]}}
-    assert flops.flops(model, lambda: model[0](torch.zeros(5, 3))) == {"0": linear(5, 3, 2)}
+    _, shapes = framework.traced(model, lambda: model(torch.zeros(1, 3)), ["0", "not there"])
+    assert shapes == {"0": {"in": [3], "out": [2]}}
+    assert framework.traced(model, lambda: model[0](torch.zeros(5, 3))) == ({"0": linear(5, 3, 2)}, {})
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model)
 
 
@@ -93,21 +93,21 @@ def test_objectives_have_the_branches_of_their_terms():
     found = {
         name: framework.branches(SMALL, replace(pretrain, objective=name)) for name in ("merit", "cma", "ib", "mse")
     }
-    assert {name: (one["decoder"], one["heads"]) for name, one in found.items()} == {
+    assert {name: (of["decoder"], of["heads"]) for name, of in found.items()} == {
         "merit": (True, True), "cma": (False, True), "ib": (False, True), "mse": (True, False),
     }  # fmt: skip
     assert found["ib"]["terms"]["bottleneck"] == pretrain.bottleneck_strength
     assert found["ib"]["flops"] == found["cma"]["flops"]
     parts = framework.facts(SMALL)["flops"]["pretraining"]
     assert found["mse"]["flops"] == parts["encoder"]["all"] + parts["decoder"]["all"]
-    assert found["merit"]["flops"] == sum(one["all"] for one in parts.values())
+    assert found["merit"]["flops"] == sum(of["all"] for of in parts.values())
 
 
 def test_the_mask_hides_the_same_count_in_each_lead():
-    hidden = np.array(framework.mask(SMALL))
+    hidden = np.array(framework.facts(SMALL)["mask"])
     assert hidden.shape == (12, 12)
     assert set(hidden.sum(1)) == {9}
-    assert framework.mask(SMALL) == hidden.tolist()
+    assert framework.facts(SMALL)["mask"] == hidden.tolist()
 
 
 def stub(**changes):
@@ -154,8 +154,8 @@ def test_lora_is_counted_as_its_matrices_are():
         for inputs, outputs in llama.projections().values():
             pair = (torch.empty(16, inputs, device="meta"), torch.empty(outputs, 16, device="meta"))
             assert (pair[1] @ pair[0]).shape == (outputs, inputs)
-            total += sum(one.numel() for one in pair)
-    values = framework.generator(stub(), llama)
+            total += sum(matrix.numel() for matrix in pair)
+    values = framework.generator(stub())
     assert values["language_model"]["lora_total"] == total == 11_272_192
     assert values["language_model"]["biases"] == 16 * (3 * 2048 + 2 * 8192) == 360_448
     assert values["language_model"]["parameters"] == 1_235_814_400
@@ -175,7 +175,7 @@ def test_the_language_model_has_the_parameters_that_transformers_gives_it():
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     named = {name: tuple(p.shape) for name, p in model.named_parameters() if ".layers.0." in name}
-    assert model.num_parameters() == llama.parameters()
+    assert model.num_parameters() == framework.generator(stub())["language_model"]["parameters"]
     for name, (inputs, outputs) in llama.projections().items():
         short = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj"}.get(name, f"{name}_proj")
         assert [shape for key, shape in named.items() if f"{short}.weight" in key] == [(outputs, inputs)]
