@@ -1,4 +1,4 @@
-"""The bounds of the paper's Section 3 where both sides are known: closed forms, exact sums, and draws under them.
+"""The bounds of the paper's Section 3 where both sides are known: closed forms, and draws under them.
 
 Legend: N pairs, B batch, d hidden samples; `left`, `right`, `given`, `wanted`, `visible`, `hidden`: positions of
 coordinates, int arrays. Nats throughout.
@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from merit import intervals
-from merit.evaluate.information import known_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-TEMPERATURES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3, 0.5, 1.0)
-"""Temperatures among which the best is chosen, on pairs of their own."""
-CHOOSING_SEED = 10_000  # seed of the pairs that a temperature is chosen on; seeds of the estimates stay below
 N_PATCHES, PATCH, CORRELATION = 8, 4, 0.9
 """The signal of the decoder's bound: samples of a first-order process of variance 1, cut into patches."""
 VISIBLE = (1, 5)  # patches that are visible: 25 %, as in pretraining
@@ -83,34 +79,6 @@ def info_nce_bound(
         else:
             losses.append(float(info_nce(*map(torch.from_numpy, pairs), temperature)))
     return float(np.log(batch) - np.mean(losses))
-
-
-def contrastive_bound(
-    width: int, truths: Sequence[float], sizes: Sequence[int], temperature: float, *, seeds: int, most: int
-) -> list[dict[str, Any]]:
-    """One row per true information, critic and batch size: mean of the bound over seeds, its middle 95 %, the largest.
-
-    width: dimensions a side. temperature: the model's. Critics: best (the log ratio of densities), model (the cosine of
-    the raw coordinates over `temperature`), tuned (over the best of `TEMPERATURES`, chosen on pairs of its own). most:
-    batches of a size within a seed.
-    """
-    rows = []
-    for truth in truths:
-        correlation = float(np.sqrt(1 - np.exp(-2 * truth / width)))
-        x, y = known_pairs("gaussian", width, truth, max(sizes), CHOOSING_SEED)
-        batch = min(128, max(sizes))
-        most_tuned = max(sizes) // batch
-        tuned = max(TEMPERATURES, key=lambda t: info_nce_bound(x, y, batch, most_tuned, temperature=t))
-        samples = [known_pairs("gaussian", width, truth, max(sizes), seed) for seed in range(seeds)]
-        for name, at in (("best", None), ("model", temperature), ("tuned", tuned)):
-            for batch in sizes:
-                how = {"temperature": at, "correlation": correlation}
-                values = np.array([info_nce_bound(x, y, batch, most, **how) for x, y in samples])
-                low, high = intervals.middle(values)
-                row = {"truth": truth, "critic": name, "batch": batch, "value": float(values.mean())}
-                row |= {"low": low, "high": high, "largest": float(values.max())}
-                rows.append(row | {"ceiling": float(np.log(batch)), "temperature": at})
-    return rows
 
 
 def report_ceilings(reports: Sequence[str], sizes: Sequence[int], draws: int, seed: int) -> list[dict[str, Any]]:
@@ -190,29 +158,7 @@ class Signal:
         return float(masked_mse(*patches, torch.from_numpy(np.tile(hidden, (n, 1)))))
 
 
-def decoder_bound(factors: Sequence[float], n: int, seeds: int) -> list[dict[str, Any]]:
-    """Two rows per decoder, whose mean is `factor` times the best prediction: the bound from n drawn signals (mean over
-    seeds and its middle 95 %), and error, `bound` and gap by formula, beside the true information.
-
-    kind: at the variance of its best bound (v = L_MSE), or at the one that a weight of one stands for (v = d / 2).
-    """
-    signal = Signal()
-    d, rows = len(signal.hidden), []
-    about = {"information": signal.information, "entropy": signal.hidden_entropy, "d": d, "n": n, "seeds": seeds}
-    for factor in factors:
-        error = signal.error(factor)
-        drawn = np.array([signal.measured_error(factor, n, seed) for seed in range(seeds)])
-        for kind, variance in (("best", error), ("weight one", d / 2)):
-            values = signal.bound(drawn, variance)
-            low, high = intervals.middle(values)
-            row = {"factor": factor, "kind": kind, "variance": variance, "error": error}
-            row |= {"value": float(values.mean()), "low": low, "high": high}
-            row |= {"bound": float(signal.bound(error, variance)), "gap": float(signal.gap(factor, variance))}
-            rows.append(row | about)
-    return rows
-
-
-# ---------------------------------------------------------------- data processing: X → Y → Z has I(X; Z) ≤ I(X; Y)
+# ---------------------------------------------------------------- discrete variables
 
 
 def discrete_information(joint: np.ndarray) -> float:
@@ -220,68 +166,3 @@ def discrete_information(joint: np.ndarray) -> float:
     product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
     there = joint > 0
     return float((joint[there] * np.log(joint[there] / product[there])).sum())
-
-
-def discrete_chains(n_chains: int, n_samples: int, seed: int) -> list[dict[str, float]]:
-    """One row per random chain of three variables of 6 values: both sides exactly, and from counts of n_samples draws.
-
-    Rows of the first channel are Dirichlet draws, from nearly deterministic to nearly uniform; the second mixes such a
-    channel with one that only renames, in any share.
-    """
-    generator = np.random.default_rng(seed)
-    rows = []
-    for _ in range(n_chains):
-        p = generator.dirichlet(np.ones(6))
-        first, second = (generator.dirichlet(np.full(6, generator.uniform(0.05, 1.0)), size=6) for _ in range(2))
-        share = generator.uniform()
-        second = share * np.eye(6)[generator.permutation(6)] + (1 - share) * second
-        joint = p[:, None] * first
-        cells = generator.multinomial(n_samples, (joint[:, :, None] * second).ravel() / joint.sum()).reshape(6, 6, 6)
-        tables = {"first": joint, "both": joint @ second}
-        tables |= {"first_counted": cells.sum(2) / n_samples, "both_counted": cells.sum(1) / n_samples}
-        rows.append({name: discrete_information(table) for name, table in tables.items()})
-    return rows
-
-
-def gaussian_chains(n_chains: int, seed: int) -> list[dict[str, float]]:
-    """One row per random chain y = A x + noise, z = B y + noise with x of 4, y of 4 and z of 3 dimensions."""
-    generator = np.random.default_rng(seed)
-    x, y, z = np.arange(4), np.arange(4, 8), np.arange(8, 11)
-    rows = []
-    for _ in range(n_chains):
-        a, b = generator.normal(size=(4, 4)), generator.normal(size=(3, 4))
-        noise = np.exp(generator.uniform(np.log(0.1), np.log(3.0), size=2))
-        mix = np.zeros((11, 11))  # x, y, z from the sources x, noise of y, noise of z
-        mix[:4, :4], mix[4:8, :4], mix[4:8, 4:8] = np.eye(4), a, noise[0] * np.eye(4)
-        mix[8:] = b @ mix[4:8]
-        mix[8:, 8:] += noise[1] * np.eye(3)
-        covariance = mix @ mix.T
-        rows.append({"first": information(covariance, x, y), "both": information(covariance, x, z)})
-    return rows
-
-
-def resolutions(noises: Sequence[float]) -> list[dict[str, Any]]:
-    """Information of embeddings of the signal with noise of sd σ added, one row per noise and embedding (`metric`).
-
-    copy: I(x; x₁ + σε), one sample copied, which grows without end as σ falls. one: I(x_h; w·x_v + σε), of the
-    direction of the visible part with the highest correlation with the hidden one; whole: the same for the whole
-    visible part; ceiling: I(x_v; x_h), which processing cannot pass.
-    """
-    signal = Signal()
-    visible, hidden = signal.visible, signal.hidden
-    seen = signal.covariance[np.ix_(visible, visible)]
-    matrix, _ = regression(signal.covariance, hidden, visible)
-    told = matrix @ signal.covariance[np.ix_(hidden, visible)]
-    root = np.linalg.inv(np.linalg.cholesky(seen))
-    best = np.linalg.eigh(root @ told @ root.T)[1][:, -1] @ root
-    d, rows = len(hidden), []
-    for noise in noises:
-        values = {"copy": 0.5 * float(np.log1p(1 / noise**2))}
-        for name, weights in (("one", best[None]), ("whole", np.eye(len(visible)))):
-            k, cross = len(weights), weights @ signal.covariance[np.ix_(visible, hidden)]
-            own = weights @ seen @ weights.T + noise**2 * np.eye(k)
-            covariance = np.block([[own, cross], [cross.T, signal.covariance[np.ix_(hidden, hidden)]]])
-            values[name] = information(covariance, np.arange(k), np.arange(k, k + d))
-        for name, value in values.items():
-            rows.append({"noise": noise, "metric": name, "value": value, "ceiling": signal.information})
-    return rows

@@ -2,18 +2,15 @@
 
 Three estimates of the same quantity, in nats, none of which scores what it was fitted on:
 
-* Gaussian: I = −½ Σ log(1 − ρᵢ²) over canonical correlations. Embeddings have more directions than pairs can support,
-  and those of most variance need not be those that are shared: an ECG's own directions may be louder. So directions
+* Gaussian: I = −½ Σ log(1 − ρᵢ²) over canonical correlations, less the known bias of the sample's value. Embeddings
+  have more directions than pairs can support, and an ECG's own may be louder than those that are shared: directions
   come from canonical correlation analysis with a ridge (Vinod 1976), its penalty and the number of pairs of directions
-  chosen by cross-validation on other patients. Independent sides therefore give 0, and directions that are found
-  imperfectly give too little. The known bias of the sample's value (the expected log-determinant of a Wishart matrix)
-  is taken off.
-* KSG: from distances to nearest neighbours (Kraskov, Stögbauer and Grassberger 2004, estimator 1). It assumes that the
-  density is even within the box that holds a point's k neighbours; with strong dependence in more than two or three
-  dimensions and a few thousand pairs the boxes are too big for that, and the value is too low. How much too low is
-  measured on Gaussians of the same covariance and number, and taken off.
-* InfoNCE (Oord et al. 2018): a lower bound by a critic that is trained afterwards. The temperature and heads that an
-  objective was trained with would favour it, so the same critic is trained for each on its frozen embeddings.
+  chosen by cross-validation on other patients. Independent sides give 0, imperfect directions too little.
+* KSG: from distances to nearest neighbours (Kraskov, Stögbauer and Grassberger 2004, estimator 1). With strong
+  dependence in more than two or three dimensions and a few thousand pairs its value is too low; by how much is measured
+  on Gaussians of the same covariance and number, and taken off.
+* InfoNCE (Oord et al. 2018): a lower bound by a critic that is trained afterwards, the same for each objective on its
+  frozen embeddings: the temperature and heads that an objective was trained with would favour it.
 
 Legend: N pairs, d and e columns of both sides, n canonical pairs, D encoder width, K pairs of a batch.
 """
@@ -96,7 +93,6 @@ class Estimate(NamedTuple):
     value: float
     """Bias taken off; can be slightly below 0."""
     plain: float
-    """As the sample has it."""
     ceiling: float = np.nan
     """The most that the estimator can give for as many pairs; NaN: no limit."""
 
@@ -109,10 +105,9 @@ class CanonicalFrame(NamedTuple):
 
     means: tuple[np.ndarray, np.ndarray]
     directions: tuple[np.ndarray, np.ndarray]
-    """[d, n] and [e, n]."""
 
     def variables(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[N, n] and [N, n]."""
+        """[N, n] and [N, n] of rows x [N, d] and y [N, e]."""
         u, v = ((side - m) @ d for side, m, d in zip((x, y), self.means, self.directions))
         return u, v
 
@@ -141,12 +136,11 @@ class Part(NamedTuple):
 
     rows: np.ndarray
     u: np.ndarray
-    """float64 [rows, n]: of x."""
     v: np.ndarray
-    """float64 [rows, n]: of y."""
+    """Of x and of y, float64 [rows, n]."""
     penalty: float
     correlations: np.ndarray
-    """float64 [n]: both chosen on the other patients by `choose`."""
+    """float64 [n]; chosen on the other patients, as the penalty, by `choose`."""
 
 
 def cross_fit(x: np.ndarray, y: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> list[Part]:
@@ -215,8 +209,7 @@ def mean_over_parts(
 ) -> Estimate:
     """The mean of `estimate(u, v)` over parts, each weighted by its pairs; NaN where none has enough of them.
 
-    rows: bool [N], the pairs that count; None: all. Parts with too few pairs for their canonical variables are left
-    out.
+    rows: bool [N], the pairs that count; None: all. Parts with too few pairs for their variables are left out.
     """
     estimates, sizes = [], []
     for part in parts:
@@ -236,9 +229,8 @@ def mean_over_parts(
 def gaussian_information(u: np.ndarray, v: np.ndarray) -> Estimate:
     """Mutual information of rows u [N, p] and v [N, q] under the Gaussian assumption, N > p + q.
 
-    Whatever the correlations, the sample's value is too high on average: E log det S − log det Σ =
-    Σᵢ ψ((n − i)/2) + p log(2/(n − 1)), i = 1…p, for the covariance S of n rows. The value is half of (side + side −
-    both), in which the second term cancels.
+    The sample's value is too high, whatever the correlations: E log det S − log det Σ = Σᵢ ψ((n − i)/2) +
+    p log(2/(n − 1)), i = 1…p, for the covariance S of n rows; in half of (side + side − both) the last term cancels.
     """
     n, p, q = len(u), u.shape[1], v.shape[1]
     plain = from_correlations(np.minimum(canonical_correlations(u, v), HIGHEST))
@@ -280,9 +272,8 @@ def ksg(x: np.ndarray, y: np.ndarray, k: int = KSG_NEIGHBOURS) -> float:
 def ksg_information(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> Estimate:
     """The estimator's value less its mean error on Gaussians of the same covariance and number of pairs.
 
-    x, y: as for `ksg`, without constant directions. Exact for Gaussians up to noise, by construction; for others it
-    takes off what the dependence's strength and the number of dimensions cause. Near the ceiling, which it never
-    passes, it says little more than the Gaussian estimate.
+    x, y: as for `ksg`, without constant directions. Exact for Gaussians up to noise; for others it takes off what the
+    dependence's strength and the dimensions cause. Near its ceiling it says little more than the Gaussian estimate.
     """
     plain, ceiling = ksg(x, y), float(digamma(len(x)) - digamma(KSG_NEIGHBOURS))
     correlations = np.minimum(canonical_correlations(x, y), HIGHEST)
@@ -311,18 +302,14 @@ def bound_contributions(scores: np.ndarray) -> np.ndarray:
 def critic_information(
     x: np.ndarray, y: np.ndarray, groups: np.ndarray, parts: Sequence[Part], config: CriticConfig, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """InfoNCE bound on the mutual information of rows x [N, d] and y [N, e]; every pair is scored once.
+    """InfoNCE bound on the mutual information of rows x [N, d] and y [N, e]: contributions, whose mean is the bound,
+    and ceilings, log of the pairs that each is scored among; float64 [N], nats, the same on any number of threads.
 
-    Returns contributions and ceilings, float64 [N], nats: the bound is the mean of the contributions, and at most the
-    mean of the ceilings, log K with K the pairs of the part that a pair is scored in. groups [N]: patients. parts: of
-    `cross_fit` on the same rows; the pairs of a part are scored by a critic that was trained on the others, in
-    directions found on the others. Every report must occur once: a second copy would be a wrong negative. The numbers
-    depend on the arguments alone, not on the number of threads.
-
-    The critic sums a product of two small networks, one a side, and a term of each side alone (separable critic, Poole
-    et al. 2019), on canonical variables. It starts as the ratio of Gaussian densities, so that a thousand pairs are
-    enough to train it. The weights of the pass with the best bound on the held-out sixth of the patients are kept; the
-    Gaussian critic before any pass takes part in the choice, and so does the critic that is 0 and bounds nothing.
+    groups [N]: patients. parts: of `cross_fit` on the same rows; each is scored by a critic, and in directions, of the
+    others. Every report must occur once: a second copy would be a wrong negative. The critic is separable (Poole et al.
+    2019): a product of two small networks, one a side, and a term of each side alone, on canonical variables. It starts
+    as the ratio of Gaussian densities, so that a thousand pairs are enough to train it. Chosen is the pass with the
+    best bound on a held-out sixth of the patients, among them none at all, and the critic that is 0 and bounds nothing.
     """
     import torch
 
@@ -350,12 +337,9 @@ def critic_information(
         fitted = others[~inner]
         n_pairs = max(len(part.correlations), config.fewest_pairs)
         frame = next(canonical_frames(x[fitted], y[fitted], (part.penalty,), n_pairs))
+        variables = [frame.variables(x[rows], y[rows]) for rows in (fitted, others[inner], part.rows)]
         training, validation, scored = (
-            [
-                torch.from_numpy(np.clip(side, -CLIP, CLIP).astype(np.float32))
-                for side in frame.variables(x[rows], y[rows])
-            ]
-            for rows in (fitted, others[inner], part.rows)
+            [torch.from_numpy(np.clip(side, -CLIP, CLIP).astype(np.float32)) for side in sides] for sides in variables
         )
 
         # Both sides start at log p(u, v) / p(u) p(v) = Σ (ρ u v − ½ ρ² (u² + v²)) / (1 − ρ²) + constant; the hidden
@@ -405,11 +389,9 @@ def critic_information(
 
 
 def spectrum(x: np.ndarray) -> tuple[float, np.ndarray]:
-    """Effective rank of rows x [N, d], and their span [d, n]: the fewest leading principal directions that hold `SPAN`
-    of the variance.
-
-    Effective rank: exp of the entropy of the normalised eigenvalues of the covariance matrix (Roy and Vetterli 2007,
-    its singular values): 1 for a line, d for a ball; NaN where nothing varies.
+    """Effective rank of rows x [N, d], exp of the entropy of the normalised eigenvalues of their covariance (Roy and
+    Vetterli 2007, its singular values): 1 for a line, d for a ball, NaN where nothing varies. And their span [d, n]:
+    the fewest leading principal directions that hold `SPAN` of the variance.
     """
     centred = np.asarray(x, dtype=np.float64) - x.mean(axis=0)
     values, directions = np.linalg.eigh(centred.T @ centred / len(x))
@@ -422,9 +404,8 @@ def spectrum(x: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def outside(x: np.ndarray, directions: np.ndarray) -> float:
-    """Share of the variance of x [N, d] outside a span [d, n]; NaN where x does not vary.
-
-    x is taken about its own centroid, so the gap plays no part. A cloud without direction has 1 − n / d outside.
+    """Share of the variance of x [N, d] about its centroid outside a span [d, n]; NaN where x does not vary. A cloud
+    without direction has 1 − n / d outside.
     """
     centred = np.asarray(x, dtype=np.float64) - x.mean(axis=0)
     total = (centred**2).sum()
@@ -432,11 +413,8 @@ def outside(x: np.ndarray, directions: np.ndarray) -> float:
 
 
 def coverage(to_cloud: np.ndarray, within_cloud: np.ndarray, k: int = COVERAGE_NEIGHBOURS) -> float:
-    """Share of points that lie within the radius of some point of a cloud; the radius of a point of the cloud is the
-    distance to its k-th neighbour there (Kynkäänniemi et al. 2019, recall).
-
-    to_cloud: distances [points, cloud]. within_cloud: distances [cloud, cloud], 0 on the diagonal. NaN for a cloud of
-    k points or fewer.
+    """Share of points that lie within the radius of some point of a cloud: the distance to its k-th neighbour there
+    (Kynkäänniemi et al. 2019, recall). Distances [points, cloud] and [cloud, cloud]; NaN for k points or fewer.
     """
     if len(within_cloud) <= k:
         return np.nan
@@ -457,9 +435,8 @@ def geometry(
     """How clouds ecg [N, d] and text [R, d] lie to each other, and the rank of `encoded` [N, D], before projection.
 
     gap: distance of the centroids; relative_gap: its ratio to the root mean square distance of points from their own
-    centroid (both clouds, equal weight), above 1 where the clouds are farther apart than wide. spread: total variance,
-    at most 1 for points of length 1. span: directions of `spectrum`. apart: ending of a name -> `distances` within the
-    ECG cloud, within the text cloud, and between them, for `coverage`.
+    centroid, above 1 where the clouds are farther apart than wide. spread: total variance, at most 1 for points of
+    length 1. apart: ending of a name -> `distances` within the ECG cloud, within the text cloud, and between them.
     """
     gap = float(np.linalg.norm(ecg.mean(axis=0) - text.mean(axis=0)))
     spreads = [float(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean()) for x in (ecg, text)]
@@ -518,8 +495,7 @@ def estimate(
     groups [N]: patients. critic: None leaves the InfoNCE bound out. ksg_pairs: leading canonical pairs that the
     nearest-neighbour estimate sees, at most. Returns for info_nce, ksg and gaussian, in nats: value, ceiling, plain
     (bias left in), shuffled (texts dealt out at random), planted (of planted_truth, what is found) and no_vote, why it
-    cannot be trusted on pairs like these: the nearest-neighbour estimate where it does not find what is planted, or
-    finds what is not there. And the values on each of `halves`, places of rows, in the same directions.
+    cannot be trusted on pairs like these; and the values on each of `halves`, places of rows, in the same directions.
     """
 
     def nearest(u: np.ndarray, v: np.ndarray) -> Estimate:
@@ -568,8 +544,8 @@ def planted(
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Known data like the data: its information in nats, and Gaussians of x's and y's covariances, as many rows.
 
-    They share `correlations` [n], strengthened in proportion to `PLANTED` nats where they hold less, in directions
-    drawn at random from all in which a side varies: what is shared need not lie where the variance is.
+    They share `correlations` [n], strengthened to `PLANTED` nats where they hold less, in directions drawn at random
+    from all in which a side varies: what is shared need not lie where the variance is.
     """
     along = [principal(side)[1:] for side in (x, y)]
     nats = -0.5 * np.log1p(-(correlations[: min(len(variances) for variances, _ in along)] ** 2))
@@ -592,10 +568,9 @@ def measure(
     """Scores of one encoder, one row per number of the information and the geometry; and points of the picture.
 
     ecg, text: [N, d] of length 1, row i of a pair, every report once; encoded: [N, D] before the projection; groups
-    [N]: patients. Intervals come from halves of the patients, drawn without replacement: the spread of a statistic over
-    halves is that over whole samples of this size (its variance at N/2 of N is σ²/N). Resampling with replacement would
-    make ties, which no nearest-neighbour estimate survives. `draws` are the halves' deviations from their mean. Points:
-    x and y on the joint principal plane by side, ecg or text. NotEnoughData under `FEWEST` pairs.
+    [N]: patients. Intervals come from the spread over halves of the patients (`merit.intervals`): resampling with
+    replacement would make ties, which no nearest-neighbour estimate survives. `draws` are the halves' deviations from
+    their mean. Points: x and y on the joint principal plane by side. NotEnoughData under `FEWEST` pairs.
     """
     if len(ecg) < FEWEST:
         raise NotEnoughData(f"information: expected at least {FEWEST} pairs with distinct reports; got {len(ecg)}")
@@ -626,7 +601,7 @@ def measure(
             share = "_in_" in name or "outside" in name
             row["low"], row["high"] = (np.clip(ends, 0.0, 1.0) if share else ends).tolist()
             row["draws"] = np.round(away, 5).tolist()
-        rows.append({key: round(field, DIGITS) if isinstance(field, float) else field for key, field in row.items()})
+        rows.append({key: round(entry, DIGITS) if isinstance(entry, float) else entry for key, entry in row.items()})
 
     # Both clouds on the first two principal components of their union, each cloud with the same weight; signs fixed.
     middle = (ecg.mean(axis=0) + text.mean(axis=0)) / 2
@@ -655,10 +630,9 @@ def known_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """x and y, float64 [n, width + private] each, of mutual information `nats`; shape: gaussian or cubed.
 
-    d independent couples of Gaussians of one correlation have I = −d/2 log(1 − ρ²). Cubing every coordinate leaves the
-    information as it is (it can be undone) but makes both sides far from Gaussian. private: directions that each side
-    has for itself, Gaussian, `scale` times as loud as those that are shared, which change it neither; both sides are
-    then turned at random, so that no column is a direction.
+    d independent couples of Gaussians of one correlation have I = −d/2 log(1 − ρ²), and so have their cubes, which are
+    far from Gaussian. private: directions that each side has for itself, `scale` times as loud as those that are
+    shared; both sides are then turned at random, so that no column is a direction.
     """
     if shape not in SHAPES:
         raise ValueError(f"shape: expected one of {', '.join(SHAPES)}; got {shape!r}")

@@ -44,8 +44,7 @@ PATTERN = r"(?u)\b\w+\b"  # words, those of one letter or digit too: leads and g
 def words(reports: Sequence[str], fewest: int) -> np.ndarray:
     """uint8 [N, F] of 0 and 1: lower-cased words and pairs of neighbours that at least `fewest` reports have, not all.
 
-    Reports of PTB-XL are free text in German, English and Swedish; nothing is translated. Of several columns that the
-    very same reports have, one stands for all. No such words: F is 0.
+    Nothing is translated. Of several columns that the very same reports have, one stands for all; F may be 0.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -73,10 +72,9 @@ def features(
     """How rows [n, D] are read, by the training rows alone: float64 [n, D or more] of both, the numbers themselves, and
     where nonlinear kernel features behind them.
 
-    standardise: every number to mean 0 and variance 1 (an embedding), else all by one scale (statements, 0 and 1, so
-    that a rare one does not count more). Each part, linear and kernel, has variance 1 in total. A Gaussian kernel on
-    100 landmarks (Nyström: Williams and Seeger 2001) makes ridge regression non-linear at a cost that is linear in the
-    rows; two rows lie 2 apart in squared distance on average, where the kernel has fallen to exp(−1).
+    standardise: every number to variance 1 (an embedding), else all by one scale (statements, so that a rare one does
+    not count more). Each part, linear and kernel, has variance 1 in total. The kernel is Gaussian, on 100 landmarks
+    (Nyström: Williams and Seeger 2001); two rows lie 2 apart in squared distance on average, where it is exp(−1).
     """
     rows = np.asarray(train, dtype=np.float64)
     mean, variance = rows.mean(axis=0), rows.var(axis=0)
@@ -132,16 +130,15 @@ FEWEST = 60  # scored recordings under which nothing is measured
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every embedding of N recordings."""
+    """What is asked of every embedding of N recordings, by name."""
 
     factors: Mapping[str, np.ndarray]
-    """Name -> float64 [N, K], NaN rows where there is no such thing."""
+    """float64 [N, K], NaN rows where there is no such thing."""
     findings: Mapping[str, np.ndarray]
-    """Name -> bool [N]: whether it is there."""
     silent: Mapping[str, np.ndarray]
-    """Name -> bool [N]: whether the report does not state it."""
+    """bool [N] each: whether it is there, and whether the report does not state it."""
     stated: Mapping[str, np.ndarray]
-    """Statement -> bool [N]: whether the report makes it."""
+    """bool [N]: whether the report makes this statement."""
     groups: np.ndarray
     """[N]: patients."""
     folds: np.ndarray
@@ -156,8 +153,7 @@ class Question:
 class Block:
     """Targets that the same recordings have, what reports alone say of them, and what embeddings add.
 
-    A fold's report is decomposed when it is needed and forgotten after it: for PTB-XL's words, all folds together would
-    take tens of gigabytes.
+    A fold's report is read when it is needed and then forgotten: all folds of PTB-XL's words take tens of gigabytes.
     """
 
     def __init__(
@@ -175,8 +171,8 @@ class Block:
         """Decode targets [N, K] from reports.
 
         report: [N, S], or more of which `rows` [N] are meant: statements as 0 and 1, or a text's embedding (then
-        standardise). folds int [N]: each from 0 is scored by what is trained on all others; `TRAINING_ONLY`: trained
-        on alone. also [N, A]: targets that are asked of the embedding alone. columns: factor or finding -> its targets.
+        standardise). folds int [N]: each from 0 is scored by what is trained on all others. also [N, A]: targets that
+        are asked of the embedding alone. columns: factor or finding -> its targets.
         """
         self.report, self.targets, self.folds = report, targets, folds
         self.also = np.zeros((len(targets), 0)) if also is None else also
@@ -185,8 +181,7 @@ class Block:
         self.of_report = {"standardise": standardise, "nonlinear": True, "seed": seed}
         self.of_embedding = {"standardise": True, "seed": seed}
         self.predicted, self.mean = np.full((2, *targets.shape), np.nan)
-        """float64 [N, K] out of fold, from the report alone, and from the training folds' means, which is what nothing
-        at all yields; NaN where a recording is never scored."""
+        """float64 [N, K] out of fold: from the report alone, and the training folds' means; NaN where never scored."""
         for train, test in self.splits():
             self.mean[test] = targets[train].mean(axis=0)
             of_train, of_test = features(report[self.rows[train]], report[self.rows[test]], **self.of_report)
@@ -210,9 +205,8 @@ class Block:
         """Decoder -> float64 [N, K] from the report and the embedding [N, D]; ValueError for other recordings.
 
         The report's prediction plus what the embedding, less what the report says of it, adds to it (Frisch and Waugh
-        1933; with left-out residuals on both sides as in Chernozhukov et al. 2018): with a penalty for each side, an
-        embedding that holds nothing new adds nothing. The report is always read non-linearly, so that an embedding gets
-        no credit for combining statements.
+        1933; with left-out residuals on both sides as in Chernozhukov et al. 2018): an embedding that holds nothing new
+        adds nothing. The report is read non-linearly, so that an embedding gets no credit for combining statements.
         """
         if len(embedding) != len(self.targets):
             raise ValueError(f"embedding: expected a row for each of {len(self.targets)} records; got {len(embedding)}")
@@ -288,8 +282,7 @@ class RetentionConfig:
 def number(drawn: np.ndarray, draws: bool = False, share: bool = False) -> dict[str, Any]:
     """Value and 95 % interval of [1 + R] numbers, the first of them the value; None where there is none.
 
-    share: it lies from 0 to 1, as AUROC does and R², which may be negative, does not. draws: the resampled numbers too,
-    by which two encoders are compared resample by resample.
+    share: it lies from 0 to 1, as AUROC does and R² does not. draws: the resampled numbers too, for paired differences.
     """
     ends = intervals.ends(drawn[0], drawn[1:][np.isfinite(drawn[1:])], share)
     value, low, high, *rest = (
@@ -313,11 +306,10 @@ def measure(
     by_words, by_text: `blocks` of the same question for the report's statements, and for another description of it.
     decoder: "report" (the report alone) or one of `DECODERS`. By kind:
     factor: r2 of the report or the embedding alone, r2_both and r2_partial (with draws), over n recordings;
-    finding: auroc over all, and auroc_silent where the report does not state it, of n that have it. The report's other
-    statements may still hint at it there, which is what the embedding has to beat;
+    finding: auroc over all, and auroc_silent where the report does not state it, of n that have it; the report's other
+    statements may still hint at it;
     statement: auroc of the embedding, linear, for what enough reports state (n) and enough do not;
-    summary: auroc_stated, the mean over statements, r2_partial, the mean over factors, and r2_partial_text, linear, the
-    same beyond `by_text`; all with draws.
+    summary: auroc_stated, the mean over statements, r2_partial, over factors, r2_partial_text beyond `by_text`; draws.
     """
     weights = weights_of(question.groups, config.n_resamples, config.seed)
     alone = [{decoder: block.embedding(embedding[block.rows], decoder) for decoder in DECODERS} for block in by_words]
@@ -541,12 +533,8 @@ BENCH_FOLDS = 10
 
 def in_fresh_process(**sizes: int) -> dict[str, float]:
     """The sizes asked for (else `SIZES`), seconds of one fold of ten in one block (`report_s`: the report alone;
-    `embedding_s`: one embedding, by both decoders, with its intervals) and `peak_mb` of the whole process. RuntimeError
-    where that fails.
-
-    Reports, factors and embedding are made up; only their sizes are real. A fresh process measures, so that its peak
-    memory is that of this alone. Folds and blocks are decoded one after another, so one fold of one block has the peak
-    of all.
+    `embedding_s`: one embedding, by both decoders, with its intervals) and `peak_mb` of the whole process, which is new
+    so that its peak is that of this alone; folds come one after another. RuntimeError where that fails.
     """
     sizes = SIZES | sizes
     call = [sys.executable, "-m", __name__, *map(str, sizes.values())]
@@ -557,7 +545,7 @@ def in_fresh_process(**sizes: int) -> dict[str, float]:
 
 
 def main(records: int, words: int, statements: int, width: int) -> None:
-    """Print the figures of this process as JSON."""
+    """Print the figures of this process as JSON; reports, factors and embedding are made up, their sizes are real."""
     from merit.pool import peak_memory
 
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from merit import runs
+from merit import intervals, runs
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, ProbeConfig, replace
 from merit.evaluate.tasks import NotEnoughData
 from merit.studies.core import study
@@ -23,44 +23,56 @@ SIZES = tuple(2**k for k in range(1, 11))  # batch sizes of the contrastive boun
 TERMS = ("info_nce", "masked_mse")
 
 
+TEMPERATURES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3, 0.5, 1.0)
+"""Temperatures among which the best is chosen, on pairs of their own."""
+CHOOSING_SEED = 10_000  # seed of the pairs that a temperature is chosen on; seeds of the estimates stay below
+WIDTH = 16  # dimensions a side of the contrastive bound
+N_CHAINS = 200
+N_DRAWN = 200  # signals that the decoder's bound is taken on, and draws that a chain's tables are counted on
+
+# -- contrastive: InfoNCE and its ceiling log B (Eq. 3) ----------------------------------------------------------------
+
+
 def _contrastive_plan(ws: Workspace) -> dict[str, Any]:
+    """What is true, batch sizes, temperature of the model, samples of pairs, and batches of a size within a sample."""
     small = ws.trial
     return {
-        "width": 16,
         "truths": [1.0, 8.0] if small else [1.0, 2.0, 4.0, 8.0],
         "sizes": [2, 16, 128] if small else list(SIZES),
         "temperature": ws.profile.model.temperature,
-        "seeds": 4 if small else 6 if ws.profile.name == "demo" else 12,  # samples of pairs
+        "seeds": 4 if small else 6 if ws.profile.name == "demo" else 12,
         "most": 8 if small else 16,
     }
 
 
 @study(over={}, needs=lambda ws: {"plan": runs.digest(_contrastive_plan(ws))})
 def contrastive_bound(ws: Workspace) -> pd.DataFrame:
-    """InfoNCE under its ceiling on Gaussians of 16 dimensions a side, by the optimal critic and the model's cosine."""
-    from merit.evaluate.bounds import contrastive_bound as bound
+    """InfoNCE under its ceiling on Gaussians, one row per true information, critic and batch size: mean of the bound
+    over samples, its middle 95 %, the largest.
+
+    Critics: best (the log ratio of densities), model (the cosine of the raw coordinates over the model's temperature),
+    tuned (over the best of `TEMPERATURES`).
+    """
+    from merit.evaluate.bounds import info_nce_bound
+    from merit.evaluate.information import known_pairs
 
     plan = _contrastive_plan(ws)
-    return pd.DataFrame(bound(**plan)).assign(metric="bound", seeds=plan["seeds"], paper_batch=PAPER_BATCH)
-
-
-@study(over={}, needs=lambda ws: {})
-def decoder_bound(ws: Workspace) -> pd.DataFrame:
-    """The Barber-Agakov bound of Gaussian decoders from drawn signals, with its formula, its gap and the truth."""
-    from merit.evaluate.bounds import decoder_bound as bound
-
-    return pd.DataFrame(bound([1.0, 0.5, 0.0], n=200, seeds=20)).assign(metric="bound")
-
-
-@study(over={}, needs=lambda ws: {})
-def processing_bound(ws: Workspace) -> dict[str, pd.DataFrame]:
-    """Information at a resolution; part "chains": both sides of the data-processing inequality on random chains."""
-    from merit.evaluate.bounds import discrete_chains, gaussian_chains, resolutions
-
-    chains = {"discrete": discrete_chains(200, n_samples=200, seed=0), "gaussian": gaussian_chains(200, seed=1)}
-    rows = [{"kind": kind, "n": 200, **row} for kind, of_kind in chains.items() for row in of_kind]
-    scores = pd.DataFrame(resolutions(np.geomspace(10, 1e-4, 41).round(7).tolist()))
-    return {"scores": scores, "chains": pd.DataFrame(rows)}
+    largest, rows = max(plan["sizes"]), []
+    for truth in plan["truths"]:
+        correlation = float(np.sqrt(1 - np.exp(-2 * truth / WIDTH)))
+        x, y = known_pairs("gaussian", WIDTH, truth, largest, CHOOSING_SEED)
+        batch = min(128, largest)
+        tuned = max(TEMPERATURES, key=lambda t: info_nce_bound(x, y, batch, largest // batch, temperature=t))
+        samples = [known_pairs("gaussian", WIDTH, truth, largest, seed) for seed in range(plan["seeds"])]
+        for name, temperature in (("best", None), ("model", plan["temperature"]), ("tuned", tuned)):
+            for batch in plan["sizes"]:
+                how = {"temperature": temperature, "correlation": correlation}
+                values = np.array([info_nce_bound(x, y, batch, plan["most"], **how) for x, y in samples])
+                low, high = intervals.middle(values)
+                row = {"truth": truth, "critic": name, "batch": batch, "value": float(values.mean())}
+                row |= {"low": low, "high": high, "largest": float(values.max())}
+                rows.append(row | {"ceiling": float(np.log(batch)), "temperature": temperature})
+    return pd.DataFrame(rows).assign(metric="bound", seeds=plan["seeds"], paper_batch=PAPER_BATCH)
 
 
 def _reports(ws: Workspace) -> list[str]:
@@ -81,7 +93,100 @@ def report_ceiling(ws: Workspace) -> pd.DataFrame:
     return rows.assign(metric="left", cohort=ws.pretraining_cohort, **about)
 
 
-# -- the scale of the target ------------------------------------------------------------------------------------------
+# -- the decoder's bound (Barber-Agakov, Eq. 4 to 6) -------------------------------------------------------------------
+
+
+@study(over={}, needs=lambda ws: {})
+def decoder_bound(ws: Workspace) -> pd.DataFrame:
+    """The bound of Gaussian decoders, whose mean is `factor` times the best prediction: from drawn signals (mean over
+    seeds and its middle 95 %), and error, `bound` and gap by formula, beside the true information.
+
+    kind: at the variance of the decoder's best bound (v = L_MSE), or at the one that a weight of one stands for
+    (v = d / 2).
+    """
+    from merit.evaluate.bounds import Signal
+
+    signal, seeds = Signal(), 20
+    d, rows = len(signal.hidden), []
+    about = {"information": signal.information, "entropy": signal.hidden_entropy, "d": d, "n": N_DRAWN, "seeds": seeds}
+    for factor in (1.0, 0.5, 0.0):
+        error = signal.error(factor)
+        drawn = np.array([signal.measured_error(factor, N_DRAWN, seed) for seed in range(seeds)])
+        for kind, variance in (("best", error), ("weight one", d / 2)):
+            values = signal.bound(drawn, variance)
+            low, high = intervals.middle(values)
+            row = {"factor": factor, "kind": kind, "variance": variance, "error": error}
+            row |= {"value": float(values.mean()), "low": low, "high": high}
+            row |= {"bound": float(signal.bound(error, variance)), "gap": float(signal.gap(factor, variance))}
+            rows.append(row | about)
+    return pd.DataFrame(rows).assign(metric="bound")
+
+
+# -- data processing: X → Y → Z has I(X; Z) ≤ I(X; Y) ------------------------------------------------------------------
+
+
+@study(over={}, needs=lambda ws: {})
+def processing_bound(ws: Workspace) -> dict[str, pd.DataFrame]:
+    """Information of embeddings of the signal with noise of sd σ added, one row per noise and embedding (`metric`).
+
+    copy: I(x; x₁ + σε), one sample copied, which grows without end as σ falls. one: I(x_h; w·x_v + σε), of the
+    direction of the visible part with the highest correlation with the hidden one; whole: the same for the whole
+    visible part; ceiling: I(x_v; x_h), which processing cannot pass. Part "chains": both sides of the inequality on
+    random chains, for discrete ones from counts of draws too.
+    """
+    from merit.evaluate.bounds import Signal, discrete_information, information, regression
+
+    signal = Signal()
+    visible, hidden = signal.visible, signal.hidden
+    seen = signal.covariance[np.ix_(visible, visible)]
+    matrix, _ = regression(signal.covariance, hidden, visible)
+    told = matrix @ signal.covariance[np.ix_(hidden, visible)]
+    root = np.linalg.inv(np.linalg.cholesky(seen))
+    best = np.linalg.eigh(root @ told @ root.T)[1][:, -1] @ root
+    d, rows = len(hidden), []
+    for noise in np.geomspace(10, 1e-4, 41).round(7).tolist():
+        values = {"copy": 0.5 * float(np.log1p(1 / noise**2))}
+        for name, weights in (("one", best[None]), ("whole", np.eye(len(visible)))):
+            k, cross = len(weights), weights @ signal.covariance[np.ix_(visible, hidden)]
+            own = weights @ seen @ weights.T + noise**2 * np.eye(k)
+            covariance = np.block([[own, cross], [cross.T, signal.covariance[np.ix_(hidden, hidden)]]])
+            values[name] = information(covariance, np.arange(k), np.arange(k, k + d))
+        for name, value in values.items():
+            rows.append({"noise": noise, "metric": name, "value": value, "ceiling": signal.information})
+
+    # Three variables of 6 values. Rows of the first channel are Dirichlet draws, from nearly deterministic to nearly
+    # uniform; the second mixes such a channel with one that only renames, in any share.
+    chains: list[dict[str, Any]] = []
+    generator = np.random.default_rng(0)
+    for _ in range(N_CHAINS):
+        p = generator.dirichlet(np.ones(6))
+        first, second = (generator.dirichlet(np.full(6, generator.uniform(0.05, 1.0)), size=6) for _ in range(2))
+        share = generator.uniform()
+        second = share * np.eye(6)[generator.permutation(6)] + (1 - share) * second
+        joint = p[:, None] * first
+        cells = generator.multinomial(N_DRAWN, (joint[:, :, None] * second).ravel() / joint.sum()).reshape(6, 6, 6)
+        tables = {"first": joint, "both": joint @ second}
+        tables |= {"first_counted": cells.sum(2) / N_DRAWN, "both_counted": cells.sum(1) / N_DRAWN}
+        sides = {name: discrete_information(table) for name, table in tables.items()}
+        chains.append({"kind": "discrete", "n": N_CHAINS, **sides})
+
+    # y = A x + noise, z = B y + noise, with x of 4, y of 4 and z of 3 dimensions.
+    generator = np.random.default_rng(1)
+    x, y, z = np.arange(4), np.arange(4, 8), np.arange(8, 11)
+    for _ in range(N_CHAINS):
+        a, b = generator.normal(size=(4, 4)), generator.normal(size=(3, 4))
+        noise = np.exp(generator.uniform(np.log(0.1), np.log(3.0), size=2))
+        mix = np.zeros((11, 11))  # x, y, z from the sources x, noise of y, noise of z
+        mix[:4, :4], mix[4:8, :4], mix[4:8, 4:8] = np.eye(4), a, noise[0] * np.eye(4)
+        mix[8:] = b @ mix[4:8]
+        mix[8:, 8:] += noise[1] * np.eye(3)
+        covariance = mix @ mix.T
+        sides = {"first": information(covariance, x, y), "both": information(covariance, x, z)}
+        chains.append({"kind": "gaussian", "n": N_CHAINS, **sides})
+    return {"scores": pd.DataFrame(rows), "chains": pd.DataFrame(chains)}
+
+
+# -- the scale of the target -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

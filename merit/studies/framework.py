@@ -54,8 +54,11 @@ def framework(ws: Workspace) -> dict[str, pd.DataFrame]:
     """Parameters and FLOPs of one recording's forward, one row per profile, part of the network and number.
 
     Part "networks": the `facts` of each profile; the one at hand has the text width that its text encoder really has,
-    the others what they state. Part "objectives": what each trains (`branches`). Part "text": the text encoder.
+    the others what they state. Part "objectives": what each trains: terms with their weights, whether its
+    network has a decoder and projection heads, and its costs (`of_network`). Part "text": the text encoder.
     """
+    from merit.pretrain.train import weights
+
     pretrain, own = ws.profile.pretrain, replace(ws.profile.model, text_width=ws.text_width)
     configs = {name: profile(name).model for name in PROFILE_NAMES} | {ws.profile.name: own}
     found = {name: facts(config) for name, config in configs.items()}
@@ -68,7 +71,12 @@ def framework(ws: Workspace) -> dict[str, pd.DataFrame]:
                 for metric, n in (("flops", counts["all"]), ("biases", counts["biases"])):
                     rows.append({**front, "use": use, "part": part, "metric": metric, "value": n})
     networks = [{"profile": name, "here": name == ws.profile.name, **of} for name, of in found.items()]
-    trained = [{"encoder": o, **branches(own, replace(pretrain, objective=o))} for o in OBJECTIVE_NAMES]
+    trained = []
+    for objective in OBJECTIVE_NAMES:
+        of = of_network(own, replace(pretrain, objective=objective))
+        terms = weights(objective, asdict(pretrain))
+        row = {"encoder": objective, "terms": terms, "decoder": of["decoder"], "heads": of["heads"]}
+        trained.append({**row, "parameters": of["trained_parameters"], "flops": of["update_flops"]})
     text = {**text_encoder(ws), "trained_layers": pretrain.text_layers}
     return {
         "scores": pd.DataFrame(rows),
@@ -113,26 +121,6 @@ def facts(config: ModelConfig) -> dict[str, Any]:
         "embedding": shapes["embedding"],
         "parameters": parameters(model),
         "flops": counted,
-    }
-
-
-def branches(config: ModelConfig, pretrain: PretrainConfig) -> dict[str, Any]:
-    """What the objective trains: terms with their weights, whether its network has a decoder and projection heads,
-    parameters, and FLOPs of one forward of pretraining.
-    """
-    import torch
-
-    from merit.pretrain import train
-
-    with torch.device("meta"):
-        model = train.build(config, pretrain).eval()
-    signal, text, visible = _example(config)
-    return {
-        "terms": train.weights(pretrain.objective, asdict(pretrain)),
-        "decoder": model.decoder is not None,
-        "heads": model.ecg_head is not None,
-        "parameters": sum(parameters(model).values()),
-        "flops": sum(traced(model, lambda: model(signal, text, visible.to("meta")))[0].values()),
     }
 
 
@@ -294,6 +282,7 @@ def costs(ws: Workspace, encoders: Sequence[str], seeds: Sequence[int]) -> list[
     for encoder in encoders:
         model, pretrain = (ws.profile.model, None) if encoder == "random" else ws.configs(encoder, 0)
         row = {"encoder": encoder, **of_network(replace(model, text_width=ws.text_width), pretrain)}
+        del row["decoder"], row["heads"]
         rows.append(row)
         if pretrain is None:
             continue
@@ -329,6 +318,8 @@ def of_network(model: ModelConfig, pretrain: PretrainConfig | None) -> dict[str,
     of_parts = parameters(whole)
     found = {
         "network": model.encoder.kind,
+        "decoder": whole.decoder is not None,
+        "heads": whole.ecg_head is not None,
         "parameters": of_parts["encoder"],
         "embedding_flops": sum(traced(whole, lambda: whole.embed(signal))[0].values()),
     }

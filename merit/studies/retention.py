@@ -223,7 +223,7 @@ def _ludb(ws: Workspace) -> Path:
 
 
 def _reliability_inputs(ws: Workspace, **_: object) -> dict[str, str]:
-    files = sorted(path for path in (_ludb(ws) / "data").iterdir() if not path.name.startswith("."))
+    files = sorted(path for path in (_ludb(ws) / "data").iterdir() if path.is_file() and path.name[0] != ".")
     return {
         "neurokit2": importlib.metadata.version("neurokit2"),
         "ludb": runs.digest([runs.file_digest(path) for path in files]),
@@ -257,10 +257,23 @@ def differences(found: pd.DataFrame, by: str) -> pd.DataFrame:
         for k, first in enumerate(names):
             own = of_seed[of_seed["encoder"].isin(names[k:])]
             pairs.append(scores.paired(own, [by, "decoder"], first=first).assign(encoder_seed=seed))
-    kept = ["study", "encoder_seed", "kind", by, "decoder", "metric", "encoder", "other", "value", "low", "high", "n"]
+    columns = [
+        "study",
+        "encoder_seed",
+        "kind",
+        by,
+        "decoder",
+        "metric",
+        "encoder",
+        "other",
+        "value",
+        "low",
+        "high",
+        "n",
+    ]
     if not pairs:
-        return pd.DataFrame(columns=kept)
-    return pd.concat(pairs).assign(study="retention", kind="difference")[kept].dropna(subset="low")
+        return pd.DataFrame(columns=columns)
+    return pd.concat(pairs).assign(study="retention", kind="difference")[columns].dropna(subset="low")
 
 
 SHARES = (0.0, 0.3, 0.6, 1.0)

@@ -62,9 +62,9 @@ def test_truth_lies_beside_its_recording_and_silence_is_said_in_no_words(workspa
     assert asked.question.findings["ST depression"].tolist() == ["STD_" in codes for codes in present]
     degrees = asked.table["axis_deg"]
     assert asked.question.findings[module.AXIS].tolist() == ((degrees < -30) | (degrees > 90)).tolist()
-    statements = asked.by_words[0].report
-    assert statements.sum(axis=0).min() >= module.FEWEST_STATED
-    assert set(np.unique(statements)) == {0, 1}
+    columns = asked.by_words[0].report
+    assert columns.sum(axis=0).min() >= module.FEWEST_STATED
+    assert set(np.unique(columns)) == {0, 1}
 
 
 def test_patients_stay_in_one_fold_and_pretrained_folds_are_never_scored(workspace, monkeypatch):
