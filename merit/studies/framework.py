@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 WATCHED = ("encoder.blocks.0", "encoder", "decoder.narrow", "decoder.blocks.0", "decoder", "ecg_head", "text_head")
 """Modules whose input and output shapes the figure shows."""
 MASK_SEED = 0  # seed of the mask that the figure draws
+BRANCHES = ("terms", "decoder", "heads")  # what tells objectives' networks apart
 PUBLISHED_TEXT_ENCODERS = {"ncbi/MedCPT-Query-Encoder": 109_482_240}
 """Hub name -> parameters: a BERT-base with 30,522 pieces and a pooler (its `config.json`)."""
 
@@ -54,11 +55,9 @@ def framework(ws: Workspace) -> dict[str, pd.DataFrame]:
     """Parameters and FLOPs of one recording's forward, one row per profile, part of the network and number.
 
     Part "networks": the `facts` of each profile; the one at hand has the text width that its text encoder really has,
-    the others what they state. Part "objectives": what each trains: terms with their weights, whether its
-    network has a decoder and projection heads, and its costs (`of_network`). Part "text": the text encoder.
+    the others what they state. Part "objectives": what each trains, terms with their weights, whether its network has
+    a decoder and projection heads, parameters, and FLOPs of an update's forward. Part "text": the text encoder.
     """
-    from merit.pretrain.train import weights
-
     pretrain, own = ws.profile.pretrain, replace(ws.profile.model, text_width=ws.text_width)
     configs = {name: profile(name).model for name in PROFILE_NAMES} | {ws.profile.name: own}
     found = {name: facts(config) for name, config in configs.items()}
@@ -74,8 +73,7 @@ def framework(ws: Workspace) -> dict[str, pd.DataFrame]:
     trained = []
     for objective in OBJECTIVE_NAMES:
         of = of_network(own, replace(pretrain, objective=objective))
-        terms = weights(objective, asdict(pretrain))
-        row = {"encoder": objective, "terms": terms, "decoder": of["decoder"], "heads": of["heads"]}
+        row = {"encoder": objective, **{name: of[name] for name in BRANCHES}}
         trained.append({**row, "parameters": of["trained_parameters"], "flops": of["update_flops"]})
     text = {**text_encoder(ws), "trained_layers": pretrain.text_layers}
     return {
@@ -206,64 +204,53 @@ def text_encoder(ws: Workspace) -> dict[str, Any]:
 
 # -- the language model of Figure 2 ------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageModel:
-    """The published Llama and its adapters: sizes alone, for the figure."""
-
-    name: str = "Llama-3.2-1B-Instruct"
-    """Hub: meta-llama/Llama-3.2-1B-Instruct; the sizes are those of its `config.json`."""
-    width: int = 2048
-    layers: int = 16
-    heads: int = 32
-    key_value_heads: int = 8
-    mlp_width: int = 8192
-    vocabulary: int = 128_256
-    """Pieces; input and output share one table."""
-    lora_rank: int = GenerationConfig().lora_rank
-    """MedTVT-R1, `llama.py`, which the paper's stage 1 follows (App. A.2.2)."""
-    max_tokens: int = GenerationConfig().max_tokens
-    """Length of a training sequence (App. A.2.2)."""
-
-    def projections(self) -> dict[str, tuple[int, int]]:
-        """Name -> (inputs, outputs) of the seven matrices of a layer that carry LoRA."""
-        narrow = self.width // self.heads * self.key_value_heads
-        return {
-            "query": (self.width, self.width),
-            "key": (self.width, narrow),
-            "value": (self.width, narrow),
-            "output": (self.width, self.width),
-            "gate": (self.width, self.mlp_width),
-            "up": (self.width, self.mlp_width),
-            "down": (self.mlp_width, self.width),
-        }
+LANGUAGE_MODEL = {
+    "name": "Llama-3.2-1B-Instruct",
+    "width": 2048,
+    "layers": 16,
+    "heads": 32,
+    "key_value_heads": 8,
+    "mlp_width": 8192,
+    "vocabulary": 128_256,  # pieces; input and output share one table
+    "lora_rank": GenerationConfig().lora_rank,  # MedTVT-R1, `llama.py`, which the paper's stage 1 follows (App. A.2.2)
+    "max_tokens": GenerationConfig().max_tokens,  # length of a training sequence (App. A.2.2)
+}
+"""The published Llama and its adapters; sizes are those of the `config.json` of meta-llama/Llama-3.2-1B-Instruct."""
 
 
 def generator(ws: Workspace) -> dict[str, Any]:
     """What Figure 2 shows: `encoder`, facts of the network here, and `language_model`, published sizes with LoRA's
     parameters computed from them.
     """
-    model = LanguageModel()
     here = framework(ws, part="networks").set_index("profile").loc[ws.profile.name]
-    projections = model.projections()
-    # W + BA with A [r, inputs] and B [outputs, r] (Hu et al., 2022) in each of a layer's seven matrices; biases are
-    # added to five of them, keys and values get none.
-    lora = {name: model.lora_rank * (a + b) for name, (a, b) in projections.items()}
-    biases = model.layers * sum(n for name, (_, n) in projections.items() if name not in ("key", "value"))
-    norms = model.width * (2 * model.layers + 1)  # two a layer, and the last one
-    matrices = model.layers * sum(a * b for a, b in projections.values())
+    width, layers, mlp = (LANGUAGE_MODEL[name] for name in ("width", "layers", "mlp_width"))
+    narrow = width // LANGUAGE_MODEL["heads"] * LANGUAGE_MODEL["key_value_heads"]
+    projections = {  # inputs and outputs of the seven matrices of a layer that carry LoRA
+        "query": (width, width),
+        "key": (width, narrow),
+        "value": (width, narrow),
+        "output": (width, width),
+        "gate": (width, mlp),
+        "up": (width, mlp),
+        "down": (mlp, width),
+    }
+    # W + BA with A [r, inputs] and B [outputs, r] (Hu et al., 2022). Biases are added to all but keys and values; norms
+    # are two a layer, and the last one. The frozen model has no biases of its own.
+    lora = {name: LANGUAGE_MODEL["lora_rank"] * (a + b) for name, (a, b) in projections.items()}
+    norms = width * (2 * layers + 1)
+    matrices = layers * sum(a * b for a, b in projections.values())
     encoder = {name: here[name] for name in ("settings", "signal", "patches", "embedding")}
     return {
         "profile": ws.profile.name,
         "encoder": {**encoder, "parameters": here["parameters"]["encoder"]},
         "language_model": {
-            **asdict(model),
+            **LANGUAGE_MODEL,
             "projections": projections,
             "lora": lora,
-            "lora_total": model.layers * sum(lora.values()),
-            "biases": biases,
+            "lora_total": layers * sum(lora.values()),
+            "biases": layers * sum(n for name, (_, n) in projections.items() if name not in ("key", "value")),
             "norms": norms,
-            "parameters": model.vocabulary * model.width + matrices + norms,
+            "parameters": LANGUAGE_MODEL["vocabulary"] * width + matrices + norms,
         },
     }
 
@@ -281,8 +268,8 @@ def costs(ws: Workspace, encoders: Sequence[str], seeds: Sequence[int]) -> list[
     rows = []
     for encoder in encoders:
         model, pretrain = (ws.profile.model, None) if encoder == "random" else ws.configs(encoder, 0)
-        row = {"encoder": encoder, **of_network(replace(model, text_width=ws.text_width), pretrain)}
-        del row["decoder"], row["heads"]
+        of = of_network(replace(model, text_width=ws.text_width), pretrain)
+        row = {"encoder": encoder, **{name: value for name, value in of.items() if name not in BRANCHES}}
         rows.append(row)
         if pretrain is None:
             continue
@@ -305,11 +292,14 @@ def costs(ws: Workspace, encoders: Sequence[str], seeds: Sequence[int]) -> list[
 
 
 def of_network(model: ModelConfig, pretrain: PretrainConfig | None) -> dict[str, Any]:
-    """Kind, parameters and FLOPs of a method's network, by its own augmentation; None: it is not trained."""
+    """Kind, parameters and FLOPs of a method's network, by its own augmentation, and what is trained (`BRANCHES`), the
+    terms with their weights; None: nothing is.
+    """
     import torch
 
     from merit.pretrain.augmentation import augmentation
     from merit.pretrain.checkpoint import network
+    from merit.pretrain.train import weights
 
     objective = "mse" if pretrain is None else pretrain.objective
     with torch.device("meta"):
@@ -318,8 +308,6 @@ def of_network(model: ModelConfig, pretrain: PretrainConfig | None) -> dict[str,
     of_parts = parameters(whole)
     found = {
         "network": model.encoder.kind,
-        "decoder": whole.decoder is not None,
-        "heads": whole.ecg_head is not None,
         "parameters": of_parts["encoder"],
         "embedding_flops": sum(traced(whole, lambda: whole.embed(signal))[0].values()),
     }
@@ -328,4 +316,11 @@ def of_network(model: ModelConfig, pretrain: PretrainConfig | None) -> dict[str,
     drawn = augmentation(objective).draw(1, model, pretrain.views, torch.Generator())
     shown = augmentation(objective).apply(signal, {name: row.to("meta") for name, row in drawn.items()}, model.encoder)
     forward, _ = traced(whole, lambda: whole(shown.signal_mv, text, shown.visible, shown.dropout))
-    return {**found, "trained_parameters": sum(of_parts.values()), "update_flops": sum(forward.values())}
+    return {
+        **found,
+        "terms": weights(objective, asdict(pretrain)),
+        "decoder": whole.decoder is not None,
+        "heads": whole.ecg_head is not None,
+        "trained_parameters": sum(of_parts.values()),
+        "update_flops": sum(forward.values()),
+    }

@@ -143,10 +143,3 @@ def test_discrete_information_by_loops():
     assert bounds.discrete_information(joint) == pytest.approx(slow)
     assert bounds.discrete_information(np.full((2, 2), 0.25)) == pytest.approx(0)
     assert bounds.discrete_information(np.eye(4) / 4) == pytest.approx(np.log(4))
-
-
-def test_renaming_loses_nothing_and_merging_what_differs_loses_something():
-    joint = np.array([[0.3, 0.1, 0.1], [0.05, 0.25, 0.2]])
-    first = bounds.discrete_information(joint)
-    assert bounds.discrete_information(joint @ np.eye(3)[[2, 0, 1]]) == pytest.approx(first)
-    assert bounds.discrete_information(joint @ np.array([[1.0, 0], [1, 0], [0, 1]])) < first - 0.01
