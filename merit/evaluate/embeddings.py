@@ -1,4 +1,4 @@
-"""Embed once, then evaluate arrays: a store through an encoder, kept on disk by the identity of both.
+"""Embed once, then evaluate arrays: a store through an encoder, stored by the identity of both.
 
 Shapes: N records, n tokens of a recording, D width.
 """

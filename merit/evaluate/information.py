@@ -510,13 +510,13 @@ def estimate(
     truth, *known = planted(x, y, choose(x, y, groups, seed=seed)[1], seed=seed)
     again = cross_fit(*known, groups, seed=seed)
     for name, of in (("ksg", nearest), ("gaussian", gaussian_information)):
-        own, found = mean_over_parts(parts, of), mean_over_parts(again, of)
+        own, of_known = mean_over_parts(parts, of), mean_over_parts(again, of)
         estimates[name] = {
             "value": own.value,
             "plain": own.plain,
             **({"ceiling": own.ceiling} if name == "ksg" else {}),
             "shuffled": mean_over_parts(shuffled, of).value,
-            "planted": found.plain if name == "ksg" else found.value,
+            "planted": of_known.plain if name == "ksg" else of_known.value,
             "planted_truth": truth,
         }
     of_ksg = estimates["ksg"]

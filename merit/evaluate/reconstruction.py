@@ -69,5 +69,5 @@ def summary(errors: np.ndarray, seed: int) -> dict[str, float]:
     weights = bootstrap.weights_of(np.arange(len(errors)), RESAMPLES, seed)[:, 1:].astype(np.float64)
     low, high = intervals.ends(errors.mean(), errors @ weights / weights.sum(axis=0))
     first, median, third = np.percentile(errors, (25, 50, 75))
-    found = {"value": errors.mean(), "low": low, "high": high, "first": first, "median": median, "third": third}
-    return {name: float(value) for name, value in found.items()}
+    numbers = {"value": errors.mean(), "low": low, "high": high, "first": first, "median": median, "third": third}
+    return {name: float(value) for name, value in numbers.items()}

@@ -476,8 +476,8 @@ def _measured_and_manual(name: str, root: Path, how: Delineator) -> tuple[dict[s
     if len(manual.r_s):
         marks = marks.within(manual.r_s[0] - MARGIN_S, manual.r_s[-1] + MARGIN_S)
     measured, by_hand = (
-        beat_intervals(found) | {"axis_deg": voltages(signal, fs_hz, found)["axis_deg"]}
-        for found, signal, fs_hz in ((marks, stored, how.fs_hz), (manual, raw, LUDB_HZ))
+        beat_intervals(of) | {"axis_deg": voltages(signal, fs_hz, of)["axis_deg"]}
+        for of, signal, fs_hz in ((marks, stored, how.fs_hz), (manual, raw, LUDB_HZ))
     )
     return measured, by_hand
 

@@ -218,15 +218,15 @@ TRIAL = {"batches": 2, "first": 2, "seeds": 2, "updates": 6, "batch": 8, "probe_
 
 
 def _scale_inputs(ws: Workspace, **_: object) -> dict[str, str]:
-    found = {
+    inputs = {
         "recordings": f"{ws.store(ws.pretraining_cohort).identity}:{runs.digest(ws.pretraining_rows.tolist())}",
         "text": ws.text_identity,
         "settings": runs.digest([ws.profile.model, ws.profile.pretrain]),
         "protocol": ws.protocol(COHORT),
     }
     with contextlib.suppress(runs.Unavailable):
-        found["probed"] = ws.store(COHORT).identity
-    return found
+        inputs["probed"] = ws.store(COHORT).identity
+    return inputs
 
 
 @study(over={}, needs=_scale_inputs, config=lambda profile: ScaleConfig(**(TRIAL if profile.trial else {})))
@@ -264,12 +264,12 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
     norms: list[tuple[str, float, np.ndarray, np.ndarray]] = []
     fresh = build(model, pretrain).to(device).train()
     for way, own_unit in (("start", True), ("target alone", False)):
-        found = gradients(fresh, aligned, pretrain, config.scales, config.batches, own_unit=own_unit, device=device)
-        norms += [(way, s, found[:, 0], found[:, 1 + k]) for k, s in enumerate(config.scales)]
+        norm = gradients(fresh, aligned, pretrain, config.scales, config.batches, own_unit=own_unit, device=device)
+        norms += [(way, s, norm[:, 0], norm[:, 1 + k]) for k, s in enumerate(config.scales)]
     for s in config.scales:
         trained = short_run(training, model, pretrain, s**2, device=device).train()
-        found = gradients(trained, aligned, pretrain, [s], config.batches, own_unit=True, device=device)
-        norms.append(("trained", s, found[:, 0], found[:, 1]))
+        norm = gradients(trained, aligned, pretrain, [s], config.batches, own_unit=True, device=device)
+        norms.append(("trained", s, norm[:, 0], norm[:, 1]))
     ratios = [
         {
             "way": way,

@@ -60,16 +60,16 @@ def framework(ws: Workspace) -> dict[str, pd.DataFrame]:
     """
     pretrain, own = ws.profile.pretrain, replace(ws.profile.model, text_width=ws.text_width)
     configs = {name: profile(name).model for name in PROFILE_NAMES} | {ws.profile.name: own}
-    found = {name: facts(config) for name, config in configs.items()}
+    of_profiles = {name: facts(config) for name, config in configs.items()}
     rows = []
-    for name, of in found.items():
+    for name, of in of_profiles.items():
         front = {"profile": name, "here": name == ws.profile.name}
         rows += [{**front, "part": part, "metric": "parameters", "value": n} for part, n in of["parameters"].items()]
         for use, parts in of["flops"].items():
             for part, counts in parts.items():
                 for metric, n in (("flops", counts["all"]), ("biases", counts["biases"])):
                     rows.append({**front, "use": use, "part": part, "metric": metric, "value": n})
-    networks = [{"profile": name, "here": name == ws.profile.name, **of} for name, of in found.items()]
+    networks = [{"profile": name, "here": name == ws.profile.name, **of} for name, of in of_profiles.items()]
     trained = []
     for objective in OBJECTIVE_NAMES:
         of = of_network(own, replace(pretrain, objective=objective))
@@ -124,9 +124,9 @@ def facts(config: ModelConfig) -> dict[str, Any]:
 
 def parameters(model: nn.Module) -> dict[str, int]:
     """Part (a direct child of the network) -> number of its parameters; "own": those of the network itself, if any."""
-    found = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     own = sum(p.numel() for p in model.parameters(recurse=False))
-    return {**found, "own": own} if own else found
+    return {**parts, "own": own} if own else parts
 
 
 def traced(
@@ -306,18 +306,18 @@ def of_network(model: ModelConfig, pretrain: PretrainConfig | None) -> dict[str,
         whole = network(model, objective).eval()
     signal, text, _ = _example(model)
     of_parts = parameters(whole)
-    found = {
+    row = {
         "network": model.encoder.kind,
         "parameters": of_parts["encoder"],
         "embedding_flops": sum(traced(whole, lambda: whole.embed(signal))[0].values()),
     }
     if pretrain is None:
-        return found
+        return row
     drawn = augmentation(objective).draw(1, model, pretrain.views, torch.Generator())
     shown = augmentation(objective).apply(signal, {name: row.to("meta") for name, row in drawn.items()}, model.encoder)
     forward, _ = traced(whole, lambda: whole(shown.signal_mv, text, shown.visible, shown.dropout))
     return {
-        **found,
+        **row,
         "terms": weights(objective, asdict(pretrain)),
         "decoder": whole.decoder is not None,
         "heads": whole.ecg_head is not None,

@@ -75,12 +75,12 @@ def information(
     embedded = ws.embedding(encoder, cohort, encoder_seed, rows[chosen])
     text = ws.projected_text(model, [reports[i] for i in chosen])
     groups = records["group"].astype(str).to_numpy()[chosen]
-    found, points = measure(model.project(embedded), text, embedded, groups, config)
+    numbers, points = measure(model.project(embedded), text, embedded, groups, config)
     counts = Counter(reports)
     share = np.array(list(counts.values())) / len(reports)
     entropy = float(-(share * np.log(share)).sum())  # plug-in: too low where most reports occur once
     facts = {"n_pairs": len(rows), "n_reports": len(counts), "n_seen": n_seen, "entropy": entropy}
-    return {"scores": found.assign(cohort=cohort, **facts), "points": points}
+    return {"scores": numbers.assign(cohort=cohort, **facts), "points": points}
 
 
 def pairs(ws: Workspace, scope: str, encoder_seed: int) -> tuple[str, np.ndarray]:
@@ -162,8 +162,8 @@ def clusters(
     labels = taxonomy.label_matrix(RHYTHM, records["labels"].tolist())
     features = ws.embedding(encoder, RHYTHM_COHORT, encoder_seed)[rows]
     groups = records["group"].astype(str).to_numpy()
-    found, points = scored(features, labels, groups, taxonomy.classes(RHYTHM), config, ws.folder / "numba")
-    return {"scores": found.assign(task=RHYTHM, n_patients=len(patients), n_seen=n_seen), "points": points}
+    numbers, points = scored(features, labels, groups, taxonomy.classes(RHYTHM), config, ws.folder / "numba")
+    return {"scores": numbers.assign(task=RHYTHM, n_patients=len(patients), n_seen=n_seen), "points": points}
 
 
 def with_rhythm(ws: Workspace, allow_seen: bool) -> np.ndarray:

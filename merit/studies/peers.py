@@ -66,7 +66,7 @@ def facts(encoder: str) -> dict[str, Any]:
         "scaling": spec.scaling,
         "filtering": spec.filtering,
         "feature": entry.feature,
-        "parameters": sum(one.numel() for one in network.parameters()),
+        "parameters": sum(weights.numel() for weights in network.parameters()),
         "flops": counter.get_total_flops(),
         "repository": original["repository"],
         "commit": original["commit"],

@@ -245,12 +245,12 @@ def reliability(ws: Workspace, n_resamples: int = 2000, seed: int = 0) -> pd.Dat
 # --------------------------------------------------------------------------------------- committed, and what changes it
 
 
-def differences(found: pd.DataFrame, by: str) -> pd.DataFrame:
+def differences(result: pd.DataFrame, by: str) -> pd.DataFrame:
     """Each encoder minus each later one in every summary, paired by half of the patients; rows of kind "difference".
 
     by: the column within which encoders are compared, besides pretraining seed and decoder.
     """
-    summary = scores.scored(found, kind="summary")
+    summary = scores.scored(result, kind="summary")
     pairs = []
     for seed, of_seed in summary.groupby("encoder_seed", sort=False):
         names = list(dict.fromkeys(of_seed["encoder"]))
@@ -294,12 +294,12 @@ def report_omission(ws: Workspace, encoders: Sequence[str], *, encoder_seed: int
     usual = ws.profile.hospitals.report_omission
     readers = [name for name in encoders if name != "random" and not without_text(name)]
     others = [name for name in encoders if name not in readers]
-    found = [retention(ws, others, encoder_seed=encoder_seed).assign(share=usual)]
+    results = [retention(ws, others, encoder_seed=encoder_seed).assign(share=usual)]
     for share in SHARES:
         where = ws if share == usual else _with_reports(ws, share)
         where.checkpoints(readers, (encoder_seed,))
-        found.append(retention(where, readers, encoder_seed=encoder_seed).assign(share=share))
-    return pd.concat(found, ignore_index=True)
+        results.append(retention(where, readers, encoder_seed=encoder_seed).assign(share=share))
+    return pd.concat(results, ignore_index=True)
 
 
 def _with_reports(ws: Workspace, share: float) -> Workspace:
@@ -325,10 +325,10 @@ def synthetic_to_real(ws: Workspace, encoders: Sequence[str], *, encoder_seed: i
     trained = [name for name in encoders if name != "random"]
     made.checkpoints(trained, (encoder_seed,))
     both = ((RECORDED, ws, encoders), (MADE, dataclasses.replace(ws, origin=made, used={}), trained))
-    found = [retention(at, names, encoder_seed=encoder_seed).assign(hearts=hearts) for hearts, at, names in both]
-    return pd.concat(found, ignore_index=True)
+    results = [retention(at, names, encoder_seed=encoder_seed).assign(hearts=hearts) for hearts, at, names in both]
+    return pd.concat(results, ignore_index=True)
 
 
-def to_commit(found: pd.DataFrame, by: str, *more: pd.DataFrame) -> pd.DataFrame:
+def to_commit(result: pd.DataFrame, by: str, *more: pd.DataFrame) -> pd.DataFrame:
     """The scores of one pretraining seed as they are committed, their differences beside them; no row where none is."""
-    return pd.concat([found, differences(found, by), *more], ignore_index=True) if len(found) else found
+    return pd.concat([result, differences(result, by), *more], ignore_index=True) if len(result) else result
