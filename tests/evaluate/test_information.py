@@ -293,8 +293,10 @@ def test_distances_and_coverage_equal_loops_and_a_small_cloud_lies_in_a_wide_one
     assert module.coverage(xy.T, xx, k=3) == pytest.approx(np.mean(hits))
     assert np.isnan(module.coverage(xy.T[:, :3], xx[:3, :3], k=3))
     wide, small = CLOUD[:500, :2], 0.1 * CLOUD[500:1000, :2]
-    assert module.coverage(module.distances(small, wide), module.distances(wide, wide)) > 0.99
-    assert module.coverage(module.distances(wide, small), module.distances(small, small)) < 0.2
+    apart = {"": tuple(module.distances(*sides) for sides in ((wide, wide), (small, small), (wide, small)))}
+    found = module.geometry(wide, small, wide, apart)
+    assert found["text_in_ecg"] > 0.99
+    assert found["ecg_in_text"] < 0.2
 
 
 # ---------------------------------------------------------------- one encoder's pairs

@@ -151,6 +151,7 @@ def test_measured_factors_are_near_the_truth(hospital):
         assert np.median(np.abs(difference[there])) <= error, column
     assert all(len(values) == len(truth) for values in factors.continuous(measured).values())
     assert measured["n_beats"].min() > 2
+    assert measured.iloc[0].to_dict() == pytest.approx(measure_recording(hospital[1][0] / 1000, 100.0), nan_ok=True)
 
 
 def test_the_scale_does_not_matter_and_a_lead_that_is_off_does_not_stop_the_others(first_mv):
