@@ -6,12 +6,9 @@ coordinates, int arrays. Nats throughout.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-
-from merit import intervals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,29 +76,6 @@ def info_nce_bound(
         else:
             losses.append(float(info_nce(*map(torch.from_numpy, pairs), temperature)))
     return float(np.log(batch) - np.mean(losses))
-
-
-def report_ceilings(reports: Sequence[str], sizes: Sequence[int], draws: int, seed: int) -> list[dict[str, Any]]:
-    """One row per batch size: the ceiling log B, what repeated reports leave of it on average, and its 95 % interval.
-
-    A report that stands m times in a batch gives m equal columns, so that each of its rows loses log m at least, in
-    both directions on average. Batches are drawn without replacement; sizes beyond the reports are left out. The
-    interval is that of the mean over `draws` batches: where few batches hold a repeated report, the middle 95 % of them
-    are all at the ceiling, and the mean below it.
-    """
-    codes = np.unique(np.asarray(reports, dtype=object).astype(str), return_inverse=True)[1]
-    rows = []
-    for batch in (size for size in sizes if size <= len(codes)):
-        generator, lost = np.random.default_rng([seed, batch]), []
-        for _ in range(draws):
-            counts = np.unique(generator.choice(codes, batch, replace=False), return_counts=True)[1]
-            lost.append(float((counts * np.log(counts)).sum() / batch))
-        left = np.log(batch) - np.array(lost)
-        value, ceiling = float(left.mean()), float(np.log(batch))
-        reach = intervals.Z * float(left.std(ddof=1)) / draws**0.5 if draws > 1 else 0.0
-        high = max(value, min(value + reach, ceiling))
-        rows.append({"batch": batch, "ceiling": ceiling, "value": value, "low": value - reach, "high": high})
-    return rows
 
 
 # ---------------------------------------------------------------- the decoder's bound (Barber-Agakov, Eq. 4 to 6)

@@ -76,27 +76,6 @@ def test_the_cosine_critic_is_the_cosine_and_batches_are_averaged():
     assert bounds.info_nce_bound(x, y, 4, most=1, temperature=0.2) == pytest.approx(slow[0])
 
 
-def test_repeated_reports_lower_the_ceiling_by_the_log_of_their_number():
-    (row,) = bounds.report_ceilings(["a"] * 3 + ["b"], [4, 8], draws=2, seed=0)
-    assert row["batch"] == 4
-    assert row["value"] == pytest.approx(np.log(4) - 0.75 * np.log(3))
-    (alone,) = bounds.report_ceilings(list("abcd"), [4], draws=2, seed=0)
-    assert alone["value"] == alone["ceiling"] == pytest.approx(np.log(4))
-    big = 50.0  # the best possible loss of reports a a b: rows of a shared, b alone
-    scores = np.array([[big, big, 0], [big, big, 0], [0, 0, big]])
-    (row,) = bounds.report_ceilings(["a", "a", "b"], [3], draws=1, seed=0)
-    assert slow_bound(scores) == pytest.approx(row["value"])
-
-
-def test_the_interval_of_what_is_left_holds_its_mean_where_few_batches_repeat_a_report():
-    """Of 200 batches of 2 few hold the one repeated pair: the middle 95 % of them would be the ceiling alone."""
-    reports = ["a"] * 12 + [str(k) for k in range(88)]
-    rows = bounds.report_ceilings(reports, [2, 4, 64], draws=200, seed=0)
-    assert all(row["low"] < row["value"] < row["high"] <= row["ceiling"] for row in rows)
-    expected = np.log(2) * (1 - 12 * 11 / (100 * 99))  # a batch of two equal reports is left with nothing
-    assert rows[0]["low"] < expected < rows[0]["high"]
-
-
 # ---------------------------------------------------------------- the decoder
 
 
