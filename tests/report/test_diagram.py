@@ -18,14 +18,13 @@ TEXT = {"source": "trained", "parameters": None, "known": "", "trained_layers": 
 @pytest.fixture(scope="module", params=["smoke", "demo", "paper"])
 def facts(request) -> dict:
     """A profile's network, as the study gives it."""
-    model = profile(request.param).model
-    return {**framework.facts(model), "mask": framework.mask(model), "profile": request.param}
+    return {**framework.facts(profile(request.param).model), "profile": request.param}
 
 
 @pytest.fixture(scope="module")
 def objectives() -> dict:
     smoke = profile("smoke")
-    return {o: framework.branches(smoke.model, replace(smoke.pretrain, objective=o)) for o in OBJECTIVE_NAMES}
+    return {o: framework.of_network(smoke.model, replace(smoke.pretrain, objective=o)) for o in OBJECTIVE_NAMES}
 
 
 def texts(sheet: diagram.Diagram) -> str:
