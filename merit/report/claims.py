@@ -556,7 +556,7 @@ def printed() -> dict[str, Printed]:
         text += f"{leads[2][column]:.2f}"
         if leads[9][column] < 0:
             text += f"; but in Table 9 the ablation {row_label(ablation)} has {ablations.at[ablation, column]:.2f}"
-        found[name] = Printed(leads[2][column] == paper.ZERO_SHOT_GAINS[metric], text)
+        found[name] = Printed(bool(leads[2][column] == paper.ZERO_SHOT_GAINS[metric]), text)
     gains = listing(f"{cell_label(*column)} {leads[2][column]:+.2f}" for column in ZERO_SHOT_BEST)
     above = listing(cell_label(*column) for column in ZERO_SHOT_BEST if leads[9][column] < 0)
     note = f"; but an ablation of Table 9 is above MERIT in {above}" if above else ""
