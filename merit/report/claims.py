@@ -682,39 +682,40 @@ def read(claim: Claim, evidence: Evidence) -> Reading:
     reading = Reading(evidence, measured.cells, found, measured.missing)
     if not measured.cells:
         return reading
-    outcome, why = _decide(claim, reading)
-    return reading._replace(outcome=outcome, why=why)
 
-
-def _decide(claim: Claim, reading: Reading) -> tuple[str, str]:
-    """Verdict and reason for a reading that can give one; else whether its point values agree with the claim."""
-    cells, bar = reading.cells(), f"{claim.threshold:g} {claim.unit}" if claim.threshold else "zero"
-
-    def of(count: int) -> str:
-        """In how many comparisons, where there are several."""
-        return f" in {count} of {len(cells)} comparisons" if len(cells) > 1 else ""
-
-    digits = claim.digits
+    # Numbers are judged as they are printed.
+    cells, digits = reading.cells(), claim.digits
+    bar = f"{claim.threshold:g} {claim.unit}" if claim.threshold else "zero"
+    of = f" in {{}} of {len(cells)} comparisons" if len(cells) > 1 else ""
     without = [f"without {listing(reading.missing)}"] if reading.missing else []
+    against = f"no verdict: {'; '.join([*found, *without])}"
+    failed = sum(round(cell.mean, digits) <= claim.threshold for cell in cells.values())
     highs = [
         cell.high for cell in cells.values() if cell.high is not None
     ]  # of one seed alone, the amount is not asked
     reaches = claim.reach is None or not highs or round(min(highs), digits) >= claim.reach
-    if not reading.obstacles:
+    unreached = "" if reaches else f"above {bar}, but the interval ends below {claim.reach:g} {claim.unit}"
+
+    # A verdict. Contradicted: at a level corrected for the number of cells, whatever is missing; else all must be there.
+    below = short = 0
+    if not found:
         strict = reading.cells(1 - (1 - LEVEL) / len(cells))
         below = sum(round(cell.high, digits) < claim.threshold for cell in strict.values())
-        if below and (claim.every or not without):
-            return NOT_SUPPORTED, f"contradicted: the interval lies below {bar}{of(below)}"
-        if not without:
-            if short := sum(round(cell.low, digits) <= claim.threshold for cell in cells.values()):
-                return NOT_SUPPORTED, f"not shown: the interval does not lie above {bar}{of(short)}"
-            if not reaches:
-                return NOT_SUPPORTED, f"above {bar}, but the interval ends below {claim.reach:g} {claim.unit}"
-            return SUPPORTED, f"the interval lies above {bar}{of(len(cells))}"
-    against = "; ".join([*reading.obstacles, *without])
-    if failed := sum(round(cell.mean, digits) <= claim.threshold for cell in cells.values()):
-        return INCONSISTENT, f"not above {bar}{of(failed)}; no verdict: {against}"
-    if not reaches:
-        short = f"above {bar}, but the interval ends below {claim.reach:g} {claim.unit}"
-        return INCONSISTENT, f"{short}; no verdict: {against}"
-    return CONSISTENT, f"above {bar}{of(len(cells))}; no verdict: {against}"
+        short = sum(round(cell.low, digits) <= claim.threshold for cell in cells.values())
+    if below and (claim.every or not without):
+        outcome, why = NOT_SUPPORTED, f"contradicted: the interval lies below {bar}{of.format(below)}"
+    elif not found and not without and short:
+        outcome, why = NOT_SUPPORTED, f"not shown: the interval does not lie above {bar}{of.format(short)}"
+    elif not found and not without:
+        outcome, why = SUPPORTED, f"the interval lies above {bar}{of.format(len(cells))}"
+        if unreached:
+            outcome, why = NOT_SUPPORTED, unreached
+
+    # No verdict: whether the point values agree with the claim.
+    elif failed:
+        outcome, why = INCONSISTENT, f"not above {bar}{of.format(failed)}; {against}"
+    elif unreached:
+        outcome, why = INCONSISTENT, f"{unreached}; {against}"
+    else:
+        outcome, why = CONSISTENT, f"above {bar}{of.format(len(cells))}; {against}"
+    return reading._replace(outcome=outcome, why=why)

@@ -38,7 +38,6 @@ PARTS = {
 NETWORKS = {"demo": "the demo's network", "paper": "the paper's network"}
 GROWN = {"records": "recordings", "batch": "batch", "width": "width of the encoder"}
 PUBLISHED = {"vit": "ViT-Tiny on patches of one lead", "tiny_vit": "TinyViT-5M, hierarchical"}
-OBJECTIVES = {"merit": "MERIT", "cma": "CMA", "ib": "IB", "mse": "MSE"}
 MIMIC_RECORDINGS = 800_035
 """Of MIMIC-IV-ECG 1.0, as page `data_sets` has it."""
 
@@ -67,9 +66,11 @@ def sections(found: Measured, price_per_hour: float | None = None) -> dict[str, 
         rows[f"alone {name}"] = {FEEDS.get(feed, feed): paced(path) for feed, path in network["feeds_alone"].items()}
         whole, product = sum(network["parts_s"].values()), network["product"]
         rows[f"parts {name}"] = {
-            PARTS[part]: f"{milliseconds(seconds)} ({100 * seconds / whole:.1f} %)"
+            PARTS[part]: f"{1000 * seconds:,.{0 if seconds >= 0.1 else 1}f} ms ({100 * seconds / whole:.1f} %)"
             for part, seconds in network["parts_s"].items()
-        } | {"undisturbed update": milliseconds(network["update_s"])}
+        }
+        update = network["update_s"]
+        rows[f"parts {name}"]["undisturbed update"] = f"{1000 * update:,.{0 if update >= 0.1 else 1}f} ms"
         rows[f"use {name}"] = {
             "recordings a second": f"{network['paths']['resident']['samples_per_s']:,.1f}",
             "a recording's forward": giga(network["forward_flops"], "FLOP"),
@@ -80,7 +81,7 @@ def sections(found: Measured, price_per_hour: float | None = None) -> dict[str, 
     for name in GROWN:
         rows[f"growth {name}"] = {f"{row['value']:,}": paced(row) for row in updates.get("growth", {}).get(name, [])}
     grown = updates.get("growth", {}).get("objective", [])
-    rows["objectives"] = {OBJECTIVES[row["value"]]: paced(row) for row in grown}
+    rows["objectives"] = {row["value"].upper(): paced(row) for row in grown}
     for row in updates.get("published", []):
         rows[f"published {row['value']}"] = {
             "speed beside the first": ratio(row),
@@ -171,7 +172,7 @@ def load(committed: Path | None = None, own: Path | None = None) -> list[Column]
     """Committed measurements (`book/reference/bench-*.json`), an empty column where none is of a GPU, and last the
     reader's own (`artifacts/bench.json`), if there is one that this version wrote.
     """
-    committed, own = committed or runs.home() / "book" / "reference", own or own_file()
+    committed, own = committed or runs.home() / "book" / "reference", own or runs.home() / "artifacts" / "bench.json"
     columns = []
     for path in [*sorted(committed.glob("bench-*.json")), own]:
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
@@ -189,11 +190,6 @@ def load(committed: Path | None = None, own: Path | None = None) -> list[Column]
     return columns
 
 
-def own_file() -> Path:
-    """Where `make bench` leaves the reader's own measurement."""
-    return runs.home() / "artifacts" / "bench.json"
-
-
 # -- numbers as text --------------------------------------------------------------------------------------------------
 
 
@@ -207,11 +203,6 @@ def ratio(row: Mapping[str, float]) -> str:
     if row["ratio_low"] == row["ratio_high"]:
         return fixed(row["ratio"], 2)
     return f"{fixed(row['ratio'], 2)} ({fixed(row['ratio_low'], 2)} to {fixed(row['ratio_high'], 2)})"
-
-
-def milliseconds(seconds: float) -> str:
-    """With two digits at least."""
-    return f"{1000 * seconds:,.0f} ms" if seconds >= 0.1 else f"{1000 * seconds:.1f} ms"
 
 
 def giga(value: float, unit: str) -> str:

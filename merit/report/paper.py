@@ -78,12 +78,6 @@ def read(name: str) -> pd.DataFrame:
     )
 
 
-def count(cohort: str, what: str) -> int:
-    """One of the counts that the paper, or a publisher, states of a data set."""
-    found = read("counts").set_index(["cohort", "what"])["number"]
-    return int(found[cohort, what])
-
-
 def cells(table: int) -> pd.DataFrame:
     """Every cell of Tables 1 to 4 or 6 to 9: row, task, metric, value in percent (NaN: lost), status, source, mark.
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 import re
+import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import seaborn.objects as so
 from matplotlib.figure import Figure
@@ -37,79 +39,14 @@ NAMES: dict[str, str] = ENCODERS["label"].to_dict()
 STRENGTHS = {"cma": "0 (CMA)", "ib-0.1": "0.1", "ib": f"{PretrainConfig().bottleneck_strength:g}", "ib-1": "1"}
 """Encoders that differ in the strength of the bottleneck alone -> that strength, β of Eq. 9."""
 
-TERM_LABELS = {
-    "info_nce": "alignment: InfoNCE, nats",
-    "masked_mse": "reconstruction: masked error",
-    "bottleneck": "bottleneck: 1 − cosine",
-    "dropout_views": "alignment of dropout views, nats",
-    "nt_xent": "two views: NT-Xent, nats",
-    "segments": "segments of a patient, nats",
-}
-"""Term of a loss -> title of its panel; the masked error is a share of the target's variance."""
-
-NETWORKS = {"vit": "ViT", "tiny_vit": "TinyViT", "resnet18": "ResNet18"}
-
-METRICS = {
-    "auroc": "AUROC",
-    "average_precision": "average precision",
-    "f1": "F1",
-    "f1_oracle": "F1 oracle",
-    "accuracy": "Acc.",
-    "accuracy_oracle": "Acc. oracle",
-}
-"""`oracle`: threshold chosen on the scored set itself; without: on the validation fold."""
-
-ONE_TASK = {
-    "superclass": "PTB-XL superclass",
-    "subclass": "PTB-XL subclass",
-    "form": "PTB-XL form",
-    "rhythm": "PTB-XL rhythm",
-    "all": "PTB-XL all",
-    "cpsc2018": "CPSC2018",
-    "csn": "CSN",
-    "csn_as_released": "CSN, labels as released",
-    "generation": "text",
-}
-TRANSFERS = {
-    f"{a}>{b}": f"{ONE_TASK[a]} → {ONE_TASK[b]}" for a in ONE_TASK for b in ONE_TASK if f"{a}>{b}" in paper.TRANSFERS
-}
-VOCABULARY: dict[str, Mapping[str, str]] = {
-    "encoder": {"report": "report alone", **NAMES},
-    "other": NAMES,
-    "task": ONE_TASK | TRANSFERS,
-    "transfer": TRANSFERS,
-    "metric": METRICS,
-    "study": {
-        "linear_probe": "linear probing",
-        "zero_shot": "zero-shot classification",
-        "shift": "distribution shift",
-        "generation": "text generation",
-        "kept": "what is kept",
-    },
-    "cohort": {"mimic-iv-ecg": "MIMIC-IV-ECG", "ptb-xl": "PTB-XL", "cpsc2018": "CPSC2018", "csn": "CSN"},
-    "variant": {"as_published": "as published", "standardised": "standardised"},
-    "factor": {
-        "pr": "PR interval",
-        "qrs": "QRS duration",
-        "qt": "QT interval",
-        "axis": "axis in degrees",
-        "variability": "beat-to-beat variability",
-        "qrs_leads": "relative QRS by lead",
-        "t_leads": "relative T by lead",
-        "st_leads": "relative ST by lead",
-        "heart_rate": "heart rate*",
-    },
-    "decoder": {"linear": "linear decoder", "nonlinear": "non-linear decoder"},
-    "retained": {"auroc_stated": "in the report", "r2_partial": "beyond the report"},
-    "measure": {
-        "auroc_stated linear": "in the report,\nlinear",
-        "auroc_stated nonlinear": "in the report,\nnon-linear",
-        "r2_partial linear": "beyond it,\nlinear",
-        "r2_partial nonlinear": "beyond it,\nnon-linear",
-        "r2_partial_text linear": "beyond its text embedding,\nlinear",
-    },
-}
+with Path(__file__).with_name("names.toml").open("rb") as file:
+    VOCABULARY: dict[str, dict[str, str]] = tomllib.load(file)
 """Column -> value -> how it is written, in the order in which it stands everywhere."""
+TASKS, METRICS, TERM_LABELS = VOCABULARY["task"], VOCABULARY["metric"], VOCABULARY.pop("term")
+TRANSFERS = {f"{a}>{b}": f"{TASKS[a]} → {TASKS[b]}" for a in TASKS for b in TASKS if f"{a}>{b}" in paper.TRANSFERS}
+VOCABULARY |= {"encoder": {"report": "report alone", **NAMES}, "other": NAMES, "transfer": TRANSFERS}
+VOCABULARY["task"] = TASKS | TRANSFERS
+NETWORKS = {"vit": "ViT", "tiny_vit": "TinyViT", "resnet18": "ResNet18"}
 
 BLOCKS = (("superclass", "subclass", "form"), ("rhythm", "all"), ("csn", "cpsc2018"))
 """Tasks side by side, as the paper's Tables 6 and 8 have them."""
@@ -126,27 +63,8 @@ MARKS = {
 
 
 def theme() -> None:
-    """Set the look of every figure; call once per notebook. White ground: pages dim it in dark mode."""
-    mpl.rcParams.update(
-        {
-            "figure.facecolor": "white",
-            "figure.dpi": 110,
-            "savefig.dpi": 160,
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#E4E4E4",
-            "grid.linewidth": 0.6,
-            "legend.frameon": False,
-            "lines.linewidth": 1.6,
-            "svg.hashsalt": "merit",
-            "axes.titlesize": 9,
-            "axes.edgecolor": "#888888",
-            "legend.fontsize": 8.5,
-        }
-    )
+    """Set the look of every figure; call once per notebook."""
+    mpl.style.use(Path(__file__).with_name("book.mplstyle"))
     groups = (
         "axes",
         "figure",
@@ -156,7 +74,7 @@ def theme() -> None:
         "lines",
         "xtick",
         "ytick",
-    )  # that a plot of seaborn takes over
+    )  # what a plot of seaborn takes over
     so.Plot.config.theme.update({key: mpl.rcParams[key] for key in mpl.rcParams if key.split(".")[0] in groups})
 
 
@@ -276,7 +194,7 @@ def table(
         return Html("<p>Nothing was scored.</p>")
     columns, rows = ([names] if isinstance(names, str) else list(names) for names in (columns, rows))
 
-    def pivot(own: pd.DataFrame, text: Callable, best: str | None, bold: pd.Series | None) -> tuple[pd.DataFrame, ...]:
+    def pivot(own: pd.DataFrame, says: list[str | None], best: str | None, bold: Any = False) -> list[pd.DataFrame]:
         """Texts and CSS of a frame, whose labels are text without names and levels of one."""
         shown = labelled(own)
         for key in [*columns, *rows]:
@@ -284,36 +202,31 @@ def table(
                 shown[key] = pd.Categorical(shown[key], dict.fromkeys(shown[key]), ordered=True)
         if shown.duplicated([*rows, *columns]).any():
             raise ValueError(f"table: expected one score per {', '.join([*rows, *columns])}; got several")
-        shown["text"] = [text(row) for row in own.to_dict("records")]
-        shown["bold"] = False if bold is None else bold.to_numpy()
+        shown = shown.assign(text=says, bold=bold).set_index([*rows, *columns])
         texts, numbers, heavy = (
-            shown.set_index([*rows, *columns])[what].unstack(columns).sort_index().sort_index(axis=1)
-            for what in ("text", "value", "bold")
+            shown[what].unstack(columns).sort_index().sort_index(axis=1) for what in ("text", "value", "bold")
         )
         css = pd.DataFrame("", index=texts.index, columns=texts.columns)
-        if bold is not None:
-            css = css.mask(heavy.fillna(False).astype(bool), "font-weight: bold")
-        elif best is not None:
+        if best is not None:
             ranks = numbers.rank(ascending=False, method="dense", axis=0 if best == "column" else 1)
             css = css.mask(ranks == 1, "font-weight: bold").mask(ranks == 2, SHADE)
+        css = css.mask(heavy.fillna(False).astype(bool), "font-weight: bold")
         plain = [
             pd.MultiIndex.from_tuples([tuple(map(str, key)) for key in index])
             if index.nlevels > 1
             else pd.Index([str(key) for key in index.get_level_values(0)])
             for index in (texts.index, texts.columns)
         ]
-        return tuple(frame.set_axis(plain[0]).set_axis(plain[1], axis=1) for frame in (texts.astype(object), css))
+        return [part.set_axis(plain[0]).set_axis(plain[1], axis=1) for part in (texts.astype(object), css)]
 
-    def printed(row: Mapping[str, Any]) -> str | None:
-        """The paper's number; a star where its column was inferred."""
-        text = cell(row, unit=1, digits=2)
-        return f"{text}*" if text and row.get("status") == "column inferred" else text
-
-    parts = [pivot(frame, text, best, bold)]
-    if published is not None and len(published):
-        parts.append(pivot(published, printed, best, None))
+    says = [text(row) for row in frame.to_dict("records")]
+    parts = [pivot(frame, says, best) if bold is None else pivot(frame, says, None, bold)]
+    if published is not None and len(published):  # as printed, with a star where the column was inferred
+        stars = np.where(published["status"] == "column inferred", "*", "")
+        says = [cell(row, unit=1, digits=2) for row in published.to_dict("records")]
+        parts.append(pivot(published, [text and text + star for text, star in zip(says, stars)], best))
     if apart is not None and len(apart):
-        parts.append(pivot(apart, text, None, None))
+        parts.append(pivot(apart, [text(row) for row in apart.to_dict("records")], None))
     texts = pd.concat([texts for texts, _ in parts])
     texts = texts[[head for head in parts[0][0].columns if head in texts.columns]]
     marks = pd.concat([css for _, css in parts]).reindex(columns=texts.columns)
@@ -533,8 +446,44 @@ def over_seeds(
     parts = []
     for about, frame in committed(study, ws.profile.name, ws.synthetic, group, folder):
         tag = f"{study}-{about['profile']}-{group or 'seeds'}"
-        if about.get("costs"):
-            parts.append(_equal_budget(about, tag))
+        if about.get("costs"):  # what the rows are and are not, and what each costs: equal updates are not equal cost
+            kind = "synthetic hospitals" if about["synthetic"] else "real recordings"
+            text = (
+                "Rows that end in “ours” are our implementation of a peer's objective and backbone, at the size of "
+                f"profile {about['profile']}, on {kind}, with {about['seeds']} pretraining "
+                f"seed{'s' * (about['seeds'] != 1)}: the same recordings, batches, updates, optimiser and evaluation "
+                "as MERIT. They compare objectives and backbones. They are not the published systems, which were "
+                "trained longer, wider and on other recordings, and say nothing about those systems' published numbers."
+            )
+            costs = {row["encoder"]: row for row in about["costs"]}
+            names = [name for name in NAMES if name in costs]
+            budgets = sorted({(row["updates"], row["batch"]) for row in costs.values() if "updates" in row})
+            budget = listing(f"{updates:,} updates of batch {batch}" for updates, batch in budgets)
+            head = (
+                "What each costs. FLOPs are those of one recording: of its embedding, and of its forward in an update; "
+                f"every pretraining has {budget or 'no updates'}. Seconds hold whatever else that machine did. The "
+                "loss is the last validation's; a masked error of one is what the mean alone would have."
+            )
+            rows = {}
+            for name in names:
+                row = costs[name]
+                terms = [
+                    f"{TERM_LABELS.get(term, term).partition(':')[0]} {value:.2f}"
+                    for term, value in row.get("validation", {}).items()
+                ]
+                rows[NAMES[name]] = {
+                    "network": NETWORKS.get(row["network"], row["network"]),
+                    "parameters of the encoder": f"{row['parameters']:,}",
+                    "trained with it": f"{row['trained_parameters']:,}" if "trained_parameters" in row else None,
+                    "MFLOPs, embedding": f"{row['embedding_flops'] / 1e6:,.0f}",
+                    "MFLOPs, pretraining": f"{row['update_flops'] / 1e6:,.0f}" if "update_flops" in row else None,
+                    "seconds of pretraining": None if row.get("seconds") is None else f"{row['seconds']:,.0f}",
+                    "loss": "\n".join(terms) or None,
+                }
+            ours = ENCODERS["ours"].loc[names]
+            items = [Html("<li>{}: {}.</li>").format(NAMES[name], said) for name, said in ours[ours != ""].items()]
+            parts.append(Html("<p>{}</p><ul>{}</ul>").format(text, Html("").join(items)))
+            parts.append(Html('<p class="merit-caption">{}</p>').format(head) + facts(rows, f"{tag}-costs"))
         parts.append(source(about))
         chosen = scores.scored(frame, **where)
         for metric in metrics:
@@ -562,44 +511,3 @@ def count_beyond_zero(pairs: pd.DataFrame) -> str:
     first = label(pairs["encoder"].iloc[0], "encoder")
     of_all = f"beyond sampling error (Holm over {pairs['n_comparisons'].max()} differences)"
     return f"{first} is ahead {'; '.join(lines)}, {of_all}."
-
-
-def _equal_budget(about: Mapping[str, Any], tag: str) -> Html:
-    """What the rows of a run at equal budget are and are not, and what each costs: equal updates are not equal cost."""
-    kind = "synthetic hospitals" if about["synthetic"] else "real recordings"
-    seeds = f"{about['seeds']} pretraining seed{'s' * (about['seeds'] != 1)}"
-    text = (
-        "Rows that end in “ours” are our implementation of a peer's objective and backbone, at the size of profile "
-        f"{about['profile']}, on {kind}, with {seeds}: the same recordings, batches, updates, optimiser and evaluation "
-        "as MERIT. They compare objectives and backbones. They are not the published systems, which were trained "
-        "longer, wider and on other recordings, and say nothing about those systems' published numbers."
-    )
-    costs = {row["encoder"]: row for row in about["costs"]}
-    names = [name for name in NAMES if name in costs]
-    ours = ENCODERS["ours"].loc[names]
-    items = [Html("<li>{}: {}.</li>").format(NAMES[name], text) for name, text in ours[ours != ""].items()]
-    budgets = sorted({(row["updates"], row["batch"]) for row in costs.values() if "updates" in row})
-    budget = listing(f"{updates:,} updates of batch {batch}" for updates, batch in budgets)
-    head = (
-        "What each costs. FLOPs are those of one recording: of its embedding, and of its forward in an update; every "
-        f"pretraining has {budget or 'no updates'}. Seconds hold whatever else that machine did. The loss is the last "
-        "validation's; a masked error of one is what the mean alone would have."
-    )
-    rows = {}
-    for name in names:
-        row = costs[name]
-        terms = [
-            f"{TERM_LABELS.get(term, term).partition(':')[0]} {value:.2f}"
-            for term, value in row.get("validation", {}).items()
-        ]
-        rows[label(name, "encoder")] = {
-            "network": NETWORKS.get(row["network"], row["network"]),
-            "parameters of the encoder": f"{row['parameters']:,}",
-            "trained with it": f"{row['trained_parameters']:,}" if "trained_parameters" in row else None,
-            "MFLOPs, embedding": f"{row['embedding_flops'] / 1e6:,.0f}",
-            "MFLOPs, pretraining": f"{row['update_flops'] / 1e6:,.0f}" if "update_flops" in row else None,
-            "seconds of pretraining": None if row.get("seconds") is None else f"{row['seconds']:,.0f}",
-            "loss": "\n".join(terms) or None,
-        }
-    parts = [Html("<p>{}</p><ul>{}</ul>").format(text, Html("").join(items))]
-    return Html("").join([*parts, Html('<p class="merit-caption">{}</p>').format(head), facts(rows, f"{tag}-costs")])
