@@ -696,7 +696,7 @@ def read(claim: Claim, evidence: Evidence) -> Reading:
     reaches = claim.reach is None or not highs or round(min(highs), digits) >= claim.reach
     unreached = "" if reaches else f"above {bar}, but the interval ends below {claim.reach:g} {claim.unit}"
 
-    # A verdict. Contradicted: at a level corrected for the number of cells, whatever is missing; else all must be there.
+    # A verdict. Contradicted: at a level corrected for the number of cells, whatever is missing; else all must be there
     below = short = 0
     if not found:
         strict = reading.cells(1 - (1 - LEVEL) / len(cells))
