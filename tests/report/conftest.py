@@ -24,7 +24,7 @@ def run_cells() -> Callable:
         exec(opening.partition("guard(globals())")[2].partition("show.theme()")[0], names)
         names |= defined
         for source in map(cells.get, ids.split()):
-            *statements, last = ast.parse(source).body
+            *statements, last = ast.parse(source.rpartition("guard(globals())")[2]).body
             exec(compile(ast.Module(statements, []), page, "exec"), names)
             if isinstance(last, ast.Expr):
                 names["shown"] = eval(compile(ast.Expression(last.value), page, "eval"), names)
