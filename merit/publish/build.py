@@ -192,7 +192,7 @@ def _surroundings(root: Path, data: str | None, kept: Path) -> str:
         path
         for folder in (runs.PACKAGE_ROOT, root / "book" / "reference")
         for path in sorted(folder.rglob("*"))
-        if path.suffix in (".csv", ".json", ".txt")
+        if path.suffix in (".csv", ".json", ".txt", ".toml", ".mplstyle")
     ]
     tables = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
     fingerprints: dict[str, str] = {}
