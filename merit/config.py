@@ -222,10 +222,19 @@ class DecoderConfig:
     width: int = 256
     depth: int = 4
     heads: int = 4
-    lead_wise: bool = False
-    """True: each lead is decoded by itself, as in ST-MEM; False: all leads together."""
+    attention: str = "joint"
+    """joint: all tokens attend to all; lead: to those of their own lead (ST-MEM); axial: blocks take turns, over a
+    lead's time and over an instant's leads; cross: hidden patches attend to what is visible alone (CrossMAE)."""
+    decode_share: float = 1.0
+    """Share of the hidden patches that an update predicts, drawn at random: the same loss in expectation."""
 
     def __post_init__(self) -> None:
+        one_of("attention", self.attention, ("joint", "lead", "axial", "cross"))
+        require(self, "a number above 0, at most 1", "decode_share")
+        if self.attention == "axial" and self.decode_share < 1:
+            raise ValueError(
+                f"decode_share: expected 1 with axial attention, which needs whole leads; got {self.decode_share:g}"
+            )
         require_least(self, 1, "width", "depth", "heads")
         require_multiple(self, even=True)
 
@@ -355,6 +364,8 @@ class PretrainConfig:
     objective: str = "merit"
     bottleneck_strength: float = 0.5
     """β of Eq. 9; used by the objective ib alone."""
+    masked_mse_scale: float = 1.0
+    """Weight of the masked error in merit, which Eq. 7 leaves out; 0: alignment of masked recordings alone."""
     info_nce_scale: float = 1.0
     """1: the mean of the two directions of Eq. 3; 2: their sum, as in MERL's code."""
     seed: int = 0
@@ -386,6 +397,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         one_of("objective", self.objective, (*OBJECTIVE_NAMES, *PEER_OBJECTIVES))
         require(self, "a number from 0", "bottleneck_strength", "weight_decay")
+        require(self, "a number from 0", "masked_mse_scale")
         require(self, "a number above 0", "info_nce_scale", "epochs", "learning_rate", "clip_norm", "bias_rate_scale")
         require(self, "a number above 0", "text_rate_scale")
         require_least(self, 0, "seed", "text_layers")

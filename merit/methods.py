@@ -26,7 +26,7 @@ def whole(model: ModelConfig) -> ModelConfig:
 def st_mem(model: ModelConfig) -> ModelConfig:
     """ST-MEM (Na et al., 2024): no attention biases, a decoder lead by lead, each patch normalised by itself."""
     encoder = replace(model.encoder, kind="vit", bias_start=None)
-    return replace(model, encoder=encoder, decoder=replace(model.decoder, lead_wise=True), patch_target=True)
+    return replace(model, encoder=encoder, decoder=replace(model.decoder, attention="lead"), patch_target=True)
 
 
 def merl(model: ModelConfig) -> ModelConfig:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 OBJECTIVES: Mapping[str, Mapping[str, float | str]] = {
-    "merit": {"info_nce": "info_nce_scale", "masked_mse": 1.0},
+    "merit": {"info_nce": "info_nce_scale", "masked_mse": "masked_mse_scale"},
     "cma": {"info_nce": "info_nce_scale"},
     "mse": {"masked_mse": 1.0},
     "ib": {"info_nce": "info_nce_scale", "bottleneck": "bottleneck_strength"},

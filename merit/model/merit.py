@@ -53,7 +53,7 @@ class Outputs:
     target: Tensor | None
     """[B, L, N, patch]."""
     hidden: Tensor | None
-    """[B, L, N], True = masked; None: whole recordings were shown."""
+    """[B, L, N], True = masked and predicted; None: whole recordings were shown."""
     views: Tensor | None = None
     """[2, B, d], not yet normalised."""
 
@@ -97,10 +97,16 @@ class Merit(nn.Module):
         self.text_tower = TextTower(config.text_tower) if aligns and config.text_tower is not None else None
 
     def forward(
-        self, signal_mv: Tensor, text: Tensor | tuple | None, visible: Tensor | None, dropout: Tensor | None = None
+        self,
+        signal_mv: Tensor,
+        text: Tensor | tuple | None,
+        visible: Tensor | None,
+        dropout: Tensor | None = None,
+        decoded: Tensor | None = None,
     ) -> Outputs:
         """signal_mv: [B, L, T]; text: [B, Dt], embeddings of the frozen text encoder, or `Words` for layers of it that
-        are trained; visible: int64 [B, L, K], None: all; dropout: [B, 2, d], factors on the outputs of the two maps.
+        are trained; visible: int64 [B, L, K], None: all; dropout: [B, 2, d], factors on the outputs of the two maps;
+        decoded: int64 [B, L, M], the hidden patches that are predicted, None: all of them.
 
         The contrastive branch sees the same masked view as the decoder: one forward (Sec. 3.3). Where two views are
         contrasted, the first half of the batch holds the first views and the second half the second ones.
@@ -112,9 +118,11 @@ class Merit(nn.Module):
         if self.ecg_head is not None:
             ecg, text_out = self.ecg_head(self.encoder.pool(tokens)), self.text_head(embedded)
         if self.decoder is not None:
-            prediction, target = self.decoder(tokens, visible), self.encoder.patches(signal)
+            prediction, target = self.decoder(tokens, visible, decoded), self.encoder.patches(signal)
             target = normalise_patches(target) if self.config.patch_target else target
         hidden = None if visible is None else hidden_from(visible, self.config.encoder.n_patches)
+        if decoded is not None:
+            hidden = ~hidden_from(decoded, self.config.encoder.n_patches)
         if self.view_head is not None:
             views = self.view_head(self.encoder.pool(tokens)).unflatten(0, (2, -1))
         elif self.view_maps is not None:

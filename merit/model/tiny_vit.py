@@ -76,7 +76,7 @@ class SampleHead(nn.Module):
         self.config, self.stride = config, stride_of(config)
         self.samples = nn.Linear(config.embedding_width, config.n_leads * self.stride)
 
-    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, visible: Tensor, decoded: Tensor | None = None) -> Tensor:
         """Predicted patches [B, L, N, patch]; tokens: [B, n, D]; visible: what other decoders need, not read here.
 
         The last token's stretch may go past the end of the recording; that part is cut off.

@@ -93,7 +93,10 @@ def load_model(folder: Path) -> tuple[Merit, dict[str, Any]]:
         )
     settings = runs.read_json(runs.check(folder) / "config.json")
     sizes = dict(settings["model"])
-    sizes["encoder"], sizes["decoder"] = EncoderConfig(**sizes["encoder"]), DecoderConfig(**sizes["decoder"])
+    decoder = dict(sizes["decoder"])
+    if decoder.pop("lead_wise", False):  # its name before there were other kinds of attention
+        decoder["attention"] = "lead"
+    sizes["encoder"], sizes["decoder"] = EncoderConfig(**sizes["encoder"]), DecoderConfig(**decoder)
     model = network(ModelConfig(**sizes), settings["pretrain"]["objective"])
     model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     return model.eval(), settings

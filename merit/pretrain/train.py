@@ -195,17 +195,15 @@ def train_step(
     world: World,
     finite: FiniteCheck,
     lap: Callable[[str], None] = lambda part: None,
-    scale: Mapping[str, float] | None = None,
 ) -> Terms:
     """Update number `update` (from 0) of `total`; the terms of its loss. Nothing in it waits for a GPU.
 
-    called: the network as `compile_model` gives it. lap: called at the end of forward, backward and optimiser. scale:
-    weights of the terms in place of the objective's.
+    called: the network as `compile_model` gives it. lap: called at the end of forward, backward and optimiser.
     """
     for group in optimiser.param_groups:
         group["lr"] = group["peak_lr"] * rate_factor(update, total, config.warmup_share)
     terms = update_terms(called, model, batch, config, update, world)
-    loss = total_loss(terms, config, scale)
+    loss = total_loss(terms, config)
     lap("forward")
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -248,7 +246,7 @@ def forward_terms(
     shown = augmentation(config.objective).apply(signal_mv, params, model.config.encoder)
     cast = torch.autocast("cuda", torch.bfloat16) if signal_mv.is_cuda else contextlib.nullcontext()
     with cast:
-        out = called(shown.signal_mv, text, shown.visible, shown.dropout)
+        out = called(shown.signal_mv, text, shown.visible, shown.dropout, shown.decoded)
     wanted, terms = OBJECTIVES[config.objective], {}
     if "info_nce" in wanted:
         ecg, texts = world.gather(wide(out.ecg)), world.gather(wide(out.text))
@@ -269,9 +267,9 @@ def forward_terms(
     return terms
 
 
-def total_loss(terms: Terms, config: PretrainConfig, scale: Mapping[str, float] | None = None) -> Tensor:
-    """The objective: its terms, weighted (by `scale`, where it is given)."""
-    scale = weights(config.objective, asdict(config)) if scale is None else scale
+def total_loss(terms: Terms, config: PretrainConfig) -> Tensor:
+    """The objective: its terms, weighted."""
+    scale = weights(config.objective, asdict(config))
     return sum(scale[name] * value for name, value in terms.items())
 
 
