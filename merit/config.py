@@ -366,6 +366,9 @@ class PretrainConfig:
     """β of Eq. 9; used by the objective ib alone."""
     masked_mse_scale: float = 1.0
     """Weight of the masked error in merit, which Eq. 7 leaves out; 0: alignment of masked recordings alone."""
+    view_scale: float = 0.0
+    """Weight of MERL's contrast between two dropout views of a recording, added to merit, cma, ib or mse; the objective
+    merl has it in any case."""
     info_nce_scale: float = 1.0
     """1: the mean of the two directions of Eq. 3; 2: their sum, as in MERL's code."""
     seed: int = 0
@@ -397,7 +400,11 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         one_of("objective", self.objective, (*OBJECTIVE_NAMES, *PEER_OBJECTIVES))
         require(self, "a number from 0", "bottleneck_strength", "weight_decay")
-        require(self, "a number from 0", "masked_mse_scale")
+        require(self, "a number from 0", "masked_mse_scale", "view_scale")
+        if self.view_scale and self.objective in PEER_OBJECTIVES:
+            raise ValueError(
+                f"view_scale: expected 0 for {self.objective}, whose views are its own; got {self.view_scale:g}"
+            )
         require(self, "a number above 0", "info_nce_scale", "epochs", "learning_rate", "clip_norm", "bias_rate_scale")
         require(self, "a number above 0", "text_rate_scale")
         require_least(self, 0, "seed", "text_layers")

@@ -94,5 +94,8 @@ def segments(first: Tensor, second: Tensor, patient: Tensor, temperature: float)
 
 
 def weights(objective: str, settings: Mapping[str, float]) -> dict[str, float]:
-    """Term -> weight of an objective, with the names in `OBJECTIVES` looked up in `settings`."""
-    return {term: settings[w] if isinstance(w, str) else w for term, w in OBJECTIVES[objective].items()}
+    """Term -> weight of an objective, with the names in `OBJECTIVES` looked up in `settings`, and the dropout views
+    that `view_scale` adds.
+    """
+    terms = {term: settings[w] if isinstance(w, str) else w for term, w in OBJECTIVES[objective].items()}
+    return terms | ({"dropout_views": scale} if (scale := settings.get("view_scale")) else {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -61,8 +62,8 @@ class Outputs:
 class Merit(nn.Module):
     """Encoder, decoder and projection heads (Sec. 3.3); `reconstructs` and `aligns` say which branches exist.
 
-    For peers: `contrasts`, a head on two views that follow each other in a batch (SimCLR, CLOCS); `drops`, two linear
-    maps with dropout on their outputs (MERL). ValueError for a decoder without tokens to read (resnet18).
+    `contrasts`: a head on two views that follow each other in a batch (SimCLR, CLOCS); `drops`: two linear maps with
+    dropout on their outputs (MERL); `masks`: patches are hidden, for which a resnet18 needs a value to put there.
     """
 
     def __init__(
@@ -73,17 +74,15 @@ class Merit(nn.Module):
         aligns: bool = True,
         contrasts: bool = False,
         drops: bool = False,
+        masks: bool = False,
     ) -> None:
         super().__init__()
         self.config = config
         kind, width, shared = config.encoder.kind, config.encoder.embedding_width, config.shared_width
-        self.encoder = {"vit": Encoder, "tiny_vit": TinyVit, "resnet18": ResNet18}[kind](config.encoder)
-        if reconstructs and kind == "resnet18":
-            raise ValueError("kind: expected vit or tiny_vit for an objective that reconstructs; got resnet18")
-        self.decoder = None
+        kinds = {"vit": Encoder, "tiny_vit": TinyVit, "resnet18": partial(ResNet18, masks=masks)}
+        self.encoder, self.decoder = kinds[kind](config.encoder), None
         if reconstructs:
-            tiny = kind == "tiny_vit"
-            self.decoder = SampleHead(config.encoder) if tiny else Decoder(config.decoder, config.encoder)
+            self.decoder = Decoder(config.decoder, config.encoder) if kind == "vit" else SampleHead(config.encoder)
         self.ecg_head = projection_head(width, shared) if aligns else None
         self.text_head = projection_head(config.text_width, shared) if aligns else None
         log_temperature = torch.tensor(math.log(config.temperature))

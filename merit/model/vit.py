@@ -71,6 +71,14 @@ class EcgEncoder(nn.Module):
         """[B, L, T] cut into [B, L, N, patch]; a ValueError for any other shape."""
         return cut(signal, self.config)
 
+    def filled(self, signal: Tensor, visible: Tensor | None) -> Tensor:
+        """[B, L, T] with `mask_value`, a number per lead, in place of the hidden samples (SimMIM; Xie et al., 2022)."""
+        patches = self.patches(signal)
+        if visible is not None:
+            hidden = hidden_from(visible, self.config.n_patches)[..., None]
+            patches = torch.where(hidden, self.mask_value[:, None, None], patches)
+        return patches.flatten(2)
+
     def over_time(self, tokens: Tensor) -> Tensor:
         """One token per stretch of time, [B, n, D]."""
         return tokens

@@ -47,7 +47,7 @@ class Augmentation(NamedTuple):
 # -- the paper's: one view of each recording, most of it hidden (Sec. 3.3), or none of it at mask ratio 0 -------------
 
 
-def draw_masks(n: int, model: ModelConfig, views: ViewsConfig, generator: Generator) -> AugmentParams:
+def draw_masks(n: int, model: ModelConfig, views: ViewsConfig, generator: Generator) -> dict[str, Tensor]:
     """Which patches stay visible, int64 [n, L, K], and which of the others are predicted, [n, L, M], where not all are;
     nothing is drawn where none is hidden.
     """
@@ -137,6 +137,8 @@ AUGMENTATIONS = {
 """Objective -> how its recordings are shown; `MASKED` for those that are not here."""
 
 
-def augmentation(objective: str) -> Augmentation:
-    """How an objective is shown recordings."""
-    return AUGMENTATIONS.get(objective, MASKED)
+def augmentation(objective: str, *, views: bool = False) -> Augmentation:
+    """How an objective is shown recordings; views: with factors of dropout, where they are added to it."""
+    if not views:
+        return AUGMENTATIONS.get(objective, MASKED)
+    return Augmentation(lambda *given: {**draw_masks(*given), **draw_dropout(*given)}, MASKED.apply)
