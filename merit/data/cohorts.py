@@ -27,7 +27,7 @@ import pandas as pd
 import scipy.io
 from tqdm import tqdm
 
-from merit import pool, runs
+from merit import parallel, runs
 from merit.data import taxonomy
 from merit.data.recording import (
     LEADS,
@@ -208,7 +208,7 @@ class Cohort:
             chunks = iter(lambda: list(itertools.islice(names, 256)), [])
             work = functools.partial(digests, str(self.root))
             with tqdm(total=n_files, desc=f"reading {self.name}", unit="file", disable=workers == 1 or None) as bar:
-                for chunk in pool.ordered_map(work, chunks, workers):
+                for chunk in parallel.ordered_map(work, chunks, workers):
                     for name, found in chunk:
                         total.update(f"{name} {found}\n".encode())
                         readable &= found is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from merit import intervals
-from merit.data.leads import RIDGE
+from merit.data.preprocess import RIDGE
 
 RESAMPLES = 1000
 

@@ -128,7 +128,7 @@ def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
     from merit.evaluate.information import fold_of
     from merit.evaluate.retention import blocks, words
     from merit.evaluate.retention_factors import continuous, on_one_scale
-    from merit.synthetic.reports import statements
+    from merit.synthetic.labels import statements
 
     # Factors, what is there, and what each report states: known from the truth, or measured and taken from the codes.
     store, truth = ws.store(COHORT), ws.truth(COHORT)

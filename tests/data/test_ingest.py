@@ -514,10 +514,10 @@ def without(name, *given, **named):
     return real(name, *given, **named)
 builtins.__import__ = without
 from merit.data import ingest as module
-from merit import pool, threads
-assert threads.cores() == os.cpu_count()
-pool.Path = lambda text: __import__("pathlib").Path("/nowhere")
-assert pool.peak_memory() == 0
+from merit import parallel
+assert parallel.cores() == os.cpu_count()
+parallel.Path = lambda text: __import__("pathlib").Path("/nowhere")
+assert parallel.peak_memory() == 0
 print(len(module.ingest("ptb-xl", sys.argv[1], sys.argv[2], progress=False)))
 """
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from merit.bench.probing import train_alone
 from sklearn.metrics import roc_auc_score
 
 from merit import scores
-from merit.bench import probing as bench
+from merit.bench import measure as bench
+from merit.bench.measure import train_alone
 from merit.config import ProbeConfig
 from merit.evaluate import metrics
 from merit.evaluate.probing import (
@@ -388,7 +388,7 @@ def test_equal_groups_differ_by_nothing(out, task: TaskData) -> None:
 def test_each_task_is_timed_in_both_ways_and_a_whole_run_is_extrapolated(
     records: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = bench.measure(records, dims=8, config=ProbeConfig(epochs=2, n_resamples=2), tasks=("superclass",))
+    found = bench.measure_probing(records, dims=8, config=ProbeConfig(epochs=2, n_resamples=2), tasks=("superclass",))
     row = found["tasks"]["superclass"]
     assert (row["records"], row["classes"]) == (480, 5)
     assert row["alone_s"] / row["together_s"] == pytest.approx(row["ratio"]) == pytest.approx(found["ratio"])
