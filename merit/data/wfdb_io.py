@@ -367,8 +367,8 @@ def digital_samples(folder: str, header: Header, rows: list[int]) -> tuple[int, 
             raise RejectedRecording(f"truncated signal file: {name}, {size} bytes, was not downloaded whole ({other})")
         if first.fmt in COMPRESSED:
             # STREAMINFO comes first in FLAC (RFC 9639): 36 bits of samples per channel, 0 where that was not known
-            each = int.from_bytes(head[21:26]) & (1 << 36) - 1 if head[:4] == b"fLaC" else 0
-            frames, promised = max(each - first.offset, 0) // first.per_frame, f"{header.n_frames} frames"
+            per_channel = int.from_bytes(head[21:26]) & (1 << 36) - 1 if head[:4] == b"fLaC" else 0
+            frames, promised = max(per_channel - first.offset, 0) // first.per_frame, f"{header.n_frames} frames"
             found, needed = f"{frames} frames", (header.n_frames or 0) * a_frame * 4
         else:
             frames = held_samples(first.fmt, size - first.offset) // a_frame

@@ -162,57 +162,42 @@ def fast_path(order: Order) -> str:
 
 
 def write_recording(root: Path, order: Order, signal_mv: np.ndarray, fs_hz: int) -> None:
-    """The record of a recording, as its site lays it out."""
+    """The record of a recording [12, T], as its site lays it out; PTB-XL's at 100 Hz too.
+
+    Int16 samples, those of all leads of an instant together (after a MATLAB header in a .mat file), and a header with
+    gain, first value and checksum of each signal.
+    """
     path, per_mv = root / names(order)[2], SITES[order.site].gain_per_mv
+    leads, suffix, form, gain, comments = LEADS, ".dat", "16", "1000.0(0)", []
+    records = [(path, signal_mv, fs_hz)]
     if order.site == "mimic-iv-ecg":  # has aVF before aVL
-        rows = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11]
-        leads = tuple(LEADS[k] for k in rows)
-        write_record(path, signal_mv[rows], fs_hz, per_mv, leads=leads, gain="200.0(0)")
+        rows, gain = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11], "200.0(0)"
+        leads, records = [LEADS[k] for k in rows], [(path, signal_mv[rows], fs_hz)]
     elif order.site == "ptb-xl":
-        leads, slow = tuple(lead.upper() for lead in LEADS), signal_mv
+        leads = [lead.upper() for lead in LEADS]
         if fs_hz == 500:  # to 100 Hz: a low-pass at 40 Hz (windowed sinc, edges held), then one sample in five
-            write_record(root / fast_path(order), signal_mv, fs_hz, per_mv, leads=leads)
             taps = np.arange(-60, 61)
             kernel = np.sinc(2 * 40 / 500 * taps) * np.hanning(len(taps) + 2)[1:-1]
             padded = np.pad(signal_mv, ((0, 0), (60, 60)), mode="edge")
             slow = np.stack([np.convolve(lead, kernel / kernel.sum(), "valid")[::5] for lead in padded])
-        write_record(path, slow, 100, per_mv, leads=leads)
+            records = [(root / fast_path(order), signal_mv, fs_hz), (path, slow, 100)]
     else:  # as the challenges of 2020 and 2021 converted data sets: age, sex and diagnoses in the header
+        suffix, form, gain = ".mat", "16+24", "1000" if order.site == "cpsc2018" else gain
         diagnoses = ",".join(diagnosis_of(order.site)[label] for label in site_labels(order))
         facts = {"Age": f"{order.age:.0f}", "Sex": "Female" if order.female else "Male", "Dx": diagnoses}
         facts |= dict.fromkeys(("Rx", "Hx", "Sx"), "Unknown")
-        comments = tuple(f"#{name}: {value}" for name, value in facts.items())
-        gain = "1000" if order.site == "cpsc2018" else "1000.0(0)"
-        write_record(path, signal_mv, fs_hz, per_mv, suffix=".mat", form="16+24", gain=gain, comments=comments)
-
-
-def write_record(
-    path: Path,
-    signal_mv: np.ndarray,
-    fs_hz: int,
-    gain_per_mv: int,
-    *,
-    suffix: str = ".dat",
-    form: str = "16",
-    gain: str = "1000.0(0)",
-    leads: tuple[str, ...] = LEADS,
-    comments: tuple[str, ...] = (),
-) -> None:
-    """One record of int16 samples: `path.hea` with gain, first value and checksum of each signal, and `path` + suffix.
-
-    signal_mv: [L, T], its rows called `leads`. Samples of all leads of an instant lie together; a .mat file begins with
-    a MATLAB header. form and gain: as the header states them.
-    """
-    samples = np.clip(np.rint(signal_mv * gain_per_mv), INVALID + 1, 32767).astype("<i2")
-    body = np.ascontiguousarray(samples.T).tobytes()
-    if suffix == ".mat":
-        body = np.array([30, samples.shape[0], samples.shape[1], 0, 4], "<i4").tobytes() + b"val\0" + body
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_name(path.name + suffix).write_bytes(body)
-    lines = [f"{path.name} {len(leads)} {fs_hz} {samples.shape[1]}"]
-    for first, checksum, lead in zip(samples[:, 0], samples.sum(axis=1, dtype=np.int64) % 65536, leads):
-        lines.append(f"{path.name}{suffix} {form} {gain}/mV 16 0 {first} {checksum} 0 {lead}")
-    path.with_name(f"{path.name}.hea").write_text("\n".join([*lines, *comments]) + "\n", encoding="ascii")
+        comments = [f"#{name}: {value}" for name, value in facts.items()]
+    for path, signal, rate in records:
+        samples = np.clip(np.rint(signal * per_mv), INVALID + 1, 32767).astype("<i2")
+        body = np.ascontiguousarray(samples.T).tobytes()
+        if suffix == ".mat":
+            body = np.array([30, samples.shape[0], samples.shape[1], 0, 4], "<i4").tobytes() + b"val\0" + body
+        lines = [f"{path.name} {len(leads)} {rate} {samples.shape[1]}"]
+        for first, checksum, lead in zip(samples[:, 0], samples.sum(axis=1, dtype=np.int64) % 65536, leads):
+            lines.append(f"{path.name}{suffix} {form} {gain}/mV 16 0 {first} {checksum} 0 {lead}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(path.name + suffix).write_bytes(body)
+        path.with_name(f"{path.name}.hea").write_text("\n".join([*lines, *comments]) + "\n", encoding="ascii")
 
 
 def site_labels(order: Order) -> list[str]:
