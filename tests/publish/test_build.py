@@ -77,13 +77,9 @@ def test_what_changed_runs_once_with_the_last_notebook_last(root):
     assert ran(root) == ["n", "provenance"]
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.txt", "a.toml", "a.mplstyle"])
-def test_a_table_of_the_package_that_is_edited_runs_pages_again(root, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(build.runs, "PACKAGE_ROOT", tmp_path / "package")
-    (tmp_path / "package").mkdir()
-    before = build._surroundings(root, None, tmp_path / "kept.json")
-    (tmp_path / "package" / name).write_text("x")
-    assert build._surroundings(root, None, tmp_path / "kept.json") != before
+def test_tables_of_the_package_count_as_what_all_pages_depend_on():
+    files = (path for path in runs.PACKAGE_ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    assert {path.suffix for path in files} - {".py", ".npz"} == set(runs.DATA_ENDINGS)
 
 
 def test_what_a_notebook_imports_runs_it_again_and_other_modules_do_not():
