@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 
-from merit.data import preprocess
 from merit.data.preprocess import arrange, hardness, masked_bound, repair_gaps, resample, to_microvolts, to_millivolts
-from merit.data.recording import LEADS, MAX_CHARACTERS, RejectedRecording, clean, inside, name_problem
+from merit.data.recording import LEADS, MAX_CHARACTERS, RejectedRecording, clean, inside
 
 NAN = np.nan
 
@@ -38,33 +35,28 @@ def test_eight_leads_give_twelve_by_einthoven_and_goldberger():
     assert np.array_equal(arrange(recorded, LEADS), recorded)
 
 
-@pytest.mark.parametrize(
-    ("names", "reason"),
-    [
-        (("MLII", *LEADS[1:]), "unknown lead: 'MLII'"),
-        (("I", "I", *LEADS[2:]), "repeated lead: I"),
-        (LEADS[:-1], "missing lead: V6"),
-        (LEADS[1:], "missing lead: I"),
-        (("", *LEADS[1:-1], "Vx"), "unknown lead: '', 'Vx'"),
-        (("",) * 12, "missing lead: none of 12 signals has a name"),
-    ],
-)
+REFUSED_LEADS = {
+    "unknown lead: 'MLII'": ("MLII", *LEADS[1:]),
+    "repeated lead: I": ("I", "I", *LEADS[2:]),
+    "missing lead: V6": LEADS[:-1],
+    "missing lead: I": LEADS[1:],
+    "unknown lead: '', 'Vx'": ("", *LEADS[1:-1], "Vx"),
+    "missing lead: none of 12 signals has a name": ("",) * 12,
+}
+
+
+@pytest.mark.parametrize(("reason", "names"), REFUSED_LEADS.items())
 def test_other_leads_are_refused(names, reason):
     with pytest.raises(RejectedRecording, match=rf"^{reason}"):
         arrange(np.zeros((len(names), 4), np.float32), names)
 
 
-@pytest.mark.parametrize(
-    ("unit", "factor"), [("mV", 1), ("MV", 1), ("uV", 1e-3), ("µV", 1e-3), ("μv", 1e-3), ("V", 1e3)]
-)
-def test_voltages_become_millivolts(unit, factor):
-    assert to_millivolts(np.full((2, 3), 8.0), [unit, "mV"])[:, 0] == pytest.approx([8 * factor, 8])
-
-
-@pytest.mark.parametrize("unit", ["mmHg", "NU", "", "mA"])
-def test_a_unit_that_is_no_voltage_is_refused(unit):
-    with pytest.raises(RejectedRecording, match=r"^foreign unit"):
-        to_millivolts(np.zeros((1, 3)), [unit])
+def test_voltages_become_millivolts_and_other_units_are_refused():
+    for unit, factor in {"mV": 1, "MV": 1, "uV": 1e-3, "µV": 1e-3, "μv": 1e-3, "V": 1e3}.items():
+        assert to_millivolts(np.full((2, 3), 8.0), [unit, "mV"])[:, 0] == pytest.approx([8 * factor, 8])
+    for unit in ("mmHg", "NU", "", "mA"):
+        with pytest.raises(RejectedRecording, match=r"^foreign unit"):
+            to_millivolts(np.zeros((1, 3)), [unit])
 
 
 # -- gaps, rate, length, scale ----------------------------------------------------------------------------------------
@@ -74,15 +66,10 @@ def slow_repair(values: list[float]) -> list[float]:
     """One lead, sample by sample."""
     good = [i for i, v in enumerate(values) if np.isfinite(v)]
     out = []
-    for i, v in enumerate(values):
+    for i in range(len(values)):
         before, after = [g for g in good if g <= i], [g for g in good if g >= i]
-        if np.isfinite(v):
-            out.append(v)
-        elif before and after:
-            a, b = before[-1], after[0]
-            out.append(values[a] + (values[b] - values[a]) * (i - a) / (b - a))
-        else:
-            out.append(values[(before or after[:1])[-1]])
+        a, b = (before or after[:1])[-1], (after or before[-1:])[0]
+        out.append(values[a] + (values[b] - values[a]) * (i - a) / (b - a) if b > a else values[a])
     return out
 
 
@@ -93,9 +80,8 @@ def test_a_gap_is_bridged_from_its_own_lead():
     signal = whole.copy()
     signal[3] = values
     repaired, count = repair_gaps(signal, max_fraction=0.5)
-    assert repaired[3] == pytest.approx(slow_repair(values))
-    assert repaired[3, :6] == pytest.approx([1, 1, 2, 4, 6, 8])
     assert count == 4
+    assert repaired[3] == pytest.approx(slow_repair(values))
     assert np.array_equal(np.delete(repaired, 3, axis=0), np.delete(whole, 3, axis=0))
     assert np.isnan(signal[3, 0]), "the input is left as it is"
 
@@ -136,12 +122,6 @@ def test_rates_that_are_equal_too_low_or_absurd():
             resample(signal, rate, 100.0)
 
 
-def test_length_is_fixed_at_the_end():
-    signal = np.arange(8).reshape(2, 4)
-    assert preprocess.fix_length(signal, 3).tolist() == [[0, 1, 2], [4, 5, 6]]
-    assert preprocess.fix_length(signal, 6).tolist() == [[0, 1, 2, 3, 0, 0], [4, 5, 6, 7, 0, 0]]
-
-
 def test_microvolts_round_trip_and_are_clipped_and_counted_never_wrapped():
     digital = np.arange(-32767, 32768)
     for dtype in (np.float32, np.float64):
@@ -161,33 +141,27 @@ def test_hardness_agrees_with_its_definition():
     signal = rng.normal(size=(3, 4, 50)) * np.array([1, 2, 3, 4])[:, None]
     signal[:, 3] += signal[:, 0]
     z = [(x - x.mean()) / x.std() for x in signal]
-    covariances = [x @ x.T / 50 for x in z]
-    own = np.mean([np.sort(np.linalg.eigvalsh(c))[-3:].sum() / np.trace(c) for c in covariances])
+    own = np.mean([np.sort(np.linalg.eigvalsh(x @ x.T / 50))[-3:].sum() / np.trace(x @ x.T / 50) for x in z])
     everything = np.concatenate(z, axis=1)
     bounds = []
-    for seen in combinations(range(4), 3):
-        hidden = [k for k in range(4) if k not in seen]
-        weights, *_ = np.linalg.lstsq(everything[list(seen)].T, everything[hidden].T, rcond=None)
-        left = everything[hidden].T - everything[list(seen)].T @ weights
-        bounds.append((left**2).sum() / (everything[hidden] ** 2).sum())
+    for hidden in range(4):
+        seen, target = np.delete(everything, hidden, 0).T, everything[hidden]
+        left = target - seen @ np.linalg.lstsq(seen, target, rcond=None)[0]
+        bounds.append((left**2).sum() / (target**2).sum())
     ours = hardness(signal)
     assert ours["own_three"] == pytest.approx(own, rel=1e-6)
     assert ours["three_lead_bound"] == pytest.approx(np.mean(bounds), rel=1e-3)
     assert ours["own_three"] > ours["common_three"]
-
-
-def test_a_fixed_lead_field_would_be_trivial():
-    rng = np.random.default_rng(1)
+    # a fixed lead field would be trivial; z-scoring adds one common offset
     ours = hardness(np.einsum("lk,nkt->nlt", rng.normal(size=(12, 3)), rng.normal(size=(5, 3, 200))))
-    assert min(ours["own_three"], ours["common_three"]) > 0.999  # z-scoring adds one common offset
+    assert min(ours["own_three"], ours["common_three"]) > 0.999
     assert ours["three_lead_bound"] < 0.03
 
 
 def test_masked_bound_in_closed_form():
     assert masked_bound(np.eye(4), 0.75) == pytest.approx(1, abs=1e-4)
-    alike = np.ones((3, 3)) + 1e-9 * np.eye(3)
-    # Three equal leads: a hidden one is lost only if the two others are hidden too.
-    assert masked_bound(alike, 0.5) == pytest.approx(0.25, abs=1e-3)
+    # of three equal leads a hidden one is lost only if the two others are hidden too
+    assert masked_bound(np.ones((3, 3)) + 1e-9 * np.eye(3), 0.5) == pytest.approx(0.25, abs=1e-3)
 
 
 # -- names and reports ------------------------------------------------------------------------------------------------
@@ -199,23 +173,20 @@ OUTSIDE = ["../x", "a/../../x", "/etc/passwd", "a\\..\\x", "http://a/b", "x::htt
 def test_names_that_lead_outside_are_refused_by_their_text(name, tmp_path):
     with pytest.raises(RejectedRecording):
         inside(str(tmp_path), name)
-    assert name_problem("files/p1000/s..1/x.y") == ""
-    assert inside(str(tmp_path), "a/b.hea") == str(tmp_path / "a" / "b.hea")
+    assert inside(str(tmp_path), "p1000/s..1/b.hea") == str(tmp_path / "p1000/s..1/b.hea")
 
 
-@pytest.mark.parametrize(
-    ("raw", "cleaned"),
-    [
-        ("Sinus rhythm\nBorderline ECG", "sinus rhythm, borderline ecg"),
-        ("Normal EKG ***", "normal ecg"),
-        ("*** Unconfirmed ***\n\n=- Abnormal  ekg =", "unconfirmed, abnormal ecg"),
-        ("rate = 205/min", "rate = 205/min"),
-        ("tab\there\r and\x00 null\x1b[31m\u202e", "tab here and null [31m"),
-        ("Vorhof\u00dcberbelastung", "vorhofüberbelastung"),
-        ("  ", ""),
-        ("***\n= -\n", ""),
-    ],
-)
+REPORTS = {
+    "Sinus rhythm\nBorderline ECG": "sinus rhythm, borderline ecg",
+    "*** Unconfirmed ***\n\n=- Abnormal  ekg =": "unconfirmed, abnormal ecg",
+    "rate = 205/min": "rate = 205/min",
+    "tab\there\r and\x00 null\x1b[31m\u202e": "tab here and null [31m",
+    "Vorhof\u00dcberbelastung": "vorhofüberbelastung",
+    "***\n= -\n": "",
+}
+
+
+@pytest.mark.parametrize(("raw", "cleaned"), REPORTS.items())
 def test_reports_are_cleaned_and_cut(raw, cleaned):
     assert clean(raw) == cleaned
     assert clean(cleaned) == cleaned

@@ -56,15 +56,6 @@ def test_offset_zero_starts_high_and_all_biases_learn(place):
     assert (layer.lead_bias.grad != 0).all()
 
 
-def test_without_biases_places_do_not_matter(place):
-    torch.manual_seed(0)
-    layer = BiasedAttention(WIDTH, HEADS, POSITIONS, LEADS, None)
-    tokens = torch.randn(2, LEADS * 4, WIDTH)
-    other = token_codes(place.flip(0), POSITIONS, LEADS).float()
-    torch.testing.assert_close(layer(tokens, other), layer(tokens, token_codes(place, POSITIONS, LEADS).float()))
-    assert not any("bias" in name and "_bias" in name for name, _ in layer.named_parameters())
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # of torch itself, as it traces
 @pytest.mark.parametrize("bias_start", [4.0, None])
 @pytest.mark.parametrize("shared_places", [False, True])

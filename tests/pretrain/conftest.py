@@ -23,11 +23,10 @@ def of_several(request, tmp_path):
     def run(n: int, function: str, *arguments):
         out = tmp_path / "returned.pt"
         call = [sys.executable, str(Path(__file__).with_name("forked.py")), str(request.path), function]
+        call += [json.dumps(arguments), str(n), str(out)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        with subprocess.Popen(
-            [*call, json.dumps(arguments), str(n), str(out)],
-            env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        ) as running:  # fmt: skip
+        how = {"env": environment, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        with subprocess.Popen(call, **how) as running:
             try:
                 _, errors = running.communicate(timeout=120)
             except subprocess.TimeoutExpired:

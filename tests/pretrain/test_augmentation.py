@@ -94,50 +94,19 @@ def test_one_view_in_loops(signal):
             torch.testing.assert_close(found[b, lead], torch.zeros(200) if given["dropped"][b, lead] else expected)
 
 
-def test_augmentations_stay_in_their_bounds():
+def test_augmentations_stay_in_their_bounds_and_both_views_differ(signal):
     found = drawn("simclr", 500, crop_least=0.4, gain=0.3, noise_mv=0.02, lead_drop=0.95)
-    assert 0.4 <= found["share"].min() < 0.41
-    assert 0.99 < found["share"].max() <= 1
+    assert 0.4 <= found["share"].min() < 0.41 < 0.99 < found["share"].max() <= 1
     assert (found["start"] >= 0).all()
     assert (found["start"] + found["share"] <= 1 + 1e-6).all()
     assert 0.7 <= found["gain"].min() < 0.71 < 1.29 < found["gain"].max() <= 1.3
     assert found["noise_mv"].std().item() == pytest.approx(0.02, rel=0.01)
     assert (~found["dropped"]).any(-1).all()  # some lead is always left
     assert found["dropped"].float().mean().item() == pytest.approx(0.95 - 0.95**12 / 12, abs=0.02)
-    views = found["share"][:, 0], found["share"][:, 1]
-    assert abs(torch.corrcoef(torch.stack(views))[0, 1]) < 0.1
-
-
-def test_without_augmentations_both_views_are_the_recording(signal):
-    none = drawn("simclr", crop_least=1.0, gain=0.0, noise_mv=0.0, lead_drop=0.0)
-    shown = two_augmented(signal, none, ENCODER)
+    assert abs(torch.corrcoef(found["share"].T)[0, 1]) < 0.1
+    shown = two_augmented(signal, drawn("simclr", crop_least=1.0, gain=0.0, noise_mv=0.0, lead_drop=0.0), ENCODER)
     assert torch.equal(shown.signal_mv, torch.cat((signal, signal)))
     assert shown.visible is None
-
-
-def test_a_half_is_seen_at_its_own_place_and_nothing_of_the_other(signal):
-    torch.manual_seed(0)
-    model = Merit(MODEL, reconstructs=False, aligns=False, contrasts=True).eval()
-    other = torch.cat((signal[..., :100], 7 * signal[..., 100:].flip(-1) + 2), -1)
-    first, second = (model(*two_halves(x, {}, ENCODER)[:1], None, two_halves(x, {}, ENCODER).visible).views
-                     for x in (signal, other))  # fmt: skip
-    torch.testing.assert_close(first[0], second[0])
-    assert not torch.allclose(first[1], second[1], atol=1e-3)
-    shown = two_halves(signal, {}, ENCODER)
-    assert shown.visible[0, 0].tolist() == [0, 1, 2, 3, 4]
-    assert shown.visible[3, 0].tolist() == [5, 6, 7, 8, 9]
-    patches = model.encoder.patches(shown.signal_mv).gather(2, shown.visible[..., None].expand(-1, -1, -1, 20))
-    assert torch.equal(patches.flatten(2), torch.cat((signal[..., :100], signal[..., 100:])))
-    half = scale(shown.signal_mv, "zscore")[3, :, 100:]
-    torch.testing.assert_close(half, scale(signal[:1, :, 100:], "zscore")[0])
-
-
-def test_a_recording_that_cannot_be_halved_is_rejected(signal):
-    with pytest.raises(ValueError, match="expected an even number of patches, to halve a recording; got 5"):
-        two_halves(signal, {}, EncoderConfig(n_samples=200, patch=40, width=16, depth=1, heads=2))
-
-
-def test_dropout_keeps_the_expectation_and_draws_both_views_apart():
     factors = drawn("merl", 2000, dropout=0.1)["dropout"]
     assert sorted(factors.unique().tolist()) == pytest.approx([0, 1 / 0.9])
     assert factors.mean().item() == pytest.approx(1, abs=0.01)
@@ -145,8 +114,19 @@ def test_dropout_keeps_the_expectation_and_draws_both_views_apart():
     assert drawn("merl", 4, dropout=0.0)["dropout"].unique().tolist() == [1]
 
 
-def test_settings_that_cannot_work_are_rejected():
-    with pytest.raises(ValueError, match=r"crop_least: expected a number above 0, at most 1; got 1.5"):
-        ViewsConfig(crop_least=1.5)
-    with pytest.raises(ValueError, match=r"lead_drop: expected a number from 0 and below 1; got 1.0"):
-        ViewsConfig(lead_drop=1.0)
+def test_a_half_is_seen_at_its_own_place_and_nothing_of_the_other(signal):
+    torch.manual_seed(0)
+    model = Merit(MODEL, reconstructs=False, aligns=False, contrasts=True).eval()
+    shown = two_halves(signal, {}, ENCODER)
+    other = two_halves(torch.cat((signal[..., :100], 7 * signal[..., 100:].flip(-1) + 2), -1), {}, ENCODER)
+    first, second = (model(half.signal_mv, None, half.visible).views for half in (shown, other))
+    torch.testing.assert_close(first[0], second[0])
+    assert not torch.allclose(first[1], second[1], atol=1e-3)
+    assert shown.visible[0, 0].tolist() == [0, 1, 2, 3, 4]
+    assert shown.visible[3, 0].tolist() == [5, 6, 7, 8, 9]
+    patches = model.encoder.patches(shown.signal_mv).gather(2, shown.visible[..., None].expand(-1, -1, -1, 20))
+    assert torch.equal(patches.flatten(2), torch.cat((signal[..., :100], signal[..., 100:])))
+    half = scale(shown.signal_mv, "zscore")[3, :, 100:]
+    torch.testing.assert_close(half, scale(signal[:1, :, 100:], "zscore")[0])
+    with pytest.raises(ValueError, match="expected an even number of patches, to halve a recording; got 5"):
+        two_halves(signal, {}, replace(ENCODER, patch=40))

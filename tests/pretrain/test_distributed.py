@@ -30,19 +30,15 @@ def gradients(objective: str, text_layers: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     signal_mv = torch.randn((BATCH, 12, 1000), generator=generator, dtype=torch.float64)
     text = torch.randn((BATCH, 16), generator=generator, dtype=torch.float64)
+    valid, patient, rows = (
+        torch.arange(BATCH) % 3 != 1,
+        torch.arange(BATCH) // 2,
+        torch.tensor([0, 5, 5, 2, 7, 1, 3, 6]),
+    )
     with joined("cpu") as world:
         tokens = token_states(dtype=torch.float64)
         model = build(model_config, config, tokens.weights).double()
-        signal_mv, text, valid, patient, rows = (
-            world.share(values)
-            for values in (
-                signal_mv,
-                text,
-                torch.arange(BATCH) % 3 != 1,
-                torch.arange(BATCH) // 2,
-                torch.tensor([0, 5, 5, 2, 7, 1, 3, 6]),
-            )
-        )
+        signal_mv, text, valid, patient, rows = map(world.share, (signal_mv, text, valid, patient, rows))
         batch = (signal_mv, tokens.take(rows.numpy(), CPU) if text_layers else text, valid, patient)
         called = compile_model(model, world, False)  # the wrapper must live until the gradients are there
         terms = update_terms(called, model, batch, config, 5, world)
@@ -72,13 +68,6 @@ def test_several_have_the_gradients_of_one_with_the_whole_batch(n, of_several):
         assert largest > 1e-4
 
 
-def test_every_recording_of_a_batch_goes_to_one_process():
-    whole = torch.arange(12)
-    for size in (1, 2, 3, 4):
-        shares = [World(rank, size).share(whole) for rank in range(size)]
-        assert torch.cat(shares).tolist() == whole.tolist()
-
-
 def torchrun(n: int, *call: str, **settings) -> subprocess.Popen:
     """Start n processes that train together."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), *call]
@@ -95,15 +84,18 @@ def wait_for(path: Path, running: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
+SCRIPT = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pretrain_runs import train_here
+train_here(sys.argv[1], *map(int, sys.argv[2:]))
+"""
+
+
 @pytest.fixture
 def script(tmp_path) -> Path:
-    path = tmp_path / "train.py"
-    path.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from pretrain_runs import train_here\n"
-        "train_here(sys.argv[1], *map(int, sys.argv[2:]))\n"
-    )
-    return path
+    (tmp_path / "train.py").write_text(SCRIPT)
+    return tmp_path / "train.py"
 
 
 def assert_close(one: Path, other: Path) -> None:
@@ -163,9 +155,3 @@ def test_a_batch_that_cannot_be_shared_is_rejected(monkeypatch, tmp_path, paired
     monkeypatch.setattr(train, "joined", lambda device: contextlib.nullcontext(Three(0, 3)))
     with pytest.raises(ValueError, match="batch: expected a multiple of the 3 processes; got 8"):
         run(paired, tmp_path / "run")
-
-
-def test_the_loop_is_imported_without_the_compiler():
-    """It takes seconds, and its threads can keep processes that have left their group from ending."""
-    code = "import sys, merit.pretrain.train; sys.exit('torch._dynamo' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 0

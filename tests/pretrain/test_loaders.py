@@ -41,12 +41,6 @@ def test_tokens_are_those_of_the_batch(kind):
             assert all(torch.equal(a, b) for a, b in zip(group, other, strict=True))
 
 
-def test_a_run_that_stops_early_leaves_no_reader_behind(paired):
-    batches = MemmapLoader(paired, CPU).batches(positions, 0, 1000)
-    next(batches)
-    batches.close()
-
-
 def test_what_does_not_fit_is_read_from_disk_and_reported(paired, monkeypatch, capsys):
     assert isinstance(loader(paired, CPU), ResidentLoader)
     assert capsys.readouterr().out == ""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pretrain_runs
 import pytest
 import torch
 
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig
+from merit.config import PretrainConfig, replace
+from merit.data.batches import hold_out_patients
+from merit.objectives import info_nce, masked_mse
 from merit.pretrain import target_scale
+from merit.pretrain.checkpoint import load_model
 from merit.pretrain.train import build, draw, mask_generator, pretrain
 
-MODEL = ModelConfig(
-    encoder=EncoderConfig(patch=125, width=16, depth=1, heads=2), decoder=DecoderConfig(width=16, depth=1, heads=2),
-    text_width=16, shared_width=8,
-)  # fmt: skip
+MODEL = replace(pretrain_runs.MODEL, encoder=replace(pretrain_runs.MODEL.encoder, patch=125), shared_width=8)
 RUN = PretrainConfig(batch=8, epochs=None, updates=3, validation_share=0.1, validate_every=3, save_every=3)
 
 
@@ -38,36 +39,25 @@ def test_a_target_scaled_alone_has_a_smaller_power(paired, model):
 
 def test_norms_are_those_of_the_whole_loss_by_backward(paired, model):
     """The gradient that pretraining's own backward leaves on the encoder, term by term."""
-    from merit.objectives import info_nce, masked_mse
-
     batch = paired.take(np.arange(8), torch.device("cpu"))
     visible = draw(model, 8, RUN, mask_generator(0, 0, torch.device("cpu")))["visible"]
     aligned, (error,) = target_scale.gradient_norms(model, batch, visible, [2.0])
-    for which, found in ((0, aligned), (1, error)):
+    for found in (aligned, error):
         model.zero_grad()
         out = model(batch[0], batch[1], visible)
-        if which == 0:
-            info_nce(out.ecg, out.text, 0.07, batch[2]).backward()
-        else:
-            (4 * masked_mse(out.prediction, out.target, out.hidden)).backward()
+        masked = 4 * masked_mse(out.prediction, out.target, out.hidden)
+        (info_nce(out.ecg, out.text, 0.07, batch[2]) if found is aligned else masked).backward()
         slow = sum(float(p.grad.square().sum()) for p in model.encoder.parameters() if p.grad is not None) ** 0.5
         assert found == pytest.approx(slow, rel=1e-4)
 
 
-def test_at_weight_one_a_short_run_is_pretraining(paired, tmp_path):
-    from merit.data.batches import hold_out_patients
-    from merit.pretrain.checkpoint import load_model
-
+def test_at_weight_one_a_short_run_is_pretraining_and_another_weight_another_network(paired, tmp_path):
     training, _ = hold_out_patients(paired, RUN.validation_share, RUN.seed)
-    short = target_scale.short_run(training, MODEL, RUN, 1.0)
+    short, other = (target_scale.short_run(training, MODEL, RUN, weight).state_dict() for weight in (1.0, 100.0))
     whole, _ = load_model(pretrain(paired, MODEL, RUN, tmp_path / "run", cohort="ptb-xl", progress=False))
     for name, value in whole.state_dict().items():
-        torch.testing.assert_close(short.state_dict()[name], value, msg=name)
-
-
-def test_another_weight_is_another_network(paired):
-    one, other = (target_scale.short_run(paired, MODEL, RUN, w).encoder.state_dict() for w in (1.0, 100.0))
-    assert any(not torch.equal(one[name], other[name]) for name in one)
+        torch.testing.assert_close(short[name], value, msg=name)
+    assert any(not torch.equal(value, other[name]) for name, value in short.items())
 
 
 def test_recordings_are_cut_and_their_scales_measured(paired):

@@ -92,8 +92,8 @@ def test_findings_are_seen(code, share, seen):
 
 
 def test_normal_r_grows_from_v1_to_v4_and_p_precedes_qrs():
-    r = np.array([[c.at(LEADS.index(f"V{k}"), -50, 60).max() for k in range(1, 7)] for c in cases("NORM")])
-    assert (np.diff(np.median(r, axis=0)[:4]) > 0).all()
+    r = np.array([[c.at(LEADS.index(f"V{k}"), -50, 60).max() for k in range(1, 5)] for c in cases("NORM")])
+    assert (np.diff(np.median(r, axis=0)) > 0).all()
     for c in cases("NORM"):
         before = c.beat[II, : 150 - round((c.truth["pr_ms"] - c.truth["p_ms"]) / 2)]
         assert before[max(len(before) - 90, 0) :].max() - before[:5].mean() > 0.02, c.truth
@@ -110,10 +110,11 @@ def test_truth_is_what_the_signal_shows():
         assert c.truth["r_mv_V6"] == pytest.approx(c.at(V6, -60, 70).max(), abs=0.25)
 
 
-@pytest.mark.parametrize(("code", "lead"), [("IMI", AVF), ("IMI", III), ("ASMI", V2), ("LMI", AVL)])
-def test_infarcts_deepen_q_where_they_are(code, lead):
-    lowest, usual = (np.median([c.at(lead, -50, -2).min() for c in cases(which)]) for which in (code, "SR"))
-    assert lowest < usual - 0.08  # in the first 45 ms of QRS, before R
+def test_infarcts_deepen_q_where_they_are():
+    """In the first 45 ms of QRS, before R."""
+    for code, lead in (("IMI", AVF), ("IMI", III), ("ASMI", V2), ("LMI", AVL)):
+        lowest, usual = (np.median([c.at(lead, -50, -2).min() for c in cases(which)]) for which in (code, "SR"))
+        assert lowest < usual - 0.08, (code, lead)
 
 
 def test_flutter_saws_at_its_own_rate():
@@ -123,15 +124,3 @@ def test_flutter_saws_at_its_own_rate():
         near = (f > c.case.plan.flutter_hz - 0.15) & (f < c.case.plan.flutter_hz + 0.15)
         around = (f > 3.6) & (f < 6.2) & ~near
         assert power[near].max() > 0.5 * power[around].max()
-
-
-def test_a_pause_follows_an_early_ventricular_beat():
-    for c in cases("PVC"):
-        k = c.names.index("V") if "V" in c.names else 0
-        if 0 < k < len(c.times) - 1:
-            assert c.times[k] - c.times[k - 1] < 0.85 * (c.times[k + 1] - c.times[k])
-
-
-def test_a_case_depends_on_its_seeds_alone():
-    assert np.array_equal(Clean("IMI", 3).signal, cases("IMI")[3].signal)
-    assert not np.array_equal(cases("IMI")[3].signal, cases("IMI")[4].signal)

@@ -27,11 +27,8 @@ def roots(tmp_path_factory) -> dict[str, Path]:
 
 
 def contents(root: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.mark.parametrize("site", list(CONFIG.recordings))
@@ -52,21 +49,18 @@ def test_wfdb_reads_every_record_and_the_laws_of_the_leads_hold(roots, site):
         assert 0.05 < physical.std() < 2
 
 
-def test_sites_differ(roots):
-    def first(site: str) -> wfdb.Record:
-        return wfdb.rdheader(str(min(roots[site].rglob("*.hea")).with_suffix("")))
-
-    found = {site: first(site) for site in roots}
-    assert {site: (r.fs, r.adc_gain[0]) for site, r in found.items()} == {
-        "mimic-iv-ecg": (500, 200),
-        "ptb-xl": (100, 1000),
-        "cpsc2018": (500, 1000),
-        "csn": (500, 1000),
-    }
-    assert found["mimic-iv-ecg"].sig_name[4:6] == ["aVF", "aVL"]
+def test_sites_differ_and_the_slow_copy_of_a_fast_recording_is_the_same_recording(roots):
+    first = {site: wfdb.rdheader(str(min(root.rglob("*.hea")).with_suffix(""))) for site, root in roots.items()}
+    rates = {"mimic-iv-ecg": (500, 200), "ptb-xl": (100, 1000), "cpsc2018": (500, 1000), "csn": (500, 1000)}
+    assert {site: (header.fs, header.adc_gain[0]) for site, header in first.items()} == rates
+    assert first["mimic-iv-ecg"].sig_name[4:6] == ["aVF", "aVL"]
     lengths = {wfdb.rdheader(str(p.with_suffix(""))).sig_len / 500 for p in roots["cpsc2018"].rglob("*.hea")}
     assert len(lengths) > 3
     assert all(6 <= length <= 60 for length in lengths)
+    fast = wfdb.rdrecord(str(roots["ptb-xl"] / "records500/00000/00001_hr")).p_signal
+    slow = wfdb.rdrecord(str(roots["ptb-xl"] / "records100/00000/00001_lr")).p_signal
+    assert fast.shape == (5000, 12)
+    assert np.corrcoef(fast[::5].ravel(), slow.ravel())[0, 1] > 0.98
 
 
 @pytest.mark.parametrize("site", list(CONFIG.recordings))
@@ -91,13 +85,6 @@ def test_readers_find_what_the_truth_says(roots, site):
         assert one.sex == truth.loc[one.record_id, "sex"]
 
 
-def test_the_slow_copy_of_a_fast_recording_is_the_same_recording(roots):
-    fast = wfdb.rdrecord(str(roots["ptb-xl"] / "records500/00000/00001_hr")).p_signal
-    slow = wfdb.rdrecord(str(roots["ptb-xl"] / "records100/00000/00001_lr")).p_signal
-    assert fast.shape == (5000, 12)
-    assert np.corrcoef(fast[::5].ravel(), slow.ravel())[0, 1] > 0.98
-
-
 def test_truth_is_complete(roots):
     truth = pd.read_parquet(roots["mimic-iv-ecg"] / "truth.parquet")
     wanted = {"heart_rate_bpm", "rr_sd_ms", "rr_rmssd_ms", "pr_ms", "qrs_ms", "qt_ms", "axis_deg"}
@@ -114,7 +101,7 @@ def test_output_does_not_depend_on_the_number_of_workers(roots, tmp_path):
     assert contents(again["ptb-xl"]) == contents(roots["ptb-xl"])
 
 
-def test_a_complete_tree_is_kept_and_another_seed_replaces_it(tmp_path, monkeypatch):
+def test_a_complete_tree_is_kept_another_seed_replaces_it_and_unknown_sites_are_refused(tmp_path, monkeypatch):
     config = replace(CONFIG, recordings={"csn": 3})
     root = write_hospitals(tmp_path, config, progress=False)["csn"]
     before = contents(root)
@@ -134,8 +121,5 @@ def test_a_complete_tree_is_kept_and_another_seed_replaces_it(tmp_path, monkeypa
         write_hospitals(tmp_path, config, progress=False)
     assert contents(root) == after
     assert sorted(p.name for p in tmp_path.iterdir()) == [".locks", "csn"]
-
-
-def test_unknown_sites_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"unknown site 'ptbxl'.*known: \['cpsc2018'"):
         write_hospitals(tmp_path, HospitalConfig(recordings={"ptbxl": 3}))

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from merit.config import HospitalConfig
 from merit.data import preprocess
+from merit.runs import PACKAGE_ROOT
 from merit.synthetic import realism
 from merit.synthetic.labels import plan_site
 from merit.synthetic.recordings import render
 
-REFERENCE = Path(__file__).parents[2] / "book" / "reference" / "real_recordings.json"
-
-
-@pytest.fixture(scope="module")
-def reference() -> dict:
-    return json.loads(REFERENCE.read_text(encoding="utf-8"))
+REFERENCE = json.loads((PACKAGE_ROOT.parent / "book/reference/real_recordings.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -30,25 +25,25 @@ def synthetic() -> tuple[list, np.ndarray]:
     return [one for one, _, _ in made], np.stack([signal for _, signal, _ in made])
 
 
-def test_synthetic_recordings_are_as_hard_as_real_ones(reference, synthetic):
+def test_synthetic_recordings_are_as_hard_as_real_ones(synthetic):
     ours = preprocess.hardness(synthetic[1])
     for name, target in realism.TARGETS.items():
         assert abs(ours[name] - target) <= realism.TOLERANCE[name], (name, ours)
-        assert abs(ours[name] - reference["hardness"][name]) <= realism.TOLERANCE[name], (name, ours)
+        assert abs(ours[name] - REFERENCE["hardness"][name]) <= realism.TOLERANCE[name], (name, ours)
 
 
-def test_intervals_lie_where_the_manual_delineations_do(reference, synthetic):
+def test_intervals_lie_where_the_manual_delineations_do(synthetic):
     truth = [one.truth for one in synthetic[0] if "NORM" in one.order.findings]
     for name, tolerance in (("pr_ms", 20), ("qrs_ms", 12), ("qt_ms", 40), ("p_ms", 15)):
         ours = np.nanmedian([row[name] for row in truth])
-        assert abs(ours - reference["intervals"][name][2]) < tolerance, name
+        assert abs(ours - REFERENCE["intervals"][name][2]) < tolerance, name
 
 
-def test_normal_amplitudes_lie_in_the_real_range(reference, synthetic):
+def test_normal_amplitudes_lie_in_the_real_range(synthetic):
     made, signals = synthetic
     rows = [realism.beat_amplitudes(x, 100) for one, x in zip(made, signals) if "NORM" in one.order.findings]
     ours = realism.table(rows)
-    for name, real in reference["amplitudes_of_normal"].items():
+    for name, real in REFERENCE["amplitudes_of_normal"].items():
         if isinstance(real, list):
             low, high = real[0] - 0.05, real[4] + 0.05
             assert low <= ours[name][2] <= high, name
@@ -65,9 +60,9 @@ def test_intervals_of_a_delineated_lead():
     assert (found["pr_ms"], found["qrs_ms"], found["qt_ms"], found["p_ms"]) == (160, 100, 400, 100)
 
 
-def test_committed_intervals_are_those_of_ludb(reference, real_data):
+def test_committed_intervals_are_those_of_ludb(real_data):
     some = realism.measure_ludb(real_data / "ludb", limit=8)
     assert some["n_recordings"] == 8
     for name in realism.INTERVALS:
-        low, *_, high = reference["intervals"][name]
+        low, *_, high = REFERENCE["intervals"][name]
         assert low < some[name][2] < high, name

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from wfdb_trees import put_record
 
+from merit.data.preprocess import DERIVED
 from merit.data.recording import LEADS
-
-CONSISTENT = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
 
 
 def hearts(n: int, n_samples: int = 1000, fs_hz: float = 100) -> np.ndarray:
@@ -21,21 +21,15 @@ def hearts(n: int, n_samples: int = 1000, fs_hz: float = 100) -> np.ndarray:
     time_s, phase, rate = np.arange(n_samples) / fs_hz, rng.uniform(0, 6, (n, 12, 1)), rng.uniform(0.8, 2, (n, 1, 1))
     waves = [(1.0, 1), (0.5, 3), (0.3, 7)]
     signal = sum(size * np.sin(2 * np.pi * rate * k * time_s + k * phase) for size, k in waves)
-    for name, (one, two) in CONSISTENT.items():
+    for name, (one, two) in DERIVED.items():
         signal[:, LEADS.index(name)] = one * signal[:, 0] + two * signal[:, 1]
     return signal.astype(np.float32)
 
 
 def write_record(folder: Path, name: str, signal_mv: np.ndarray, fs_hz: float = 100, leads=LEADS) -> Path:
     """A format-16 record with 1 µV steps; returns the header's path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    digital = np.rint(signal_mv.astype(np.float64) * 1000).astype("<i2")
-    (folder / f"{name}.dat").write_bytes(np.ascontiguousarray(digital.T).tobytes())
-    lines = [f"{name} {len(leads)} {fs_hz} {digital.shape[1]}"]
-    lines += [f"{name}.dat 16 1000.0(0)/mV 16 0 0 0 0 {lead}" for lead in leads]
-    path = folder / f"{name}.hea"
-    path.write_text("\n".join(lines) + "\n")
-    return path
+    digital = np.rint(signal_mv.astype(np.float64) * 1000).astype(np.int16)
+    return put_record(folder, name, digital, fs=fs_hz, names=leads)
 
 
 def write_checkpoint(folder: Path, objective: str = "merit") -> Path:
