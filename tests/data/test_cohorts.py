@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -12,18 +11,7 @@ import scipy.io
 from wfdb_trees import make_ecg, put_record
 
 from merit.data import cohorts, taxonomy
-from merit.data.cohorts import (
-    BadTable,
-    Cohort,
-    CohortNotFound,
-    age_years,
-    find_cohorts,
-    header_labels,
-    iter_rows,
-    locate,
-    open_cohort,
-    sex_name,
-)
+from merit.data.cohorts import find_cohorts, open_cohort
 from merit.data.recording import LEADS, RejectedRecording, clean
 
 
@@ -37,33 +25,29 @@ def published(path: Path, offset: int = 0) -> np.ndarray:
 
 def test_a_cohort_is_found_at_the_root_and_below_with_a_waveform_alone(ptb_xl, tmp_path):
     ptb_xl.add(1, wave=False)
-    assert locate(tmp_path) == {"ptb-xl": [ptb_xl.root]}
+    assert cohorts.locate(tmp_path) == {"ptb-xl": [ptb_xl.root]}
     assert find_cohorts(tmp_path) == {}
     ptb_xl.add(2)
     assert open_cohort("ptb-xl", ptb_xl.root).root == open_cohort("ptb-xl", tmp_path).root == ptb_xl.root
-    assert find_cohorts(tmp_path) == {"ptb-xl": ptb_xl.root}
     assert not open_cohort("ptb-xl", ptb_xl.root).synthetic
     (tmp_path / "SYNTHETIC.md").write_text("made here")
     assert open_cohort("ptb-xl", ptb_xl.root).synthetic
-
-
-def test_of_several_copies_the_one_with_the_name_is_taken(tmp_path):
-    for name in ("a-copy", "cpsc2018", "deep/er/cpsc2018"):
+    for name in ("a-copy", "cpsc2018", "deep/er/cpsc2018"):  # of several copies the one with the name is taken
         put_record(tmp_path / name, "A0001", make_ecg(1), fs=500)
-    assert find_cohorts(tmp_path) == {"cpsc2018": tmp_path / "cpsc2018"}
-    assert len(locate(tmp_path)["cpsc2018"]) == 3
+    assert find_cohorts(tmp_path) == {"ptb-xl": ptb_xl.root, "cpsc2018": tmp_path / "cpsc2018"}
+    assert len(cohorts.locate(tmp_path)["cpsc2018"]) == 3
 
 
 def test_nothing_there_is_one_line_that_says_what_was_looked_for(tmp_path):
     for name, mark in (("ptb-xl", "ptbxl_database.csv"), ("csn", "WFDBRecords"), ("mimic-iv-ecg", "record_list.csv")):
-        with pytest.raises(CohortNotFound, match=mark) as error:
+        with pytest.raises(cohorts.CohortNotFound, match=mark) as error:
             open_cohort(name, tmp_path)
         assert "\n" not in str(error.value)
         assert str(tmp_path) in str(error.value)
-    with pytest.raises(CohortNotFound, match="does not exist"):
+    with pytest.raises(cohorts.CohortNotFound, match="does not exist"):
         open_cohort("ptb-xl", tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
-    with pytest.raises(CohortNotFound, match="is a file"):
+    with pytest.raises(cohorts.CohortNotFound, match="is a file"):
         find_cohorts(tmp_path / "file")
     with pytest.raises(ValueError, match="unknown cohort 'ptbxl'; known: mimic-iv-ecg, ptb-xl"):
         open_cohort("ptbxl", tmp_path)
@@ -80,28 +64,23 @@ def test_cells_stay_text_and_broken_rows_are_named(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b'\xef\xbb\xbfa,b,c\n1,NA,x\n\n2,3\n4,\xff\xfe,y\n5,"6,7",z\n')
     bad: list[str] = []
-    assert list(iter_rows(path, ("a", "b"), ("d",), bad)) == [["1", "NA", ""], ["4", "ÿþ", ""], ["5", "6,7", ""]]
+    rows = [["1", "NA", ""], ["4", "ÿþ", ""], ["5", "6,7", ""]]
+    assert list(cohorts.iter_rows(path, ("a", "b"), ("d",), bad)) == rows
     assert bad == ["t.csv line 4: 2 fields, expected 3"]
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"x,y\n1,2\n", r"t\.csv: expected the columns a; got 'x, y'"),
-        (b"", r"t\.csv: expected the columns a"),
-        (b"x" * (50 << 20), r"t\.csv: expected the columns a; line 1: field larger than field limit"),
-    ],
-    ids=["other", "empty", "endless"],
-)
-def test_a_table_without_its_columns_is_one_line(tmp_path, content: bytes, reason):
-    (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(BadTable, match=reason):
-        list(iter_rows(tmp_path / "t.csv", ("a",), (), []))
+def test_a_table_without_its_columns_is_one_line(tmp_path):
+    path, expected = tmp_path / "t.csv", r"t\.csv: expected the columns a"
+    for content, rest in ((b"x,y\n1,2\n", "; got 'x, y'"), (b"", ""), (b"x" * (50 << 20), "; line 1: field larger")):
+        path.write_bytes(content)
+        with pytest.raises(cohorts.BadTable, match=expected + rest):
+            list(cohorts.iter_rows(path, ("a",), (), []))
 
 
 def test_ages_and_sexes():
-    assert [age_years(t) for t in ("56.0", "300.0", "-1", "", "nan", "inf", "1e9", "0")] == [56, 90, *[None] * 5, 0]
-    assert [sex_name(t) for t in ("Male", " f", "Unknown", "")] == ["male", "female", None, None]
+    ages = {"56.0": 56, "300.0": 90, "-1": None, "": None, "nan": None, "inf": None, "1e9": None, "0": 0}
+    assert {text: cohorts.age_years(text) for text in ages} == ages
+    assert [cohorts.sex_name(t) for t in ("Male", " f", "Unknown", "")] == ["male", "female", None, None]
 
 
 def test_the_fingerprint_is_of_content_and_is_looked_up_while_names_sizes_and_times_stay(ptb_xl, tmp_path, monkeypatch):
@@ -118,9 +97,7 @@ def test_the_fingerprint_is_of_content_and_is_looked_up_while_names_sizes_and_ti
 
     first = fingerprint()
     assert (fingerprint(), read) == (first, [5]), "the second time no content is read"
-    copy = shutil.copytree(ptb_xl.root, tmp_path / "copy")
-    for path in copy.rglob("*"):
-        os.utime(path, (1, 1))
+    copy = shutil.copytree(ptb_xl.root, tmp_path / "copy", copy_function=shutil.copyfile)
     assert (fingerprint(copy), len(read)) == (first, 2), "copied data with other times are the same"
     file = next(ptb_xl.root.rglob("*.dat"))
     whole = file.read_bytes()
@@ -138,16 +115,13 @@ def test_the_fingerprint_is_of_content_and_is_looked_up_while_names_sizes_and_ti
 
 def test_of_one_build_only_the_first_process_looks(ptb_xl, tmp_path, monkeypatch):
     ptb_xl.add(1)
-    kept, looked, files = tmp_path / "kept.json", [], Cohort._source_files
-    monkeypatch.setattr(Cohort, "_source_files", lambda self: looked.append(1) or files(self))
-    monkeypatch.setenv("MERIT_BUILD", "this one")
-    first = open_cohort("ptb-xl", ptb_xl.root).fingerprint(kept)
-    n = len(looked)
-    assert open_cohort("ptb-xl", ptb_xl.root).fingerprint(kept) == first
-    assert len(looked) == n
-    monkeypatch.setenv("MERIT_BUILD", "the next")
-    assert open_cohort("ptb-xl", ptb_xl.root).fingerprint(kept) == first
-    assert len(looked) == n + 1, "names, sizes and times alone"
+    looked, files, counts = [], cohorts.Cohort._source_files, []
+    monkeypatch.setattr(cohorts.Cohort, "_source_files", lambda self: looked.append(1) or files(self))
+    for build in ("this one", "this one", "the next"):
+        monkeypatch.setenv("MERIT_BUILD", build)
+        open_cohort("ptb-xl", ptb_xl.root).fingerprint(tmp_path / "kept.json")
+        counts.append(len(looked))
+    assert counts == [counts[0], counts[0], counts[0] + 1], "then at names, sizes and times alone"
 
 
 # -- MIMIC-IV-ECG -----------------------------------------------------------------------------------------------------
@@ -155,24 +129,21 @@ def test_of_one_build_only_the_first_process_looks(ptb_xl, tmp_path, monkeypatch
 
 @pytest.fixture
 def mimic(tmp_path: Path) -> Path:
-    root = tmp_path / "mimic-iv-ecg"
-    for study in (41, 42):
-        folder = root / "files/p1000/p10000032" / f"s{study}"
-        order = ["I", "II", "III", "aVR", "aVF", "aVL", *LEADS[6:]]
-        put_record(folder, str(study), make_ecg(study, 500), fs=500, names=order, gain="200.0(0)/mV")
-    (root / "record_list.csv").write_text(
-        "subject_id,study_id,file_name,ecg_time,path\n"
-        "10000032,41,41,2180-07-23 08:44:00,files/p1000/p10000032/s41/41\n"
-        "10000032,42,42,2180-07-23 09:54:00,files/p1000/p10000032/s42/42\n"
-        "10000033,43,43,2180-07-23 09:54:00,files/p1000/p10000033/s43/43\n"
-    )
-    reports, empty = ",".join(f"report_{i}" for i in range(18)), "," * 15
-    (root / "machine_measurements.csv").write_text(
-        f"subject_id,study_id,cart_id,{reports},bandwidth\n"
-        f"10000032,41,6,Sinus rhythm,,Borderline ECG{empty},x\n"
-        f"10000032,42,6,,,{empty},x\n"
-        f"10000099,99,6,Lost,,{empty},x\n"
-    )
+    """Three studies of two patients, two of them there; statements for one, and for one that is not listed."""
+    root, time = tmp_path / "mimic-iv-ecg", "2180-07-23 08:44:00"
+    order = ["I", "II", "III", "aVR", "aVF", "aVL", *LEADS[6:]]
+    lines = ["subject_id,study_id,file_name,ecg_time,path"]
+    for patient, study in ((10000032, 41), (10000032, 42), (10000033, 43)):
+        path = f"files/p1000/p{patient}/s{study}"
+        lines.append(f"{patient},{study},{study},{time},{path}/{study}")
+        if study != 43:
+            put_record(root / path, str(study), make_ecg(study, 500), fs=500, names=order, gain="200.0(0)/mV")
+    (root / "record_list.csv").write_text("\n".join(lines))
+    columns = ["subject_id,study_id,cart_id", *(f"report_{i}" for i in range(18)), "bandwidth"]
+    lines, empty = [",".join(columns)], "," * 15
+    for study, statements in ((41, "Sinus rhythm,,Borderline ECG"), (42, ",,"), (99, "Lost,,")):
+        lines.append(f"10000032,{study},6,{statements}{empty},x")
+    (root / "machine_measurements.csv").write_text("\n".join(lines))
     return root
 
 
@@ -231,26 +202,24 @@ def test_the_rate_wanted_chooses_the_file_and_what_is_there_decides(ptb_xl):
     assert all(cohort.present())
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"codes": "{'NORM': __import__('os')}"}, "unparsable scp_codes"),
-        ({"codes": "['NORM']"}, "unparsable scp_codes"),
-        ({"codes": "{1: 2}"}, "unparsable scp_codes"),
-        ({"codes": "(" * 5000}, "unparsable scp_codes"),
-        ({"fold": "11"}, "invalid fold: '11', expected 1 to 10"),
-        ({"fold": "x"}, "invalid fold"),
-        ({"path": "../../etc/passwd"}, "outside the data set"),
-        ({"path": "/etc/passwd"}, "outside the data set"),
-        ({"path": " "}, "no file name"),
-    ],
-)
-def test_a_bad_row_is_refused_and_never_opened(ptb_xl, changes, reason):
-    ptb_xl.add(1, **changes)
+BAD_ROWS = {  # reason -> cells
+    "unparsable scp_codes": [{"codes": c} for c in ("{'NORM': __import__('os')}", "['NORM']", "{1: 2}", "(" * 5000)],
+    "invalid fold: '11', expected 1 to 10": [{"fold": "11"}],
+    "invalid fold": [{"fold": "x"}],
+    "outside the data set": [{"path": "../../etc/passwd"}, {"path": "/etc/passwd"}],
+    "no file name": [{"path": " "}],
+}
+
+
+@pytest.mark.parametrize(("reason", "rows"), BAD_ROWS.items())
+def test_a_bad_row_is_refused_and_never_opened(ptb_xl, reason, rows):
+    for number, changes in enumerate(rows, 1):
+        ptb_xl.add(number, **changes)
     cohort = open_cohort("ptb-xl", ptb_xl.root)
-    assert cohort.present() == [False]
-    with pytest.raises(RejectedRecording, match=reason):
-        cohort.read(cohort.refs().iloc[0])
+    assert cohort.present() == [False] * len(rows)
+    for ref in cohort.refs().itertuples():
+        with pytest.raises(RejectedRecording, match=reason):
+            cohort.read(ref)
 
 
 def test_real_recordings_have_the_files_own_microvolts(real_data):
@@ -281,10 +250,9 @@ def reference(root: Path, *rows: str, columns: str = COLUMNS) -> None:
 
 def test_words_and_codes_mean_the_same():
     for row in taxonomy.cpsc2018_classes().itertuples():
-        assert header_labels(row.word) == header_labels(row.snomed) == ([row.label], [])
-    assert header_labels("RBBB, AF") == (["AFIB", "CRBBB"], [])
-    assert header_labels("733534002,17338001,Nonsense") == (["CLBBB", "VPC"], ["Nonsense"])
-    assert header_labels("") == ([], [])
+        assert cohorts.header_labels(row.word) == cohorts.header_labels(row.snomed) == ([row.label], [])
+    assert cohorts.header_labels("733534002,17338001,Nonsense") == (["CLBBB", "VPC"], ["Nonsense"])
+    assert cohorts.header_labels("") == ([], [])
 
 
 def test_the_reference_wins_and_disagreements_are_named(tmp_path):
@@ -309,12 +277,18 @@ def test_the_reference_wins_and_disagreements_are_named(tmp_path):
     assert refs["report"].eq("").all()
 
 
-def test_the_enlarged_reference_gives_age_and_sex_but_no_report(tmp_path):
-    root = tmp_path / "cpsc2018"
+def test_the_enlarged_reference_gives_age_and_sex_but_no_report_and_without_one_headers_give_labels(tmp_path):
+    root = tmp_path / "a" / "cpsc2018"
     reference(root, ",0,A0001,5.0,,,right bundle branch block,Male,-1.0", columns=f",x,{COLUMNS},reports,sex,age")
     ref = open_cohort("cpsc2018", root).refs().iloc[0]
     assert (ref.record_id, ref.labels, ref.sex, ref.report) == ("A0001", ["CRBBB"], "male", "")
     assert np.isnan(ref.age)
+    root = tmp_path / "b" / "training"
+    put_record(root / "cpsc_2018/g1", "A0001", make_ecg(1), fs=500, comments=["Dx: 270492004"])
+    put_record(root / "other", "Q0001", make_ecg(1), fs=500, comments=["Dx: 1"])
+    cohort = open_cohort("cpsc2018", root.parent)
+    assert cohort.refs()[["record_id", "labels"]].to_numpy().tolist() == [["A0001", ["1AVB"]]]
+    assert cohort.metadata.notes["reference"] == "none: labels from headers only"
 
 
 def test_original_structs_are_read_in_millivolts_at_500_hz(tmp_path):
@@ -334,15 +308,6 @@ def test_original_structs_are_read_in_millivolts_at_500_hz(tmp_path):
     for name, reason in (("A0002", "missing lead: data of shape"), ("A0003", "unreadable signal")):
         with pytest.raises(RejectedRecording, match=reason):
             cohort.read(refs.loc[name])
-
-
-def test_without_a_reference_labels_come_from_headers(tmp_path):
-    put_record(tmp_path / "training/cpsc_2018/g1", "A0001", make_ecg(1), fs=500, comments=["Dx: 270492004"])
-    put_record(tmp_path / "training/other", "Q0001", make_ecg(1), fs=500, comments=["Dx: 1"])
-    cohort = open_cohort("cpsc2018", tmp_path)
-    assert cohort.refs()["record_id"].tolist() == ["A0001"]
-    assert cohort.refs()["labels"].tolist() == [["1AVB"]]
-    assert cohort.metadata.notes["reference"] == "none: labels from headers only"
 
 
 def test_the_real_headers_agree_with_the_real_reference(real_data):

@@ -12,18 +12,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from wfdb_trees import make_ecg, put_csn, put_record
 
 from merit import cli, runs
-from merit.bench import ingest as bench
 from merit.config import SignalConfig
 from merit.data import cohorts, doctor, wfdb_io
 from merit.data import ingest as module
@@ -64,25 +63,21 @@ def test_a_store_holds_exactly_the_files_microvolts(tree, tmp_path):
     store = stored(tree, tmp_path)
     records = store.records.set_index("record_id", drop=False)
     assert records["record_id"].tolist() == [*map(str, range(1, 31)), "40", "41", "42"]
-    assert store.signal_uv.shape == (33, 12, 1000)
+    assert (len(store), store.signal_uv.shape) == (33, (33, 12, 1000))
     assert isinstance(store.signal_uv, np.memmap)
     assert np.array_equal(store.signal_uv[4], make_ecg(5))
+    assert np.abs(store.signal_uv[31]).max() == 32767
     assert records["fold"].tolist()[:3] == [2, 3, 4]
     assert records.loc["2", "group"] == records.loc["3", "group"] == "501"
     assert records.loc["5", "labels"] == ["NORM", "SR"]
     assert (records.loc["42", "report"], records.loc["42", "has_text"]) == ("normal ecg", False)
-    assert records.loc["1", "has_text"]
+    assert records.loc["1", ["has_text", "age", "sex", "source_fs_hz"]].tolist() == [True, 61, "female", 100]
     assert (records.loc["40", "n_repaired"], records.loc["41", "n_saturated"] > 0) == (10, True)
-    assert np.abs(store.signal_uv[31]).max() == 32767
-    assert (records.loc["1", "age"], records.loc["1", "sex"], records.loc["1", "source_fs_hz"]) == (61, "female", 100)
-    counts = store.manifest["counts"]
-    assert {k: counts[k] for k in ("rows", "stored", "refused", "repaired", "saturated", "without_text")} == {
-        "rows": 33, "stored": 33, "refused": 0, "repaired": 1, "saturated": 1, "without_text": 1
-    }  # fmt: skip
+    counts = {"rows": 33, "stored": 33, "refused": 0, "repaired": 1, "saturated": 1, "without_text": 1}
+    assert counts.items() <= store.manifest["counts"].items()
     assert store.manifest["duplicates"]["names"] == [["2", "3"]]
     assert store.manifest["duplicates"]["across_folds"]["count"] == 1, "official folds stay"
     assert store.manifest["folds"]["kind"] == "official"
-    assert len(store) == 33
 
 
 def test_cohorts_without_folds_get_them_by_group(tmp_path):
@@ -99,15 +94,6 @@ def test_cohorts_without_folds_get_them_by_group(tmp_path):
     assert store.manifest["patient_ids"].startswith("none published")
     assert (store.signal_uv[:, :, 400:] == 0).all(), "4 s of signal, padded with zeros at the end"
     assert (store.signal_uv[:, :, :400] != 0).any(axis=2).all()
-
-
-def test_a_cut_recording_is_filtered_with_what_follows(tmp_path):
-    wave = (1000 * np.sin(2 * np.pi * 5 * np.arange(15 * 500) / 500)).astype(np.int16)
-    put_record(tmp_path / "cpsc2018", "A0001", np.tile(wave, (12, 1)), fs=500, comments=["Dx: AF"])
-    store = ingest("cpsc2018", tmp_path, tmp_path / "store", progress=False)
-    expected = 1000 * np.sin(2 * np.pi * 5 * np.arange(1000) / 100)
-    assert np.abs(store.signal_uv[0, 0] - expected)[-50:].max() < 5
-    assert store.records["source_duration_s"].tolist() == [15.0]
 
 
 def test_the_real_hundred_hertz_recordings_are_stored_exactly(real_data, tmp_path):
@@ -131,76 +117,59 @@ def test_checksums_that_differ_are_counted_and_listed(ptb_xl, tmp_path):
     assert store.manifest["checksums_differ"] == {"count": 1, "names": ["2"]}
 
 
-def test_tables_as_users_save_them_again(ptb_xl, tmp_path):
-    for ecg_id in (1, 2):
-        ptb_xl.add(ecg_id, report="übersicht unauffällig, sinus".encode("latin-1"))
-    path = ptb_xl.root / "ptbxl_database.csv"
-    changed = re.sub(rb"(?m)^(\d+),", rb"\1.0,", path.read_bytes()).replace(
-        b"records100/00000/", b"records100\\00000\\"
-    )
-    path.write_bytes(re.sub(rb",(\d+),records", rb",\1.0,records", changed))
-    records = stored(ptb_xl, tmp_path).records
-    assert records["record_id"].tolist() == ["1", "2"]
-    assert records["patient_id"].tolist() == ["1001", "1002"]
-    assert records["fold"].tolist() == [2, 3]
-    assert records["path"].tolist() == ["records100/00000/00001_lr", "records100/00000/00002_lr"]
-    assert set(records["report"]) == {"übersicht unauffällig, sinus"}
-
-
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 
-def bad_recordings(tree: Any) -> Iterator[tuple[str, str]]:
-    """Adds bad input to the tree, of every kind that is not of the file alone; yields record id and kind of reason."""
+def bad_recordings(tree: Any) -> dict[str, str]:
+    """Adds bad input to the tree, of every kind that is not of the file alone; record id -> kind of reason."""
     tree.add(101).with_suffix(".dat").write_bytes(b"\x00" * 240)
-    yield "101", "truncated signal file"
     tree.add(104).write_bytes(b"\x89PNG\r\n\x1a\n\x00garbage")
-    yield "104", "unreadable header"
     tree.add(109, np.full((12, 1000), -32768, np.int16))
-    yield "109", "not finite"
     tree.add(110, np.tile(np.arange(12, dtype=np.int16)[:, None], (1, 1000)))
-    yield "110", "flat in every lead"
     tree.add(111, wave=False)
-    yield "111", "no waveform"
     header = tree.add(112)
     header.write_text(header.read_text().replace("00112_lr.dat", "../../../outside.dat"))
-    yield "112", "outside the data set"
     tree.add(113, path="../outside", wave=False)
-    yield "113", "outside the data set"
     tree.add(115, codes="{'NORM'")
-    yield "115", "unparsable scp_codes"
     tree.add(1, wave=False)
-    yield "1", "repeated record id"
     put_record(tree.folder, "00900_lr", make_ecg(900))
-    yield "records100/00000/00900_lr", "waveform without a row"
     tree.rows.append(b"119,7,x")
     tree.save()
-    yield f"ptbxl_database.csv line {len(tree.rows) + 1}", "3 fields, expected 10"
+    return {
+        "101": "truncated signal file",
+        "104": "unreadable header",
+        "109": "not finite",
+        "110": "flat in every lead",
+        "111": "no waveform",
+        "112": "outside the data set",
+        "113": "outside the data set",
+        "115": "unparsable scp_codes",
+        "1": "repeated record id",
+        "records100/00000/00900_lr": "waveform without a row",
+        f"ptbxl_database.csv line {len(tree.rows) + 1}": "3 fields, expected 10",
+    }
 
 
 def test_every_bad_input_is_refused_by_name_and_the_others_go_on(tree, tmp_path):
     good = stored(tree, tmp_path, "good")
-    expected = list(bad_recordings(tree))
+    expected = bad_recordings(tree)
     store = stored(tree, tmp_path)
     reasons = list(store.rejected.itertuples(index=False, name=None))
-    assert sorted((name, reason.partition(":")[0]) for name, reason in reasons) == sorted(expected)
+    assert {name: reason.partition(":")[0] for name, reason in reasons} == expected
     assert np.array_equal(store.signal_uv[:33], good.signal_uv)
     kinds = store.manifest["rejected"]
     assert kinds["outside the data set"] == 2
     assert kinds["no waveform"] == store.manifest["counts"]["rows_without_waveform"] == 1
     assert store.manifest["strays"] == {"count": 1, "names": ["records100/00000/00900_lr"]}
-    assert sum(kinds.values()) == len(reasons) == store.manifest["counts"]["listed_in_rejected"]
+    assert sum(kinds.values()) == len(reasons) == len(expected) == store.manifest["counts"]["listed_in_rejected"]
     assert all("\n" not in reason for _, reason in reasons)
 
 
-@pytest.mark.parametrize(
-    ("rows", "why"),
-    [
-        ("none", "0 rows; no recording is listed there"),
-        ("absent", "1 rows; no waveform 1; listed in"),
-        ("bad", "1 rows; invalid rate 1; listed in"),
-    ],
-)
+NOTHING = {"none": "0 rows; no recording is listed there", "absent": "1 rows; no waveform 1; listed in"}
+NOTHING |= {"bad": "1 rows; invalid rate 1; listed in"}
+
+
+@pytest.mark.parametrize(("rows", "why"), NOTHING.items())
 def test_ingest_that_stores_nothing_says_why(ptb_xl, tmp_path, monkeypatch, capsys, rows, why):
     if rows != "none":
         ptb_xl.add(1, fs=0, wave=rows == "bad")
@@ -209,9 +178,8 @@ def test_ingest_that_stores_nothing_says_why(ptb_xl, tmp_path, monkeypatch, caps
     for _ in range(2):
         with pytest.raises(SystemExit) as left:
             cli.main()
-        assert left.value.code == 2
         said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("merit: ")]
-        assert len(said) == 1
+        assert (left.value.code, len(said)) == (2, 1)
         assert said[0].startswith(f"merit: nothing of ptb-xl was stored: {why}")
     assert Store.open(tmp_path / "store").signal_uv.shape == (0, 12, 1000)
 
@@ -387,39 +355,21 @@ ingest.ingest("ptb-xl", sys.argv[1], sys.argv[2], workers=2, progress=False)
 """
 
 
-def processes() -> dict[int, int]:
-    """Process -> its parent, of those that have not ended."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-            except OSError:
-                continue
-            found |= {int(entry.name): int(parent)} if state != "Z" else {}
-    return found
-
-
 def test_two_workers_write_the_same_bytes_as_one_and_die_with_a_killed_parent(tree, tmp_path, monkeypatch):
     one = stored(tree, tmp_path, "one", workers=1)
     monkeypatch.setattr(module, "CHUNK", 4)
-    parent = subprocess.Popen([sys.executable, "-c", WITH_WORKERS, str(tree.root), str(tmp_path / "two")])
+    parent = psutil.Popen([sys.executable, "-c", WITH_WORKERS, str(tree.root), str(tmp_path / "two")])
     journal = tmp_path / ".two.partial" / JOURNAL
     deadline = time.monotonic() + 120
     while not (journal.is_file() and journal.read_bytes().count(b"\n") > 1) and parent.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    children, parents = {parent.pid}, processes()
-    while grown := {child for child, above in parents.items() if above in children} - children:
-        children |= grown
-    children.remove(parent.pid)
+    children = parent.children(recursive=True)
     parent.kill()
     parent.wait()
     assert children
-    deadline = time.monotonic() + 60
-    while children & processes().keys():
-        assert time.monotonic() < deadline, "workers outlive their parent"
-        time.sleep(0.05)
+    _, alive = psutil.wait_procs(children, 60)
+    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE], "workers outlive their parent"
     stored(tree, tmp_path, "two", workers=2)
     assert contents(tmp_path / "two") == contents(one.folder)
 
@@ -529,14 +479,3 @@ def test_what_macos_and_windows_lack_is_not_asked_for(ptb_xl, tmp_path):
     assert (done.stdout.strip(), done.returncode) == ("1", 0), done.stderr
     asked = re.compile(r"^(?:import|from) (?:fcntl|resource|pwd|grp|termios)\b", re.MULTILINE)
     assert [path for path in runs.PACKAGE_ROOT.rglob("*.py") if asked.search(path.read_text(encoding="utf-8"))] == []
-
-
-def test_a_rate_is_recordings_over_seconds_and_leaves_no_store(ptb_xl, tmp_path, monkeypatch):
-    for number in (1, 2, 3):
-        ptb_xl.add(number)
-    seen, fresh = [], bench._fresh
-    monkeypatch.setattr(bench, "_fresh", lambda *call: seen.append(fresh(*call)) or seen[-1])
-    found = bench.rate(ptb_xl.root, "ptb-xl", tmp_path / "stores", 2)
-    assert seen[1]["recordings"] == 2
-    assert found == 2 / seen[1]["wall_s"]
-    assert not (tmp_path / "stores").exists()

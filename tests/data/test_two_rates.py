@@ -57,9 +57,3 @@ def test_a_store_from_500_hz_is_the_other_file_resampled(real_data, tmp_path):
     for name in ("earlier_ms", "rms_shifted_uv"):
         assert found[name] == pytest.approx(read[name], abs=0.05)
     assert read["earlier_ms"] == pytest.approx(1.25, abs=0.01)
-
-
-def test_the_setting_is_no_matter_to_other_data_sets(real_data, tmp_path):
-    signals = [SignalConfig(ptb_xl_from_hz=hz) for hz in (100, 500)]
-    first, second = (ingest("csn", real_data, tmp_path / "csn", signal=s, limit=2, progress=False) for s in signals)
-    assert first.manifest == second.manifest

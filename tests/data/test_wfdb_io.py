@@ -15,19 +15,9 @@ import numpy as np
 import pytest
 from wfdb_trees import put_record
 
+from merit.data import wfdb_io
 from merit.data.preprocess import resample
 from merit.data.recording import LEADS, RejectedRecording
-from merit.data.wfdb_io import (
-    BYTES_PER_SAMPLE,
-    held_samples,
-    needed_bytes,
-    parse_header,
-    read_comments,
-    read_raw,
-    read_record,
-    read_waveform,
-    wfdb,
-)
 
 # -- the text of a header ---------------------------------------------------------------------------------------------
 
@@ -74,14 +64,14 @@ def pairs(table: dict) -> list[tuple]:
 
 @pytest.mark.parametrize(("expected", "record"), pairs(RECORDS))
 def test_record_lines(expected, record):
-    header = parse_header([record, LINE, "more lines than said are not read"])
+    header = wfdb_io.parse_header([record, LINE, "more lines than said are not read"])
     assert (header.fs_hz, header.n_frames, len(header.signals)) == (*expected, 1)
 
 
 @pytest.mark.parametrize(("reason", "record"), pairs(BAD_RECORDS))
 def test_broken_record_lines(reason, record):
     with pytest.raises(RejectedRecording, match=f"^{reason}") as refusal:
-        parse_header([record, LINE])
+        wfdb_io.parse_header([record, LINE])
     assert len(str(refusal.value)) < 300
 
 
@@ -96,21 +86,21 @@ def test_broken_record_lines(reason, record):
     ],
 )
 def test_signal_lines_and_defaults_of_header_5(line, expected):
-    found = parse_header(["a 1 500 5000", line]).signals[0]
+    found = wfdb_io.parse_header(["a 1 500 5000", line]).signals[0]
     assert (found.gain, found.baseline, found.units, found.checksum, found.description) == expected
     assert (found.per_frame, found.skew, found.offset) == (1, 0, 0)
     line = "s/a.b.dat 212x4:7+24 -1e3(-1842966025)/uV 12 5 -9 -18 0 lead  one\t"
     whole = ("s/a.b.dat", "212", 4, 7, 24, -1000.0, -1842966025, "uV", -9, -18, "lead  one")
-    assert parse_header(["a 1 500 5000", line]).signals[0] == whole
+    assert wfdb_io.parse_header(["a 1 500 5000", line]).signals[0] == whole
 
 
 @pytest.mark.parametrize(("reason", "line"), pairs(BAD_SIGNALS))
 def test_what_header_5_does_not_allow_is_refused(reason, line):
     with pytest.raises(RejectedRecording, match=f"^unreadable header: signal line 1: {reason}"):
-        parse_header(["a 1 500 5000", line])
+        wfdb_io.parse_header(["a 1 500 5000", line])
 
 
-@pytest.mark.parametrize("fmt", BYTES_PER_SAMPLE)
+@pytest.mark.parametrize("fmt", wfdb_io.BYTES_PER_SAMPLE)
 def test_bytes_and_samples_of_a_format(fmt):
     """Against counting: 212 packs two samples in three bytes, 310 and 311 three in four."""
     packed = {"212": [2, 3], "310": [2, 4, 4], "311": [2, 3, 4]}  # bytes up to the first, second and third sample
@@ -118,10 +108,10 @@ def test_bytes_and_samples_of_a_format(fmt):
     for n_samples in range(1, 14):
         blocks, rest = divmod(n_samples, len(ends))
         counted = blocks * ends[-1] + (ends[rest - 1] if rest else 0)
-        assert needed_bytes(fmt, n_samples) == counted
-        assert held_samples(fmt, counted) - n_samples in ((0, 1) if fmt == "310" else (0,))
-        assert held_samples(fmt, counted - 1) < n_samples
-    assert held_samples(fmt, 0) == held_samples(fmt, -5) == 0
+        assert wfdb_io.needed_bytes(fmt, n_samples) == counted
+        assert wfdb_io.held_samples(fmt, counted) - n_samples in ((0, 1) if fmt == "310" else (0,))
+        assert wfdb_io.held_samples(fmt, counted - 1) < n_samples
+    assert wfdb_io.held_samples(fmt, 0) == wfdb_io.held_samples(fmt, -5) == 0
 
 
 # -- records that equal the plain one ---------------------------------------------------------------------------------
@@ -149,14 +139,14 @@ def rewrite(path: Path, change: Any) -> Path:
 
 
 def equal(path: Path, agree: bool | None = True, atol: float = 0.0) -> None:
-    found = read_record(path)
+    found = wfdb_io.read_record(path)
     assert (found.fs_hz, found.signal_mv.dtype, found.checksums_agree) == (500, np.float32, agree)
     np.testing.assert_allclose(found.signal_mv, PLAIN, atol=atol, rtol=0)
 
 
 def refused(path: Path, reason: str) -> None:
     with pytest.raises(RejectedRecording, match=f"^({reason})") as refusal:
-        read_record(path)
+        wfdb_io.read_record(path)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 400
 
@@ -192,18 +182,18 @@ def test_every_format_and_its_mark_for_missing_samples(tmp_path, fmt):
     bits = {"80": 8, "24": 24, "32": 32, "212": 12, "310": 10, "311": 10}.get(fmt, 16)
     marked = DIGITAL.copy()
     marked[3, 100:110] = -(1 << (bits - 1))
-    found = read_record(write(tmp_path, marked, fmt=fmt, raw=encode(fmt, marked.T.ravel())))
+    found = wfdb_io.read_record(write(tmp_path, marked, fmt=fmt, raw=encode(fmt, marked.T.ravel())))
     expected = PLAIN.copy()
     expected[3, 100:110] = np.nan
     assert np.array_equal(found.signal_mv, expected, equal_nan=True)
     assert found.checksums_agree
-    assert np.isnan(read_raw(str(tmp_path), "rec")[3, 100:110]).all()
+    assert np.isnan(wfdb_io.read_raw(str(tmp_path), "rec")[3, 100:110]).all()
 
 
 def test_differences_of_format_8_begin_with_the_initial_value(tmp_path):
     steps = np.random.default_rng(1).integers(-90, 91, (12, 1000))
     digital = 7 + steps.cumsum(axis=1)
-    found = read_record(write(tmp_path, digital, fmt="8", raw=steps.T.astype("<i1").tobytes(), initial=7))
+    found = wfdb_io.read_record(write(tmp_path, digital, fmt="8", raw=steps.T.astype("<i1").tobytes(), initial=7))
     assert np.array_equal(found.signal_mv, (digital / GAIN).astype(np.float32))
     assert found.checksums_agree
 
@@ -233,7 +223,7 @@ def test_leads_of_different_rates_are_brought_to_the_fastest(tmp_path):
     frames = np.concatenate([wave[:6].reshape(6, 500, 2).transpose(1, 0, 2).reshape(500, 12), slow.T], axis=1)
     path = write(tmp_path, record="rec 12 250 500", raw=frames.astype("<i2").tobytes(), fmt="16x2")
     rewrite(path, lambda row, line: line if row < 6 else line.replace("16x2", "16"))
-    found = read_record(path)
+    found = wfdb_io.read_record(path)
     assert found.fs_hz == 500
     assert np.array_equal(found.signal_mv[:6], (wave[:6] / GAIN).astype(np.float32))
     bridged = wave[6:, ::2].astype(float)
@@ -251,7 +241,7 @@ def test_skew_is_honoured_and_the_end_is_unknown(tmp_path, late):
     digital = np.stack([np.roll(lead, n) for lead, n in zip(DIGITAL, late)])
     path = write(tmp_path, digital, sums=checksums(DIGITAL))
     rewrite(path, lambda row, line: line.replace(" 16 ", f" 16:{late[row]} ", 1) if late[row] else line)
-    found = read_record(path).signal_mv
+    found = wfdb_io.read_record(path).signal_mv
     for row, n in enumerate(late):
         assert np.array_equal(found[row, : 1000 - n], PLAIN[row, : 1000 - n])
         assert np.isnan(found[row, 1000 - n :]).all()
@@ -260,7 +250,7 @@ def test_skew_is_honoured_and_the_end_is_unknown(tmp_path, late):
         more[row, :n] = DIGITAL[row, 1000 - n :]
     with (tmp_path / "rec.dat").open("ab") as file:
         file.write(more.T.astype("<i2").tobytes())
-    assert np.array_equal(read_record(path).signal_mv, PLAIN)
+    assert np.array_equal(wfdb_io.read_record(path).signal_mv, PLAIN)
 
 
 def test_several_files_of_a_record(tmp_path):
@@ -277,49 +267,16 @@ def test_several_files_of_a_record(tmp_path):
     refused(path, r"unreadable header: several formats or offsets for 'rec\.dat'")
 
 
-@pytest.mark.parametrize("record", ["rec 12 500", "rec 12 500 0", "E0001.mat 12 500 1000 05-May-2020 14:50:55"])
-def test_length_from_the_file_and_what_follows_is_not_read(tmp_path, record):
-    path = write(tmp_path, record=record, raw=DIGITAL.T.astype("<i2").tobytes() + b"rest" * record.endswith("55"))
-    with path.open("a") as file:
-        file.write("rec.dat 16 50/mV 16 0 0 0 0 V7\n")
-    equal(path)
-
-
-CHANGES = [
-    *(("\n", new) for new in ("\r\n", "\r", "\n# between\n\n")),
-    ("rec 12", "\ufeff# first\n\nrec 12"),
-    *((" ", "\t"), (" aVR", " AVR "), (" V1", "  v1")),
-    *((" 50/mV", f" {gain}") for gain in ("5e1", "0.05/uV", "0.05/µV", "50000/V", "50(0)/mV")),
-]
-
-
-@pytest.mark.parametrize(("old", "new"), CHANGES)
-def test_the_headers_text(tmp_path, old, new):
-    path = write(tmp_path)
-    path.write_bytes(path.read_text(encoding="utf-8").replace(old, new).encode())
-    equal(path, atol=1e-6)
-
-
-def test_gains_and_baselines(tmp_path):
-    equal(write(tmp_path, -DIGITAL, gain=f"-{GAIN}/mV"))
-    found = read_record(write(tmp_path, gain="0/mV")).signal_mv
-    assert np.array_equal(found, (DIGITAL / 200).astype(np.float32)), "header(5): 200 units a mV"
-    big = DIGITAL * 100 - 1842966025
-    equal(write(tmp_path, big, fmt="32", gain="5000(-1842966025)/mV", raw=big.T.astype("<i4").tobytes()), atol=1e-6)
-    path = write(tmp_path, DIGITAL + 1024, gain=f"{GAIN}", sums=checksums(DIGITAL))
-    path.write_text(path.read_text().replace(" 16 0 ", " 16 1024 "))
-    equal(path, agree=False)
-
-
-def test_checksums(tmp_path):
+def test_checksums_gains_and_leads_beyond_the_twelve(tmp_path):
     equal(write(tmp_path, sums=[value % 65536 for value in checksums(DIGITAL)]))
     equal(write(tmp_path, sums=[0] * 12), agree=None)
     damaged = bytearray(DIGITAL.T.astype("<i2").tobytes())
     damaged[5000:6000] = bytes(1000)
-    assert read_record(write(tmp_path, raw=bytes(damaged))).checksums_agree is False
-
-
-def test_leads_beyond_the_twelve_are_left_out(tmp_path):
+    assert wfdb_io.read_record(write(tmp_path, raw=bytes(damaged))).checksums_agree is False
+    equal(write(tmp_path, -DIGITAL, gain=f"-{GAIN}/mV"))
+    equal(write(tmp_path, gain=f"{GAIN / 1000}/µV"), atol=1e-6)
+    big = DIGITAL * 100 - 1842966025
+    equal(write(tmp_path, big, fmt="32", gain="5000(-1842966025)/mV", raw=big.T.astype("<i4").tobytes()), atol=1e-6)
     names = [*(name.lower() for name in LEADS[:11]), "vx", "vy", "V6"]
     equal(write(tmp_path, np.concatenate([DIGITAL[:11], DIGITAL[:2], DIGITAL[11:]]), names=names))
     refused(write(tmp_path, names=(*LEADS, "v1"), sums=[0] * 13), "repeated lead: V1")
@@ -329,13 +286,13 @@ def test_leads_beyond_the_twelve_are_left_out(tmp_path):
 def test_what_wfdb_writes_is_read_as_wfdb_reads_it(tmp_path):
     names, signal = [n.upper() for n in LEADS[::-1]], np.random.default_rng(0).normal(0, 500, (700, 12))
     about = {"comments": ["Age: 61", "Dx: 1,2", "no colon"], "write_dir": str(tmp_path), "fmt": ["16"] * 12}
-    wfdb.wrsamp("a", 500, ["uV"] * 12, names, signal, **about)
-    signal_mv, fs_hz, _ = read_waveform(str(tmp_path), "a")
-    theirs = wfdb.rdrecord(str(tmp_path / "a")).p_signal.T[::-1] / 1000
+    wfdb_io.wfdb.wrsamp("a", 500, ["uV"] * 12, names, signal, **about)
+    signal_mv, fs_hz, _ = wfdb_io.read_waveform(str(tmp_path), "a")
+    theirs = wfdb_io.wfdb.rdrecord(str(tmp_path / "a")).p_signal.T[::-1] / 1000
     assert (fs_hz, signal_mv.shape) == (500, (12, 700))
     assert signal_mv == pytest.approx(theirs, rel=1e-6)
     (tmp_path / "a.dat").unlink()
-    assert read_comments(str(tmp_path), "a") == {"age": "61", "dx": "1,2", "no colon": ""}
+    assert wfdb_io.read_comments(str(tmp_path), "a") == {"age": "61", "dx": "1,2", "no colon": ""}
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------

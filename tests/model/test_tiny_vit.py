@@ -10,7 +10,7 @@ import torch
 
 from merit.config import EncoderConfig, ModelConfig, PretrainConfig, TinyVitConfig, replace
 from merit.model.merit import Merit
-from merit.model.tiny_vit import Convolution, WindowAttention, stride_of
+from merit.model.tiny_vit import WindowAttention, stride_of
 from merit.model.vit import random_visible
 from merit.pretrain import checkpoint
 from merit.pretrain.train import pretrain
@@ -58,16 +58,6 @@ def test_windows_equal_full_attention_with_a_block_mask(n):
     layer, tokens = WindowAttention(8, 2, 7).double(), torch.randn(2, n, 8, dtype=torch.float64)
     torch.nn.init.normal_(layer.offset_bias)
     torch.testing.assert_close(layer(tokens), slow_attention(layer, tokens), rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize(("n", "expected"), [(1000, 500), (125, 63), (63, 32), (3, 2)])
-@torch.no_grad()
-def test_a_strided_convolution_keeps_the_end_of_an_odd_length(n, expected):
-    layer, tokens = Convolution(4, 4, stride=2), torch.randn(1, n, 4)
-    out = layer(tokens)
-    assert out.shape == (1, expected, 4)
-    tokens[:, -1] += torch.tensor([1.0, -1.0, 2.0, 0.0])
-    assert not torch.equal(layer(tokens)[:, -1], out[:, -1])
 
 
 # -- shapes and sizes ------------------------------------------------------------------------------------------------

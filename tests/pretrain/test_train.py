@@ -25,20 +25,8 @@ from merit.config import ABLATIONS, PEERS, Method, ModelConfig, PretrainConfig, 
 from merit.data.batches import TokenStates, hold_out_patients
 from merit.model.merit import scale as merit_scale
 from merit.objectives import OBJECTIVES
-from merit.pretrain import checkpoint
+from merit.pretrain import checkpoint, train
 from merit.pretrain.distributed import World
-from merit.pretrain.train import (
-    FiniteCheck,
-    NonFiniteLoss,
-    build,
-    compile_model,
-    mask_generator,
-    positions,
-    rate_factor,
-    total_loss,
-    total_updates,
-    update_terms,
-)
 
 HIERARCHICAL = {
     "encoder.kind": "tiny_vit",
@@ -78,17 +66,15 @@ def test_six_updates_equal_three_and_three(paired, tmp_path, name):
 
 @pytest.mark.parametrize("kind", ["vit", "tiny_vit", "resnet18"])
 @pytest.mark.parametrize("objective", ["cma", "merit", "mse"])
-@pytest.mark.parametrize("view_scale", [0.0, 1.0])
-def test_networks_objectives_and_dropout_views_go_together(paired, tmp_path, kind, objective, view_scale):
+def test_networks_objectives_and_dropout_views_go_together(paired, tmp_path, kind, objective):
     model = Method(objective, HIERARCHICAL | {"encoder.kind": kind}).model(MODEL)
-    folder = run(paired, tmp_path / "run", model, objective=objective, view_scale=view_scale, updates=3)
-    terms, line = {"dropout_views"} if view_scale else set(), history(folder)[-1]
-    assert set(line["train"]) == set(line["validation"]) == terms | set(OBJECTIVES[objective])
-    loaded, _ = checkpoint.load_model(folder)
+    folder = run(paired, tmp_path / "run", model, objective=objective, view_scale=1.0, updates=3)
+    line, (loaded, _) = history(folder)[-1], checkpoint.load_model(folder)
+    assert set(line["train"]) == set(line["validation"]) == {"dropout_views", *OBJECTIVES[objective]}
     assert torch.isfinite(loaded.embed(torch.from_numpy(paired.signal_uv[:4]).float() / 1000)).all()
-    start = build(model, settings(objective=objective, view_scale=view_scale)).state_dict()
-    still = [k for k, v in loaded.state_dict().items() if torch.equal(v, start[k]) and start[k].is_floating_point()]
-    assert [k for k in still if not k.endswith(("log_temperature", "mask_value"))] == []
+    start = dict(train.build(model, settings(objective=objective, view_scale=1.0)).named_parameters())
+    still = [k for k, p in loaded.named_parameters() if torch.equal(p, start[k])]
+    assert [k for k in still if not k.endswith("mask_value")] == []
 
 
 def test_statistics_of_a_masked_resnet18_are_those_of_whole_recordings(paired, tmp_path):
@@ -98,7 +84,7 @@ def test_statistics_of_a_masked_resnet18_are_those_of_whole_recordings(paired, t
     training, _ = hold_out_patients(paired, config.validation_share, config.seed)
     means = []
     for update in range(len(training) // config.batch):
-        signal = training.take(positions(len(training), update, config), CPU)[0]
+        signal = training.take(train.positions(len(training), update, config), CPU)[0]
         with torch.no_grad():
             means.append(model.encoder.stem[0](merit_scale(signal, "zscore")).mean((0, 2)))
     torch.testing.assert_close(model.encoder.stem[1].running_mean, torch.stack(means).mean(0))
@@ -198,36 +184,39 @@ def test_what_is_not_finite_stops_by_name_and_keeps_the_last_good_checkpoint(pai
         self.param_groups[0]["params"][0].data[:] = float("inf")
 
     monkeypatch.setattr(torch.optim.AdamW, "step", broken)
-    with pytest.raises(NonFiniteLoss):
+    with pytest.raises(train.NonFiniteLoss):
         run(paired, tmp_path)
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     assert stopped_at(tmp_path) == 3
     paired.text[:] = float("nan")
-    with pytest.raises(NonFiniteLoss, match=r"update 4: expected a finite info_nce; got nan"):
+    with pytest.raises(train.NonFiniteLoss, match=r"update 4: expected a finite info_nce; got nan"):
         run(paired, tmp_path)
     assert stopped_at(tmp_path) == 3
 
 
 def test_on_a_gpu_the_first_update_that_is_not_finite_is_named_when_it_is_asked():
-    finite, nan = FiniteCheck(torch.device("cuda")), torch.tensor(float("nan"))  # where values lie does not matter
+    finite, nan = (
+        train.FiniteCheck(torch.device("cuda")),
+        torch.tensor(float("nan")),
+    )  # where values lie does not matter
     for update, value in enumerate((torch.tensor(1.0), nan, torch.tensor(2.0), nan), 1):
         finite.note({"loss": value, "gradient": torch.tensor(1.0)}, update)
-    with pytest.raises(NonFiniteLoss, match="update 2: expected a finite loss"):
+    with pytest.raises(train.NonFiniteLoss, match="update 2: expected a finite loss"):
         finite.check()
-    FiniteCheck(torch.device("cuda")).check()
+    train.FiniteCheck(torch.device("cuda")).check()
 
 
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ({"graphs": True}, "graphs: CUDA graphs need a GPU; got device cpu; leave --graphs out"),
-        ({"attention": "flex"}, "attention: FlexAttention has gradients on a GPU alone; got device cpu"),
-        ({"attention": "flash"}, "attention: expected one of sdpa, flex; got 'flash'"),
-    ],
-)
-def test_a_kernel_that_the_device_lacks_is_rejected(paired, tmp_path, how, message):
-    with pytest.raises(ValueError, match=message):
-        run(paired, tmp_path / "c", how=how)
+KERNELS = [
+    ({"graphs": True}, "graphs: CUDA graphs need a GPU; got device cpu; leave --graphs out"),
+    ({"attention": "flex"}, "attention: FlexAttention has gradients on a GPU alone; got device cpu"),
+    ({"attention": "flash"}, "attention: expected one of sdpa, flex; got 'flash'"),
+]
+
+
+def test_a_kernel_that_the_device_lacks_is_rejected(paired, tmp_path):
+    for how, message in KERNELS:
+        with pytest.raises(ValueError, match=message):
+            run(paired, tmp_path / "c", how=how)
     assert not (tmp_path / "c" / checkpoint.STATE).exists()
 
 
@@ -246,7 +235,7 @@ def test_what_a_finished_run_leaves(paired, tmp_path):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_checkpoint_comes_back_as_it_was(paired, tmp_path, name):
+def test_a_checkpoint_comes_back_as_it_was_and_all_of_it_has_learnt(paired, tmp_path, name):
     folder = run_method(paired, tmp_path / "c", name, updates=3)
     encoder, signal_mv = merit.load(folder).encoder, paired.signal_uv[:5].astype(np.float32) / 1000
     assert encoder.model.config == METHODS[name].model(MODEL)
@@ -256,18 +245,8 @@ def test_a_checkpoint_comes_back_as_it_was(paired, tmp_path, name):
     assert z.shape == (5, encoder.model.config.encoder.embedding_width)
     np.testing.assert_allclose(encoder.tokens(signal_mv, 100).mean(1), z, atol=1e-5)
     np.testing.assert_allclose(encoder.embed(signal_mv[2], 100), z[2], atol=1e-5)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_parameter_has_a_finite_gradient(paired, name):
-    config = settings(objective=METHODS[name].objective)
-    model = build(METHODS[name].model(MODEL), config).train()
-    terms = update_terms(model, model, paired.take(np.arange(8), CPU), config, 0, World())
-    total_loss(terms, config).backward()
-    for parameter_name, parameter in model.named_parameters():
-        assert parameter.grad is not None, parameter_name
-        assert torch.isfinite(parameter.grad).all(), parameter_name
-        assert parameter.grad.any(), parameter_name
+    start = dict(train.build(encoder.model.config, settings(objective=METHODS[name].objective)).named_parameters())
+    assert [k for k, p in encoder.model.named_parameters() if torch.equal(p, start[k])] == []
 
 
 # -- order, masks, schedule -------------------------------------------------------------------------------------------
@@ -275,21 +254,21 @@ def test_every_parameter_has_a_finite_gradient(paired, name):
 
 def test_order_masks_and_schedule():
     config = PretrainConfig(batch=8, updates=10, epochs=None)
-    first, again = (np.concatenate([positions(43, u, config) for u in range(5)]) for _ in range(2))
+    first, again = (np.concatenate([train.positions(43, u, config) for u in range(5)]) for _ in range(2))
     assert len(set(first.tolist())) == 40, "an epoch visits each recording once"
     assert np.array_equal(first, again)
-    assert not np.array_equal(first[:8], positions(43, 5, config))
+    assert not np.array_equal(first[:8], train.positions(43, 5, config))
 
     def draw(seed: int, update: int) -> tuple[float, ...]:
-        return tuple(torch.rand(3, generator=mask_generator(seed, update, CPU)).tolist())
+        return tuple(torch.rand(3, generator=train.mask_generator(seed, update, CPU)).tolist())
 
     assert draw(0, 5) == draw(0, 5)
     assert len({draw(s, u) for s in (0, 1) for u in (-2, -1, 0, 1, 2)}) == 10
     config = PretrainConfig(batch=10, epochs=3.0)
-    assert total_updates(config, 105) == 30
+    assert train.total_updates(config, 105) == 30
     with pytest.raises(ValueError, match="expected at most the 5 training recordings; got 10"):
-        total_updates(config, 5)
-    factors = [rate_factor(u, 100, 0.1) for u in range(100)]
+        train.total_updates(config, 5)
+    factors = [train.rate_factor(u, 100, 0.1) for u in range(100)]
     assert factors[0] == pytest.approx(0.1)
     assert factors[9] == factors[10] == 1.0
     assert factors == sorted(factors[:10]) + sorted(factors[10:], reverse=True)
@@ -317,38 +296,24 @@ def test_settings_that_cannot_work_are_rejected(kind, changes, message):
 # -- compiled ---------------------------------------------------------------------------------------------------------
 
 
-def test_graphs_ask_torch_for_graphs_and_mark_each_step(monkeypatch):
-    """Not run here: that the GPU then records them."""
-    asked, marks = {}, []
-    monkeypatch.setattr(torch, "compile", lambda model, **how: asked.update(how) or model)
-    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marks.append(1))
-    model = build(MODEL, settings())
-    called = compile_model(model, World(device=torch.device("cuda")), False, graphs=True)
-    assert asked == {"dynamic": False, "mode": "reduce-overhead"}
-    signal, visible = torch.randn(2, 12, 1000), torch.arange(2).expand(2, 12, -1)
-    for count in (1, 2):
-        assert called(signal, torch.randn(2, 16), visible, None).ecg.shape == (2, 16)
-        assert len(marks) == count
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch itself, as it compiles
 def test_compiled_terms_are_the_eager_ones_and_trained_text_layers_compile_nothing_again():
     config, world = settings(text_layers=1), World()
-    model = build(WITH_TOWER, config)
+    model = train.build(WITH_TOWER, config)
     start = np.concatenate([[0], np.array([3, 1, 9, 4, 12, 2, 7, 5, 3, 6]).cumsum()])
     generator = torch.Generator().manual_seed(0)
     tokens = TokenStates(torch.randn((int(start[-1]), 16), generator=generator), start, {}, {})
     signal, valid = torch.randn((8, 12, 1000), generator=generator), torch.ones(8, dtype=torch.bool)
-    called = compile_model(model, world, True)
+    called = train.compile_model(model, world, True)
     counts = []
     for rows in ([0, 1, 2, 3, 4, 5, 6, 7], [9, 9, 9, 9, 1, 1, 1, 1], [2, 4, 6, 8, 9, 0, 1, 3]):
         batch = (signal, tokens.take(np.array(rows), CPU), valid, torch.arange(8))
         both = []
         for network in (model, called):
             model.zero_grad()
-            terms = update_terms(network, model, batch, config, 3, world)
-            total_loss(terms, config).backward()
+            terms = train.update_terms(network, model, batch, config, 3, world)
+            train.total_loss(terms, config).backward()
             gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
             both.append(({name: value.detach() for name, value in terms.items()}, gradients))
         torch.testing.assert_close(both[1], both[0], rtol=1e-4, atol=1e-5)

@@ -115,12 +115,3 @@ def test_infarcts_deepen_q_where_they_are():
     for code, lead in (("IMI", AVF), ("IMI", III), ("ASMI", V2), ("LMI", AVL)):
         lowest, usual = (np.median([c.at(lead, -50, -2).min() for c in cases(which)]) for which in (code, "SR"))
         assert lowest < usual - 0.08, (code, lead)
-
-
-def test_flutter_saws_at_its_own_rate():
-    for c in cases("AFLT"):
-        power = np.abs(np.fft.rfft(c.signal[AVF] - c.signal[AVF].mean())) ** 2
-        f = np.fft.rfftfreq(c.signal.shape[1], 1 / FS_HZ)
-        near = (f > c.case.plan.flutter_hz - 0.15) & (f < c.case.plan.flutter_hz + 0.15)
-        around = (f > 3.6) & (f < 6.2) & ~near
-        assert power[near].max() > 0.5 * power[around].max()

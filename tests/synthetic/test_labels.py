@@ -14,17 +14,6 @@ from merit.data.recording import clean
 from merit.synthetic import labels
 from merit.synthetic.findings import EFFECTS
 from merit.synthetic.hospitals import left_out, left_out_in_words, site_labels
-from merit.synthetic.labels import (
-    LASTING,
-    MAX_STATEMENTS,
-    code_of,
-    named_findings,
-    phrases,
-    plan_site,
-    sample_findings,
-    statements,
-    write_report,
-)
 
 DEMO = HospitalConfig()
 SMOKE = HospitalConfig(recordings={"mimic-iv-ecg": 160, "ptb-xl": 120, "cpsc2018": 60, "csn": 60})
@@ -34,7 +23,7 @@ TABLE_5 = {"cpsc2018": {"NORM", "1AVB", "CRBBB", "CLBBB", "STE", "STD", "AFIB", 
 
 @pytest.fixture(scope="module")
 def demo() -> dict[str, list]:
-    return {site: plan_site(site, DEMO) for site in DEMO.recordings}
+    return {site: labels.plan_site(site, DEMO) for site in DEMO.recordings}
 
 
 def positives(task: str, orders: list) -> dict[str, int]:
@@ -61,8 +50,8 @@ def test_vocabularies_are_covered_and_what_is_left_out_is_listed():
     assert set(table["cpsc2018"]) - {""} <= set(taxonomy.cpsc2018_classes()["label"])
     assert set(table["csn"]) - {""} <= set(taxonomy.csn_conditions()["label"])
     assert set().union(*table["likes"]) <= set(table.index)
-    assert set(table.index) == set(EFFECTS) == set(phrases()), "each finding acts and has words"
-    order = replace(plan_site("cpsc2018", SMOKE)[0], findings=frozenset({"AFIB", "CRBBB", "STD_", "PVC"}))
+    assert set(table.index) == set(EFFECTS) == set(labels.phrases()), "each finding acts and has words"
+    order = replace(labels.plan_site("cpsc2018", SMOKE)[0], findings=frozenset({"AFIB", "CRBBB", "STD_", "PVC"}))
     assert site_labels(order) == ["AFIB", "CRBBB", "VPC"], "three at most, as REFERENCE.csv has columns for"
 
 
@@ -82,8 +71,8 @@ def test_sizes_keep_common_classes_and_the_imbalance_is_like_the_real_one(demo):
     assert (counts["SR"] > 0.6 * 2000, counts["NORM"] > 0.25 * 2000) == (True, True)
     assert sum(n <= 40 for n in counts.values()) > 30, "many are rare"
     for site, task in (("ptb-xl", "superclass"), ("cpsc2018", "cpsc2018")):
-        assert min(positives(task, plan_site(site, SMOKE)).values()) >= 4
-    counts = positives("csn", plan_site("csn", SMOKE))
+        assert min(positives(task, labels.plan_site(site, SMOKE)).values()) >= 4
+    counts = positives("csn", labels.plan_site("csn", SMOKE))
     assert counts["SR"] >= 10
     assert sum(n > 0 for n in counts.values()) >= 30
 
@@ -103,7 +92,7 @@ def test_several_recordings_of_a_patient_keep_lasting_findings(demo):
         first = {o.index: o for o in demo[site]}
         for order in demo[site]:
             owner = first[order.patient]
-            assert order.findings & LASTING == owner.findings & LASTING
+            assert order.findings & labels.LASTING == owner.findings & labels.LASTING
             assert (order.age, order.female) == (owner.age, owner.female)
 
 
@@ -113,20 +102,20 @@ def test_several_recordings_of_a_patient_keep_lasting_findings(demo):
 @pytest.mark.parametrize("omission", [0.0, 0.1, 0.2, 0.3])
 def test_omission_is_the_share_asked_for(omission):
     rng = np.random.default_rng(0)
-    found = sample_findings("mimic-iv-ecg", 600, 0, np.random.default_rng(1))
-    named = [named_findings(f, omission, rng) for f in found]
+    found = labels.sample_findings("mimic-iv-ecg", 600, 0, np.random.default_rng(1))
+    named = [labels.named_findings(f, omission, rng) for f in found]
     assert all(n and set(n) <= f for n, f in zip(named, found)), "something is named always"
     assert abs(1 - sum(map(len, named)) / sum(map(len, found)) - omission) < (0.04 if omission else 1e-12)
 
 
 def test_wordings_vary_belong_to_one_finding_and_carry_no_measurement():
     rng, truth = np.random.default_rng(2), {"axis_deg": 40.0, "heart_rate_bpm": 72.0}
-    reports = [tuple(write_report(["SR", "IMI"], truth, rng)) for _ in range(600)]
+    reports = [tuple(labels.write_report(["SR", "IMI"], truth, rng)) for _ in range(600)]
     assert len(set(reports)) > 10
     assert 0 < sum(not r for r in reports) < 40, "some are missing"
-    assert max(len(r) for r in reports) <= MAX_STATEMENTS
-    wordings = [phrase for options in phrases().values() for phrase in options]
-    assert len(code_of()) == len(wordings)
+    assert max(len(r) for r in reports) <= labels.MAX_STATEMENTS
+    wordings = [phrase for options in labels.phrases().values() for phrase in options]
+    assert len(labels.code_of()) == len(wordings)
     assert not any({"ms", "mV", "bpm", "degrees"} & set(phrase.split()) for phrase in wordings)
 
 
@@ -135,12 +124,12 @@ FAST = "Atrial fibrillation with rapid ventricular response"
 
 def test_statements_are_taken_whole_and_whatever_is_named_is_read_back():
     report = "Sinus rhythm\nRSR' pattern in V1, incomplete RBBB\nLBBB\nAbnormal"
-    assert statements(clean(report)) == ("SR", "IRBBB", "CLBBB", "abnormal")
-    assert statements(clean(FAST)) == ("AFIB", FAST.lower())
-    assert statements("") == ()
-    rng, codes = np.random.default_rng(0), sorted(phrases())
+    assert labels.statements(clean(report)) == ("SR", "IRBBB", "CLBBB", "abnormal")
+    assert labels.statements(clean(FAST)) == ("AFIB", FAST.lower())
+    assert labels.statements("") == ()
+    rng, codes = np.random.default_rng(0), sorted(labels.phrases())
     for _ in range(200):
         named = [str(code) for code in rng.choice(codes, 4, replace=False)]
-        written = write_report(named, {"axis_deg": 60.0, "heart_rate_bpm": 80.0}, rng)
+        written = labels.write_report(named, {"axis_deg": 60.0, "heart_rate_bpm": 80.0}, rng)
         if len(written) > 2:
-            assert set(named) <= set(statements(clean("\n".join(written))))
+            assert set(named) <= set(labels.statements(clean("\n".join(written))))
