@@ -190,14 +190,6 @@ def test_every_format_and_its_mark_for_missing_samples(tmp_path, fmt):
     assert np.isnan(wfdb_io.read_raw(str(tmp_path), "rec")[3, 100:110]).all()
 
 
-def test_differences_of_format_8_begin_with_the_initial_value(tmp_path):
-    steps = np.random.default_rng(1).integers(-90, 91, (12, 1000))
-    digital = 7 + steps.cumsum(axis=1)
-    found = wfdb_io.read_record(write(tmp_path, digital, fmt="8", raw=steps.T.astype("<i1").tobytes(), initial=7))
-    assert np.array_equal(found.signal_mv, (digital / GAIN).astype(np.float32))
-    assert found.checksums_agree
-
-
 def test_flac_in_two_files_of_six_channels(tmp_path):
     import soundfile
 
@@ -282,19 +274,6 @@ def test_checksums_gains_and_leads_beyond_the_twelve(tmp_path):
     refused(write(tmp_path, names=(*LEADS, "v1"), sums=[0] * 13), "repeated lead: V1")
 
 
-@pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
-def test_what_wfdb_writes_is_read_as_wfdb_reads_it(tmp_path):
-    names, signal = [n.upper() for n in LEADS[::-1]], np.random.default_rng(0).normal(0, 500, (700, 12))
-    about = {"comments": ["Age: 61", "Dx: 1,2", "no colon"], "write_dir": str(tmp_path), "fmt": ["16"] * 12}
-    wfdb_io.wfdb.wrsamp("a", 500, ["uV"] * 12, names, signal, **about)
-    signal_mv, fs_hz, _ = wfdb_io.read_waveform(str(tmp_path), "a")
-    theirs = wfdb_io.wfdb.rdrecord(str(tmp_path / "a")).p_signal.T[::-1] / 1000
-    assert (fs_hz, signal_mv.shape) == (500, (12, 700))
-    assert signal_mv == pytest.approx(theirs, rel=1e-6)
-    (tmp_path / "a.dat").unlink()
-    assert wfdb_io.read_comments(str(tmp_path), "a") == {"age": "61", "dx": "1,2", "no colon": ""}
-
-
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 DAMAGE = [  # file, what becomes of its bytes (None: it is gone), reason
@@ -370,16 +349,3 @@ def test_pipes_and_folders_are_no_files(tmp_path):
     (tmp_path / "loop.hea").symlink_to("loop.hea")
     refused(tmp_path / "loop.hea", "no header: 'loop.hea' is a link to nothing")
     refused(tmp_path, "no header: expected a WFDB record, .* got a folder")
-
-
-def test_other_formats_are_refused_in_words_and_the_record_beside_is_found(tmp_path):
-    for name in ("ecg.xml", "ecg.dcm", "ecg.edf", "ecg.SCP", "ecg.csv", "ecg.npy", "other.mat", "other.dat"):
-        (tmp_path / name).write_bytes(b"something")
-        refused(tmp_path / name, rf"no header: expected a WFDB record, .*NAME\.hea.*'{re.escape(name)}' without one")
-    path = write(tmp_path)
-    for name in ("rec", "rec.hea", "rec.dat"):
-        equal(tmp_path / name)
-    rewrite(path, lambda row, line: line.replace("rec.dat", "REC.DAT")).rename(tmp_path / "REC.HEA")
-    (tmp_path / "rec.dat").rename(tmp_path / "REC.DAT")
-    for name in ("REC", "REC.HEA", "REC.DAT"):
-        equal(tmp_path / name)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
 
 
@@ -21,11 +20,12 @@ def of_several(request, tmp_path):
     """Call it with a number of processes, a function of the test's module and arguments; what the first returned."""
 
     def run(n: int, function: str, *arguments):
+        from pretrain_runs import ENVIRONMENT
+
         out = tmp_path / "returned.pt"
         call = [sys.executable, str(Path(__file__).with_name("forked.py")), str(request.path), function]
         call += [json.dumps(arguments), str(n), str(out)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        how = {"env": environment, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        how = {"env": ENVIRONMENT, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
         with subprocess.Popen(call, **how) as running:
             try:
                 _, errors = running.communicate(timeout=120)

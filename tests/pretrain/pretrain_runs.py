@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from merit.model.text import TextTower
 from merit.pretrain.train import Preempted, pretrain
 
 CPU = torch.device("cpu")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+"""For processes of their own."""
 MODEL = ModelConfig(
     encoder=EncoderConfig(patch=100, width=16, depth=1, heads=2, resnet_width=2),
     decoder=DecoderConfig(width=16, depth=1, heads=2),
@@ -89,3 +93,7 @@ def assert_same(one: Path, other: Path) -> None:
     assert a.keys() == b.keys()
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert history(one) == history(other)
+
+
+if __name__ == "__main__":
+    train_here(sys.argv[1], *map(int, sys.argv[2:]))

@@ -45,29 +45,25 @@ def test_the_text_encoder_is_noted_as_seen_from_the_checkpoint(folder, tmp_path)
     assert "real patients" in model_card(settings(), about, SEEN)
 
 
-CARD = ("library_name: merit", "objective merit, seed 0", "A ViT, width 192, 12 blocks", "2 recordings of ptb-xl")
-CARD += ("real or synthetic stand-ins", "zero_shot(", "in `text/`", "**Not a medical device**")
+CARDS = [  # objective, kind, what its card says
+    ("mse", "vit", "There is no space shared with texts"),
+    ("cma", "tiny_vit", "A one-dimensional TinyViT, widths (64, 128, 160, 320)"),
+    ("ib", "resnet18", "A one-dimensional ResNet18"),
+]
 
 
 def test_the_card_says_what_it_is_what_it_saw_and_what_it_is_not_for():
     text = model_card(settings(), {"text": {"source": "text"}, "synthetic": None}, SEEN)
-    assert [part for part in CARD if part not in text] == []
+    for part in ("objective merit, seed 0", "A ViT, width 192, 12 blocks", "2 recordings of ptb-xl", "zero_shot("):
+        assert part in text
+    for part in ("real or synthetic stand-ins", "in `text/`", "**Not a medical device**"):
+        assert part in text
     assert "None" not in text
-
-
-@pytest.mark.parametrize(
-    ("objective", "kind", "said"),
-    [
-        ("mse", "vit", "There is no space shared with texts"),
-        ("cma", "tiny_vit", "A one-dimensional TinyViT, widths (64, 128, 160, 320)"),
-        ("ib", "resnet18", "A one-dimensional ResNet18"),
-    ],
-)
-def test_the_card_follows_objective_and_network(objective, kind, said):
-    text = model_card(json.loads(json.dumps(settings(objective, kind=kind))), {}, None)
-    assert said in text
-    assert "zero_shot(" not in text
-    assert "`seen.parquet` is missing" in text
+    for objective, kind, said in CARDS:
+        text = model_card(json.loads(json.dumps(settings(objective, kind=kind))), {}, None)
+        assert said in text
+        assert "zero_shot(" not in text
+        assert "`seen.parquet` is missing" in text
 
 
 def test_a_checkpoint_from_before_there_were_kinds_is_a_vit(paired, tmp_path):

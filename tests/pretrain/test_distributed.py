@@ -10,16 +10,16 @@ import sys
 import time
 from pathlib import Path
 
+import pretrain_runs
 import pytest
 import torch
-from pretrain_runs import CPU, MODEL, TOWER, history, run, settings, token_states, train_here, weights_of
+from pretrain_runs import CPU, ENVIRONMENT, MODEL, TOWER, history, run, settings, token_states, train_here, weights_of
 
 from merit.config import replace
 from merit.pretrain import train
 from merit.pretrain.distributed import World, joined
 from merit.pretrain.train import build, compile_model, total_loss, update_terms
 
-ROOT = Path(__file__).parents[2]
 BATCH = 8
 
 
@@ -68,12 +68,12 @@ def test_several_have_the_gradients_of_one_with_the_whole_batch(n, of_several):
         assert largest > 1e-4
 
 
-def torchrun(n: int, *call: str, **settings) -> subprocess.Popen:
-    """Start n processes that train together."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), *call]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+def start(n: int, *arguments: object, **settings) -> subprocess.Popen:
+    """n processes that train together, or one without torchrun."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n)] if n > 1 else []
+    call = [sys.executable, *torchrun, pretrain_runs.__file__, *map(str, arguments)]
     return subprocess.Popen(
-        launch, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings
+        call, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings
     )
 
 
@@ -82,20 +82,6 @@ def wait_for(path: Path, running: subprocess.Popen) -> None:
     deadline = time.monotonic() + 60
     while not path.exists() and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-
-
-SCRIPT = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from pretrain_runs import train_here
-train_here(sys.argv[1], *map(int, sys.argv[2:]))
-"""
-
-
-@pytest.fixture
-def script(tmp_path) -> Path:
-    (tmp_path / "train.py").write_text(SCRIPT)
-    return tmp_path / "train.py"
 
 
 def assert_close(one: Path, other: Path) -> None:
@@ -108,15 +94,15 @@ def assert_close(one: Path, other: Path) -> None:
         assert x["train"] == pytest.approx(y["train"], rel=1e-3)
 
 
-def test_two_train_as_one_and_go_on_after_one_of_them_is_killed(script, tmp_path):
+def test_two_train_as_one_and_go_on_after_one_of_them_is_killed(tmp_path):
     train_here(tmp_path / "one", 20)
-    running = torchrun(2, str(script), str(tmp_path / "two"), "20", start_new_session=True)
+    running = start(2, tmp_path / "two", 20, start_new_session=True)
     wait_for(tmp_path / "two" / "training_state.pt", running)
     workers = subprocess.run(["pgrep", "-g", str(running.pid)], capture_output=True, text=True).stdout.split()
     os.kill(int(workers[-1]), signal.SIGKILL)
     _, errors = running.communicate(timeout=90)
     assert running.returncode != 0 or (tmp_path / "two" / "model.safetensors").exists(), errors[-1000:]
-    again = torchrun(2, str(script), str(tmp_path / "two"), "20")
+    again = start(2, tmp_path / "two", 20)
     _, errors = again.communicate(timeout=120)
     assert again.returncode == 0, errors[-2000:]
     assert_close(tmp_path / "one", tmp_path / "two")
@@ -131,11 +117,8 @@ def test_a_checkpoint_of_two_goes_on_with_one(of_several, tmp_path):
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_a_preempted_run_saves_and_says_so(script, tmp_path, n):
-    call = [str(script), str(tmp_path / "run"), "4000"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    running = torchrun(n, *call) if n > 1 else subprocess.Popen([sys.executable, *call], env=environment)
-    state = tmp_path / "run" / "training_state.pt"
+def test_a_preempted_run_saves_and_says_so(tmp_path, n):
+    running, state = start(n, tmp_path / "run", 4000), tmp_path / "run" / "training_state.pt"
     wait_for(state, running)
     running.terminate()
     running.communicate(timeout=90)

@@ -20,15 +20,7 @@ import torch
 from pretrain_runs import history, settings, weights_of
 
 from merit import runs
-from merit.config import (
-    TRAINED_NAMES,
-    ModelConfig,
-    PretrainConfig,
-    TextConfig,
-    TinyVitConfig,
-    method,
-    replace,
-)
+from merit.config import TRAINED_NAMES, ModelConfig, PretrainConfig, TextConfig, TinyVitConfig, method, replace
 from merit.data.batches import PairedRecordings
 from merit.model import weights as text_weights
 from merit.model.text import TextEncoder, train_text_encoder

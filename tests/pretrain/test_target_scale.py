@@ -18,28 +18,21 @@ MODEL = replace(pretrain_runs.MODEL, encoder=replace(pretrain_runs.MODEL.encoder
 RUN = PretrainConfig(batch=8, epochs=None, updates=3, validation_share=0.1, validate_every=3, save_every=3)
 
 
-@pytest.fixture
-def model():
-    return build(MODEL, RUN)
-
-
-def test_the_masked_errors_gradient_grows_as_the_square_and_info_nce_stays(paired, model):
+def test_the_masked_errors_gradient_grows_as_the_square_and_info_nce_stays(paired):
+    model = build(MODEL, RUN)
     rows = target_scale.gradients(model, paired, RUN, [0.1, 1.0, 10.0], 2)
     assert rows.shape == (2, 4)
     np.testing.assert_allclose(rows[:, 1] / rows[:, 2], 0.01, rtol=1e-3)
     np.testing.assert_allclose(rows[:, 3] / rows[:, 2], 100, rtol=1e-3)
     assert rows[0, 0] != rows[1, 0]
     np.testing.assert_array_equal(rows[:, 0], target_scale.gradients(model, paired, RUN, [7.0], 2)[:, 0])
+    alone = target_scale.gradients(model, paired, RUN, [1.0, 10.0], 1, own_unit=False)
+    assert alone[0, 2] / alone[0, 1] < 20, "a target scaled alone has a smaller power"
 
 
-def test_a_target_scaled_alone_has_a_smaller_power(paired, model):
-    rows = target_scale.gradients(model, paired, RUN, [1.0, 10.0], 1, own_unit=False)
-    assert rows[0, 2] / rows[0, 1] < 20
-
-
-def test_norms_are_those_of_the_whole_loss_by_backward(paired, model):
+def test_norms_are_those_of_the_whole_loss_by_backward(paired):
     """The gradient that pretraining's own backward leaves on the encoder, term by term."""
-    batch = paired.take(np.arange(8), torch.device("cpu"))
+    model, batch = build(MODEL, RUN), paired.take(np.arange(8), torch.device("cpu"))
     visible = draw(model, 8, RUN, mask_generator(0, 0, torch.device("cpu")))["visible"]
     aligned, (error,) = target_scale.gradient_norms(model, batch, visible, [2.0])
     for found in (aligned, error):

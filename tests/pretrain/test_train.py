@@ -34,12 +34,14 @@ HIERARCHICAL = {
     "encoder.tiny_vit.depths": (1, 1, 2, 1),
     "encoder.tiny_vit.heads": (1, 2, 2, 2),
 }
-METHODS = {"merit": Method("merit"), "ib": Method("ib"), "tiny-vit": Method("merit", HIERARCHICAL)}
-METHODS |= {
-    **ABLATIONS,
-    **PEERS,
+METHODS = {
+    "merit": Method("merit"),
+    "ib": Method("ib"),
+    "tiny-vit": Method("merit", HIERARCHICAL),
     "resnet18": Method("merit", {"encoder.kind": "resnet18"}),
     "cross": Method("merit", {"decoder.attention": "cross", "decoder.decode_share": 0.5}),
+    **ABLATIONS,
+    **PEERS,
 }
 
 
@@ -56,12 +58,22 @@ def stopped_at(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_six_updates_equal_three_and_three(paired, tmp_path, name):
+def test_six_updates_equal_three_and_three_and_come_back_as_they_were(paired, tmp_path, name):
     """Whatever is drawn (masks, augmentations, dropout) and counted (statistics of BatchNorm) goes on as it was."""
-    whole = run_method(paired, tmp_path / "whole", name)
+    whole, method = run_method(paired, tmp_path / "whole", name), METHODS[name]
     run_method(paired, tmp_path / "parts", name, how={"stop_after": 3})
     assert_same(whole, run_method(paired, tmp_path / "parts", name))
     assert [line["update"] for line in history(whole)] == [3, 6]
+    encoder, signal_mv = merit.load(whole).encoder, paired.signal_uv[:5].astype(np.float32) / 1000
+    assert encoder.model.config == method.model(MODEL)
+    assert not encoder.model.training
+    assert encoder.shares_space == ("info_nce" in OBJECTIVES[method.objective])
+    z = encoder.embed(signal_mv, 100)
+    assert z.shape == (5, encoder.model.config.encoder.embedding_width)
+    np.testing.assert_allclose(encoder.tokens(signal_mv, 100).mean(1), z, atol=1e-5)
+    np.testing.assert_allclose(encoder.embed(signal_mv[2], 100), z[2], atol=1e-5)
+    start = dict(train.build(encoder.model.config, settings(objective=method.objective)).named_parameters())
+    assert [k for k, p in encoder.model.named_parameters() if torch.equal(p, start[k])] == [], "all of it learns"
 
 
 @pytest.mark.parametrize("kind", ["vit", "tiny_vit", "resnet18"])
@@ -195,15 +207,13 @@ def test_what_is_not_finite_stops_by_name_and_keeps_the_last_good_checkpoint(pai
 
 
 def test_on_a_gpu_the_first_update_that_is_not_finite_is_named_when_it_is_asked():
-    finite, nan = (
-        train.FiniteCheck(torch.device("cuda")),
-        torch.tensor(float("nan")),
-    )  # where values lie does not matter
-    for update, value in enumerate((torch.tensor(1.0), nan, torch.tensor(2.0), nan), 1):
-        finite.note({"loss": value, "gradient": torch.tensor(1.0)}, update)
+    """Where the values themselves lie does not matter."""
+    finite = train.FiniteCheck(torch.device("cuda"))
+    finite.check()
+    for update, value in enumerate((1.0, np.nan, 2.0, np.nan), 1):
+        finite.note({"loss": torch.tensor(value), "gradient": torch.tensor(1.0)}, update)
     with pytest.raises(train.NonFiniteLoss, match="update 2: expected a finite loss"):
         finite.check()
-    train.FiniteCheck(torch.device("cuda")).check()
 
 
 KERNELS = [
@@ -232,21 +242,6 @@ def test_what_a_finished_run_leaves(paired, tmp_path):
     before = (folder / "model.safetensors").stat().st_mtime_ns
     run(paired, tmp_path / "c")
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_checkpoint_comes_back_as_it_was_and_all_of_it_has_learnt(paired, tmp_path, name):
-    folder = run_method(paired, tmp_path / "c", name, updates=3)
-    encoder, signal_mv = merit.load(folder).encoder, paired.signal_uv[:5].astype(np.float32) / 1000
-    assert encoder.model.config == METHODS[name].model(MODEL)
-    assert not encoder.model.training
-    assert encoder.shares_space == ("info_nce" in OBJECTIVES[METHODS[name].objective])
-    z = encoder.embed(signal_mv, 100)
-    assert z.shape == (5, encoder.model.config.encoder.embedding_width)
-    np.testing.assert_allclose(encoder.tokens(signal_mv, 100).mean(1), z, atol=1e-5)
-    np.testing.assert_allclose(encoder.embed(signal_mv[2], 100), z[2], atol=1e-5)
-    start = dict(train.build(encoder.model.config, settings(objective=METHODS[name].objective)).named_parameters())
-    assert [k for k, p in encoder.model.named_parameters() if torch.equal(p, start[k])] == []
 
 
 # -- order, masks, schedule -------------------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ from merit.data.preprocess import DERIVED
 from merit.data.recording import LEADS
 
 
-def hearts(n: int, n_samples: int = 1000, fs_hz: float = 100) -> np.ndarray:
-    """float32 [n, 12, T] mV: smooth, below 20 Hz, limb leads as Einthoven and Goldberger have them."""
+def hearts(n: int) -> np.ndarray:
+    """float32 [n, 12, 1000] mV at 100 Hz: smooth, below 20 Hz, limb leads as Einthoven and Goldberger have them."""
     rng = np.random.default_rng(0)
-    time_s, phase, rate = np.arange(n_samples) / fs_hz, rng.uniform(0, 6, (n, 12, 1)), rng.uniform(0.8, 2, (n, 1, 1))
+    time_s, phase, rate = np.arange(1000) / 100, rng.uniform(0, 6, (n, 12, 1)), rng.uniform(0.8, 2, (n, 1, 1))
     waves = [(1.0, 1), (0.5, 3), (0.3, 7)]
     signal = sum(size * np.sin(2 * np.pi * rate * k * time_s + k * phase) for size, k in waves)
     for name, (one, two) in DERIVED.items():
