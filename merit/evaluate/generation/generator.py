@@ -32,7 +32,7 @@ from merit.evaluate.generation.language_model import (
     make_tokenizer,
 )
 from merit.evaluate.generation.texts import wording
-from merit.pool import peak_memory
+from merit.parallel import peak_memory
 
 ABOUT = "generator.json"
 

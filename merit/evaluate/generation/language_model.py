@@ -27,8 +27,8 @@ from tqdm import tqdm
 from merit import runs
 from merit.config import GenerationConfig
 from merit.evaluate.generation.texts import ECG_TOKEN
+from merit.parallel import one_thread_an_operation
 from merit.runs import loading
-from merit.threads import one_thread_an_operation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

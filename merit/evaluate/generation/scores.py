@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 
 from merit import intervals
-from merit.evaluate import bootstrap
 from merit.evaluate.generation.texts import ABSENT, PRESENT, asserted, contradictions, find, lexicon
 from merit.runs import loading
 
@@ -179,7 +178,7 @@ def summarise(
 
     per_text = score_texts(references, texts, bert, bert_layers, device)
     said = score_statements([asserted(reference) for reference in references], texts)
-    weights = bootstrap.weights_of(groups, n_resamples, seed)  # [n, 1 + R], the first column all ones
+    weights = intervals.weights_of(groups, n_resamples, seed)  # [n, 1 + R], the first column all ones
     scored = {name: np.asarray(values, np.float64) for name, values in per_text.items() if values is not None}
     drawn = {name: values @ weights / weights.sum(0) for name, values in scored.items()}
     # Corpus BLEU-4 (13a tokens, exponential smoothing) adds up runs of 1 to 4 words found, all runs, both lengths.

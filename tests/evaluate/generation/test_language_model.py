@@ -39,7 +39,7 @@ from merit.evaluate.generation.language_model import (
     train_language_model,
 )
 from merit.evaluate.generation.texts import ECG_TOKEN
-from merit.pool import peak_memory
+from merit.parallel import peak_memory
 
 CONFIG = GenerationConfig(
     lm_width=16, lm_depth=2, lm_heads=2, lm_kv_heads=1, lm_vocabulary=300, lm_updates=3, projector_width=8, lora_rank=2,

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from merit import intervals
 from merit.config import TextConfig
-from merit.evaluate import bootstrap
 from merit.evaluate.generation import scores
 from merit.evaluate.generation.scores import most_common, nearest, score_statements, score_texts, summarise, swapped
 from merit.evaluate.generation.texts import asserted
@@ -153,7 +153,7 @@ def test_values_and_resamples_equal_a_loop_that_repeats_the_texts_of_drawn_patie
     values = found["value"].dropna().to_dict()
     assert set(found.index) - set(values) == {"bertscore", "bertscore_published"}
     assert values == pytest.approx(slowly(list(range(5))))
-    weights = bootstrap.weights_of(GROUPS, 40, 3)
+    weights = intervals.weights_of(GROUPS, 40, 3)
     np.testing.assert_array_equal(weights[0], weights[1])  # both recordings of patient a
     for draw in (1, 7, 40):
         slow = slowly([i for i in range(5) for _ in range(int(weights[i, draw]))])
