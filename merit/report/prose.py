@@ -118,10 +118,12 @@ class Provenance:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         devices = sorted({str(row["device"]) for row in self.inputs if row.get("device")})
         details = {"device": ", ".join(devices) or "no computation", "inputs": self.inputs, "note": self.note}
+        seeds = sorted({int(row["seed"]) for row in self.inputs if row.get("seed") is not None})
+        said = f" Pretraining seeds: {listing(map(str, seeds))}." if seeds else ""
         kinds = [str(row.get("what", "input")).split()[0].replace("_", " ") for row in self.inputs]
         counts = listing(f"{kind} ({kinds.count(kind)})" for kind in dict.fromkeys(kinds))
-        text = Html('<p class="merit-source">{} {} Inputs: {}.</p>')
-        shown = text.format(badge(self.synthetic), self.note, counts or "none")
+        text = Html('<p class="merit-source">{} {} Inputs: {}.{}</p>')
+        shown = text.format(badge(self.synthetic), self.note, counts or "none", said)
         return {"text/plain": self.note, "text/html": str(shown), PROVENANCE_MIME: details}
 
 

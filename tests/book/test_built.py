@@ -1,4 +1,4 @@
-"""Whole books as a reader without a network gets them: smoke from nothing, the paper profile small, hostile recordings.
+"""Whole books as a reader without a network gets them: smoke from nothing, the paper's profile, hostile recordings.
 
 Minutes; run with -m slow.
 """

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from merit.config import PROFILE_NAMES, settable
-from merit.profiles import profile as named_profile
-from merit.publish import build, parameters, record
+from merit.config import profile as named_profile
+from merit.publish import build, execute, parameters
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
@@ -24,7 +24,7 @@ def load(path: Path) -> dict:
 
 
 def test_toc_lists_every_page_and_nothing_else():
-    listed = record.pages(ROOT / "_toc.yml")
+    listed = execute.pages(ROOT / "_toc.yml")
     there = [f"book/{path.stem}" for path in (ROOT / "book").iterdir() if path.suffix in (".md", ".ipynb")]
     assert sorted(listed) == sorted(there)
 

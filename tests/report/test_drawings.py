@@ -12,8 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 
-from merit.config import OBJECTIVE_NAMES, replace
-from merit.profiles import profile
+from merit.config import OBJECTIVE_NAMES, profile, replace
 from merit.report import drawings
 from merit.report.drawings import LEAD_NAMES, MM_PER_INCH, Diagram, draw_ecg
 from merit.studies import framework

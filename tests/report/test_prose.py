@@ -123,14 +123,14 @@ def test_no_other_way_leads_to_html():
 def test_provenance_hands_over_plain_json_and_escapes_its_text():
     rows = [
         {"what": "store ptb-xl", "id": "a", "seconds": float("nan"), "device": None},
-        {"what": "linear_probe merit form", "id": "b", "seconds": np.float64(1.5), "device": "cpu"},
-        {"what": "linear_probe cma form", "id": Path("c"), "seconds": 1.5, "device": "cpu"},
+        {"what": "linear_probe merit form", "id": "b", "seconds": np.float64(1.5), "seed": 0, "device": "cpu"},
+        {"what": "linear_probe cma form", "id": Path("c"), "seconds": 1.5, "seed": 2, "device": "cpu"},
     ]
     bundle = prose.Provenance(rows, "From <b>.", True)._repr_mimebundle_()
     details = bundle[prose.PROVENANCE_MIME]
     json.dumps(details, allow_nan=False)
     assert (details["device"], details["inputs"][0]["seconds"], details["inputs"][2]["id"]) == ("cpu", None, "c")
-    assert "store (1) and linear probe (2)" in bundle["text/html"]
+    assert "Inputs: store (1) and linear probe (2). Pretraining seeds: 0 and 2." in bundle["text/html"]
     assert "<b>" not in bundle["text/html"]
     assert ["admonition warning" in prose.banner("x", synthetic) for synthetic in (True, False)] == [True, False]
 

@@ -7,7 +7,7 @@ from subprocess import check_output
 
 import pytest
 
-from merit.pool import as_done, ordered_map
+from merit.parallel import as_done, ordered_map
 
 
 def shell(script: str) -> list[str]:

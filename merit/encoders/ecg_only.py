@@ -1,24 +1,23 @@
-"""Two encoders whose tokens are patches of one lead: ST-MEM, and QoQ-Med's ECG tower, which is ECG-JEPA's encoder.
+"""Three encoders of ECGs alone: ST-MEM and QoQ-Med's tower (ECG-JEPA's encoder), whose tokens are patches of one lead;
+and MedTVT-R1's, an xresnet.
 
-Shapes: B batch, L leads, T samples, n patches of a lead, W width.
+Shapes: B batch, L leads, C channels, T samples, n patches of a lead, W width.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.signal import butter, sosfiltfilt
+from scipy.signal import resample as fourier_resample
 from torch import Tensor, nn
 
 from merit.data.recording import LEADS
-from merit.encoders import golden, weights
 from merit.encoders.base import InputSpec, fitted
-from merit.encoders.blocks import PreNormBlock, attend, named, sin_cos
-from merit.encoders.published import PublishedEncoder
-from merit.encoders.weights import State
+from merit.encoders.published import MeanOfTokens, PreNormBlock, PublishedEncoder, attend, named, sin_cos
 
 FS_HZ = 250
 
@@ -87,11 +86,8 @@ class StMemNetwork(nn.Module):
 
 
 class StMem(PublishedEncoder):
-    """The authors' evaluation: three crops of 9 s, each filtered and scaled alone, the mean of their features.
-
-    Theirs is the mean of three logits; of a linear probe the two are one. They differ in the crops that they train a
-    probe on (one per visit, at random, augmented) and in resampling (Fourier; ours is polyphase). A recording shorter
-    than ten seconds, which they leave out, is padded with zeros.
+    """The authors' evaluation: three crops of 9 s, each filtered and scaled alone, the mean of their features; what is
+    shorter than ten seconds, which they leave out, is padded with zeros.
     """
 
     name = "st-mem"
@@ -104,24 +100,13 @@ class StMem(PublishedEncoder):
     )
     published = StMemSize(width=768, heads=12)
     small = StMemSize(width=16, heads=2, depth=2)
-    inside = ("model",)
-    beside_encoder = (
+    inside, within = ("model",), "encoder."
+    beside = (
         *("to_patch_embedding.", "to_decoder_embedding.", "mask_embedding"),
         *("decoder_pos_embed", "decoder_blocks.", "decoder_norm.", "decoder_head."),
     )
     """What a full checkpoint holds beside `encoder.`: the patch embedding under a second name, and the decoder."""
     network_class, what = StMemNetwork, "ST-MEM's encoder of width {size.width} ({name})"
-
-    @classmethod
-    def renamed(cls, state: State, path: Path) -> State:
-        """The encoder alone, of a full checkpoint with the decoder too."""
-        if not any(key.startswith("encoder.") for key in state):
-            return state
-        for key in (key for key in state if key.startswith("to_patch_embedding.")):
-            other = state.get(f"encoder.{key}")
-            if other is None or not torch.equal(state[key], other):
-                raise ValueError(f"{path}: {key} and encoder.{key} are one layer, and differ")
-        return weights.strip(weights.leave(state, *cls.beside_encoder), "encoder.")
 
     def embed(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, W] from [B, 12, T] millivolts at any rate: the mean over the three crops."""
@@ -143,16 +128,6 @@ class StMem(PublishedEncoder):
         centred = filtered - filtered.mean((1, 2), keepdims=True)
         deviation = filtered.std((1, 2), keepdims=True)
         return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation != 0)
-
-    def golden(self) -> dict[str, np.ndarray]:
-        """Outputs of the network, its fixed positions, and the preparation."""
-        x, crops = golden.signal(2, len(LEADS), N_SAMPLES), self.crops(golden.signal(1, len(LEADS), 2500), FS_HZ)
-        return {
-            "feature": self.run(self.network, x),
-            "tokens": self.run(self.network.tokens, x),
-            "positions": self.ecg_network(self.small).pos_embedding[0].numpy(),
-            "crops": np.stack(crops)[:, 0, ::4, ::45],
-        }
 
 
 class StMemSmall(StMem):
@@ -201,7 +176,7 @@ class JepaBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class EcgJepa(nn.Module):
+class EcgJepa(MeanOfTokens):
     """Patches of 0.2 s of each lead; a token reads those of its lead and those of its time. Names are the state's."""
 
     def __init__(self, size: JepaSize) -> None:
@@ -227,16 +202,9 @@ class EcgJepa(nn.Module):
             tokens = block(tokens + self.pos_embed, self.allowed)
         return self.norm(tokens).unflatten(1, (len(JEPA_LEADS), N_TOKENS)).mean(1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, W]: the mean over all tokens."""
-        return self.tokens(x).mean(1)
-
 
 class Qoq(PublishedEncoder):
-    """Eight leads in millivolts as they are, ten seconds; resampled polyphase, where the authors use Fourier's way.
-
-    QoQ-Med's weights are bfloat16; here they compute in float32.
-    """
+    """Eight leads in millivolts as they are, ten seconds."""
 
     name = "qoq"
     input_spec = InputSpec(
@@ -244,21 +212,85 @@ class Qoq(PublishedEncoder):
     )
     published = JepaSize()
     small = JepaSize(width=16, depth=2, heads=2)
-    inside = ("encoder",)
-    beside_tower = ("time_series_embedding.linear.", "lm_head.", "model.", "visual.")
+    inside, within = ("encoder",), TOWER
+    beside = ("time_series_embedding.linear.", "lm_head.", "model.", "visual.")
     """What a file of QoQ-Med's weights holds beside the tower."""
     network_class, what = EcgJepa, "ECG-JEPA's encoder of width {size.width}, or QoQ-Med's file that holds it"
 
-    @classmethod
-    def renamed(cls, state: State, path: Path) -> State:
-        """The tower alone."""
-        if not any(key.startswith("time_series_embedding.") for key in state):
-            return state
-        return weights.strip(weights.leave(state, *cls.beside_tower), TOWER)
 
-    def golden(self) -> dict[str, np.ndarray]:
-        """Outputs of the network, and its fixed positions."""
-        x = golden.signal(2, len(JEPA_LEADS), N_TOKENS * TOKEN)
-        positions = self.ecg_network(self.small).pos_embed.numpy()[::37]
-        tokens = self.run(self.network.tokens, x)
-        return {"feature": self.run(self.network, x), "tokens": tokens, "positions": positions}
+# -- MedTVT-R1's, an xresnet1d101 --------------------------------------------------------------------------------------
+# ECGFM-KED's encoder, after He et al. 2019, "Bag of Tricks". Written from the architecture's description; no licence is
+# stated for the weights.
+
+STEM = (12, 32, 32, 64)
+STAGES = ((64, 3), (128, 4), (128, 23), (192, 3))
+"""(width inside a block, blocks): xresnet1d101 with the widths that give 768 channels."""
+EXPANSION, KERNEL = 4, 5
+XRESNET_HZ, XRESNET_SAMPLES = 100, 1000
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, batch normalisation, and a ReLU where `act`."""
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1, act: bool = True) -> None:
+        convolution = nn.Conv1d(n_in, n_out, kernel, stride, (kernel - 1) // 2, bias=False)
+        super().__init__(convolution, nn.BatchNorm1d(n_out), *([nn.ReLU()] if act else []))
+
+
+class Bottleneck(nn.Module):
+    """1, KERNEL, 1 convolutions beside a shortcut that is averaged over pairs before it is projected."""
+
+    def __init__(self, n_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        n_out = width * EXPANSION
+        self.convs = nn.Sequential(
+            ConvNorm(n_in, width, 1), ConvNorm(width, width, KERNEL, stride), ConvNorm(width, n_out, 1, act=False)
+        )
+        pool = [nn.AvgPool1d(2, ceil_mode=True)] if stride != 1 else []
+        project = [ConvNorm(n_in, n_out, 1, act=False)] if n_in != n_out else []
+        self.idpath = nn.Sequential(*pool, *project)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T] to [B, 4 width, ceil(T / stride)]."""
+        return torch.relu(self.convs(x) + self.idpath(x))
+
+
+class XResNet1d101(nn.Sequential):
+    """[B, 12, 1000] to [B, 768, 32]; 7.9 million parameters. Names of the parts are those of the published state."""
+
+    def __init__(self, size: None = None) -> None:
+        stem = [ConvNorm(*pair, KERNEL, stride) for pair, stride in zip(itertools.pairwise(STEM), (2, 1, 1))]
+        stages, n_in = [], STEM[-1]
+        for i, (width, n_blocks) in enumerate(STAGES):
+            blocks = [Bottleneck(n_in, width, 2 if i else 1)]
+            n_in = width * EXPANSION
+            stages.append(nn.Sequential(*blocks, *(Bottleneck(n_in, width, 1) for _ in range(n_blocks - 1))))
+        super().__init__(*stem, nn.MaxPool1d(3, 2, 1), *stages)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, 32, 768], the columns; their mean is the feature."""
+        return self(x).transpose(1, 2)
+
+
+class MedTvtR1(PublishedEncoder):
+    """Millivolts, Fourier-resampled to 100 Hz as in the original, not scaled, gaps as 0; the 32 columns averaged."""
+
+    name = "medtvt-r1"
+    input_spec = InputSpec(fs_hz=XRESNET_HZ, duration_s=10, leads=LEADS, scaling="none: millivolts")
+    inside = ("ecg_model",)
+    renames = ((r"^module\.", ""), (r"\.convpath\.0\.", ".convs."))  # the published blocks list convolutions twice
+    network_class, what = XResNet1d101, "an xresnet1d101 of 768 channels"
+
+    def embed(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, 768] from [B, 12, T] millivolts: the mean of the tokens."""
+        return self.tokens(signal_mv, fs_hz).mean(1)
+
+    def prepared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+        """float32 [B, 12, 1000]."""
+        signal = np.nan_to_num(np.asarray(signal_mv, np.float32))
+        if signal.ndim != 3 or signal.shape[1] != len(LEADS):
+            raise ValueError(f"signal_mv: expected [batch, 12, samples]; got {list(signal.shape)}")
+        window = round(fs_hz * XRESNET_SAMPLES / XRESNET_HZ)
+        signal = np.pad(signal, ((0, 0), (0, 0), (0, max(0, window - signal.shape[2]))))[:, :, :window]
+        signal = signal if window == XRESNET_SAMPLES else fourier_resample(signal, XRESNET_SAMPLES, axis=2)
+        return np.ascontiguousarray(signal, np.float32)
