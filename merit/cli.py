@@ -315,7 +315,7 @@ def notebook(
 def reference(
     run: flat(Paged) = Paged(),
     seeds: int = 5,
-    group: Literal["all", "objectives", "equal-budget", "dials", "published"] = "all",
+    group: Literal["all", "objectives", "equal-budget", "dials", "real", "published"] = "all",
     stages: str = "",
     encoders: str = "",
 ) -> None:
@@ -326,8 +326,8 @@ def reference(
     Args:
         seeds: Pretraining seeds.
         group: The paper's objectives, strengths and CMA without a mask; these beside peers' methods on the same data;
-            objectives pretrained on other recordings (what is kept); MERIT beside published encoders with weights at
-            hand; or all.
+            objectives pretrained on other recordings (what is kept); objectives on real recordings, cross-fitted in
+            five rotations of PTB-XL's folds; MERIT beside published encoders with weights at hand; or all.
         stages: Which of the group's, separated by commas; default: all of them.
         encoders: Which of the group's, separated by commas; default: all of them.
     """

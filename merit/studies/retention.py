@@ -20,7 +20,7 @@ from merit import runs, scores
 from merit.config import folder_name, replace, without_text
 from merit.data.store import Store
 from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionConfig
-from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
+from merit.evaluate.tasks import HELD_OUT, UNSEEN_FOLDS
 from merit.parallel import usable_cores
 from merit.studies.core import study
 
@@ -164,7 +164,7 @@ def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
         silent[name] = np.array([leaves_out and not of_report & said_as for of_report in said], dtype=bool)
 
     groups = records["group"].astype(str).to_numpy()
-    if ws.protocol(COHORT) == OFFICIAL_SPLIT:
+    if ws.protocol(COHORT) in HELD_OUT:
         official = records["fold"].to_numpy()
         folds = np.full(len(groups), TRAINING_ONLY)
         for k, fold in enumerate(UNSEEN_FOLDS):
