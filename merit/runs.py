@@ -241,7 +241,7 @@ def written(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = f"{os.getpid()}.{secrets.token_hex(4)}.partial"
-    temporary, old = (path.with_name(f".{path.name}.{old}{kind}{path.suffix}") for old in ("", "old."))
+    temporary, old = (path.with_name(f".{path.name}.{prefix}{kind}{path.suffix}") for prefix in ("", "old."))
     try:
         with naming_a_full_disk(path):
             yield temporary
