@@ -408,10 +408,10 @@ def generate(
         device: cpu, cuda, cuda:1 or auto.
     """
     from merit.data.wfdb_io import read_record
-    from merit.evaluate.generation.generator import load
+    from merit.evaluate.generation.generator import Generator
 
     chosen = {} if decoding is None else {"decoding": decoding}
-    generator = load(checkpoint, torch_device(device), language_model=language_model, **chosen)
+    generator = Generator(checkpoint, torch_device(device), language_model=language_model, **chosen)
     text = generator.write(read_record(record), question)
     print("".join(letter if letter.isprintable() else " " for letter in text))
 

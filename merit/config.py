@@ -195,8 +195,7 @@ class TinyVitConfig(Config):
 class EncoderConfig(Config):
     """The ECG encoder. Kind vit: isotropic, on ST-MEM tokens: patches of one lead, a SEP token at both ends of each
     lead (Sec. 3.3). Kind tiny_vit: sizes in `tiny_vit`; it has no use for width, depth, heads, bias_start and
-    `DecoderConfig`, and patches are what is hidden, not its tokens. Kind resnet18: size in `resnet_width`; it sees
-    whole recordings alone.
+    `DecoderConfig`, and patches are what is hidden, not its tokens. Kind resnet18: size in `resnet_width`; the same.
     """
 
     kind: Annotated[str, ("vit", "tiny_vit", "resnet18")] = "vit"
@@ -240,9 +239,19 @@ class DecoderConfig(Config):
     width: Count = 256
     depth: Count = 4
     heads: Count = 4
-    lead_wise: bool = False
-    """True: each lead is decoded by itself, as in ST-MEM; False: all leads together."""
+    attention: Annotated[str, ("joint", "lead", "axial", "cross")] = "joint"
+    """joint: all tokens attend to all; lead: to those of their own lead (ST-MEM); axial: blocks take turns, over a
+    lead's time and over an instant's leads; cross: hidden patches attend to what is visible alone (CrossMAE)."""
+    decode_share: Annotated[float, "a number above 0, at most 1"] = 1.0
+    """Share of the hidden patches that an update predicts, drawn at random: the same loss in expectation."""
     sine_cosine: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.attention == "axial" and self.decode_share < 1:
+            raise ValueError(
+                f"decode_share: expected 1 with axial attention, which needs whole leads; got {self.decode_share:g}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,6 +347,11 @@ class PretrainConfig(Config):
     objective: Annotated[str, (*OBJECTIVE_NAMES, *PEER_OBJECTIVES)] = "merit"
     bottleneck_strength: From0 = 0.5
     """β of Eq. 9; used by the objective ib alone."""
+    masked_mse_scale: From0 = 1.0
+    """Weight of the masked error in merit, which Eq. 7 leaves out; 0: alignment of masked recordings alone."""
+    view_scale: From0 = 0.0
+    """Weight of MERL's contrast between two dropout views of a recording, added to merit, cma, ib or mse; the objective
+    merl has it in any case."""
     info_nce_scale: Above0 = 1.0
     """1: the mean of the two directions of Eq. 3; 2: their sum, as in MERL's code."""
     seed: Seed = 0
@@ -368,6 +382,10 @@ class PretrainConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.view_scale and self.objective in PEER_OBJECTIVES:
+            raise ValueError(
+                f"view_scale: expected 0 for {self.objective}, whose views are its own; got {self.view_scale:g}"
+            )
         if self.save_every % self.validate_every:
             raise ValueError(
                 f"save_every: expected a multiple of validate_every = {self.validate_every}, so that a resumed run's "
@@ -592,7 +610,7 @@ ABLATIONS = {"cma-whole": Method("cma", {"mask_ratio": 0.0})}
 """Encoder -> an objective of the paper with one more part taken away: alignment alone, without the mask that only
 reconstruction needs, so that the encoder is trained on whole recordings, as it is used.
 """
-ST_MEM = {"encoder.kind": "vit", "encoder.bias_start": None, "decoder.lead_wise": True, "patch_target": True}
+ST_MEM = {"encoder.kind": "vit", "encoder.bias_start": None, "decoder.attention": "lead", "patch_target": True}
 """Na et al. (2024): no attention biases, a decoder lead by lead, each patch normalised by itself."""
 PEERS = {
     "st-mem-ours": Method("mse", ST_MEM),

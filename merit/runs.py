@@ -32,7 +32,7 @@ from typing import Any
 
 PACKAGE_ROOT = Path(__file__).parent
 NOT_SOURCE = frozenset({"merit", "merit.config", "merit.parallel", "merit.runs"})
-DATA_ENDINGS = (".csv", ".json", ".txt")
+DATA_ENDINGS = (".csv", ".json", ".txt", ".toml", ".mplstyle")
 SUMS = "SHA256SUMS"
 """In a folder that is whole: one line per file, as `sha256sum` writes them."""
 VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "wfdb", "neurokit2")

@@ -32,6 +32,7 @@ BELOW = {
         "config",
         "runs",
         "parallel",
+        "intervals",
         "scores",
         "data",
         "model",

@@ -215,7 +215,7 @@ def test_cma_whole_is_cma_without_a_mask_and_nothing_else(name):
 def test_a_peer_changes_what_is_its_own_and_nothing_else(name):
     ours = profile(name).model
     st_mem, merl = PEERS["st-mem-ours"].model(ours), PEERS["merl-ours"].model(ours)
-    assert (st_mem.decoder.lead_wise, st_mem.patch_target, st_mem.encoder.bias_start) == (True, True, None)
+    assert (st_mem.decoder.attention, st_mem.patch_target, st_mem.encoder.bias_start) == ("lead", True, None)
     sizes = ("width", "depth", "heads")
     assert [getattr(st_mem.encoder, s) for s in sizes] == [getattr(ours.encoder, s) for s in sizes]
     assert [getattr(st_mem.decoder, s) for s in sizes] == [getattr(ours.decoder, s) for s in sizes]

@@ -33,7 +33,7 @@ from merit.config import OBJECTIVE_NAMES, PAPER, ModelConfig, PretrainConfig, Pr
 from merit.data.batches import PairedRecordings
 from merit.data.cohorts import open_cohort
 from merit.evaluate import probing
-from merit.evaluate.retention_bench import in_fresh_process
+from merit.evaluate.retention import in_fresh_process
 from merit.evaluate.tasks import Split, make_splits, select
 from merit.parallel import one_thread_an_operation, peak_memory, usable_cores
 from merit.pretrain.distributed import World

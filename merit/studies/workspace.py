@@ -265,7 +265,7 @@ class Workspace:
             touched = records["group"].isin(records.loc[held_out, "group"])
             rows = np.flatnonzero(~held_out & ~touched)
         else:
-            from merit.evaluate.generation.pairs import asked_patients
+            from merit.evaluate.generation.texts import asked_patients
 
             asked = asked_patients(self.data, records)
             rows = np.flatnonzero(~records["patient_id"].astype(str).isin(asked))
@@ -323,11 +323,13 @@ class Workspace:
         """float32 [R, W], one row a distinct report of the pretraining rows; embedded once, then read."""
         if self.origin:
             return self.origin.report_embeddings()
-        from merit.evaluate.embeddings import save_array
-
         path = self.folder / "text" / f"reports-{self.text_identity}-{self._reports_identity}.npy"
-        runs.once(path, lambda: save_array(path, self._text_encoder.embed(self.distinct_reports(), progress=True)))
-        return np.load(path, allow_pickle=False)
+
+        def make() -> None:
+            with runs.new_file(path) as made:
+                np.save(made, self._text_encoder.embed(self.distinct_reports(), progress=True), allow_pickle=False)
+
+        return np.load(runs.once(path, make), allow_pickle=False)
 
     def text_embeddings(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [R, W] of the frozen text encoder, for prompts and reports."""
@@ -563,10 +565,11 @@ class Workspace:
             store, chosen = self.signals(encoder, cohort, rows), self._rows_of_signals(encoder, cohort, rows)
 
         def make() -> None:
-            from merit.evaluate.embeddings import embed_store, save_array
+            from merit.evaluate.embeddings import embed_store
 
             found = embed_store(self.encoder(encoder, seed), store, self.profile.embed_batch, rows=chosen, call=call)
-            save_array(path, found)
+            with runs.new_file(path) as made:
+                np.save(made, found, allow_pickle=False)
 
         return np.load(runs.once(path, make), allow_pickle=False)
 

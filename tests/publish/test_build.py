@@ -77,6 +77,11 @@ def test_what_changed_runs_once_with_the_last_notebook_last(root):
     assert ran(root) == ["n", "provenance"]
 
 
+def test_tables_of_the_package_count_as_what_all_pages_depend_on():
+    files = (path for path in runs.PACKAGE_ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    assert {path.suffix for path in files} - {".py", ".npz"} == set(runs.DATA_ENDINGS)
+
+
 def test_what_a_notebook_imports_runs_it_again_and_other_modules_do_not():
     sources = build.imported_source(["from merit.report import paper"])
     assert {"merit.report.paper", "merit.config"} <= set(sources)

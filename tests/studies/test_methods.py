@@ -9,7 +9,7 @@ import pytest
 
 from merit.config import PEERS, profile
 from merit.studies import Workspace
-from merit.studies.costs import costs, of_network
+from merit.studies.framework import costs, of_network
 from merit.studies.probing import linear_probe
 from merit.studies.shift import shift
 from merit.studies.zero_shot import zero_shot
