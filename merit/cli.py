@@ -335,7 +335,7 @@ def reference(
 
     require_least(1, seeds=seeds)
     groups = tuple(GROUPS) if group == "all" else (group,)
-    known = tuple(dict.fromkeys(one for group in groups for one in GROUPS[group].encoders))
+    known = tuple(dict.fromkeys(encoder for group in groups for encoder in GROUPS[group].encoders))
     wanted = comma_separated("stages", stages, tuple(STUDIES)) if stages else tuple(STUDIES)
     names = comma_separated("encoders", encoders, known) if encoders else None
     workspace = opened(run, names or known)

@@ -682,7 +682,7 @@ class Workspace:
         )
         what, number = [study, *(value for value in arguments.values() if isinstance(value, str))], None
         if (seed := arguments.get("encoder_seed")) is not None:
-            number = self.pretraining_seed(seed)
+            number = self.profile.pretrain.seed + seed
             what += [f"seed {number}"] if seed else []
         self.used[" ".join(what)] = {**result, "seed": number}
         return result
