@@ -26,6 +26,8 @@ DIGITS = 6
 ALIKE = ("n", "n_patients", "n_classes", "protocol", "unscored")
 """Facts in which two scores must agree to be compared, where a frame has them."""
 
+# -- a frame, its rows, its files -------------------------------------------------------------------------------------
+
 
 def frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a frame that has at least the columns encoder, metric, value, low, high and reason."""
@@ -41,13 +43,16 @@ def records(scores: pd.DataFrame) -> list[dict[str, Any]]:
     return [{name: _plain(value) for name, value in row.items()} for row in scores.to_dict("records")]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, digits: int | None = None) -> Any:
+    """A value as JSON has it, whatever it is nested in; numbers to so many significant digits."""
     if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, digits) for item in value]
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): _plain(item, digits) for name, item in value.items()}
     value = value.item() if isinstance(value, np.generic) else value
-    return None if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) else value
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return float(f"{value:.{digits}g}") if digits and isinstance(value, float) else value
 
 
 def pack(scores: pd.DataFrame) -> dict[str, Any]:
@@ -60,30 +65,24 @@ def unpack(packed: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(packed["columns"], row)) for row in packed["rows"]]
 
 
+def _committed(scores: pd.DataFrame) -> pd.DataFrame:
+    """What a committed file holds of a frame: no lists of draws, no empty columns."""
+    return scores.drop(columns=[name for name in LISTS if name in scores]).dropna(axis="columns", how="all")
+
+
 def write(path: Path, about: Mapping[str, Any], scores: pd.DataFrame) -> None:
     """A committed file: where the numbers come from, then a line per row, six digits per number, no lists of draws;
     columns that say the same in every row stand once.
     """
-    kept = scores.drop(columns=[name for name in LISTS if name in scores]).dropna(axis="columns", how="all")
-    rows = records(kept)
-    same = {name: rows[0][name] for name in kept if all(row[name] == rows[0][name] for row in rows)} if rows else {}
-    packed = pack(kept.drop(columns=list(same)))
-    lines = ",\n".join(json.dumps(_rounded(row), allow_nan=False) for row in packed["rows"])
-    head = json.dumps(_rounded(runs.plain(about)), allow_nan=False)
+    held = _committed(scores)
+    rows = records(held)
+    same = {name: rows[0][name] for name in held if all(row[name] == rows[0][name] for row in rows)} if rows else {}
+    packed = pack(held.drop(columns=list(same)))
+    head, every = (json.dumps(_plain(part, DIGITS), allow_nan=False) for part in (runs.plain(about), same))
+    lines = ",\n".join(json.dumps(_plain(row, DIGITS), allow_nan=False) for row in packed["rows"])
     columns = json.dumps(packed["columns"])
-    every = json.dumps(_rounded(same), allow_nan=False)
-    runs.write_text(
-        path, f'{{"about": {head},\n"every_row": {every},\n"columns": {columns},\n"rows": [\n{lines}\n]}}\n'
-    )
-
-
-def _rounded(value: Any) -> Any:
-    """Numbers to six significant digits."""
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, Mapping):
-        return {name: _rounded(item) for name, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
+    text = f'{{"about": {head},\n"every_row": {every},\n"columns": {columns},\n"rows": [\n{lines}\n]}}\n'
+    runs.write_text(path, text)
 
 
 def read(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -99,10 +98,9 @@ def read(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 
 def held(path: Path, scores: pd.DataFrame) -> bool:
     """Whether a committed file begins with these rows, as it writes them."""
-    _, there = read(path)
-    mine = scores.drop(columns=[name for name in LISTS if name in scores]).dropna(axis="columns", how="all")
-    wanted, found = records(mine), records(there.reindex(columns=mine.columns)[: len(mine)])
-    return found == [{name: _rounded(value) for name, value in row.items()} for row in wanted]
+    mine = _committed(scores)
+    there = read(path)[1].reindex(columns=mine.columns)[: len(mine)]
+    return records(there) == [_plain(row, DIGITS) for row in mine.to_dict("records")]
 
 
 # -- verbs that pages, references and claims share --------------------------------------------------------------------
@@ -143,63 +141,66 @@ def paired(
     keys = [*by, "metric"]
     for values, cell in scored(scores).groupby(keys, sort=False, dropna=False):
         sides = dict(iter(cell.groupby("encoder", sort=False)))
-        for other in sides if first in sides else ():
-            if other == first:
-                continue
-            if over == "encoder_seed":
-                a, b = (side.set_index("encoder_seed")["value"] for side in (sides[first], sides[other]))
-                found = intervals.seed_t(a.sub(b).sort_index())
+        for other in [name for name in sides if name != first] if first in sides else ():
+            both = sides[first], sides[other]
+            if over == "encoder_seed":  # seeds are independent: no training recordings in common to correct for
+                a, b = (side.set_index("encoder_seed")["value"] for side in both)
+                found = intervals.corrected_t(a.sub(b).sort_index(), 0.0)
             else:
-                a, b = (_only(side, keys) for side in (sides[first], sides[other]))
-                _need_alike(a, b, f"{first} and {other} on {', '.join(map(str, values))}")
+                if (n := max(map(len, both))) > 1:
+                    raise ValueError(f"paired: expected one score per encoder and {', '.join(keys)}; got {n}")
+                a, b = (side.iloc[0] for side in both)
+                for fact in ALIKE:
+                    if fact in a and _plain(a[fact]) != _plain(b[fact]):
+                        raise ValueError(
+                            f"{first} and {other} on {', '.join(map(str, values))}: expected scores with the same "
+                            f"{fact}; got {a[fact]} and {b[fact]}: compute both with the same settings on the same "
+                            "recordings"
+                        )
                 if over == "folds":
-                    found = intervals.corrected_t(_difference(a["folds"], b["folds"]), a["test_share"])
+                    difference = np.array(a["folds"], dtype=float) - np.array(b["folds"], dtype=float)
+                    found = intervals.corrected_t(difference, a["test_share"])
                 else:
                     found = intervals.paired_resamples(a["value"], a["draws"], b["value"], b["draws"])
             rows.append({**dict(zip(keys, values)), "encoder": first, "other": other, **found})
     columns = [*keys, "encoder", "other", "value", "low", "high", "p", "n", "n_dropped"]
     differences = pd.DataFrame(rows, columns=columns)
     differences[["value", "low", "high", "p"]] = differences[["value", "low", "high", "p"]].astype(float)
-    groups = [differences] if not family else [group for _, group in differences.groupby(list(family), sort=False)]
-    corrected = [pd.Series(intervals.holm(_none(group["p"])), group.index, dtype=float) for group in groups]
-    tested = [pd.Series(int(group["p"].notna().sum()), group.index) for group in groups]
-    return differences.assign(
-        p_holm=pd.concat([*corrected, pd.Series(dtype=float)]), n_comparisons=pd.concat([*tested, pd.Series(dtype=int)])
-    )
+    p = differences.groupby(list(family) or (lambda _: "all"), sort=False)["p"]
+    return differences.assign(p_holm=p.transform(holm), n_comparisons=p.transform("count"))
 
 
-def _only(side: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
-    if len(side) > 1:
-        raise ValueError(f"paired: expected one score per encoder and {', '.join(keys)}; got {len(side)}")
-    return side.iloc[0]
-
-
-def _difference(a: Sequence[float | None], b: Sequence[float | None]) -> np.ndarray:
-    return np.array(a, dtype=float) - np.array(b, dtype=float)
-
-
-def _need_alike(a: pd.Series, b: pd.Series, what: str) -> None:
-    for name in ALIKE:
-        if name in a and _plain(a[name]) != _plain(b[name]):
-            raise ValueError(
-                f"{what}: expected scores with the same {name}; got {a[name]} and {b[name]}: compute both with the "
-                "same settings on the same recordings"
-            )
+def holm(p: pd.Series) -> pd.Series:
+    """p values corrected for their number (Holm 1979), in the same order; NaN stays and does not count."""
+    rising = p.dropna().sort_values()
+    return (rising * np.arange(len(rising), 0, -1)).cummax().clip(upper=1.0).reindex(p.index)
 
 
 def beyond_zero(differences: pd.DataFrame, digits: int = 1, unit: float = 100) -> pd.Series:
-    """1 or -1, the side of zero on which a difference lies beyond sampling error, or 0 (`intervals.told_apart`).
+    """The one rule for "this difference is more than chance": for each of a page's differences 1 or -1, the side of 0
+    on which it lies, or 0 where chance may be all.
 
-    digits, unit: how the page prints it; the rule never contradicts the printed interval.
+    A difference counts whose p, corrected for all of them (Holm), is below 0.05 as it is printed, with three decimals,
+    and whose interval leaves out 0 as it is printed, in so many units with so many decimals. Columns: low and high, NaN
+    where there is no interval, and `p_holm` where a family was corrected before, or `p`; where there is neither, p
+    follows from the interval, which is normal (`intervals.ends`).
     """
-    sides = intervals.told_apart(records(differences), digits, unit)
+    low, high = (differences[end].astype(float) for end in ("low", "high"))
+    if "p_holm" in differences and differences["p_holm"].notna().any():
+        corrected = differences["p_holm"]
+    elif "p" in differences:
+        corrected = holm(differences["p"].astype(float))
+    else:
+        errors = (high - low) / (2 * intervals.Z)
+        corrected = holm(pd.Series(map(intervals.normal_p, (low + high) / 2, errors), differences.index, dtype=float))
+    sides = []
+    for p, *interval in zip(corrected, low, high):
+        below, above = (float(f"{unit * end:.{digits}f}") for end in interval)
+        side = 1 if below > 0 else -1 if above < 0 else 0
+        sides.append(side if p is not None and round(p, 3) < intervals.LEVEL else 0)
     return pd.Series(sides, differences.index, dtype=int)
 
 
 def leader(scores: pd.DataFrame) -> pd.Series:
     """The row with the highest value."""
     return scores.loc[scores["value"].idxmax()]
-
-
-def _none(column: pd.Series) -> list[float | None]:
-    return [None if np.isnan(value) else value for value in column]

@@ -1,4 +1,4 @@
-"""The interval of a value and the middle 95 % of draws against their definitions, and what is left without draws."""
+"""Intervals against definitions, loops over halves and a simulation; differences against closed forms and scipy."""
 
 from __future__ import annotations
 
@@ -6,117 +6,277 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from merit import intervals
+from merit.evaluate import metrics
+from merit.intervals import corrected_t, ends, paired_resamples, pool
 
-
-def by_hand(values: list[float], percent: float) -> float:
-    """Linear between the two sorted values that the place lies between."""
-    ordered = sorted(value for value in values if not math.isnan(value))
-    place = percent / 100 * (len(ordered) - 1)
-    below, share = math.floor(place), place - math.floor(place)
-    return ordered[below] + share * (ordered[min(below + 1, len(ordered) - 1)] - ordered[below])
+# -- one value and its draws ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 41, 1000])
 def test_the_middle_by_its_definition(n):
     drawn = np.random.default_rng(n).normal(size=n)
-    with_gaps = np.concatenate([drawn, [np.nan, np.nan]])
-    expected = (by_hand(drawn.tolist(), 2.5), by_hand(drawn.tolist(), 97.5))
+    expected = []
+    for percent in (2.5, 97.5):  # linear between the two sorted values that the place lies between
+        place, ordered = percent / 100 * (n - 1), sorted(drawn)
+        below = math.floor(place)
+        expected.append(ordered[below] + (place - below) * (ordered[min(below + 1, n - 1)] - ordered[below]))
     assert intervals.middle(drawn) == pytest.approx(expected, abs=1e-12)
-    assert intervals.middle(with_gaps.tolist()) == intervals.middle(drawn)
-
-
-def test_40_draws_lose_one_at_each_end():
+    assert intervals.middle([*drawn, math.nan]) == intervals.middle(drawn)
     assert intervals.middle(np.arange(41)) == (1, 39)
 
 
 def test_ends_by_their_definition():
-    drawn = [0.2, 0.5, math.nan, 0.6]
     error = math.sqrt((0.1**2 + 0.2**2 + 0.3**2) / 3)
-    assert intervals.standard_error(0.3, drawn) == pytest.approx(error)
-    assert intervals.ends(0.3, drawn) == pytest.approx((0.3 - 1.959964 * error, 0.3 + 1.959964 * error))
-
-
-def test_ends_of_a_share_on_the_scale_of_log_odds():
-    odds = [math.log(one / (1 - one)) for one in (0.9, 0.8, 0.95)]
-    reach = 1.959964 * math.sqrt(((odds[1] - odds[0]) ** 2 + (odds[2] - odds[0]) ** 2) / 2)
-    low, high = (1 / (1 + math.exp(-(odds[0] + side * reach))) for side in (-1, 1))
-    assert intervals.ends(0.9, [0.8, 0.95], share=True) == pytest.approx((low, high))
-    assert high < 1 < intervals.ends(0.9, [0.8, 0.95])[1]
+    assert ends(0.3, [0.2, 0.5, math.nan, 0.6]) == pytest.approx((0.3 - 1.959964 * error, 0.3 + 1.959964 * error))
+    assert ends(0.9, [0.8, 0.95], share=True) == pytest.approx(slow_interval(0.9, [0.8, 0.95]))
+    assert ends(0.9, [0.8, 0.95], share=True)[1] < 1 < ends(0.9, [0.8, 0.95])[1]
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-9, 0.3, 1 - 1e-9, 1.0])
 @pytest.mark.parametrize("drawn", [[0.2, 0.4], [0.0, 0.0], [1.0, 1.0], [0.9]])
 def test_an_interval_holds_its_value_wherever_the_draws_lie(value, drawn):
+    low, high = ends(value, drawn)
+    assert low <= value <= high
+    low, high = ends(value, drawn, share=True)
+    assert 0 <= low <= value <= high <= 1
+
+
+def test_without_draws_or_a_value_there_is_no_interval():
+    for drawn in ([], [math.nan] * 3):
+        assert intervals.around(0.5, np.array(drawn)) == {"value": 0.5, "low": None, "high": None}
     for share in (False, True):
-        low, high = intervals.ends(value, drawn, share)
-        assert low <= value <= high
-    low, high = intervals.ends(value, drawn, share=True)
-    assert low >= 0
-    assert high <= 1
+        assert intervals.around(math.nan, [1.0, 1.0], share) == {"value": None, "low": None, "high": None}
 
 
-@pytest.mark.parametrize("drawn", [[], [math.nan] * 3])
-def test_without_draws_there_is_no_interval(drawn):
-    assert intervals.around(0.5, np.array(drawn)) == {"value": 0.5, "low": None, "high": None}
+# -- random halves of the patients ------------------------------------------------------------------------------------
 
 
-def test_what_is_not_a_number_is_none():
-    assert intervals.around(math.nan, [1.0, 1.0]) == {"value": None, "low": None, "high": None}
-    assert intervals.around(math.nan, [1.0, 1.0], share=True) == {"value": None, "low": None, "high": None}
-    assert intervals.named(np.float32(1), 0, math.nan) == {"value": 1.0, "low": 0.0, "high": None}
+def drawn(seed: int = 0, levels: int | None = None) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    labels = generator.random((120, 4)) < [0.5, 0.3, 0.1, 0.2]
+    labels[:3], labels[3:6] = True, False
+    logits = generator.normal(size=labels.shape) + labels
+    logits = logits if levels is None else np.round(logits * levels)
+    groups = np.array([f"p{i}" for i in generator.integers(40, size=120)], dtype=object)
+    scored = np.ones_like(labels)
+    return {"labels": labels, "logits": logits, "predicted": logits > 0.7, "scored": scored, "groups": groups}
 
 
-def test_holm_against_statsmodels():
-    from statsmodels.stats.multitest import multipletests
-
-    for seed, n in enumerate((1, 2, 7, 40)):
-        p = np.random.default_rng(seed).random(n) ** 3
-        assert intervals.holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1].tolist())
-    assert intervals.holm([0.01, None, 0.04, 0.03]) == [
-        pytest.approx(0.03),
-        None,
-        pytest.approx(0.06),
-        pytest.approx(0.06),
-    ]
-    assert intervals.holm([]) == []
-    assert intervals.holm([None]) == [None]
+def slow_values(data: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Metric -> [C] on some of the records, by scikit-learn; NaN for a class without positives or negatives there."""
+    found = {name: np.full(data["labels"].shape[1], np.nan) for name in intervals.METRICS}
+    for c in range(data["labels"].shape[1]):
+        used = rows[data["scored"][rows, c]]
+        y, s, p = (data[k][used, c] for k in ("labels", "logits", "predicted"))
+        if len(y) and y.any() and not y.all():
+            found["auroc"][c] = roc_auc_score(y, s)
+            found["average_precision"][c] = average_precision_score(y, s)
+            found["f1"][c] = f1_score(y, p, zero_division=0)
+            found["accuracy"][c] = (y == p).mean()
+    return found
 
 
-def difference(low, high, **more):
-    return {"low": low, "high": high, **more}
+def slow_interval(value: float, draws: list[float]) -> tuple[float, float]:
+    """Value ± 1.96 root mean square distances of the halves' values, all on the scale of log-odds."""
+    odds = [math.log(one / (1 - one)) for one in (min(max(one, 3e-5), 1 - 3e-5) for one in (value, *draws))]
+    reach = 1.959964 * math.sqrt(sum((one - odds[0]) ** 2 for one in odds[1:]) / len(draws))
+    return tuple(1 / (1 + math.exp(-(odds[0] + side * reach))) for side in (-1, 1))
 
 
-def test_what_is_told_apart_is_so_by_holm_over_all_that_are_given():
-    alone = difference(0.001, 0.041)  # p 0.04
-    assert intervals.told_apart([alone]) == [1]
-    assert intervals.told_apart([difference(-0.041, -0.001)]) == [-1]
-    assert intervals.told_apart([alone, difference(-0.05, 0.05)]) == [0, 0]
-    assert intervals.told_apart([alone, difference(0.1, 0.12)]) == [1, 1]
-    assert intervals.told_apart([alone, difference(None, None)]) == [1, 0]
-    assert intervals.told_apart([difference(0.001, 0.041, p=0.2)]) == [0]
-    assert intervals.told_apart([difference(0.001, 0.041, p=0.001, p_holm=0.06)]) == [0]
+@pytest.mark.parametrize("levels", [None, 2])
+def test_intervals_equal_a_loop_over_halves(levels, monkeypatch):
+    data = drawn(levels=levels)
+    data["scored"][data["groups"] < "p2", 1] = False
+    data["labels"][:, 3] = False
+    data["labels"][:2, 3] = True  # a class that some halves leave without a positive
+    pooled = pool(**data, n_resamples=30, seed=5)
+    names = np.unique(data["groups"])
+    generator = np.random.default_rng(5)
+    of_half = []
+    for _ in range(30):
+        half = names[generator.permutation(len(names))[: len(names) // 2]]
+        of_half.append(slow_values(data, np.flatnonzero(np.isin(data["groups"], half))))
+    whole = slow_values(data, np.arange(len(data["labels"])))
+    assert any(np.isnan(one["auroc"][3]) for one in of_half)
+    for name in intervals.METRICS:
+        value = np.nanmean(whole[name])
+        draws = [value + np.nanmean(one[name] - whole[name]) for one in of_half]
+        np.testing.assert_allclose(pooled.resamples[name], draws, atol=1e-10)
+        assert pooled.macro[name] == pytest.approx((value, *slow_interval(value, draws)), abs=1e-10)
+        np.testing.assert_allclose(pooled.per_class[name], whole[name])
+    monkeypatch.setattr(intervals, "BLOCK", 7)
+    order = np.random.default_rng(0).permutation(120)
+    again = pool(**{name: column[order] for name, column in data.items()}, n_resamples=30, seed=5)
+    assert again.macro == pooled.macro, "neither blocks nor the order of the records change anything"
 
 
-@pytest.mark.parametrize(
-    ("low", "digits", "unit", "side"),
-    [
-        (0.0004, 1, 100, 0),
-        (0.0006, 1, 100, 1),
-        (0.0004, 2, 100, 1),
-        (0.004, 2, 1, 0),
-        (0.006, 2, 1, 1),
-        (0.0, 1, 100, 0),
-    ],
-)
-def test_an_end_that_is_printed_as_0_leaves_nothing_out(low, digits, unit, side):
-    for sign in (1, -1):
-        given = difference(*sorted((sign * low, sign * (low + 0.02))), p=0.001)
-        assert intervals.told_apart([given], digits, unit) == [sign * side]
+def test_a_class_that_a_half_leaves_out_does_not_move_the_mean():
+    """Two classes read perfectly and one at chance, which has one positive patient: without it the mean would be 1."""
+    generator = np.random.default_rng(0)
+    labels = generator.random((200, 3)) < 0.5
+    labels[:, 2] = np.arange(200) == 0
+    logits = np.where(labels, 1.0, -1.0) + 0.1 * generator.random(labels.shape)
+    logits[:, 2] = np.abs(np.arange(200) - 100)
+    logits[0, 2] = 50.5
+    pooled = pool(labels, logits, np.ones(3, dtype=bool), np.arange(200), n_resamples=200, seed=0)
+    assert pooled.macro["auroc"][0] == pytest.approx(2.5 / 3, abs=0.01)
+    assert np.abs(pooled.resamples["auroc"] - pooled.macro["auroc"][0]).max() < 0.05
+    assert pooled.triple("f1") == {"value": None, "low": None, "high": None}, "nothing was predicted"
 
 
-def test_p_is_that_of_a_normal_difference():
-    assert intervals.normal_p(1.959964, 1.0) == pytest.approx(0.05)
-    assert intervals.normal_p(-3.0, 2.0) == pytest.approx(2 * 0.0668072)
-    assert (intervals.normal_p(0.0, 0.0), intervals.normal_p(0.1, 0.0)) == (1.0, 0.0)
+def test_copies_of_one_patient_widen_the_interval():
+    """Ten copies of each record under its own patient carry no new information; as strangers they would seem to."""
+    data = drawn(seed=4)
+    copies = {name: np.repeat(column, 10, axis=0) for name, column in data.items()}
+    strangers = copies | {"groups": np.arange(len(copies["labels"]))}
+    ends_of = [pool(**one, n_resamples=100, seed=0).macro["auroc"][1:] for one in (data, copies, strangers)]
+    own, copied, strange = (high - low for low, high in ends_of)
+    assert copied == pytest.approx(own)
+    assert strange < 0.6 * own
+
+
+def test_a_class_that_no_fold_scores_has_no_value():
+    data = drawn(seed=5)
+    data["scored"][:, 2] = False
+    pooled = pool(**data, n_resamples=5, seed=0)
+    assert np.isnan([pooled.per_class[name][2] for name in intervals.METRICS]).all()
+    auroc = metrics.auroc(data["labels"], data["logits"])[[0, 1, 3]]
+    assert pooled.macro["auroc"][0] == pytest.approx(auroc.mean())
+
+
+def coverage(n: int, positives: list[int], auroc: list[float], draws: int) -> dict[str, float]:
+    """Metric -> share of samples whose interval holds the population's value; `difference`: of two encoders' AUROC,
+    the second 0.05 worse.
+
+    n records of patients with 1 to 4 each; so many positives of each class are expected, and more than one of a
+    patient's records carry it (each with probability 0.3); half of the variance of a score is the patient's own. A
+    record is predicted positive above the median of the positives.
+    """
+    shift = stats.norm.ppf([auroc, np.array(auroc) - 0.05]) * np.sqrt(2)  # [2, C]: how much higher a positive scores
+    truths = []
+    for above in shift:  # means over classes in the population, from two normal distributions
+        rate, x = np.array(positives)[:, None] / n, np.linspace(-8, 12, 40001)
+        hit, alarm = stats.norm.sf(x - above[:, None]), stats.norm.sf(x)
+        precision, found = rate * hit / (rate * hit + (1 - rate) * alarm), rate[:, 0] * 0.5
+        integral = (precision * stats.norm.pdf(x - above[:, None])).sum(axis=1).mean() * (x[1] - x[0])
+        f1 = (2 * found / (rate[:, 0] + found + (1 - rate[:, 0]) * stats.norm.sf(above))).mean()
+        area = stats.norm.cdf(above / np.sqrt(2)).mean()
+        truths.append({"auroc": area, "average_precision": integral, "f1": f1})
+    held: dict[str, list[bool]] = {name: [] for name in (*truths[0], "difference")}
+    for k in range(draws):
+        generator = np.random.default_rng([7, k])
+        group = np.repeat(np.arange(n), generator.integers(1, 5, size=n))[:n]
+        shape, labels = (n, len(positives)), np.zeros((n, len(positives)), dtype=bool)
+        while (labels.sum(axis=0) < 2).any():
+            patient = generator.random(shape) < np.array(positives) / n / 0.3
+            labels = patient[group] & (generator.random(shape) < 0.3)
+        noise = generator.normal(size=(2, *shape))[:, group] + generator.normal(size=(2, *shape))
+        a, b = (
+            pool(labels, s, np.ones_like(labels), group, n_resamples=150, seed=k, predicted=s > above)
+            for s, above in zip(np.sqrt(0.5) * noise + labels * shift[:, None], shift)
+        )
+        for name, target in truths[0].items():
+            value, low, high = a.macro[name]
+            assert low <= value <= high
+            held[name].append(low <= target <= high)
+        gap = a.minus(b)
+        assert gap["low"] <= gap["value"] <= gap["high"]
+        held["difference"].append(gap["low"] <= truths[0]["auroc"] - truths[1]["auroc"] <= gap["high"])
+    return {name: float(np.mean(one)) for name, one in held.items()}
+
+
+SAMPLES = {
+    "10 of 800": (800, [10], [0.9]),
+    "150 of 452": (452, [150], [0.75]),
+    "mean of six classes": (452, [200, 90, 45, 22, 10, 10], [0.9, 0.8, 0.85, 0.7, 0.95, 0.8]),
+}
+
+
+@pytest.mark.parametrize("case", SAMPLES)
+def test_intervals_cover_what_is_true_of_all_patients(case):
+    """60 samples: of right intervals 57 are expected to cover, and fewer than 51 do with probability 0.003."""
+    assert min(coverage(*SAMPLES[case], draws=60).values()) >= 51 / 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SAMPLES)
+def test_intervals_cover_in_92_to_98_of_100_samples(case):
+    held = coverage(*SAMPLES[case], draws=500)
+    assert all(0.92 <= share <= 0.98 for share in held.values()), held
+
+
+# -- paired differences -----------------------------------------------------------------------------------------------
+
+DIFFERENCES = [0.02, 0.05, -0.01, 0.03, 0.04]
+
+
+def test_the_t_test_with_and_without_shared_training_data():
+    """Without: scipy's. With: Nadeau and Bengio's Eq. 9 by hand, s² = Σ(d - mean)² / (F - 1), variance s² (1/F + r)."""
+    theirs = stats.ttest_1samp(DIFFERENCES, 0)
+    interval, ours = theirs.confidence_interval(0.95), corrected_t(DIFFERENCES, 0.0)
+    assert (ours["low"], ours["high"], ours["p"]) == pytest.approx((interval.low, interval.high, theirs.pvalue))
+    mean = sum(DIFFERENCES) / 5
+    error = (sum((d - mean) ** 2 for d in DIFFERENCES) / 4 * (1 / 5 + 1 / 8)) ** 0.5
+    ours, turned = corrected_t(DIFFERENCES, 1 / 8), corrected_t([-d for d in DIFFERENCES], 1 / 8)
+    assert (ours["value"], ours["p"]) == pytest.approx((mean, 2 * stats.t.cdf(-mean / error, 4)))
+    assert (ours["low"], ours["high"]) == pytest.approx((mean - 2.7764451052 * error, mean + 2.7764451052 * error))
+    assert (turned["low"], turned["high"], turned["p"]) == pytest.approx((-ours["high"], -ours["low"], ours["p"]))
+
+
+def test_edges_of_the_t_test():
+    assert corrected_t([0.1], 0.1) == {"value": 0.1, "low": None, "high": None, "p": None, "n": 1, "n_dropped": 0}
+    nothing = corrected_t([], 0.1)
+    assert (nothing["value"], nothing["p"], nothing["n"]) == (None, None, 0)
+    equal = corrected_t([0.1, 0.1, 0.1], 0.1)
+    assert (equal["value"], equal["low"], equal["p"]) == (pytest.approx(0.1), None, None)
+    assert corrected_t([0.0, 0.0], 0.1)["p"] == 1.0
+    dropped, kept = corrected_t([0.1, None, 0.3, float("nan")], 0.1), corrected_t([0.1, 0.3], 0.1)
+    assert (dropped["n"], dropped["n_dropped"]) == (2, 2)
+    assert (dropped["value"], dropped["p"]) == (kept["value"], kept["p"])
+    with pytest.raises(ValueError, match="test_share: expected n_test / n_train, at least 0; got -1"):
+        corrected_t([0.1, 0.2], -1)
+
+
+def test_the_correction_is_exact_where_folds_correlate_as_it_assumes():
+    """Differences with correlation n_test / (n_test + n_train): p is uniform with the correction, too small without."""
+    share, n_folds = 0.5, 10
+    rho = share / (1 + share)
+    rng = np.random.default_rng(0)
+    common, own = rng.normal(size=(2000, 1)), rng.normal(size=(2000, n_folds))
+    differences = np.sqrt(rho) * common + np.sqrt(1 - rho) * own
+    corrected = [corrected_t(d, share)["p"] for d in differences]
+    assert stats.kstest(corrected, "uniform").pvalue > 0.01
+    assert np.mean(np.array([corrected_t(d, 0)["p"] for d in differences]) < 0.05) > 0.3
+
+
+def test_resamples_against_their_definition():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(0.6, 0.1, 199), rng.normal(0.55, 0.1, 199)
+    ours, turned = paired_resamples(0.6, a, 0.5, b), paired_resamples(0.5, b, 0.6, a)
+    error = (sum((x - y - 0.1) ** 2 for x, y in zip(a, b)) / 199) ** 0.5
+    assert (ours["low"], ours["high"]) == pytest.approx((0.1 - 1.959964 * error, 0.1 + 1.959964 * error))
+    assert ours["p"] == pytest.approx(2 * stats.norm.cdf(-0.1 / error))
+    assert (turned["low"], turned["high"], turned["p"]) == pytest.approx((-ours["high"], -ours["low"], ours["p"]))
+    apart, same = paired_resamples(0.9, [0.9] * 9, 0.1, [0.1] * 9), paired_resamples(0.5, [0.4, 0.6], 0.5, [0.4, 0.6])
+    assert (apart["low"], apart["high"], apart["p"]) == (pytest.approx(0.8), pytest.approx(0.8), 0)
+    assert (same["value"], same["low"], same["high"], same["p"]) == (0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("away", [1.9, 1.959, 1.961, 2.1])
+def test_p_is_below_5_percent_exactly_where_the_interval_leaves_out_0(away):
+    ours = paired_resamples(away, away + np.array([-1.0, 1.0] * 50), 0.0, np.zeros(100))
+    assert (ours["p"] < 0.05) == (ours["low"] > 0) == (away > 1.96)
+
+
+def test_resamples_with_gaps_and_without_values():
+    gaps = paired_resamples(0.6, [0.5, None, 0.7], 0.5, [0.4, 0.4, float("nan")])
+    assert (gaps["n"], gaps["n_dropped"]) == (1, 2)
+    assert paired_resamples(None, [0.5], 0.5, [0.4])["value"] is None
+    alone = paired_resamples(0.6, [], 0.5, [])
+    assert (alone["value"], alone["low"], alone["p"]) == (pytest.approx(0.1), None, None)
+    with pytest.raises(ValueError, match="expected as many of both scores, drawn alike; got 2 and 1"):
+        paired_resamples(0.6, [0.5, 0.6], 0.5, [0.4])

@@ -1,6 +1,8 @@
-"""The verbs on frames of scores, against the functions that they lead to and small loops."""
+"""The verbs on frames of scores, against the functions that they lead to and small loops; their files."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,6 @@ import pytest
 from merit import intervals, scores
 
 DRAWS = {name: np.random.default_rng(k).normal(0.7 + 0.02 * k, 0.02, 50) for k, name in enumerate("abc")}
-FOLDS = {"merit": [0.8, 0.7, 0.9], "cma": [0.7, 0.69, None]}
 
 
 def drawn(encoder: str, task: str, value: float, name: str, **facts: object) -> dict:
@@ -28,59 +29,39 @@ def test_paired_by_halves_is_the_difference_half_by_half_with_holm_over_all() ->
     wanted = [intervals.paired_resamples(0.72, DRAWS["b"], v, DRAWS[n]) for v, n in ((0.7, "a"), (0.5, "c"))]
     for column in ("value", "low", "high", "p", "n"):
         assert list(found[column]) == [one[column] for one in wanted]
-    assert list(found["p_holm"]) == intervals.holm([one["p"] for one in wanted])
+    assert list(found["p_holm"]) == list(scores.holm(found["p"]))
     assert set(found["n_comparisons"]) == {2}
-    sides = scores.beyond_zero(found)
-    assert list(sides) == intervals.told_apart(found.to_dict("records"))
+    form = scores.scored(frame, task="form")
+    family = scores.paired(pd.concat([form, form.assign(task="all")]), ["task"], family=["task"])
+    assert list(family["p_holm"]) == 2 * list(found["p_holm"])
+    assert set(family["n_comparisons"]) == {2}
+    nothing = scores.paired(scores.frame([]), [])
+    assert len(nothing) == len(scores.beyond_zero(nothing)) == 0
 
 
-def test_paired_by_folds_is_the_corrected_test() -> None:
-    rows = [{"encoder": name, "task": "form", "metric": "f1", "value": 0.7, "folds": folds, "test_share": 0.25}
-            for name, folds in FOLDS.items()]  # fmt: skip
+def test_paired_by_folds_is_the_corrected_test_and_by_seed_takes_the_seeds_that_both_have() -> None:
+    front, folds = {"task": "form", "metric": "f1"}, {"merit": [0.8, 0.7, 0.9], "cma": [0.7, 0.69, None]}
+    rows = [{**front, "encoder": name, "value": 0.7, "folds": f, "test_share": 0.25} for name, f in folds.items()]
     (found,) = scores.paired(scores.frame(rows), ["task"], over="folds").to_dict("records")
     wanted = intervals.corrected_t([0.8 - 0.7, 0.7 - 0.69, None], 0.25)
     assert {name: found[name] for name in wanted} == wanted
-
-
-def test_paired_by_seed_takes_the_seeds_that_both_have() -> None:
     values = {("merit", 0): 0.8, ("merit", 1): 0.9, ("merit", 2): 0.7, ("cma", 1): 0.5, ("cma", 0): 0.6}
-    rows = [
-        {"encoder": e, "encoder_seed": s, "task": "form", "metric": "f1", "value": v} for (e, s), v in values.items()
-    ]
-    frame = scores.frame(rows)
+    frame = scores.frame({**front, "encoder": e, "encoder_seed": s, "value": v} for (e, s), v in values.items())
     (found,) = scores.paired(frame, ["task"], over="encoder_seed").to_dict("records")
-    wanted = intervals.seed_t([0.8 - 0.6, 0.9 - 0.5, None])
+    wanted = intervals.corrected_t([0.8 - 0.6, 0.9 - 0.5, None], 0.0)
     assert {name: found[name] for name in wanted} == wanted
     means = scores.over_seeds(frame, ["task"]).set_index("encoder")
-    assert means.loc["merit", "value"] == pytest.approx(0.8)
-    assert means.loc["merit", "sd"] == pytest.approx(0.1)
+    assert means.loc["merit", ["value", "sd"]].tolist() == pytest.approx([0.8, 0.1])
     assert list(means["n"]) == [3, 2]
-
-
-def test_a_family_is_corrected_by_itself() -> None:
-    rows = [drawn(e, t, v, n) for t in ("form", "all") for e, v, n in (("merit", 0.72, "b"), ("cma", 0.7, "a"))]
-    found = scores.paired(scores.frame(rows), ["task"], family=["task"])
-    assert list(found["p_holm"]) == list(found["p"])
-    assert set(found["n_comparisons"]) == {1}
 
 
 def test_what_is_not_of_the_same_recordings_is_not_compared() -> None:
     rows = [drawn("merit", "form", 0.7, "a", n=10), drawn("cma", "form", 0.7, "b", n=11)]
-    with pytest.raises(
-        ValueError, match="merit and cma on form, auroc: expected scores with the same n; got 10 and 11"
-    ):
+    with pytest.raises(ValueError, match=r"merit and cma on form, auroc: .* with the same n; got 10 and 11"):
         scores.paired(scores.frame(rows), ["task"])
-    twice = scores.frame(
-        [drawn("merit", "form", 0.7, "a"), drawn("merit", "form", 0.7, "a"), drawn("cma", "form", 0.7, "b")]
-    )
+    twice = [drawn("merit", "form", 0.7, "a"), drawn("merit", "form", 0.7, "a"), drawn("cma", "form", 0.7, "b")]
     with pytest.raises(ValueError, match="expected one score per encoder and task, metric; got 2"):
-        scores.paired(twice, ["task"])
-
-
-def test_nothing_to_compare_is_an_empty_frame() -> None:
-    found = scores.paired(scores.frame([]), [])
-    assert len(found) == 0
-    assert list(scores.beyond_zero(found)) == []
+        scores.paired(scores.frame(twice), ["task"])
 
 
 def test_scored_takes_values_and_fields() -> None:
@@ -93,8 +74,67 @@ def test_scored_takes_values_and_fields() -> None:
     with pytest.raises(ValueError, match=r"scored: expected columns of the scores, .*; got variant"):
         scores.scored(frame, variant="raw")
     assert len(scores.scored(frame[frame["encoder"] == "cma"], variant="raw")) == 0
-    assert scores.unpack(scores.pack(frame))[2] == {
-        "encoder": "cma", "task": "all", "metric": None, "value": None, "draws": None, "low": None, "high": None,
-        "reason": None,
-    }  # fmt: skip
+    nothing = dict.fromkeys(("metric", "value", "draws", "low", "high", "reason"))
+    assert scores.unpack(scores.pack(frame))[2] == {"encoder": "cma", "task": "all", **nothing}
     assert isinstance(scores.records(pd.DataFrame({"n": np.array([1])}))[0]["n"], int)
+
+
+# -- more than chance -------------------------------------------------------------------------------------------------
+
+
+def test_holm_against_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    for seed, n in enumerate((1, 2, 7, 40)):
+        p = np.random.default_rng(seed).random(n) ** 3
+        assert scores.holm(pd.Series(p)).tolist() == pytest.approx(multipletests(p, method="holm")[1].tolist())
+    gaps = scores.holm(pd.Series([0.01, np.nan, 0.04, 0.03]))
+    assert gaps.tolist() == pytest.approx([0.03, np.nan, 0.06, 0.06], nan_ok=True)
+    assert scores.holm(pd.Series([], dtype=float)).tolist() == []
+
+
+def sides(*intervals_given: tuple, digits: int = 1, unit: float = 100, **columns: object) -> list[int]:
+    given = pd.DataFrame(intervals_given, columns=["low", "high"]).assign(**columns)
+    return scores.beyond_zero(given, digits, unit).tolist()
+
+
+def test_what_is_told_apart_is_so_by_holm_over_all_that_are_given() -> None:
+    alone = (0.001, 0.041)  # p 0.04
+    assert sides(alone) == [1]
+    assert sides((-0.041, -0.001)) == [-1]
+    assert sides(alone, (-0.05, 0.05)) == [0, 0]
+    assert sides(alone, (0.1, 0.12)) == [1, 1]
+    assert sides(alone, (None, None)) == [1, 0]
+    assert sides(alone, p=0.2) == [0]
+    assert sides(alone, p=0.001, p_holm=0.06) == [0]
+
+
+@pytest.mark.parametrize(("low", "digits", "unit", "side"), [
+    (0.0004, 1, 100, 0), (0.0006, 1, 100, 1), (0.0004, 2, 100, 1), (0.004, 2, 1, 0), (0.006, 2, 1, 1), (0.0, 1, 100, 0),
+])  # fmt: skip
+def test_an_end_that_is_printed_as_0_leaves_nothing_out(low, digits, unit, side) -> None:
+    for sign in (1, -1):
+        ends = tuple(sorted((sign * low, sign * (low + 0.02))))
+        assert sides(ends, digits=digits, unit=unit, p=0.001) == [sign * side]
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_committed_file_gives_its_scores_back_to_six_digits(tmp_path: Path) -> None:
+    frame = scores.frame([
+        {"encoder": "merit", "metric": "auroc", "value": 1 / 3, "n": 5, "draws": [1.0]},
+        {"encoder": "cma", "metric": "auroc", "reason": "no weights"},
+    ])  # fmt: skip
+    path = tmp_path / "counted-demo.json"
+    scores.write(path, {"profile": "demo", "synthetic": True}, frame)
+    about, found = scores.read(path)
+    assert about == {"profile": "demo", "synthetic": True}
+    assert found["value"][0] == 0.333333
+    assert "draws" not in found
+    assert found["reason"][1] == "no weights"
+    assert scores.held(path, frame[:1])
+    assert not scores.held(path, frame.assign(value=[0.5, None]))
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="expected scores with about, columns and rows"):
+        scores.read(path)

@@ -20,7 +20,6 @@ from scipy.spatial.distance import cdist
 
 from merit import intervals
 from merit.config import one_of
-from merit.evaluate import bootstrap
 from merit.evaluate.tasks import NotEnoughData
 
 METRICS = ("euclidean", "cosine")
@@ -126,10 +125,10 @@ def by_class(
     total, count = np.zeros((2, n_groups, n_classes))
     np.add.at(total, (place[known], classes[known]), values[known])
     np.add.at(count, (place[known], classes[known]), 1.0)
-    weights = bootstrap.weights_of(np.arange(n_groups), config.n_resamples, config.seed).astype(np.float64).T
+    weights = intervals.weights_of(np.arange(n_groups), config.n_resamples, config.seed).astype(np.float64).T
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (weights @ total) / (weights @ count)  # [1 + R, C]
-    macro = bootstrap.mean_over_classes(means[:, ~np.isnan(means[0])].T)
+    macro = intervals.mean_over_classes(means[:, ~np.isnan(means[0])].T)
     rows = []
     for column in (*means.T, macro):
         ends = (float(column[0]), *intervals.ends(column[0], column[1:], share))

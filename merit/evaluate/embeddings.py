@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from merit.data.store import Store
 from merit.encoders.base import Encoder
-from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
+from merit.parallel import MAX_THREADS, one_thread_an_operation, usable_cores
 
 
 def embed_store(

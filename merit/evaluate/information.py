@@ -29,7 +29,7 @@ from scipy.special import digamma
 
 from merit.evaluate.tasks import NotEnoughData
 from merit.intervals import Z
-from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
+from merit.parallel import MAX_THREADS, one_thread_an_operation, usable_cores
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,42 +1,40 @@
-"""Linear probing (App. A.2.2): what a linear head is, all heads of a task trained together, and their scores.
+"""Linear probing (App. A.2.2): what a linear head is, all heads of a task trained together, and their scores, of all
+recordings and within groups of people.
 
 A head is `torch.nn.Linear` with its default initial values, trained by AdamW on the mean binary cross-entropy over
 batch and classes. Its initial values depend on (seed, fold) and its batches on (seed, fold, epoch) and the order of the
 task's records (by record id), so it comes out the same whatever is trained beside it; arithmetic alone differs, by less
 than 1e-5 in every weight from one head at a time under `torch.optim.AdamW`.
 
-N records, D width, C classes, F folds, V variants, B batch, S steps per epoch.
+N records, D width, C classes, F folds, V variants, B batch, S steps per epoch, R resamples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from merit import intervals
 from merit.config import ProbeConfig, one_of
-from merit.evaluate import bootstrap, metrics, thresholds
+from merit.evaluate import metrics
 from merit.evaluate.tasks import TEN_FOLDS, Split, TaskData, make_splits, scored_classes
-from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
+from merit.parallel import MAX_THREADS, one_thread_an_operation, usable_cores
 
 AS_PUBLISHED = "as_published"
 """Features as the encoder gives them."""
 STANDARDISED = "standardised"
 """Each feature less its mean, divided by its standard deviation, both of the training folds."""
 VARIANTS = (AS_PUBLISHED, STANDARDISED)
-
 FOLD_METRICS = ("auroc", "average_precision", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
-
 CONSTANT = 1e-6
 """A feature whose sd is below this share of its mean is float32 noise around a constant: it is set to 0."""
-
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """AdamW's other constants: torch's defaults."""
 
@@ -57,7 +55,7 @@ class Heads:
     epoch: np.ndarray
     """int [F, V]: the epoch the weights are of, from 1."""
 
-    def logits(self, features: np.ndarray, fold: int, variant: int) -> np.ndarray:
+    def logits(self, features: np.ndarray, fold: int = 0, variant: int = 0) -> np.ndarray:
         """float32 [n, C] for features [n, D], by the head at these two positions."""
         weight = self.weight[fold, variant]
         scaled = (features - self.offset[fold, variant]) * self.scale[fold, variant]
@@ -92,100 +90,69 @@ def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # -- all heads as one batched problem: closed-form gradient and AdamW -------------------------------------------------
 
 
-class BatchedHeads:
-    """Heads of several folds and variants, trained by a handful of operations per step for all of them.
+def train_block(
+    features: np.ndarray,
+    labels: np.ndarray,
+    splits: list[Split],
+    config: ProbeConfig,
+    variants: tuple[str, ...],
+    device: torch.device,
+) -> Iterator[Heads]:
+    """Heads of several folds and variants, trained by a handful of operations per step for all of them; yields a copy
+    after every epoch.
 
     features float32 [N, D], labels float32 [N, C]; splits by falling number of training records: a fold with fewer
     batches per epoch than others rests in their last steps, so those at work are always the first n.
     """
+    n_folds, size, width, n_classes = len(splits), config.batch_size, features.shape[1], labels.shape[1]
+    n_batches = np.array([-(-len(split.train) // size) for split in splits])
+    n_steps = int(n_batches.max())
 
-    def __init__(
-        self,
-        features: np.ndarray,
-        labels: np.ndarray,
-        splits: list[Split],
-        config: ProbeConfig,
-        variants: tuple[str, ...],
-        device: torch.device,
-    ) -> None:
-        self.config, self.device, self.splits = config, device, splits
-        n_folds, n_variants, size = len(splits), len(variants), config.batch_size
-        self.n_batches = np.array([-(-len(s.train) // size) for s in splits])
-        self.n_classes, self.width = labels.shape[1], features.shape[1]
-        self.features = torch.from_numpy(features).to(device)
-        self.labels = torch.from_numpy(labels).to(device)
-        raw = np.zeros(self.width, dtype=np.float32), np.ones(self.width, dtype=np.float32)
-        pairs = [
-            [standardisation(features[split.train]) if v == STANDARDISED else raw for v in variants] for split in splits
-        ]
-        self.offset, self.scale = (
-            torch.from_numpy(np.array([[pair[k] for pair in own] for own in pairs])[:, :, None, :]).to(device)
-            for k in (0, 1)
-        )
-        first = [initial_head(config.seed, s.fold, self.width, self.n_classes) for s in splits]
-        self.weight = torch.stack(first)[:, None].repeat(1, n_variants, 1, 1).to(device)
-        self.mean, self.square, self.gradient, self.update = (torch.zeros_like(self.weight) for _ in range(4))
-        # The constant last column of the input meets the bias, so one product serves both.
-        self.input = torch.ones(n_folds, n_variants, size, self.width + 1, device=device)
-        self.logit = torch.zeros(n_folds, n_variants, size, self.n_classes, device=device)
-        self.gathered = torch.zeros(n_folds * size, self.width, device=device)
-        self.target = torch.zeros(n_folds * size, self.n_classes, device=device)
-        # [S, F, 1, B, 1]: each row's share of the mean; 0 where a fold's last batch is filled up.
-        shares = np.zeros((self.n_batches.max(), n_folds, size), dtype=np.float32)
-        for f, split in enumerate(splits):
-            rows = np.zeros(self.n_batches[f] * size)
-            rows[: len(split.train)] = 1.0
-            rows = rows.reshape(-1, size)
-            shares[: len(rows), f] = rows / (rows.sum(axis=1, keepdims=True) * self.n_classes)
-        self.row_weight = torch.from_numpy(shares[:, :, None, :, None]).to(device)
-        self.at_work = [int((self.n_batches > s).sum()) for s in range(self.n_batches.max())]
-        self.steps = {n: self._step_of_first(n) for n in set(self.at_work)}
+    # -- scaling and first values
+    raw = np.zeros(width, dtype=np.float32), np.ones(width, dtype=np.float32)
+    pairs = [[standardisation(features[s.train]) if v == STANDARDISED else raw for v in variants] for s in splits]
+    offset_of, scale_of = (np.array([[pair[k] for pair in own] for own in pairs]) for k in (0, 1))  # [F, V, D]
+    offsets, scales = (torch.from_numpy(table[:, :, None]).to(device) for table in (offset_of, scale_of))
+    first = [initial_head(config.seed, split.fold, width, n_classes) for split in splits]
+    weights = torch.stack(first)[:, None].repeat(1, len(variants), 1, 1).to(device)
 
-    def run_epoch(self, epoch: int) -> None:
-        """One pass of every head over its training folds."""
-        # [S, F, B]: the records of every step, each fold in its own order; filled up with record 0.
-        size, n_steps = self.config.batch_size, self.n_batches.max()
-        rows = np.zeros((n_steps, len(self.splits), size), dtype=np.int64)
-        for f, split in enumerate(self.splits):
-            shuffled = split.train[epoch_order(self.config.seed, split.fold, epoch, len(split.train))]
-            filled = np.zeros(self.n_batches[f] * size, dtype=np.int64)
-            filled[: len(shuffled)] = shuffled
-            rows[: self.n_batches[f], f] = filled.reshape(-1, size)
-        rows = torch.from_numpy(rows).to(self.device)
-        # AdamW's step size and epsilon with the bias corrections of each fold's own step, two [S, F, 1, 1, 1]:
-        # lr / c1 * m / (sqrt(v) / c2 + eps) = (lr c2 / c1) * m / (sqrt(v) + eps c2), c1 = 1 - b1^t, c2 = sqrt(1 - b2^t)
-        step = epoch * self.n_batches[None, :] + np.arange(1, n_steps + 1)[:, None]
-        second = np.sqrt(1 - BETA2**step)
-        length, epsilon = (
-            torch.from_numpy(table.astype(np.float32)[:, :, None, None, None]).to(self.device)
-            for table in (self.config.learning_rate * second / (1 - BETA1**step), EPSILON * second)
-        )
-        for s, n in enumerate(self.at_work):
-            self.steps[n](rows[s, :n].view(-1), self.row_weight[s, :n], length[s, :n], epsilon[s, :n])
+    # -- buffers; the constant last column of the input meets the bias, so one product serves both
+    all_features, all_labels = torch.from_numpy(features).to(device), torch.from_numpy(labels).to(device)
+    means, squares, gradients, updates = (torch.zeros_like(weights) for _ in range(4))
+    inputs = torch.ones(n_folds, len(variants), size, width + 1, device=device)
+    logits = torch.zeros(n_folds, len(variants), size, n_classes, device=device)
+    all_gathered = torch.zeros(n_folds * size, width, device=device)
+    all_targets = torch.zeros(n_folds * size, n_classes, device=device)
+    # [S, F, 1, B, 1]: each row's share of the mean; 0 where a fold's last batch is filled up.
+    shares = np.zeros((n_steps, n_folds, size), dtype=np.float32)
+    for f, split in enumerate(splits):
+        rows = np.zeros(n_batches[f] * size)
+        rows[: len(split.train)] = 1.0
+        rows = rows.reshape(-1, size)
+        shares[: len(rows), f] = rows / (rows.sum(axis=1, keepdims=True) * n_classes)
+    row_weight = torch.from_numpy(shares[:, :, None, :, None]).to(device)
 
-    def _step_of_first(self, n: int) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], None]:
+    def step_of_first(n: int) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], None]:
         """One update of the first n folds. Buffers are cut once: slicing costs as much as arithmetic on such batches.
 
         The step takes rows int64 [n B], their shares of the mean, AdamW's step size and epsilon.
         """
-        size, decay = self.config.batch_size, 1 - self.config.learning_rate * self.config.weight_decay
-        features, labels, offset, scale = self.features, self.labels, self.offset[:n], self.scale[:n]
-        gathered, target = self.gathered[: n * size], self.target[: n * size]
-        gathered_by_fold = gathered.view(n, 1, size, self.width)
-        target_by_fold = target.view(n, 1, size, self.n_classes)
-        weight, gradient, logit = self.weight[:n], self.gradient[:n], self.logit[:n]
-        mean, square, update = self.mean[:n], self.square[:n], self.update[:n]
-        input_features, flat_input = self.input[:n, ..., : self.width], self.input[:n].flatten(0, 1)
+        decay = 1 - config.learning_rate * config.weight_decay
+        offset, scale, gathered, target = offsets[:n], scales[:n], all_gathered[: n * size], all_targets[: n * size]
+        gathered_by_fold, target_by_fold = gathered.view(n, 1, size, width), target.view(n, 1, size, n_classes)
+        weight, gradient, logit, mean = weights[:n], gradients[:n], logits[:n], means[:n]
+        square, update = squares[:n], updates[:n]
+        input_features, flat_input = inputs[:n, ..., :width], inputs[:n].flatten(0, 1)
         flat_logit, flat_gradient = logit.flatten(0, 1), gradient.flatten(0, 1)
         flat_weight_t, flat_logit_t = weight.flatten(0, 1).transpose(1, 2), flat_logit.transpose(1, 2)
 
         def step(rows: torch.Tensor, share: torch.Tensor, length: torch.Tensor, epsilon: torch.Tensor) -> None:
             # Gradient of the mean binary cross-entropy: (sigmoid(z) - y) times the input.
-            torch.index_select(features, 0, rows, out=gathered)
+            torch.index_select(all_features, 0, rows, out=gathered)
             torch.sub(gathered_by_fold, offset, out=input_features)
             input_features.mul_(scale)
             torch.bmm(flat_input, flat_weight_t, out=flat_logit)
-            torch.index_select(labels, 0, rows, out=target)
+            torch.index_select(all_labels, 0, rows, out=target)
             logit.sigmoid_().sub_(target_by_fold).mul_(share)
             torch.bmm(flat_logit_t, flat_input, out=flat_gradient)
             # AdamW with decoupled decay (Loshchilov and Hutter 2019), in place.
@@ -197,10 +164,28 @@ class BatchedHeads:
 
         return step
 
-    def heads(self, epoch: int) -> Heads:
-        """A copy of the weights as they stand after an epoch (from 0)."""
-        weight, offset, scale = (t.cpu().numpy().copy() for t in (self.weight, self.offset, self.scale))
-        return Heads(weight, offset[:, :, 0], scale[:, :, 0], np.full(weight.shape[:2], epoch + 1))
+    at_work = [int((n_batches > s).sum()) for s in range(n_steps)]
+    steps = {n: step_of_first(n) for n in set(at_work)}
+    for epoch in range(config.epochs):
+        # [S, F, B]: the records of every step, each fold in its own order; filled up with record 0.
+        order = np.zeros((n_steps, n_folds, size), dtype=np.int64)
+        for f, split in enumerate(splits):
+            filled = np.zeros(n_batches[f] * size, dtype=np.int64)
+            filled[: len(split.train)] = split.train[epoch_order(config.seed, split.fold, epoch, len(split.train))]
+            order[: n_batches[f], f] = filled.reshape(-1, size)
+        rows = torch.from_numpy(order).to(device)
+        # AdamW's step size and epsilon with the bias corrections of each fold's own step, two [S, F, 1, 1, 1]:
+        # lr / c1 * m / (sqrt(v) / c2 + eps) = (lr c2 / c1) * m / (sqrt(v) + eps c2), c1 = 1 - b1^t, c2 = sqrt(1 - b2^t)
+        t = epoch * n_batches[None, :] + np.arange(1, n_steps + 1)[:, None]
+        second = np.sqrt(1 - BETA2**t)
+        length, epsilon = (
+            torch.from_numpy(table.astype(np.float32)[:, :, None, None, None]).to(device)
+            for table in (config.learning_rate * second / (1 - BETA1**t), EPSILON * second)
+        )
+        for s, n in enumerate(at_work):
+            steps[n](rows[s, :n].view(-1), row_weight[s, :n], length[s, :n], epsilon[s, :n])
+        copied = weights.cpu().numpy().copy()
+        yield Heads(copied, offset_of, scale_of, np.full(copied.shape[:2], epoch + 1))
 
 
 def train(
@@ -219,37 +204,28 @@ def train(
     the epoch where its own was highest (the first of equals). Without it, the last epoch stands. The weights do not
     depend on the number of threads.
     """
-    where = torch.device(device)
-    targets = labels.astype(np.float32)
+    where, targets = torch.device(device), labels.astype(np.float32)
     n_threads = min(usable_cores() if where.type == "cpu" else 1, MAX_THREADS, len(splits))
     falling = sorted(range(len(splits)), key=lambda f: -len(splits[f].train))
-    blocks = [falling[first::n_threads] for first in range(n_threads)]
-    back = np.argsort(np.concatenate(blocks))
-
-    def joined(epoch: int) -> Heads:
-        """The heads of all threads as they stand, in the order of the splits."""
-        parts = [heads.heads(epoch) for heads in batched]
-        names = ("weight", "offset", "scale", "epoch")
-        return Heads(*(np.concatenate([getattr(part, name) for part in parts])[back] for name in names))
-
+    owned = [falling[first::n_threads] for first in range(n_threads)]
+    back = np.argsort(np.concatenate(owned))
+    blocks = [train_block(features, targets, [splits[f] for f in own], config, variants, where) for own in owned]
     best, highest = None, None
-    with one_thread_an_operation(), ThreadPoolExecutor(len(blocks)) as threads:
-        batched = [
-            BatchedHeads(features, targets, [splits[f] for f in block], config, variants, where) for block in blocks
-        ]
-        for epoch in range(config.epochs):
-            list(threads.map(BatchedHeads.run_epoch, batched, repeat(epoch)))
-            if after_epoch is None or (figure := after_epoch(now := joined(epoch))) is None:
+    with one_thread_an_operation(), ThreadPoolExecutor(n_threads) as threads:
+        for _ in range(config.epochs):
+            # The heads of all threads as they stand, in the order of the splits.
+            parts = [vars(heads).values() for heads in threads.map(next, blocks)]
+            now = Heads(*(np.concatenate(arrays)[back] for arrays in zip(*parts)))
+            figure = None if after_epoch is None else after_epoch(now)
+            if figure is None:
                 continue
             figure = np.nan_to_num(figure, nan=-np.inf)
-            if best is None:
-                best, highest = now, figure
-                continue
-            better = figure > highest
+            better = np.ones(figure.shape, dtype=bool) if best is None else figure > highest
+            best = now if best is None else best
             weight = np.where(better[:, :, None, None], now.weight, best.weight)
             best = Heads(weight, now.offset, now.scale, np.where(better, now.epoch, best.epoch))
-            highest = np.maximum(figure, highest)
-    return joined(config.epochs - 1) if best is None else best
+            highest = figure if highest is None else np.maximum(figure, highest)
+    return now if best is None else best
 
 
 # -- scores -----------------------------------------------------------------------------------------------------------
@@ -270,6 +246,25 @@ def checked_features(features: np.ndarray, n_records: int) -> np.ndarray:
             f"{bad[0]}: look at the encoder's output for that recording"
         )
     return features
+
+
+def validation_auroc(
+    features: np.ndarray, labels: np.ndarray, splits: Sequence[Split], counted: Sequence[np.ndarray]
+) -> Callable[[Heads], np.ndarray]:
+    """What `select="best_validation"` looks at after an epoch: macro AUROC [F, V] of each head on its validation fold.
+
+    counted: for each split the classes, bool [C], that the mean is over; NaN where there is none.
+    """
+
+    def choose(heads: Heads) -> np.ndarray:
+        """The figure of heads as they stand."""
+        figure = np.full(heads.epoch.shape, np.nan)
+        for f, v in np.ndindex(figure.shape):
+            rows = splits[f].validation
+            figure[f, v] = metrics.macro(metrics.auroc(labels[rows], heads.logits(features[rows], f, v)), counted[f])
+        return figure
+
+    return choose
 
 
 def probe(
@@ -297,18 +292,8 @@ def probe(
         one_of("variant", variant, VARIANTS)
     splits = make_splits(task.folds, protocol, config.folds)
     scored = np.stack([scored_classes(task.labels, split, config.min_positives) for split in splits])  # [F, C]
-
-    def validation_auroc(heads: Heads) -> np.ndarray:
-        """What `best_validation` looks at: macro AUROC of each head on its validation fold, [F, V]."""
-        figure = np.full(heads.epoch.shape, np.nan)
-        for f, v in np.ndindex(figure.shape):
-            rows = splits[f].validation
-            values = metrics.auroc(task.labels[rows], heads.logits(features[rows], f, v))
-            figure[f, v] = metrics.macro(values, scored[f])
-        return figure
-
-    after_epoch = validation_auroc if config.select == "best_validation" else None
-    heads = train(features, task.labels, splits, config, variants=variants, device=device, after_epoch=after_epoch)
+    choose = validation_auroc(features, task.labels, splits, scored) if config.select == "best_validation" else None
+    heads = train(features, task.labels, splits, config, variants=variants, device=device, after_epoch=choose)
     sizes = [len(split.test) for split in splits]
     training = [len(task.rows) - size - after for size, after in zip(sizes, sizes[1:] + sizes[:1])]
     test_share = float(np.mean([size / rest for size, rest in zip(sizes, training)])) if len(sizes) > 1 else 0.0
@@ -332,11 +317,11 @@ def probe(
         folds: dict[str, list[float | None]] = {name: [] for name in FOLD_METRICS}
         for f, split in enumerate(splits):
             validation = heads.logits(features[split.validation], f, v)
-            _, threshold = thresholds.best_f1(task.labels[split.validation], validation)
+            _, threshold = metrics.best_f1(task.labels[split.validation], validation)
             test, labels = heads.logits(features[split.test], f, v), task.labels[split.test]
             logits[split.test], record_scored[split.test] = test, scored[f]
-            predicted[split.test] = decided = thresholds.predict(test, threshold)
-            f1_oracle, accuracy_oracle = thresholds.oracle(labels, test)
+            predicted[split.test] = decided = test >= threshold
+            f1_oracle, accuracy_oracle = metrics.oracle(labels, test)
             values = {
                 "auroc": metrics.auroc(labels, test),
                 "average_precision": metrics.average_precision(labels, test),
@@ -349,28 +334,14 @@ def probe(
                 folds[name].append(metrics.number(metrics.macro(by_class, scored[f])))
         for name, column in folds.items():
             known = [value for value in column if value is not None]
-            rows.append(
-                {
-                    "variant": variant,
-                    "scored": "by fold",
-                    "class": "macro",
-                    "metric": name,
-                    "value": float(np.mean(known)) if known else None,
-                    "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-                    "folds": column,
-                    **about,
-                    "epochs": heads.epoch[:, v].tolist(),
-                }
+            mean, sd = (
+                float(np.mean(known)) if known else None,
+                float(np.std(known, ddof=1)) if len(known) > 1 else None,
             )
-        pooled = bootstrap.pool(
-            task.labels,
-            logits,
-            predicted,
-            record_scored,
-            task.groups,
-            n_resamples=config.n_resamples,
-            seed=config.seed,
-        )
+            front = {"variant": variant, "scored": "by fold", "class": "macro", "metric": name, "value": mean, "sd": sd}
+            rows.append({**front, "folds": column, **about, "epochs": heads.epoch[:, v].tolist()})
+        resampled = {"n_resamples": config.n_resamples, "seed": config.seed}
+        pooled = intervals.pool(task.labels, logits, record_scored, task.groups, predicted=predicted, **resampled)
         front = {"variant": variant, "scored": "pooled"}
         for name in pooled.macro:
             draws = [metrics.number(value) for value in pooled.resamples[name]]
@@ -381,3 +352,104 @@ def probe(
                 value = metrics.number(pooled.per_class[name][c])
                 rows.append({**front, "class": label, "metric": name, "value": value, **counts})
     return pd.DataFrame(rows)
+
+
+# -- within groups of people: by sex and by age, over the classes that every group can score --------------------------
+#
+# Two groups are compared only on classes that each of them has in sufficient number, so that the same mean is compared.
+# The logits are out of fold, as above. One draw of patients serves all groups of an attribute, so a difference of two
+# groups has its interval from paired resamples.
+
+UNKNOWN = "unknown"
+ATTRIBUTES = {"sex": ("female", "male"), "age": ("under 40", "40 to 64", "65 to 79", "80 and over")}
+"""Attribute -> its groups. PTB-XL writes an age of 300 for everybody above 89, which stores hold as 90: they are in
+the last group and not unknown."""
+AGE_EDGES = (40, 65, 80)
+"""Years below which the first three groups of age end."""
+
+
+def members(records: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Attribute -> str [N], the group of each record of a table with sex and age (years); unknown for whatever else."""
+    sex, years = records["sex"], records["age"].to_numpy(dtype=float, na_value=np.nan)
+    ages = np.array(ATTRIBUTES["age"], dtype=object)[np.digitize(np.nan_to_num(years), AGE_EDGES)]
+    return {
+        "sex": sex.where(sex.isin(ATTRIBUTES["sex"]), UNKNOWN).to_numpy(dtype=object),
+        "age": np.where(np.isnan(years), UNKNOWN, ages),
+    }
+
+
+def out_of_fold(
+    features: np.ndarray, task: TaskData, config: ProbeConfig, *, variant: str, protocol: str, device: str = "cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """(logits float32 [N, C], scored bool [N, C]) of linear probing, each record by the head that did not train on it.
+
+    The heads are those of the last epoch. scored: the record lies in a test fold that scores the class; elsewhere its
+    logit is 0 and means nothing.
+    """
+    features = checked_features(features, len(task.rows))
+    splits = make_splits(task.folds, protocol, config.folds)
+    heads = train(features, task.labels, splits, config, variants=(variant,), device=device)
+    logits, scored = np.zeros(task.labels.shape, dtype=np.float32), np.zeros_like(task.labels)
+    for f, split in enumerate(splits):
+        logits[split.test] = heads.logits(features[split.test], f, 0)
+        scored[split.test] = scored_classes(task.labels, split, config.min_positives)
+    return logits, scored
+
+
+def compare_groups(
+    task: TaskData,
+    logits: np.ndarray,
+    scored: np.ndarray,
+    member: np.ndarray,
+    names: Sequence[str],
+    config: ProbeConfig,
+    min_records: int,
+    min_positives: int,
+) -> pd.DataFrame:
+    """The groups of one attribute: one row per group and class, macro AUROC over `classes` in that of class "macro".
+
+    member: str [N], the group of each record. names: those to compare, in order; records of others (unknown) are
+    counted and not scored. min_records: what a group needs to be compared; min_positives: what every compared group
+    needs of a class, with it and without it, for the class to count. `scored` is "level", or "difference" for what a
+    group has less the one `against` which it is held, the compared group with most recordings. A class that some
+    compared group has too seldom has a reason in all of them; a macro row has one where fewer than two groups, or no
+    class, can be compared.
+    """
+    tested = scored.any(axis=1)
+    rows_of = {name: tested & (member == name) for name in (*names, UNKNOWN)}
+    able = [name for name in names if rows_of[name].sum() >= min_records]
+    positives = {name: (task.labels & scored)[rows].sum(axis=0) for name, rows in rows_of.items()}
+    negatives = {name: scored[rows].sum(axis=0) - positives[name] for name, rows in rows_of.items()}
+    why: dict[str, str] = {}
+    for c, code in enumerate(task.classes):
+        sides = (("positive", positives), ("negative", negatives))
+        counts = [(name, kind, int(number[name][c])) for name in able for kind, number in sides]
+        if few := [f"{name}: {n} {kind}{'s' * (n != 1)}" for name, kind, n in counts if n < min_positives]:
+            why[code] = ", ".join(few) if any(n for _, _, n in counts) else "no fold scores it"
+    classes = [code for code in task.classes if code not in why]
+    reason = None
+    if len(able) < 2:
+        reason = f"fewer than two groups have {min_records} scored recordings"
+    elif not classes:
+        reason = f"no class has {min_positives} scored recordings with it and without it in each of {', '.join(able)}"
+    counted = scored & np.isin(np.array(task.classes, dtype=object), classes)
+    resampled = {"n_resamples": config.n_resamples, "seed": config.seed}
+    pooled = {  # all patients are drawn, so that resamples of two groups are of the same draw
+        name: intervals.pool(task.labels, logits, counted & (member == name)[:, None], task.groups, **resampled)
+        for name in (able if reason is None else ())
+    }
+    against = max(able, key=lambda name: rows_of[name].sum()) if pooled else None
+    result: list[dict[str, Any]] = []
+    for name, rows in rows_of.items():
+        about = {"group": name, "scored": "level", "compared": name in able}
+        patients = len(np.unique(task.patients[rows]))
+        every = {**about, "class": "macro", "n": int(rows.sum()), "n_patients": patients, "classes": classes}
+        result.append({**every, **(pooled[name].triple() if name in pooled else {"reason": reason})})
+        for c, code in enumerate(task.classes):
+            counts = {"n_positive": int(positives[name][c]), "n_negative": int(negatives[name][c])}
+            value = metrics.number(pooled[name].per_class["auroc"][c]) if name in pooled else None
+            result.append({**about, "class": code, **counts, "value": value, "reason": why.get(code)})
+        if name in pooled and name != against:
+            difference = pooled[name].minus(pooled[against])
+            result.append({**every, "scored": "difference", "against": against, **difference})
+    return pd.DataFrame(result).assign(metric="auroc")

@@ -10,16 +10,15 @@ N records, C classes, F folds, E epochs, M forms, R resamples, D and d widths.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from merit.config import ProbeConfig, replace
+from merit.config import ProbeConfig
 from merit.data.store import N_FOLDS, assign_folds
-from merit.evaluate import metrics, thresholds
+from merit.evaluate import metrics
 from merit.evaluate.probing import AS_PUBLISHED, Heads, checked_features, train
 from merit.evaluate.tasks import (
     OFFICIAL_SPLIT,
@@ -27,6 +26,7 @@ from merit.evaluate.tasks import (
     NotEnoughData,
     Split,
     TaskData,
+    countable,
     make_splits,
     scored_classes,
 )
@@ -36,7 +36,6 @@ N_RESAMPLES = 50
 
 Way = tuple[str, str]
 """A form of a metric, and the epoch after which it is taken (see `pick`)."""
-
 
 ON_SAME_HEADS: tuple[tuple[str, str, Way, Way], ...] = (
     ("threshold", "f1", ("f1_oracle", "last"), ("f1", "last")),
@@ -66,7 +65,7 @@ FORMS = (
     "accuracy", "accuracy_strict", "accuracy_oracle", "accuracy_oracle_strict",
 )  # fmt: skip
 """Columns of M. `oracle`: threshold chosen on the scored records; without: on the validation fold. `strict`: positive
-at score > t; without: at score >= t. `thresholds.oracle`, as published, mixes f1_oracle and accuracy_oracle_strict."""
+at score > t; without: at score >= t. `metrics.oracle`, as published, mixes f1_oracle and accuracy_oracle_strict."""
 
 PLACE = {name: place for place, name in enumerate(FORMS)}
 
@@ -77,24 +76,21 @@ def forms(labels: np.ndarray, scores: np.ndarray, chosen: np.ndarray, classes: n
     labels bool [N, C], scores [N, C]; chosen [C]: thresholds from the validation fold. NaN where `classes` has none.
     """
     labels, scores, chosen = labels[:, classes], scores[:, classes], chosen[classes]
+    values = np.full(len(FORMS), np.nan)
     if not classes.any():
-        return np.full(len(FORMS), np.nan)
-    _, own = thresholds.best_f1(labels, scores)
-    found = {"auroc_validation": np.nan, "auroc": metrics.auroc(labels, scores).mean()}
+        return values
+    _, own = metrics.best_f1(labels, scores)
+    values[PLACE["auroc"]] = metrics.auroc(labels, scores).mean()
     for rule, threshold in (("", chosen), ("_oracle", own)):
-        for sign, predicted in (("", thresholds.predict(scores, threshold)), ("_strict", scores > threshold)):
-            found[f"f1{rule}{sign}"] = metrics.f1(labels, predicted).mean()
-            found[f"accuracy{rule}{sign}"] = metrics.accuracy(labels, predicted).mean()
-    return np.array([found[name] for name in FORMS])
+        for sign, predicted in (("", scores >= threshold), ("_strict", scores > threshold)):
+            values[PLACE[f"f1{rule}{sign}"]] = metrics.f1(labels, predicted).mean()
+            values[PLACE[f"accuracy{rule}{sign}"]] = metrics.accuracy(labels, predicted).mean()
+    return values
 
 
-class Trace(NamedTuple):
-    """What probes of all folds would have printed after each epoch."""
-
-    folds: np.ndarray
-    """float64 [E, F, M]."""
-    resamples: np.ndarray
-    """float64 [E, R, M]: the one test fold under resamples of its patients; R = 0 where there are several folds."""
+Trace = tuple[np.ndarray, np.ndarray]
+"""What probes of all folds would have printed after each epoch: float64 [E, F, M], and [E, R, M], the one test fold
+under resamples of its patients; R = 0 where there are several folds."""
 
 
 def pick(values: np.ndarray, form: str, epoch: str) -> np.ndarray:
@@ -114,8 +110,7 @@ def pick(values: np.ndarray, form: str, epoch: str) -> np.ndarray:
 
 def trace(
     features: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
+    task: TaskData,
     splits: list[Split],
     scored: np.ndarray,
     config: ProbeConfig,
@@ -123,55 +118,43 @@ def trace(
     variant: str,
     device: str = "cpu",
     every_epoch: bool = True,
-    n_resamples: int = 0,
 ) -> Trace:
     """Train the heads of all splits once and note every form after each epoch (or after the last alone).
 
-    features float32 [N, D], labels bool [N, C], groups [N]: what is resampled together, scored bool [F, C]. With one
-    split and n_resamples > 0 its test fold is also scored under resamples of its groups.
+    features float32 [N, D] of the task's records, scored bool [F, C]. Where there is one split, its test fold is also
+    scored under N_RESAMPLES resamples of its groups.
     """
-    names, group = np.unique(groups[splits[0].test], return_inverse=True)
-    of_group = [np.flatnonzero(group == g) for g in range(len(names))]
-    generator = np.random.default_rng([config.seed, 1])
-    draws = [
-        np.concatenate([of_group[g] for g in generator.integers(len(of_group), size=len(of_group))])
-        for _ in range(n_resamples if len(splits) == 1 else 0)
-    ]
+    labels = task.labels
+    draws: list[np.ndarray] = []  # rows of the test fold
+    if len(splits) == 1:
+        names, group = np.unique(task.groups[splits[0].test], return_inverse=True)
+        of_group = [np.flatnonzero(group == g) for g in range(len(names))]
+        generator = np.random.default_rng([config.seed, 1])
+        for _ in range(N_RESAMPLES):
+            draws.append(np.concatenate([of_group[g] for g in generator.integers(len(names), size=len(names))]))
     folds: list[np.ndarray] = []
     resamples: list[np.ndarray] = []
 
-    def fold(heads: Heads, f: int) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-        """[M] of a fold, and what gives the same for some rows of its test part."""
-        split, classes = splits[f], scored[f]
-        validation, test = (heads.logits(features[rows], f, 0) for rows in (split.validation, split.test))
-        known, own = labels[split.validation], labels[split.test]
-        _, chosen = thresholds.best_f1(known, validation)
-
-        def of(rows: np.ndarray) -> np.ndarray:
-            """A class that the rows leave without positives or negatives has no part in the means."""
-            positives = own[rows].sum(axis=0)
-            both = classes & (positives > 0) & (positives < len(rows))
-            return forms(own[rows], test[rows], chosen, both)
-
-        values = of(np.arange(len(own)))
-        if classes.any():
-            values[PLACE["auroc_validation"]] = metrics.auroc(known[:, classes], validation[:, classes]).mean()
-        return values, of
-
     def note(heads: Heads) -> None:
-        by_fold = [fold(heads, f) for f in range(len(splits))]
-        folds.append(np.stack([values for values, _ in by_fold]))
-        values, resample = by_fold[0]
-        drawn = [resample(rows) for rows in draws]
-        for row in drawn:  # the validation fold is not resampled
-            row[PLACE["auroc_validation"]] = values[PLACE["auroc_validation"]]
-        resamples.append(np.array(drawn).reshape(len(drawn), len(FORMS)))
+        """Every form of every fold as the heads stand, and of every resample."""
+        folds.append(np.empty((len(splits), len(FORMS))))
+        drawn = np.empty((len(draws), len(FORMS)))
+        for f, (split, classes) in enumerate(zip(splits, scored)):
+            validation, test = (heads.logits(features[rows], f, 0) for rows in (split.validation, split.test))
+            known, own = labels[split.validation], labels[split.test]
+            _, chosen = metrics.best_f1(known, validation)
+            reached = metrics.auroc(known[:, classes], validation[:, classes]).mean() if classes.any() else np.nan
+            for place, rows in ((folds[-1][f], np.arange(len(own))), *zip(drawn, draws)):
+                # A class that the rows leave without positives or negatives has no part in the means.
+                place[:] = forms(own[rows], test[rows], chosen, classes & countable(own[rows], 1))
+                place[PLACE["auroc_validation"]] = reached  # the validation fold is not resampled
+        resamples.append(drawn)
 
-    plain, after_epoch = replace(config, select="last"), note if every_epoch else None
-    heads = train(features, labels, splits, plain, variants=(variant,), device=device, after_epoch=after_epoch)
+    after_epoch = note if every_epoch else None
+    heads = train(features, labels, splits, config, variants=(variant,), device=device, after_epoch=after_epoch)
     if not every_epoch:
         note(heads)
-    return Trace(np.stack(folds), np.stack(resamples))
+    return np.stack(folds), np.stack(resamples)
 
 
 # -- folds by recording -----------------------------------------------------------------------------------------------
@@ -234,29 +217,57 @@ def protocol_effects(
     unseen: no patient of the task was seen in pretraining; otherwise folds by recording are not drawn, since they
     would score them.
     """
+    rows: list[dict[str, Any]] = []
     features = checked_features(features, len(task.rows))
+    options = {"variant": variant, "device": device}
 
     def scored_by(data: TaskData, splits: list[Split]) -> np.ndarray:
         return np.stack([scored_classes(data.labels, split, config.min_positives) for split in splits])
 
-    def traced(x: np.ndarray, data: TaskData, splits: list[Split], scored: np.ndarray, **more: Any) -> Trace:
-        options = {"variant": variant, "device": device, "n_resamples": N_RESAMPLES, **more}
-        return trace(x, data.labels, data.groups, splits, scored, config, **options)
+    def add(rule: str, metric: str, published: tuple[Trace, Way], corrected: tuple[Trace, Way], **about: Any) -> None:
+        """Rows of the means over folds under both ways and of their difference."""
+        (there, way), (here, own) = published, corrected
+        a, b = pick(there[0], *way), pick(here[0], *own)
+        difference = a - b
+        both = ~np.isnan(difference)
+        base = {"rule": rule, "metric": metric, "n_folds": int(both.sum())}
+        if not both.any():
+            rows.append({**base, "scored": "effect", "reason": "no fold scores a class under both ways"})
+            return
+        several = both.sum() > 1
+        drawn = difference if several else pick(there[1], *way) - pick(here[1], *own)
+        drawn = drawn[~np.isnan(drawn)]
+        effect = {
+            "value": float(difference[both].mean()),
+            "sd": float(drawn.std(ddof=1)) if len(drawn) > 1 else None,
+            "sd_over": "folds" if several else "resamples of the test patients",
+            "folds": [metrics.number(value) for value in difference],
+            # Folds share training recordings: one fold of F tests, one validates and F - 2 train.
+            "test_share": 1 / (both.sum() - 2) if both.sum() > 2 else 0.0,
+        }
+        rows.append({**base, "scored": "published", "value": float(a[both].mean())})
+        rows.append({**base, "scored": "corrected", "value": float(b[both].mean())})
+        rows.append({**base, "scored": "effect", **effect, **about})
 
     splits = make_splits(task.folds, protocol, config.folds)
-    honest = traced(features, task, splits, scored_by(task, splits))
-    rows: list[dict[str, Any]] = []
+    honest = trace(features, task, splits, scored_by(task, splits), config, **options)
     for rule, metric, published, corrected in ON_SAME_HEADS:
-        rows += _effect(rule, metric, (honest, published), (honest, corrected))
+        add(rule, metric, (honest, published), (honest, corrected))
     flawed, pure, combined = honest, honest, ["threshold", "sign_oracle", "epoch"]
 
     if released is not None:  # trained and scored on the labels as released, each class that those make scorable
         x, data = checked_features(released[0], len(released[1].rows)), released[1]
         there = make_splits(data.folds, protocol, config.folds)
-        flawed = traced(x, data, there, scored_by(data, there))
-        about = _changed_labels(task, data)
+        flawed = trace(x, data, there, scored_by(data, there), config, **options)
+        # What the correction changes: recordings (one that only one side has counts its labels), and positives a class.
+        nothing = np.zeros(len(task.classes), dtype=bool)
+        ours, theirs = (dict(zip(one.rows.tolist(), one.labels)) for one in (task, data))
+        changed = sum((ours.get(k, nothing) != theirs.get(k, nothing)).any() for k in set(ours) | set(theirs))
+        counts = zip(task.classes, data.labels.sum(axis=0).tolist(), task.labels.sum(axis=0).tolist())
+        classes = {name: [before, after] for name, before, after in counts if before != after}
         for metric, way in HONEST:
-            rows += _effect("labels", metric, (flawed, way), (honest, way), **about)
+            about = {"n_changed": int(changed), "changed_classes": classes}
+            add("labels", metric, (flawed, way), (honest, way), **about)
         combined.append("labels")
 
     try:
@@ -264,10 +275,10 @@ def protocol_effects(
             raise NotEnoughData("folds by recording would score patients that this encoder was pretrained on")
         by_recording, by_patient, about = recording_splits(task, config.seed)
         scored = scored_by(task, by_recording) & scored_by(task, by_patient)
-        leaking = traced(features, task, by_recording, scored)
-        purged = traced(features, task, by_patient, scored, every_epoch=False)
+        leaking = trace(features, task, by_recording, scored, config, **options)
+        purged = trace(features, task, by_patient, scored, config, **options, every_epoch=False)
         for metric, way in HONEST:
-            rows += _effect("by_recording", metric, (leaking, way), (purged, way), **about)
+            add("by_recording", metric, (leaking, way), (purged, way), **about)
         if protocol != OFFICIAL_SPLIT and released is None:
             flawed, pure = leaking, purged
             combined.append("by_recording")
@@ -275,50 +286,10 @@ def protocol_effects(
         rows.append({"rule": "by_recording", "scored": "effect", "reason": str(reason)})
 
     for metric, way in HONEST:
-        rows += _effect("all", metric, (flawed, PUBLISHED[metric]), (pure, way), combined=combined)
+        add("all", metric, (flawed, PUBLISHED[metric]), (pure, way), combined=combined)
     return pd.DataFrame(rows).assign(
         protocol=protocol, n=len(task.rows), n_patients=len(np.unique(task.patients)), n_classes=len(task.classes)
     )
-
-
-def _effect(
-    rule: str, metric: str, published: tuple[Trace, Way], corrected: tuple[Trace, Way], **about: Any
-) -> list[dict[str, Any]]:
-    """Means over folds under both ways and their difference."""
-    (there, way), (here, honest) = published, corrected
-    a, b = pick(there.folds, *way), pick(here.folds, *honest)
-    difference = a - b
-    both = ~np.isnan(difference)
-    base = {"rule": rule, "metric": metric, "n_folds": int(both.sum())}
-    if not both.any():
-        return [{**base, "scored": "effect", "reason": "no fold scores a class under both ways"}]
-    several = both.sum() > 1
-    drawn = difference if several else pick(there.resamples, *way) - pick(here.resamples, *honest)
-    drawn = drawn[~np.isnan(drawn)]
-    effect = {
-        "value": float(difference[both].mean()),
-        "sd": float(drawn.std(ddof=1)) if len(drawn) > 1 else None,
-        "sd_over": "folds" if several else "resamples of the test patients",
-        "folds": [metrics.number(value) for value in difference],
-        # Folds share training recordings: one fold of F tests, one validates and F - 2 train.
-        "test_share": 1 / (both.sum() - 2) if both.sum() > 2 else 0.0,
-    }
-    return [
-        {**base, "scored": "published", "value": float(a[both].mean())},
-        {**base, "scored": "corrected", "value": float(b[both].mean())},
-        {**base, "scored": "effect", **effect, **about},
-    ]
-
-
-def _changed_labels(corrected: TaskData, released: TaskData) -> dict[str, Any]:
-    """How many recordings and which classes the correction changes; counts of positives, released and corrected."""
-    here = dict(zip(corrected.rows.tolist(), corrected.labels))
-    nothing = np.zeros(len(corrected.classes), dtype=bool)
-    there = dict(zip(released.rows.tolist(), released.labels))
-    changed = sum((here.get(row, nothing) != there.get(row, nothing)).any() for row in set(here) | set(there))
-    counts = zip(corrected.classes, released.labels.sum(axis=0).tolist(), corrected.labels.sum(axis=0).tolist())
-    classes = {name: [there, here] for name, there, here in counts if there != here}
-    return {"n_changed": int(changed), "changed_classes": classes}
 
 
 # -- patients seen in pretraining against patients held out at random -------------------------------------------------
@@ -345,6 +316,15 @@ class Sides:
     patients: np.ndarray
     """str, one for each row of the store."""
 
+    def usable(self, there: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray, int]:
+        """Held-out rows and seen rows where `there`, bool [N], is True, and the number of the held-out patients;
+        NotEnoughData, which says `what` was needed, for too few."""
+        held_out, seen = (rows[there[rows]] for rows in (self.held_out, self.seen))
+        n = len(np.unique(self.patients[held_out]))
+        if n < MIN_PATIENTS:
+            raise NotEnoughData(f"expected at least {MIN_PATIENTS} patients {what} held out of pretraining; got {n}")
+        return held_out, seen, n
+
     def draws(self, rows: np.ndarray, n_patients: int, seed: int) -> list[np.ndarray]:
         """N_DRAWS sets of rows: all those of n_patients patients drawn from `rows` without replacement."""
         _, patient = np.unique(self.patients[rows], return_inverse=True)
@@ -363,28 +343,19 @@ def retrieval(
     ecg float32 [N, d] and text float32 [reports, d], length 1, in the shared space; text_row int [N], -1 for no report.
     The gallery is the distinct reports of the scored set itself, so that both sets search among about as many.
     """
-    with_report = text_row >= 0
-    held_out, seen = (rows[with_report[rows]] for rows in (sides.held_out, sides.seen))
-    n_patients = _enough(sides.patients[held_out], "with a report")
-    corrected = _found(ecg[held_out], text, text_row[held_out])
-    drawn = [_found(ecg[rows], text, text_row[rows]) for rows in sides.draws(seen, n_patients, seed)]
+    held_out, seen, n_patients = sides.usable(text_row >= 0, "with a report")
+    corrected = own_report_found(ecg[held_out], text, text_row[held_out])
+    drawn = [own_report_found(ecg[rows], text, text_row[rows]) for rows in sides.draws(seen, n_patients, seed)]
     share = n_patients / len(np.unique(sides.patients[seen]))
-    about = {
-        "n_held_out": len(held_out),
-        "n_held_out_patients": n_patients,
-        "n_seen_records": len(seen),
-        "n_reports": corrected["n_reports"],
-        "chance": metrics.number(corrected["chance"]),
-        "share_known_reports": float(np.isin(text_row[held_out], text_row[seen]).mean()),
-    }
+    about = {"n_held_out_patients": n_patients, "chance": metrics.number(corrected["chance"])}
     return [
         row
         for name, key in ((f"recall@{NEAREST}", "recall"), ("retrieval_auroc", "auroc"))
-        for row in _seen_effect(name, [one[key] for one in drawn], corrected[key], share, **about)
+        for row in seen_effect(name, [draw[key] for draw in drawn], corrected[key], share, **about)
     ]
 
 
-def _found(ecg: np.ndarray, text: np.ndarray, own_report: np.ndarray) -> dict[str, float]:
+def own_report_found(ecg: np.ndarray, text: np.ndarray, own_report: np.ndarray) -> dict[str, float]:
     """How the own report ranks among the distinct reports of the set; a tie costs half a place.
 
     ecg [n, d], text [reports, d], own_report int [n]: row in text of each ECG's own report. Similarities are computed
@@ -392,7 +363,7 @@ def _found(ecg: np.ndarray, text: np.ndarray, own_report: np.ndarray) -> dict[st
     """
     gallery, own = np.unique(own_report, return_inverse=True)
     if len(gallery) < 2:
-        return {"recall": np.nan, "auroc": np.nan, "n_reports": len(gallery), "chance": np.nan}
+        return {"recall": np.nan, "auroc": np.nan, "chance": np.nan}
     texts, rank = text[gallery].T.astype(np.float64), np.zeros(len(own))
     for start in range(0, len(own), CHUNK):
         at = slice(start, start + CHUNK)
@@ -402,7 +373,6 @@ def _found(ecg: np.ndarray, text: np.ndarray, own_report: np.ndarray) -> dict[st
     return {
         "recall": float((rank < NEAREST).mean()),
         "auroc": float((1 - rank / (len(gallery) - 1)).mean()),
-        "n_reports": len(gallery),
         "chance": min(1.0, NEAREST / len(gallery)),
     }
 
@@ -415,53 +385,29 @@ def held_out_probe(
     features float32 [N, D], labels bool [N, C] of the store's rows; a recording without any label has no part. The head
     is trained on half of the seen patients. Raises NotEnoughData where no class has positives and negatives enough.
     """
-    labelled = labels.any(axis=1)
-    held_out, seen = (rows[labelled[rows]] for rows in (sides.held_out, sides.seen))
-    n_patients = _enough(sides.patients[held_out], "with a label")
+    held_out, seen, n_patients = sides.usable(labels.any(axis=1), "with a label")
     names, patient = np.unique(sides.patients[seen], return_inverse=True)
     trains = np.random.default_rng([config.seed, 3]).permutation(len(names)) < len(names) // 2
     training, others = seen[trains[patient]], seen[~trains[patient]]
 
-    def common(parts: list[np.ndarray], least: int) -> np.ndarray:
-        """bool [C]: classes with at least so many positives and negatives in each part."""
-        positives = np.stack([labels[rows].sum(axis=0) for rows in parts])
-        n = np.array([[len(rows)] for rows in parts])
-        return ((positives >= least) & (n - positives >= least)).all(axis=0)
-
-    classes = common([training, held_out], config.min_positives)
+    classes = countable(labels[training], config.min_positives) & countable(labels[held_out], config.min_positives)
     if not classes.any():
         raise NotEnoughData(
             f"no class has {config.min_positives} positives among {len(sides.held_out)} held-out records"
         )
-    split, plain = Split(1, training, held_out, held_out), replace(config, select="last")
-    heads = train(features, labels, [split], plain, variants=(variant,), device=device)
-    logits = heads.logits(features, 0, 0)
+    split = Split(1, training, held_out, held_out)
+    logits = train(features, labels, [split], config, variants=(variant,), device=device).logits(features)
 
     def macro(rows: np.ndarray) -> float:
         """A class that the rows hold no positive or no negative of has no part."""
-        return metrics.macro(metrics.auroc(labels[rows], logits[rows]), classes & common([rows], 1))
+        return metrics.macro(metrics.auroc(labels[rows], logits[rows]), classes & countable(labels[rows], 1))
 
     drawn = [macro(rows) for rows in sides.draws(others, n_patients, config.seed)]
-    about = {
-        "n_held_out": len(held_out),
-        "n_held_out_patients": n_patients,
-        "n_seen_records": len(others),
-        "n_train": len(training),
-        "n_scored_classes": int(classes.sum()),
-    }
     share = n_patients / len(np.unique(sides.patients[others]))
-    return _seen_effect("auroc", drawn, macro(held_out), share, **about)
+    return seen_effect("auroc", drawn, macro(held_out), share, n_held_out_patients=n_patients)
 
 
-def _enough(patients: np.ndarray, what: str) -> int:
-    """Number of patients; NotEnoughData for too few."""
-    n = len(np.unique(patients))
-    if n < MIN_PATIENTS:
-        raise NotEnoughData(f"expected at least {MIN_PATIENTS} patients {what} held out of pretraining; got {n}")
-    return n
-
-
-def _seen_effect(metric: str, seen: list[float], held_out: float, share: float, **about: Any) -> list[dict[str, Any]]:
+def seen_effect(metric: str, seen: list[float], held_out: float, share: float, **about: Any) -> list[dict[str, Any]]:
     """The mean over draws of seen patients, the held-out value, and their difference with what chance would move it.
 
     Its sd is that over draws, corrected for their overlap: n of S patients without replacement vary by 1 - n / S of
@@ -473,17 +419,11 @@ def _seen_effect(metric: str, seen: list[float], held_out: float, share: float, 
     if not len(drawn) or np.isnan(held_out):
         return [{**base, "scored": "effect", "reason": "nothing could be scored on one of the two sides"}]
     sd = float(drawn.std(ddof=1) * np.sqrt((1 + share) / (1 - share))) if len(drawn) > 1 else None
-    lower = float((drawn <= held_out).mean())
     return [
         {**base, "scored": "seen", "value": float(drawn.mean())},
         {**base, "scored": "held out", "value": float(held_out)},
         {
-            **base,
-            "scored": "effect",
-            "value": float(drawn.mean() - held_out),
-            "sd": sd,
-            "sd_over": "draws of seen patients",
-            "share_lower": lower,
-            **about,
+            **base, "scored": "effect", "value": float(drawn.mean() - held_out), "sd": sd,
+            "sd_over": "draws of seen patients", **about,
         },
-    ]
+    ]  # fmt: skip

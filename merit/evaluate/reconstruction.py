@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from merit import intervals
-from merit.data.leads import RIDGE
-from merit.evaluate import bootstrap
+from merit.data.preprocess import RIDGE
 
 RESAMPLES = 1000
 
@@ -66,7 +65,7 @@ def summary(errors: np.ndarray, seed: int) -> dict[str, float]:
     """Mean (`value`) of [R] errors or differences with its 95 % interval from halves of the recordings (one a patient),
     and their quartiles.
     """
-    weights = bootstrap.weights_of(np.arange(len(errors)), RESAMPLES, seed)[:, 1:].astype(np.float64)
+    weights = intervals.weights_of(np.arange(len(errors)), RESAMPLES, seed)[:, 1:].astype(np.float64)
     low, high = intervals.ends(errors.mean(), errors @ weights / weights.sum(axis=0))
     first, median, third = np.percentile(errors, (25, 50, 75))
     numbers = {"value": errors.mean(), "low": low, "high": high, "first": first, "median": median, "third": third}

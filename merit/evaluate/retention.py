@@ -31,10 +31,10 @@ from merit import intervals
 from merit.data.preprocess import fix_length, repair_gaps, resample
 from merit.data.recording import LEADS
 from merit.data.wfdb_io import read_annotation, read_raw
-from merit.evaluate.bootstrap import pool_ranks, weights_of
 from merit.evaluate.retention_factors import LEAST_MS, Marks, beat_intervals, delineate, voltages
 from merit.evaluate.tasks import NotEnoughData
-from merit.pool import ordered_map
+from merit.intervals import pool, weights_of
+from merit.parallel import ordered_map
 
 # --------------------------------------------------------------------------------------------------- words of reports
 
@@ -335,6 +335,7 @@ def measure(
     rows.sort(key=lambda row: list(question.factors).index(row["target"]))
 
     # Findings, where the report is silent too.
+    drawn_alike = {"n_resamples": config.n_resamples, "seed": config.seed}
     everywhere, scored = by_words[0], question.scored
     for name, there in question.findings.items():
         column = everywhere.columns[name].start
@@ -344,7 +345,7 @@ def measure(
                 drawn = np.full(1 + config.n_resamples, np.nan)
                 if config.min_silent <= n < where.sum():
                     shown = np.nan_to_num(scores[:, [column]])
-                    pooled = pool_ranks(there[:, None], shown, where[:, None], question.groups, config)
+                    pooled = pool(there[:, None], shown, where[:, None], question.groups, **drawn_alike)
                     drawn = np.concatenate([[pooled.macro["auroc"][0]], pooled.resamples["auroc"]])
                 add("finding", name, decoder, metric, number(drawn, share=True), n)
 
@@ -358,7 +359,7 @@ def measure(
         if asked:
             labels = np.column_stack([question.stated[name] for name in asked])
             shown = np.nan_to_num(alone[0][decoder][:, at])
-            pooled = pool_ranks(labels, shown, scored[:, None], question.groups, config)
+            pooled = pool(labels, shown, scored[:, None], question.groups, **drawn_alike)
             drawn = np.concatenate([[pooled.macro["auroc"][0]], pooled.resamples["auroc"]])
             if decoder == "linear":
                 for name, value in zip(asked, pooled.per_class["auroc"]):
@@ -546,7 +547,7 @@ def in_fresh_process(**sizes: int) -> dict[str, float]:
 
 def main(records: int, words: int, statements: int, width: int) -> None:
     """Print the figures of this process as JSON; reports, factors and embedding are made up, their sizes are real."""
-    from merit.pool import peak_memory
+    from merit.parallel import peak_memory
 
     rng = np.random.default_rng(0)
     share = np.exp(rng.uniform(np.log(5 / records), np.log(0.5), words + statements))

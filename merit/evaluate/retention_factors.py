@@ -21,10 +21,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from merit.data.leads import DERIVED
-from merit.data.preprocess import resample
+from merit.data.preprocess import DERIVED, resample
 from merit.data.recording import LEADS
-from merit.pool import ordered_map
+from merit.parallel import ordered_map
 
 # ------------------------------------------------------------------------------------------------ marks and intervals
 

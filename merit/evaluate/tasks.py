@@ -1,19 +1,23 @@
-"""What is scored: tasks of a cohort, folds and splits, MERL's published splits, and who was seen in pretraining."""
+"""What is scored: tasks of a cohort, folds and splits, MERL's published splits, classes that two data sets share, and
+who was seen in pretraining. N records, C classes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import resources
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from merit.config import one_of
 from merit.data import taxonomy
 
 # -- folds and splits -------------------------------------------------------------------------------------------------
-
 
 TEN_FOLDS = "ten folds"
 """Fold k tests, the next one validates, the others train; every record is tested once."""
@@ -21,7 +25,6 @@ OFFICIAL_SPLIT = "official split (train 1-8, validate 9, test 10)"
 """PTB-XL's own split, for checkpoints that were pretrained on its folds 1-8."""
 UNSEEN_FOLDS = (9, 10)
 """PTB-XL's folds that are scored where its others are pretrained on."""
-PROTOCOLS = (TEN_FOLDS, OFFICIAL_SPLIT)
 
 
 class NotEnoughData(ValueError):
@@ -38,46 +41,38 @@ class Split:
     validation: np.ndarray
     test: np.ndarray
 
-    def parts(self) -> dict[str, np.ndarray]:
-        """The positions by the name of the part."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
-
 
 def make_splits(folds: np.ndarray, protocol: str = TEN_FOLDS, n_folds: int = 10) -> list[Split]:
     """The splits of a protocol, from each record's fold (int [N], 1 to n_folds).
 
     Raises NotEnoughData when a fold that the protocol needs is empty.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}; known: {list(PROTOCOLS)}")
     if len(folds) and folds.max() > n_folds:
         raise ValueError(f"folds: expected {n_folds} in the records; got {folds.max()}, whose records would be lost")
+    needed, what = {8, *UNSEEN_FOLDS}, "the official split (8 stands for 1 to 8)"
+    there, rotation = set(np.where(np.isin(folds, range(1, 9)), 8, folds).tolist()), [(10, 9)]
+    if protocol == TEN_FOLDS:
+        there, needed, what = set(folds.tolist()), set(range(1, n_folds + 1)), f"{n_folds}-fold cross-validation"
+        rotation = [(test, test % n_folds + 1) for test in sorted(needed)]
+    if empty := sorted(needed - there):
+        raise NotEnoughData(f"{what} needs folds that hold no record here: {empty} ({len(folds)} records in all)")
+    splits = []
+    for test, validation in rotation:
+        train = (folds >= 1) & (folds != test) & (folds != validation)
+        splits.append(Split(test, *(np.flatnonzero(part) for part in (train, folds == validation, folds == test))))
+    return splits
 
-    def need(there: np.ndarray, wanted: Iterable[int], what: str) -> None:
-        if empty := sorted(set(wanted) - set(np.unique(there).tolist())):
-            raise NotEnoughData(f"{what} needs folds that hold no record here: {empty} ({len(folds)} records in all)")
 
-    def split(test: int, validation: int, train: Iterable[int]) -> Split:
-        parts = (np.isin(folds, list(train)), folds == validation, folds == test)
-        return Split(test, *(np.flatnonzero(part) for part in parts))
-
-    if protocol == OFFICIAL_SPLIT:
-        need(folds, UNSEEN_FOLDS, "the official split")
-        need(np.where(folds <= 8, 8, folds), [8], "the official split (8 stands for 1 to 8)")
-        return [split(10, 9, range(1, 9))]
-    everything = range(1, n_folds + 1)
-    need(folds, everything, f"{n_folds}-fold cross-validation")
-    following = {k: k % n_folds + 1 for k in everything}
-    return [split(k, following[k], [j for j in everything if j not in (k, following[k])]) for k in everything]
+def countable(labels: np.ndarray, least: int) -> np.ndarray:
+    """bool [C]: classes with at least so many positives, and negatives, among labels bool [N, C]."""
+    positives = labels.sum(axis=0)
+    return (positives >= least) & (len(labels) - positives >= least)
 
 
 def scored_classes(labels: np.ndarray, split: Split, min_positives: int = 2) -> np.ndarray:
     """bool [C]: classes with at least min_positives positives, and negatives, in each part of a split."""
-    enough = np.ones(labels.shape[1], dtype=bool)
-    for rows in split.parts().values():
-        positives = labels[rows].sum(axis=0)
-        enough &= (positives >= min_positives) & (len(rows) - positives >= min_positives)
-    return enough
+    parts = [countable(labels[rows], min_positives) for rows in (split.train, split.validation, split.test)]
+    return np.logical_and.reduce(parts)
 
 
 # -- tasks ------------------------------------------------------------------------------------------------------------
@@ -166,8 +161,7 @@ def select(
 
 
 # -- MERL's splits ----------------------------------------------------------------------------------------------------
-
-
+#
 # Its lists of training, validation and test recordings of CPSC2018 and CSN, which the paper's transfers use. Published
 # with its code (cheliu-computation/MERL-ICML2024, MIT licence, finetune/data_split). Each recording is in one list; the
 # division is by recording. They are read from `merl-splits` in the folder of data sets, where it is.
@@ -198,6 +192,140 @@ def merl_folds(lists: dict[str, Path], cohort: str, record_ids: Sequence[str]) -
             raise ValueError(f"{path}: expected the column {column}; got {', '.join(map(str, table.columns))}")
         fold_of |= {Path(name).stem: MERL_FOLDS[part] for name in table[column]}
     return np.array([fold_of.get(str(record), 0) for record in record_ids], dtype=np.int64)
+
+
+# -- Table 5: which classes of two data sets are taken for one another ------------------------------------------------
+#
+# A block of the table names the classes of its first space and, for each, codes of the other one. In either direction
+# the evaluation classes, K of them, are those of the first space, the coarser side, that have a counterpart. A merged
+# target label is present where any of its codes is; a merged source score is the highest of its classes'.
+
+SPACES = ("superclass", "cpsc2018", "csn")
+"""Category spaces, by the name of their task."""
+DIRECTIONS = tuple(permutations(SPACES, 2))
+"""(source, target), in the order of the paper's Table 7."""
+COLUMNS = ["space", "class", "counterpart_space", "counterpart_codes"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One data set's share in an alignment."""
+
+    space: str
+    merged: dict[str, tuple[str, ...]]
+    """Evaluation class -> the classes of this space that stand for it."""
+
+    @property
+    def dropped(self) -> list[str]:
+        """Classes without a counterpart."""
+        used = {code for codes in self.merged.values() for code in codes}
+        return [name for name in taxonomy.classes(self.space) if name not in used]
+
+    def columns(self, name: str) -> list[int]:
+        """Where the classes that stand for an evaluation class are among the space's."""
+        return [taxonomy.classes(self.space).index(code) for code in self.merged[name]]
+
+    def any_of(self, labels: np.ndarray) -> np.ndarray:
+        """bool [N, K] from labels bool [N, C]: an evaluation class is present where any class of it is."""
+        return np.stack([labels[:, self.columns(name)].any(axis=1) for name in self.merged], axis=1)
+
+    def highest(self, scores: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(scores [N, K], reached bool [K]) from scores [N, C]: the highest score among the usable classes of each.
+
+        usable: bool [C], False for a class that its head could not learn. An evaluation class with no usable one is not
+        reached, and its scores are 0. The order of logits is that of probabilities, so either may come in.
+        """
+        merged = np.zeros((len(scores), len(self.merged)), dtype=scores.dtype)
+        reached = np.zeros(len(self.merged), dtype=bool)
+        for k, name in enumerate(self.merged):
+            if chosen := [column for column in self.columns(name) if usable[column]]:
+                merged[:, k], reached[k] = scores[:, chosen].max(axis=1), True
+        return merged, reached
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A direction of transfer: both sides over the same evaluation classes, in one order."""
+
+    source: Side
+    target: Side
+
+
+def align(source: str, target: str, table: pd.DataFrame) -> Alignment:
+    """The alignment of a direction by a table as `read_table` gives it.
+
+    ValueError, one line, for spaces that the table does not connect or that share no class.
+    """
+    blocks = dict(iter(table.groupby(["space", "counterpart_space"], sort=False)))
+    first, second = (source, target) if (source, target) in blocks else (target, source)
+    if (first, second) not in blocks:
+        known = ", ".join(f"{a} and {b}" for a, b in blocks)
+        raise ValueError(f"alignment: expected two spaces that the table connects ({known}); got {source} and {target}")
+    block = blocks[first, second]
+    pairs = {
+        name: tuple(codes.split()) for name, codes in zip(block["class"], block["counterpart_codes"]) if codes.split()
+    }
+    if not pairs:
+        raise ValueError(f"alignment: {source} and {target} have no class in common, so there is nothing to score")
+    sides = {first: Side(first, {name: (name,) for name in pairs}), second: Side(second, pairs)}
+    return Alignment(sides[source], sides[target])
+
+
+def read_table(path: str | Path | None = None) -> pd.DataFrame:
+    """Table 5, or a file of the same form: columns as COLUMNS, codes separated by spaces, none for no counterpart.
+
+    ValueError, one line with file and row, for columns, spaces, classes or codes that are not known, for a class that a
+    block has twice, and for two spaces that have a block each way.
+    """
+    where = resources.files("merit.evaluate").joinpath("label_alignment.csv") if path is None else Path(path)
+    if not where.is_file():
+        raise ValueError(f"alignment: expected a table with the columns {', '.join(COLUMNS)}; there is no file {where}")
+    with where.open(encoding="utf-8") as file:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    if list(table.columns) != COLUMNS:
+        raise ValueError(
+            f"{where}: expected the columns {', '.join(COLUMNS)}; got {', '.join(map(str, table.columns))}"
+        )
+    for row, (space, name, other, codes) in enumerate(table.itertuples(index=False), start=2):
+        one_of(f"{where}, line {row}: space", space, SPACES)
+        one_of(f"{where}, line {row}: counterpart_space", other, SPACES)
+        for of, code in ((space, name), *((other, code) for code in codes.split())):
+            if code not in (known := taxonomy.classes(of)):
+                raise ValueError(f"{where}, line {row}: {of} has no class {code!r}; known: {', '.join(known)}")
+    if len(twice := table[table.duplicated(COLUMNS[:3])]):
+        what = f"{twice['class'].iloc[0]} of {twice['space'].iloc[0]}"
+        raise ValueError(f"{where}: expected each class once in a block; {what} stands there twice")
+    pairs = dict.fromkeys(zip(table["space"], table["counterpart_space"]))
+    for first, second in pairs:
+        if (second, first) in pairs:
+            raise ValueError(f"{where}: expected one block for two spaces; {first} and {second} have one each way")
+    return table
+
+
+def shared_codes(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Codes that stand for several classes of one block: space, counterpart_space, code, classes."""
+    codes = table.assign(code=table["counterpart_codes"].str.split()).explode("code").dropna(subset="code")
+    users = codes.groupby(["space", "counterpart_space", "code"], sort=False)["class"].agg(list)
+    return users[users.str.len() > 1].rename("classes").reset_index().to_dict("records")
+
+
+def by_snomed(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """CPSC2018's classes with the CSN codes of the table, and the CSN labels that have the same SNOMED CT code.
+
+    What the two publishers mean by a name can differ from the name: CSN's STE is no ST elevation, its STTU is.
+    """
+    alignment = align("cpsc2018", "csn", table)
+    labels, descriptions = taxonomy.csn_labels(), dict(taxonomy.csn_conditions()[["label", "description"]].to_numpy())
+    rows = []
+    for line in taxonomy.cpsc2018_classes().to_dict("records"):
+        codes = (line["snomed"], *line["also"].split())
+        same = [labels[code] for code in codes if code in labels]
+        given = list(alignment.target.merged.get(line["label"], ()))
+        rows.append({
+            "class": line["label"], "description": line["description"], "table": given, "same_code": same,
+            "agree": set(same) == set(given), "descriptions": {one: descriptions[one] for one in (*given, *same)},
+        })  # fmt: skip
+    return rows
 
 
 # -- patients seen in pretraining: every evaluator asks here first ----------------------------------------------------

@@ -10,7 +10,6 @@ They were written for this project from standard criteria; none comes from anoth
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 import json
@@ -24,11 +23,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from merit import runs
+from merit import intervals, runs
+from merit.config import one_of
 from merit.data import taxonomy
 from merit.data.recording import clean
-from merit.evaluate import bootstrap, metrics, thresholds
-from merit.evaluate.tasks import NotEnoughData, TaskData
+from merit.evaluate import metrics
+from merit.evaluate.tasks import NotEnoughData, TaskData, countable
 
 # -- prompts: what each class is called -------------------------------------------------------------------------------
 
@@ -36,8 +36,6 @@ VOCABULARY = {**taxonomy.TASK_COHORT, "superclass": "superclass", "subclass": "s
 """Task -> the vocabulary of `prompts.csv` that its classes are looked up in: its cohort's, or one of its own."""
 KINDS = {"enriched": "enriched", "names": "name"}
 """Source of prompts -> kind of row."""
-_WORD = re.compile(r"\w+")
-_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,13 @@ class Prompts:
         return np.repeat(np.arange(len(self.texts)), [len(texts) for texts in self.texts.values()])
 
 
+@functools.cache
+def _ours() -> pd.Series:
+    """(vocabulary, kind, code) -> texts, of `prompts.csv`."""
+    table = pd.read_csv(Path(__file__).with_name("prompts.csv"), dtype=str, keep_default_na=False)
+    return table.groupby(["vocabulary", "kind", "code"])["text"].agg(tuple)
+
+
 def load_prompts(source: str | Path, task: str) -> Prompts:
     """The prompts of a task.
 
@@ -73,16 +78,16 @@ def load_prompts(source: str | Path, task: str) -> Prompts:
     """
     classes = taxonomy.classes(task)
     if source in KINDS:
-        return Prompts({code: _ours()[VOCABULARY[task], KINDS[str(source)]][code] for code in classes})
-    path = Path(source)
-    given = _read(path)
+        ours = _ours()[VOCABULARY[task], KINDS[str(source)]]
+        return Prompts({code: ours[code] for code in classes})
+    given = _read(Path(source))
     keys = {code: code if code in given else code.strip("_") for code in classes}
     if missing := [code for code, key in keys.items() if key not in given]:
         raise ValueError(
-            f"prompts {path}: expected a text for each of the {len(classes)} classes of {task}; "
+            f"prompts {source}: expected a text for each of the {len(classes)} classes of {task}; "
             f"missing: {', '.join(missing)}"
         )
-    return _checked({code: _texts(given[key], key, path) for code, key in keys.items()}, source, task)
+    return _checked({code: given[key] for code, key in keys.items()}, source, task)
 
 
 def own_prompts(source: str | Path | Mapping[str, Any]) -> Prompts:
@@ -90,23 +95,10 @@ def own_prompts(source: str | Path | Mapping[str, Any]) -> Prompts:
 
     Raises ValueError, in one line, as `load_prompts` does.
     """
-    given = dict(source) if isinstance(source, Mapping) else _read(Path(source))
-    where = "given" if isinstance(source, Mapping) else Path(source)
+    given, where = (source, "given") if isinstance(source, Mapping) else (_read(Path(source)), source)
     if not given:
         raise ValueError(f"prompts {where}: expected a class and its text; got none")
-    texts = {str(key): _texts(list(t) if isinstance(t, tuple) else t, str(key), where) for key, t in given.items()}
-    return _checked(texts, where, "these classes")
-
-
-@functools.cache
-def _ours() -> dict[tuple[str, str], dict[str, tuple[str, ...]]]:
-    """(vocabulary, kind) -> class -> texts."""
-    found: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
-    with Path(__file__).with_name("prompts.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            of_kind = found.setdefault((row["vocabulary"], row["kind"]), {})
-            of_kind[row["code"]] = (*of_kind.get(row["code"], ()), row["text"])
-    return found
+    return _checked({str(code): texts for code, texts in given.items()}, where, "these classes")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -129,26 +121,26 @@ def _read(path: Path) -> dict[str, Any]:
     return given
 
 
-def _texts(given: Any, key: str, path: str | Path) -> tuple[str, ...]:
-    """One class's texts, cleaned; ValueError for what is neither a text nor a list of texts, and for empty ones."""
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"prompts {path}: {key}: expected a text or a list of texts; got {given!r:.60}")
-    cleaned = tuple(clean(text) for text in texts)
-    if not all(cleaned):
-        raise ValueError(f"prompts {path}: {key}: expected text; phrasing {cleaned.index('') + 1} is empty")
-    return cleaned
-
-
-def _checked(texts: dict[str, tuple[str, ...]], source: str | Path, task: str) -> Prompts:
-    """The prompts; ValueError for one text of two classes, which could not be told apart."""
+def _checked(given: Mapping[str, Any], where: str | Path, task: str) -> Prompts:
+    """Prompts with cleaned texts; ValueError for what is neither a text nor a list of texts, for an empty text, and for
+    one text of two classes, which could not be told apart.
+    """
+    texts: dict[str, tuple[str, ...]] = {}
     first: dict[str, str] = {}
-    for code, phrasings in texts.items():
-        for text in phrasings:
-            other = first.setdefault(text, code)
-            if other != code:
-                raise ValueError(f"prompts {source}: {other} and {code} of {task} have the same text: {text!r:.80}")
+    for code, value in given.items():
+        phrasings = [value] if isinstance(value, str) else value
+        if not isinstance(phrasings, list | tuple) or not phrasings or not all(isinstance(t, str) for t in phrasings):
+            raise ValueError(f"prompts {where}: {code}: expected a text or a list of texts; got {value!r:.60}")
+        texts[code] = tuple(clean(text) for text in phrasings)
+        if "" in texts[code]:
+            raise ValueError(f"prompts {where}: {code}: expected text; phrasing {texts[code].index('') + 1} is empty")
+        for text in texts[code]:
+            if (other := first.setdefault(text, code)) != code:
+                raise ValueError(f"prompts {where}: {other} and {code} of {task} have the same text: {text!r:.80}")
     return Prompts(texts)
+
+
+# -- how well prompts are known ---------------------------------------------------------------------------------------
 
 
 def unknown_share(tokenizer: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -162,17 +154,14 @@ def unknown_share(tokenizer: Any, texts: Sequence[str]) -> tuple[np.ndarray, np.
         pieces = tokenizer.tokenize(word)
         return len(pieces) == 1 and pieces[0] != tokenizer.unk_token
 
-    pieces = [tokenizer.tokenize(text) for text in texts]
-    return (
-        np.array([_share(piece == tokenizer.unk_token for piece in of_text) for of_text in pieces]),
-        np.array([_share(not whole(word) for word in _WORD.findall(text)) for text in texts]),
-    )
+    unknown = [_share(piece == tokenizer.unk_token for piece in tokenizer.tokenize(text)) for text in texts]
+    return np.array(unknown), np.array([_share(not whole(word) for word in re.findall(r"\w+", text)) for text in texts])
 
 
-def words_in(texts: Sequence[str], reports: Iterable[str]) -> np.ndarray:
+def words_in(texts: Sequence[str], reports: Iterable[str], pattern: str = r"\w+") -> np.ndarray:
     """float64 [R]: the share of each text's words that occur in any of the reports, whatever the case of letters."""
-    known = {word for report in reports for word in _WORD.findall(report.lower())}
-    return np.array([_share(word in known for word in _WORD.findall(text.lower())) for text in texts])
+    known = {word for report in reports for word in re.findall(pattern, report.lower())}
+    return np.array([_share(word in known for word in re.findall(pattern, text.lower())) for text in texts])
 
 
 def written_alike(reports: Sequence[str], texts: Iterable[str]) -> float:
@@ -181,9 +170,7 @@ def written_alike(reports: Sequence[str], texts: Iterable[str]) -> float:
     Tells languages apart where `words_in` cannot: a few English reports among German ones hold every English word.
     Words are runs of letters, so that names of leads and numbers count less.
     """
-    known = {word for text in texts for word in _LETTERS.findall(text.lower())}
-    shares = [_share(word in known for word in _LETTERS.findall(report.lower())) for report in reports]
-    return float(np.mean(np.array(shares) >= 0.5)) if shares else float("nan")
+    return float(np.mean(words_in(reports, texts, r"[^\W\d_]+") >= 0.5)) if len(reports) else float("nan")
 
 
 def _share(flags: Iterable[bool]) -> float:
@@ -194,10 +181,8 @@ def _share(flags: Iterable[bool]) -> float:
 
 # -- scores -----------------------------------------------------------------------------------------------------------
 
-UNSEEN, TEST_FOLD = "unseen", "test_fold"
-SCOPES = (UNSEEN, TEST_FOLD)
+SCOPES = ("unseen", "test_fold")
 """Which records are scored: all that may be, or those of the test fold alone."""
-
 TEST = 10
 """The fold that tests."""
 METRICS = ("auroc", "average_precision", "f1", "f1_oracle", "accuracy", "accuracy_oracle")
@@ -243,23 +228,11 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / length
 
 
-def predicted_by_other_folds(labels: np.ndarray, scores: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """bool [N, C]: yes or no for each record, by the thresholds with the best F1 on all folds but its own."""
-    predicted = np.zeros(labels.shape, dtype=bool)
-    for fold in np.unique(folds):
-        own = folds == fold
-        if own.all():
-            break
-        _, threshold = thresholds.best_f1(labels[~own], scores[~own])
-        predicted[own] = thresholds.predict(scores[own], threshold)
-    return predicted
-
-
 def evaluate(
     scores: np.ndarray,
     task: TaskData,
     *,
-    scope: str = UNSEEN,
+    scope: str = "unseen",
     n_resamples: int = 500,
     seed: int = 0,
     min_positives: int = 2,
@@ -269,51 +242,41 @@ def evaluate(
     scores: [N, C], one row per record of `task`, which holds only records that may be scored. scope: test_fold scores
     fold 10 alone; thresholds of f1 and accuracy come from the other folds that are there in either scope, and where
     there is none both have a reason in place of a value. A class is scored with at least `min_positives` positives and
-    as many negatives; the others are `unscored`. Intervals: 95 %, patients resampled (`bootstrap.pool`); the oracle's
+    as many negatives; the others are `unscored`. Intervals: 95 %, patients resampled (`intervals.pool`); the oracle's
     values, chosen on the scored records, have none. Raises NotEnoughData where no class can be scored.
     """
-    if scope not in SCOPES:
-        raise ValueError(f"scope: expected one of {', '.join(SCOPES)}; got {scope!r}")
-    predicted = predicted_by_other_folds(task.labels, scores, task.folds)
-    other_folds = len(np.unique(task.folds)) > 1
-    kept = task.folds == TEST if scope == TEST_FOLD else np.ones(len(task.folds), dtype=bool)
-    task, scores, predicted = restricted(task, kept, f"in fold {TEST}"), scores[kept], predicted[kept]
-    positives, n = task.labels.sum(axis=0), len(task.labels)
-    scored = (positives >= min_positives) & (n - positives >= min_positives)
+    one_of("scope", scope, SCOPES)
+    # Yes or no for each record, by the thresholds with the best F1 on all folds but its own.
+    predicted, folds = np.zeros(task.labels.shape, dtype=bool), np.unique(task.folds)
+    for fold in folds if len(folds) > 1 else ():
+        own = task.folds == fold
+        _, threshold = metrics.best_f1(task.labels[~own], scores[~own])
+        predicted[own] = scores[own] >= threshold
+    chosen = task.folds == TEST if scope == "test_fold" else np.ones(len(task.folds), dtype=bool)
+    task, scores, predicted = restricted(task, chosen, f"in fold {TEST}"), scores[chosen], predicted[chosen]
+    positives, n, scored = task.labels.sum(axis=0), len(task.labels), countable(task.labels, min_positives)
     if not scored.any():
         raise NotEnoughData(
             f"{task.task}: no class has {min_positives} positives and {min_positives} negatives among {n} records"
         )
-    pooled = bootstrap.pool(
-        task.labels,
-        scores,
-        predicted,
-        np.broadcast_to(scored, task.labels.shape),
-        task.groups,
-        n_resamples=n_resamples,
-        seed=seed,
-    )
-    f1_oracle, accuracy_oracle = thresholds.oracle(task.labels, scores)
-    oracle = {"f1_oracle": f1_oracle, "accuracy_oracle": accuracy_oracle}
+    resampled = {"n_resamples": n_resamples, "seed": seed}
+    pooled = intervals.pool(task.labels, scores, scored, task.groups, predicted=predicted, **resampled)
+    oracle = dict(zip(("f1_oracle", "accuracy_oracle"), metrics.oracle(task.labels, scores)))
     about = {
-        "class": "macro",
-        "n": n,
-        "n_patients": len(np.unique(task.patients)),
-        "n_classes": int(scored.sum()),
-        "classes": list(task.classes),
-        "unscored": [name for name, yes in zip(task.classes, scored) if not yes],
-    }
+        "class": "macro", "n": n, "n_patients": len(np.unique(task.patients)), "n_classes": int(scored.sum()),
+        "classes": list(task.classes), "unscored": [name for name, yes in zip(task.classes, scored) if not yes],
+    }  # fmt: skip
     rows: list[dict[str, Any]] = []
     for metric in METRICS:
         if metric in oracle:
-            found = {"value": metrics.number(metrics.macro(oracle[metric], scored))}
-        elif metric in HONEST and not other_folds:
-            found = {"reason": f"all {n} records lie in one fold: no other one to choose thresholds on"}
+            result = {"value": metrics.number(metrics.macro(oracle[metric], scored))}
+        elif metric in HONEST and len(folds) < 2:
+            result = {"reason": f"all {n} records lie in one fold: no other one to choose thresholds on"}
         else:
-            found = {**pooled.triple(metric), "draws": pooled.resamples[metric]}
-        rows.append({"metric": metric, **about, **found})
+            result = {**pooled.triple(metric), "draws": pooled.resamples[metric]}
+        rows.append({"metric": metric, **about, **result})
     per_class = {name: pooled.per_class[name] for name in ("auroc", "average_precision")}
-    per_class["f1_oracle"] = np.where(scored, f1_oracle, np.nan)
+    per_class["f1_oracle"] = np.where(scored, oracle["f1_oracle"], np.nan)
     for metric, values in per_class.items():
         for name, value, n_positive in zip(task.classes, values, positives):
             rows.append({"metric": metric, "class": name, "value": value, "n_positive": int(n_positive)})

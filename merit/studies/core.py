@@ -17,7 +17,7 @@ import pandas as pd
 
 from merit import runs, scores
 from merit.config import Profile, one_of, replace
-from merit.data.taxonomy import TASKS
+from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.evaluate.tasks import NotEnoughData
 
 if TYPE_CHECKING:
@@ -74,38 +74,43 @@ def study(
             rows: list[dict[str, Any]] = []
             for values in itertools.product(*(arguments[key] for key in over)):
                 point = {**arguments, **dict(zip(over, values))}
+
+                def packed(point: dict[str, Any] = point) -> dict[str, Any]:
+                    """What is kept of this point of the grid; too few recordings stay too few."""
+                    try:
+                        found = compute(ws, **point)
+                    except NotEnoughData as reason:
+                        found = pd.DataFrame([{"value": None, "reason": str(reason)}])
+                    parts = {"scores": found} if isinstance(found, pd.DataFrame) else found
+                    return {key: scores.pack(one) for key, one in parts.items()}
+
+                try:
+                    parts = ws.result(name, packed, point, dict(needs(ws, **point)), runs.reached(compute))["values"]
+                    found = scores.unpack(parts.get(part, parts["scores"]))  # a reason stands for every part
+                    if part not in parts and any(row.get("reason") is None for row in found):
+                        raise ValueError(f"part: expected one of {', '.join(parts)} of {name}; got {part!r}")
+                except (runs.Unavailable, NotEnoughData) as reason:
+                    found = [{"value": None, "reason": str(reason)}]
                 seed = {"encoder_seed": point["encoder_seed"]} if "encoder_seed" in point else {}
-                front = {"study": name, **dict(zip(over, values)), **seed}
-                rows += [{**front, **row} for row in _point(ws, point, part)]
+                rows += [{"study": name, **dict(zip(over, values)), **seed, **row} for row in found]
             # A row with a reason may stand for every value of a column.
             chosen = [all(row.get(key) in (None, *values) for key, values in wanted.items()) for row in rows]
             found = scores.frame(itertools.compress(rows, chosen))
             return found.assign(**{key: None for key in ("study", *over, *columns) if key not in found})
 
-        def _point(ws: Workspace, point: dict[str, Any], part: str) -> list[dict[str, Any]]:
-            """The rows of one point of the grid, read or computed."""
-
-            def values() -> dict[str, Any]:
-                """What is kept of it."""
-                try:
-                    found = compute(ws, **point)
-                except NotEnoughData as reason:
-                    found = pd.DataFrame([{"value": None, "reason": str(reason)}])
-                parts = {"scores": found} if isinstance(found, pd.DataFrame) else found
-                return {key: scores.pack(one) for key, one in parts.items()}
-
-            try:
-                result = ws.result(name, values, point, dict(needs(ws, **point)), runs.reached(compute))
-            except (runs.Unavailable, NotEnoughData) as reason:
-                return [{"value": None, "reason": str(reason)}]
-            parts = result["values"]
-            if part not in parts and any(row.get("reason") is None for row in scores.unpack(parts["scores"])):
-                raise ValueError(f"part: expected one of {', '.join(parts)} of {name}; got {part!r}")
-            return scores.unpack(parts.get(part, parts["scores"]))  # a reason stands for every part
-
         return run
 
     return declare
+
+
+def embedded(ws: Workspace, task: str, encoder: str, encoder_seed: int, **_: object) -> dict[str, str]:
+    """Identities of what most studies of a task read: its store, the embedding of it, and which folds are scored."""
+    cohort = TASK_COHORT[task]
+    return {
+        "store": ws.store(cohort).identity,
+        "embedding": ws.embedding_identity(encoder, cohort, encoder_seed),
+        "protocol": ws.protocol(cohort),
+    }
 
 
 def _listed(given: Any) -> Sequence[Any]:

@@ -21,9 +21,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES, PROFILE_NAMES, GenerationConfig, ModelConfig, PretrainConfig, replace
-from merit.methods import method
-from merit.profiles import profile
+from merit.config import (
+    OBJECTIVE_NAMES,
+    PROFILE_NAMES,
+    GenerationConfig,
+    ModelConfig,
+    PretrainConfig,
+    method,
+    profile,
+    replace,
+)
 from merit.studies.core import study
 from merit.studies.workspace import NoCohort
 

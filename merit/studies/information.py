@@ -100,7 +100,7 @@ def pairs(ws: Workspace, scope: str, encoder_seed: int) -> tuple[str, np.ndarray
     return cohort, rows[store.records["has_text"].to_numpy(bool)[rows]]
 
 
-@study(over={}, needs=lambda ws: {"trial": str(ws.trial)})
+@study(over={}, needs=lambda ws: {"trial": str(ws.profile.trial)})
 def known_information(ws: Workspace) -> pd.DataFrame:
     """The estimators against the truth on pairs whose mutual information is known, whatever was pretrained.
 
@@ -110,8 +110,8 @@ def known_information(ws: Workspace) -> pd.DataFrame:
     """
     from merit.evaluate.information import DIGITS, CriticConfig, estimate, known_pairs
 
-    few, many, most = (200, 500, 500) if ws.trial else (1000, 5000, 2000)
-    own = ((4, 0), (65, 0)) if ws.trial else ((4, 0), (20, 0), (65, 0), (65, 65))
+    few, many, most = (200, 500, 500) if ws.profile.trial else (1000, 5000, 2000)
+    own = ((4, 0), (65, 0)) if ws.profile.trial else ((4, 0), (20, 0), (65, 0), (65, 65))
     truths, critic = (0.0, 1.0, 2.0, 4.0), CriticConfig()
     plan = [(shape, width, few, truths, (0, 0), critic) for shape, width in KNOWN_SHAPES]
     plan += [("gaussian", width, many, truths, (0, 0), None) for width in (2, 4)]  # the bound would take longest

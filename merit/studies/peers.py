@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -32,25 +32,11 @@ def peers(ws: Workspace, encoder: str) -> pd.DataFrame:
 
     Whether weights are at hand is no part of it: see `registry.choose`.
     """
-    from merit.encoders import golden
-    from merit.threads import one_thread_an_operation
-
-    about = facts(encoder)
-    with one_thread_an_operation():  # so that sums do not depend on the cores
-        agreement = golden.agreement(PUBLISHED[encoder].adapter_class())
-    rows = [
-        {"metric": output, "value": value, "tolerance": golden.TOLERANCE, **about}
-        for output, value in agreement.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def facts(encoder: str) -> dict[str, Any]:
-    """What a published encoder reads, and its ECG side's parameters and FLOPs a recording."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from merit.encoders import golden
+    from merit.parallel import one_thread_an_operation
 
     entry = PUBLISHED[encoder]
     adapter = entry.adapter_class()
@@ -59,20 +45,14 @@ def facts(encoder: str) -> dict[str, Any]:
         network, x = adapter.ecg_network().eval(), torch.empty(entry.input_shape)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(x)
-    return {
-        "fs_hz": spec.fs_hz,
-        "duration_s": spec.duration_s,
-        "leads": list(spec.leads),
-        "scaling": spec.scaling,
-        "filtering": spec.filtering,
-        "feature": entry.feature,
-        "parameters": sum(weights.numel() for weights in network.parameters()),
-        "flops": counter.get_total_flops(),
-        "repository": original["repository"],
-        "commit": original["commit"],
-        "terms": entry.terms,
-        "published": entry.published,
-        "text": entry.text,
-        "pretrained_on": list(entry.pretrained_on),
-        "remark": entry.remark,
-    }
+    flops = counter.get_total_flops()
+    with one_thread_an_operation():  # so that sums do not depend on the cores
+        agreement = golden.agreement(adapter)
+    rows = [{"metric": output, "value": value, "tolerance": golden.TOLERANCE} for output, value in agreement.items()]
+    return pd.DataFrame(rows).assign(
+        fs_hz=spec.fs_hz, duration_s=spec.duration_s, leads=[list(spec.leads)] * len(rows), scaling=spec.scaling,
+        filtering=spec.filtering, feature=entry.feature, parameters=sum(p.numel() for p in network.parameters()),
+        flops=flops, repository=original["repository"], commit=original["commit"], terms=entry.terms,
+        published=entry.published, text=entry.text, pretrained_on=[list(entry.pretrained_on)] * len(rows),
+        remark=entry.remark,
+    )  # fmt: skip

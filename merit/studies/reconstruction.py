@@ -13,7 +13,7 @@ import pandas as pd
 
 from merit import runs
 from merit.config import COHORTS
-from merit.data.leads import hardness, lead_covariances, masked_bound
+from merit.data.preprocess import hardness, lead_covariances, masked_bound
 from merit.data.recording import LEADS
 from merit.evaluate.tasks import NotEnoughData
 from merit.studies.core import study
@@ -59,9 +59,9 @@ def _bounded(ws: Workspace) -> dict[str, str]:
 def bounds(ws: Workspace) -> pd.DataFrame:
     """What masked reconstruction is held against, on the recordings that are pretrained on: one row per bound.
 
-    Those of `data.leads.hardness`, and three_lead_error: a linear map from three whole leads; linear_bound: one from
-    what the mask leaves visible at an instant; noise_floor: the share that is noise of the electrodes, from the hidden
-    truth of a synthetic hospital, none where that is not known.
+    Those of `data.preprocess.hardness`, and three_lead_error: a linear map from three whole leads; linear_bound: one
+    from what the mask leaves visible at an instant; noise_floor: the share that is noise of the electrodes, from the
+    hidden truth of a synthetic hospital, none where that is not known.
     """
     store, truth = ws.store(ws.pretraining_cohort), ws.truth(ws.pretraining_cohort)
     signal = store.signal_uv[ws.pretraining_rows[:BOUNDED_ON]]
@@ -94,8 +94,8 @@ def reconstruction(
     from merit.evaluate.reconstruction import from_other_leads, interpolated, masked_errors, summary
     from merit.model.merit import scale
     from merit.model.vit import hidden_from, random_visible
+    from merit.parallel import one_thread_an_operation
     from merit.pretrain.checkpoint import load_model
-    from merit.threads import one_thread_an_operation
 
     cohort, rows = held_out(ws, encoders, encoder_seed, seed, most)
     store, config = ws.store(cohort), ws.profile.model

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from merit import runs, scores
+from merit.config import ABLATIONS, PEERS, without_text
 from merit.data.taxonomy import TASKS
 from merit.encoders import registry
-from merit.methods import ABLATIONS, PEERS, without_text
+from merit.parallel import usable_cores
 from merit.studies.framework import costs
 from merit.studies.generation import generation
 from merit.studies.information import clusters, information
@@ -28,7 +29,6 @@ from merit.studies.retention import reliability, report_omission, retention, syn
 from merit.studies.shift import shift
 from merit.studies.workspace import NoCohort
 from merit.studies.zero_shot import zero_shot
-from merit.threads import usable_cores
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
@@ -40,14 +40,14 @@ NOT_COMMITTED = ("test_folds", "n_test", "classes", "unscored", "epochs", "n_pos
 """Columns of linear probing that stand fold by fold or class by class."""
 
 
-def _with_text(encoders: Sequence[str]) -> list[str]:
-    """Those that share a space with texts."""
-    return [name for name in encoders if not without_text(name)]
-
-
 def _macro(found: pd.DataFrame) -> pd.DataFrame:
     """Macro averages alone: a row per class and metric would be ten times as many."""
     return found[found["class"].fillna("macro") == "macro"] if "class" in found else found
+
+
+def _with_text(encoders: Sequence[str]) -> list[str]:
+    """Those that share a space with texts."""
+    return [name for name in encoders if not without_text(name)]
 
 
 STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
@@ -120,6 +120,14 @@ def make_reference(
     """
     if workspace.profile.limit or workspace.profile.epochs:
         raise ValueError("reference: expected a whole run; leave LIMIT and EPOCHS (--limit, --epochs) away")
+    folders = {workspace.data: "DATA", workspace.folder: "artifacts", runs.home(): "HOME"}
+
+    def without_folders(reason: Any) -> Any:
+        """A reason without the folders of this machine: these files are committed."""
+        for path, name in folders.items():
+            reason = reason.replace(str(path), name) if isinstance(reason, str) and path is not None else reason
+        return reason
+
     written: dict[Path, None] = {}
     for group in (name for name in GROUPS if name in groups):
         wanted = [name for name in GROUPS[group].encoders if not encoders or name in encoders]
@@ -136,10 +144,20 @@ def make_reference(
                 of_seed = STUDIES[study](workspace, ours if seed else [*ours, *theirs], seed)  # weights have one seed
                 if of_seed.empty:
                     continue
+                of_seed = of_seed.assign(reason=of_seed["reason"].map(without_folders))
                 found[study] = pd.concat([found[study], of_seed], ignore_index=True) if study in found else of_seed
                 path = folder / f"{study}-{run_name(workspace, group)}.json"
-                _write(path, workspace, study, group, [*ours, *theirs], seed + 1, found[study])
                 written[path] = None
+                if not (path.exists() and scores.held(path, found[study])):
+                    about = {
+                        "study": study, "group": group, "suffix": GROUPS[group].suffix or None,
+                        "profile": workspace.profile.name, "synthetic": workspace.synthetic, "seeds": seed + 1,
+                        "device": workspace.torch_device(), "cores": usable_cores(),
+                        "finished": time.strftime("%Y-%m-%d", time.gmtime()), "commit": runs.commit(),
+                        "versions": runs.versions(),
+                        "costs": costs(workspace, [*ours, *theirs], range(seed + 1)) if group == EQUAL_BUDGET else [],
+                    }  # fmt: skip
+                    scores.write(path, about, found[study])
                 log(f"{study}, seed {seed + 1} of {seeds}: {path.name}")
     return list(written)
 
@@ -149,34 +167,3 @@ def run_name(workspace: Workspace, group: str = OBJECTIVES) -> str:
     name = workspace.profile.name if workspace.synthetic else f"{workspace.profile.name}-real"
     suffix = GROUPS[group].suffix
     return f"{name}-{suffix}" if suffix else name
-
-
-def _write(
-    path: Path, workspace: Workspace, study: str, group: str, encoders: Sequence[str], seeds: int, found: pd.DataFrame
-) -> None:
-    """A committed file, unless it has these rows already, and more."""
-    found = found.assign(reason=[_without_paths(reason, workspace) for reason in found["reason"]])
-    if path.exists() and scores.held(path, found):
-        return
-    about: dict[str, Any] = {
-        "study": study,
-        "group": group,
-        "suffix": GROUPS[group].suffix or None,
-        "profile": workspace.profile.name,
-        "synthetic": workspace.synthetic,
-        "seeds": seeds,
-        "device": workspace.torch_device(),
-        "cores": usable_cores(),
-        "finished": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": runs.commit(),
-        "versions": runs.versions(),
-        "costs": costs(workspace, encoders, range(seeds)) if group == EQUAL_BUDGET else [],
-    }
-    scores.write(path, about, found)
-
-
-def _without_paths(text: Any, workspace: Workspace) -> Any:
-    """A reason without the folders of this machine: these files are committed."""
-    for path, name in ((workspace.data, "DATA"), (workspace.folder, "artifacts"), (runs.home(), "HOME")):
-        text = text.replace(str(path), name) if isinstance(text, str) and path is not None else text
-    return text

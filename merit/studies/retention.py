@@ -17,14 +17,12 @@ import numpy as np
 import pandas as pd
 
 from merit import runs, scores
-from merit.config import replace
+from merit.config import folder_name, replace, without_text
 from merit.data.store import Store
 from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionConfig
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
-from merit.methods import without_text
-from merit.profiles import folder_name
+from merit.parallel import usable_cores
 from merit.studies.core import study
-from merit.threads import usable_cores
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
@@ -130,7 +128,7 @@ def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
     from merit.evaluate.information import fold_of
     from merit.evaluate.retention import blocks, words
     from merit.evaluate.retention_factors import continuous, on_one_scale
-    from merit.synthetic.reports import statements
+    from merit.synthetic.labels import statements
 
     # Factors, what is there, and what each report states: known from the truth, or measured and taken from the codes.
     store, truth = ws.store(COHORT), ws.truth(COHORT)

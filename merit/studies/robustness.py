@@ -6,7 +6,6 @@ their own rate and preprocessed as ingest does; the corrupted rows of one streng
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,48 +15,18 @@ from merit import runs
 from merit.config import ProbeConfig, one_of, replace
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.encoders import registry
-from merit.evaluate.robustness import CLEAN
-from merit.evaluate.tasks import OFFICIAL_SPLIT
-from merit.studies.core import study
-from merit.studies.workspace import ENCODER_NAMES
+from merit.evaluate.robustness import CLEAN, STRENGTHS, Probe, Rows, stored_row, stored_rows
+from merit.evaluate.tasks import OFFICIAL_SPLIT, TaskData, refuse_seen, select
+from merit.studies.core import embedded, study
+from merit.studies.workspace import ENCODER_NAMES, remembered
 
 if TYPE_CHECKING:
     from merit.data.recording import Recording
     from merit.encoders.base import Encoder
-    from merit.evaluate.robustness import Probe, Rows
-    from merit.evaluate.tasks import TaskData
     from merit.studies.workspace import Workspace
 
-STRENGTHS: dict[str, tuple[float | str, ...]] = {
-    "lost": (1, 2, 4, 6),
-    "kept": ("limb", "I"),
-    "swap": ("V1-V3", "LA-LL", "RA-LL", "arms"),
-    "gain": (0.25, 0.5, 2, 4),
-    "gain_error": (0.05, 0.1, 0.2, 0.4),
-    "duration": (8, 5, 2.5),
-    "hum_50": (0.1, 0.3, 1),
-    "hum_60": (0.1, 0.3, 1),
-    "wander": (0.1, 0.3, 1),
-    "white": (20, 10, 0),
-    "muscle": (20, 10, 0),
-    "rate": (500, 250, 125, 50),
-}
-"""Kind of corruption -> its levels, from mild to strong (gain: rising)."""
-
-FEW: dict[str, tuple[float | str, ...]] = {
-    "lost": (1, 4),
-    "kept": ("limb", "I"),
-    "swap": ("arms",),
-    "gain": (0.25,),
-    "duration": (5, 2.5),
-    "hum_50": (1,),
-    "hum_60": (1,),
-    "wander": (0.3, 1),
-    "muscle": (0,),
-    "rate": (50,),
-}
+FEW = "lost:1:4,kept,swap:arms,gain:0.25,duration:5:2.5,hum_50:1,hum_60:1,wander:0.3:1,muscle:0,rate:50"
 """What the small profiles try: each level costs an embedding of the test part by every encoder."""
-
 EXAMPLE_S, EXAMPLE_LEAD = 3.0, 1
 """Seconds of the picture of each corruption, and its lead, II."""
 
@@ -69,8 +38,11 @@ def strengths(ws: Workspace, corruptions: str | None = None) -> list[str]:
     with few strengths where the profile is small. A ValueError names what is not known.
     """
     if corruptions is None:
-        chosen = FEW if ws.trial or ws.profile.name != "paper" else STRENGTHS
-        return [CLEAN, *(f"{kind}:{level}" for kind, levels in chosen.items() for level in levels)]
+        corruptions = FEW if ws.trial or ws.profile.name != "paper" else ",".join(STRENGTHS)
+    return _listed(corruptions)
+
+
+def _listed(corruptions: str) -> list[str]:
     found = [CLEAN]
     for part in corruptions.split(","):
         kind, *levels = part.strip().split(":")
@@ -102,14 +74,9 @@ def _files(ws: Workspace, task: str, strength: str, **_: object) -> dict[str, st
     return {"store": store.identity, "source": str(store.manifest["request"]["source"])}
 
 
-def _inputs(ws: Workspace, task: str, strength: str, encoder: str, encoder_seed: int, **_: object) -> dict[str, str]:
-    files = _files(ws, task, strength)
-    return {**files, "embedding": ws.embedding_identity(encoder, TASK_COHORT[task], encoder_seed)}
-
-
 @study(
-    over={"strength": (CLEAN, *(f"{kind}:{level}" for kind in FEW for level in FEW[kind])), "encoder": ENCODER_NAMES},
-    needs=_inputs,
+    over={"strength": _listed(FEW), "encoder": ENCODER_NAMES},
+    needs=lambda ws, **given: {**_files(ws, **given), **embedded(ws, **given)},
     config="probe",
     columns=("corruption", "draws"),
 )
@@ -129,7 +96,6 @@ def robustness(
     difference between the corrupted and the clean recording as the encoders see them, mean over recordings.
     """
     from merit.evaluate.embeddings import embed_store
-    from merit.evaluate.tasks import refuse_seen
 
     kind, cohort = _parsed(strength)[0], TASK_COHORT[task]
     chosen = _task(ws, task, config.min_positives)
@@ -160,8 +126,6 @@ def robustness(
 @study(over={"strength": (CLEAN,)}, needs=_files, config="probe")
 def corrupted_example(ws: Workspace, strength: str, task: str = "superclass", *, config: ProbeConfig) -> pd.DataFrame:
     """Lead II of the first test recording as the encoders see it, one row per sample, µV; `second` says when."""
-    from merit.evaluate.robustness import stored_row
-
     (kind, level), store, signal = _parsed(strength), ws.store(TASK_COHORT[task]), ws.profile.signal
     recording = _recordings(ws, task, config.min_positives, store.fs_hz)[0]
     seen = stored_row(recording, kind, level, config.seed, signal, store.manifest["request"]["max_gap_fraction"])
@@ -170,34 +134,28 @@ def corrupted_example(ws: Workspace, strength: str, task: str = "superclass", *,
     return pd.DataFrame({"corruption": kind, "metric": "uv", "second": seconds, "value": trace})
 
 
-@functools.lru_cache(maxsize=2)
+@remembered(2)
 def _task(ws: Workspace, task: str, min_positives: int) -> TaskData:
     """The task under the official split, whatever was pretrained on."""
-    from merit.evaluate.tasks import select
-
     records = ws.store(TASK_COHORT[task]).records
     return select(task, records, protocol=OFFICIAL_SPLIT, min_positives=min_positives)
 
 
-@functools.lru_cache(maxsize=32)
+@remembered(32)
 def _encoder(ws: Workspace, encoder: str, encoder_seed: int) -> Encoder:
     return ws.encoder(encoder, encoder_seed)
 
 
-@functools.lru_cache(maxsize=32)
+@remembered(32)
 def _probe(ws: Workspace, task: str, encoder: str, encoder_seed: int, config: ProbeConfig) -> Probe:
-    from merit.evaluate.robustness import Probe
-
     chosen = _task(ws, task, config.min_positives)
     features = ws.embedding(encoder, chosen.cohort, encoder_seed)[chosen.rows]
-    return Probe.fit(chosen, features, config, ws.torch_device())
+    return Probe(chosen, features, config, ws.torch_device())
 
 
-@functools.lru_cache(maxsize=1)
+@remembered(1)
 def _corrupted(ws: Workspace, task: str, min_positives: int, strength: str, seed: int, store_hz: float) -> Rows:
     """The test part under one strength, as a store at that rate would hold it."""
-    from merit.evaluate.robustness import stored_rows
-
     kind, level = _parsed(strength)
     # A rate above the store's is taken from the publisher's faster file, where there is one.
     fs_hz = max(float(level), store_hz) if kind == "rate" else store_hz
@@ -206,7 +164,7 @@ def _corrupted(ws: Workspace, task: str, min_positives: int, strength: str, seed
     return stored_rows(_recordings(ws, task, min_positives, fs_hz), kind, level, seed, signal, gap)
 
 
-@functools.lru_cache(maxsize=2)  # at the rates of ours and of others
+@remembered(2)  # at the rates of ours and of others
 def _recordings(ws: Workspace, task: str, min_positives: int, fs_hz: float) -> list[Recording]:
     """The test part as its files have it, in the order of the task."""
     from merit.data.cohorts import open_cohort

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES
+from merit.config import OBJECTIVE_NAMES, without_text
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.encoders import registry
-from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
-from merit.evaluate.zero_shot import load_prompts, unknown_share, words_in, written_alike
-from merit.methods import without_text
-from merit.studies.core import study
+from merit.evaluate import zero_shot as evaluation
+from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS, labelled, refuse_seen
+from merit.evaluate.zero_shot import load_prompts
+from merit.studies.core import embedded, study
+from merit.studies.workspace import remembered
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
@@ -39,36 +39,25 @@ def _inputs(
         raise runs.Unavailable(f"{encoder} is pretrained without text: it shares no space with the prompts")
     if registry.known(encoder) and not registry.entry(encoder).shares_space:
         raise runs.Unavailable(f"{encoder} shares no space with texts")
-    cohort = TASK_COHORT[task]
+    if n_resamples is not None and n_resamples < 0:
+        raise ValueError(f"n_resamples: expected 0 or more; got {n_resamples}")
     return {
-        "store": ws.store(cohort).identity,
-        "embedding": ws.embedding_identity(encoder, cohort, encoder_seed),
+        **embedded(ws, task, encoder, encoder_seed),
         "encoder": ws.encoder_identity(encoder, encoder_seed),
         **({} if registry.known(encoder) else {"text": ws.text_identity}),
         "prompts": texts.digest,
-        "protocol": ws.protocol(cohort),
-        "resamples": str(_resamples(ws, n_resamples)),
+        "resamples": str(ws.profile.probe.n_resamples if n_resamples is None else n_resamples),
     }
-
-
-def _resamples(ws: Workspace, n_resamples: int | None) -> int:
-    """The profile's number where none is given."""
-    if n_resamples is not None and n_resamples < 0:
-        raise ValueError(f"n_resamples: expected 0 or more; got {n_resamples}")
-    return ws.profile.probe.n_resamples if n_resamples is None else n_resamples
 
 
 @study(
     over={
-        "task": tuple(TASKS),
-        "encoder": SHARED_SPACE,
-        "prompts": ("enriched",),
-        "ensemble": (True,),
+        "task": tuple(TASKS), "encoder": SHARED_SPACE, "prompts": ("enriched",), "ensemble": (True,),
         "scope": ("unseen",),
     },
     needs=_inputs,
     columns=("class",),
-)
+)  # fmt: skip
 def zero_shot(
     ws: Workspace,
     encoder: str,
@@ -88,9 +77,6 @@ def zero_shot(
     allow_seen: all labelled recordings, those of pretraining too, which marks the number. n_resamples: of the patients;
     None: the profile's, 0: no intervals.
     """
-    from merit.evaluate import zero_shot as evaluation
-    from merit.evaluate.tasks import labelled, refuse_seen
-
     chosen = labelled(task, ws.store(TASK_COHORT[task]).records)
     if ws.protocol(chosen.cohort) == OFFICIAL_SPLIT and not allow_seen:
         chosen = evaluation.restricted(chosen, np.isin(chosen.folds, UNSEEN_FOLDS), "in folds 9 and 10")
@@ -98,18 +84,19 @@ def zero_shot(
     texts = load_prompts(prompts, task)
     vectors = evaluation.class_vectors(_texts(ws, encoder, tuple(texts.flat), encoder_seed), texts.owner, ensemble)
     cosines = evaluation.cosines(_recordings(ws, encoder, chosen.cohort, encoder_seed)[chosen.rows], vectors)
-    found = evaluation.evaluate(cosines, chosen, scope=scope, n_resamples=_resamples(ws, n_resamples), seed=seed)
+    n_resamples = ws.profile.probe.n_resamples if n_resamples is None else n_resamples
+    result = evaluation.evaluate(cosines, chosen, scope=scope, n_resamples=n_resamples, seed=seed)
     facts = {"n_seen": n_seen, **ws.remarks(encoder, chosen.cohort)}
-    return found.assign(**{name: found["class"].map({"macro": value}) for name, value in facts.items()})
+    return result.assign(**{name: result["class"].map({"macro": value}) for name, value in facts.items()})
 
 
-@functools.lru_cache(maxsize=8)
+@remembered(8)
 def _recordings(ws: Workspace, encoder: str, cohort: str, encoder_seed: int) -> np.ndarray:
     """float32 [N, d] in the shared space, projected once for all tasks of a cohort."""
     return ws.shared(encoder, cohort, encoder_seed)
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(16)
 def _texts(ws: Workspace, encoder: str, texts: tuple[str, ...], encoder_seed: int) -> np.ndarray:
     """float32 [R, d] in the shared space, projected once for all settings of a task."""
     return ws.shared_text(encoder, texts, encoder_seed)
@@ -135,19 +122,16 @@ def prompt_facts(ws: Workspace, task: str, prompts: str | Path = "enriched") -> 
     texts = load_prompts(prompts, task)
     records = ws.store(ws.pretraining_cohort).records.iloc[ws.pretraining_rows]
     reports = records.loc[records["has_text"], "report"].tolist()
-    tokens, words = unknown_share(ws.tokenizer, texts.flat)
-    per_class = np.array([words[texts.owner == c].mean() for c in range(len(texts.texts))])
+    tokens, words = evaluation.unknown_share(ws.tokenizer, texts.flat)
+    in_reports = evaluation.words_in(texts.flat, set(reports))
     ours = [text for name in TASKS for text in load_prompts("enriched", name).flat]
+    alike = evaluation.written_alike(reports, ours)
+    of_class = np.array([words[texts.owner == c].mean() for c in range(len(texts.texts))])
     about = {"class": "macro", "n": len(texts.flat), "n_classes": len(texts.texts)}
-    rows = [
+    return pd.DataFrame([
         {"metric": "unknown_tokens", **about, "value": float(tokens.mean())},
         {"metric": "split_words", **about, "value": float(words.mean())},
-        {
-            "metric": "split_words",
-            "class": list(texts.texts)[int(per_class.argmax())],
-            "value": float(per_class.max()),
-        },
-        {"metric": "words_in_reports", **about, "value": float(words_in(texts.flat, set(reports)).mean())},
-        {"metric": "alike", "class": "macro", "n": len(reports), "value": written_alike(reports, ours)},
-    ]
-    return pd.DataFrame(rows)
+        {"metric": "split_words", "class": list(texts.texts)[of_class.argmax()], "value": float(of_class.max())},
+        {"metric": "words_in_reports", **about, "value": float(in_reports.mean())},
+        {"metric": "alike", "class": "macro", "n": len(reports), "value": alike},
+    ])  # fmt: skip

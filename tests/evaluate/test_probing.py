@@ -1,26 +1,35 @@
-"""Linear probing: heads trained together against the textbook loop, and scores against the metrics by themselves."""
+"""Linear probing: heads trained together against the textbook loop, scores against the metrics by themselves; groups of
+people: who belongs where, which classes count, values and intervals by loops.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from merit import scores
-from merit.bench import probing as bench
-from merit.bench.probing import train_alone
-from merit.config import ProbeConfig, replace
-from merit.evaluate import metrics, thresholds
+from merit.bench import measure as bench
+from merit.bench.measure import train_alone
+from merit.config import ProbeConfig
+from merit.evaluate import metrics
 from merit.evaluate.probing import (
     AS_PUBLISHED,
+    ATTRIBUTES,
     FOLD_METRICS,
     STANDARDISED,
+    UNKNOWN,
     VARIANTS,
+    compare_groups,
     epoch_order,
     initial_head,
+    members,
+    out_of_fold,
     probe,
     standardisation,
     train,
@@ -36,53 +45,43 @@ def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
     folds = np.repeat(np.arange(1, 11), np.arange(4, 44, 4))
     labels = generator.random((len(folds), 3)) < 0.4
-    features = (labels @ generator.normal(size=(3, 7)) + generator.normal(size=(len(folds), 7))) * np.geomspace(
-        0.1, 9, 7
-    )
-    return (features + 2).astype(np.float32), labels, folds
+    features = labels @ generator.normal(size=(3, 7)) + generator.normal(size=(len(folds), 7))
+    return (features * np.geomspace(0.1, 9, 7) + 2).astype(np.float32), labels, folds
 
 
 def test_all_folds_together_equal_one_after_another(problem: tuple) -> None:
     features, labels, folds = problem
-    splits = make_splits(folds)
+    splits = [*make_splits(folds), *make_splits(folds, OFFICIAL_SPLIT)]
     assert len({-(-len(s.train) // 16) for s in splits}) > 2, "the folds should differ in batches an epoch"
     assert any(len(s.train) % 16 for s in splits), "some last batch should be short"
     heads = train(features, labels, splits, HEADS)
     for f, split in enumerate(splits):
         for v, variant in enumerate(VARIANTS):
-            alone = train_alone(features, labels, split, HEADS, variant)
+            alone = train_alone(features, labels, split, variant, HEADS)
             np.testing.assert_allclose(heads.weight[f, v], alone, atol=1e-5, rtol=0)
-
-
-def test_a_head_does_not_depend_on_its_neighbours(problem: tuple) -> None:
-    features, labels, folds = problem
-    splits = make_splits(folds)
-    together = train(features, labels, splits, HEADS)
     alone = train(features, labels, splits[4:5], HEADS, variants=(STANDARDISED,))
-    np.testing.assert_allclose(together.weight[4, 1], alone.weight[0, 0], atol=1e-5, rtol=0)
+    np.testing.assert_allclose(heads.weight[4, 1], alone.weight[0, 0], atol=1e-5, rtol=0)
 
 
-def test_the_official_split_is_one_more_problem(problem: tuple) -> None:
+def test_same_inputs_same_bits_whatever_the_global_seed_and_the_threads(problem: tuple) -> None:
     features, labels, folds = problem
-    (split,) = make_splits(folds, OFFICIAL_SPLIT)
-    heads = train(features, labels, [split], HEADS, variants=(AS_PUBLISHED,))
-    alone = train_alone(features, labels, split, HEADS, AS_PUBLISHED)
-    np.testing.assert_allclose(heads.weight[0, 0], alone, atol=1e-5, rtol=0)
-
-
-def test_same_inputs_same_bits_whatever_the_global_seed(problem: tuple) -> None:
-    features, labels, folds = problem
-    splits = make_splits(folds)
+    splits, threads = make_splits(folds), torch.get_num_threads()
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
     first = train(features, labels, splits, HEADS)
     assert torch.equal(before, torch.random.get_rng_state())
-    torch.manual_seed(2)
-    np.testing.assert_array_equal(first.weight, train(features, labels, splits, HEADS).weight)
     assert not np.array_equal(first.weight, train(features, labels, splits, replace(HEADS, seed=1)).weight)
+    try:
+        for n in (1, 2, 3):
+            torch.manual_seed(n)
+            torch.set_num_threads(n)
+            np.testing.assert_array_equal(first.weight, train(features, labels, splits, HEADS).weight)
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(threads)
 
 
-def test_initial_values_are_those_of_torch() -> None:
+def test_initial_values_are_those_of_torch_and_every_epoch_and_fold_has_its_own_order() -> None:
     seed = int(np.random.default_rng([3, 5]).integers(2**31))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -90,43 +89,30 @@ def test_initial_values_are_those_of_torch() -> None:
     expected = torch.cat([linear.weight, linear.bias[:, None]], dim=1).detach()
     np.testing.assert_allclose(initial_head(3, 5, 9, 4), expected, atol=1e-7)
     assert not torch.equal(initial_head(3, 6, 9, 4), expected)
-
-
-def test_every_epoch_and_fold_has_its_own_order() -> None:
     orders = [tuple(epoch_order(0, fold, epoch, 20)) for fold in (1, 2) for epoch in (0, 1)]
     assert len(set(orders)) == 4
     assert sorted(orders[0]) == list(range(20))
 
 
-def test_standardisation_is_by_mean_and_sd_of_the_rows() -> None:
-    rows = np.random.default_rng(0).normal(3, 2, size=(500, 4)).astype(np.float32)
-    mean, inverse = standardisation(rows)
-    scaled = (rows - mean) * inverse
-    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-5)
-
-
 @pytest.mark.parametrize("constant", [0.0, 1 / 3, 1e6])
-def test_constant_features_vanish_when_standardised(problem: tuple, constant: float) -> None:
+def test_standardisation_is_by_the_training_folds_and_constant_features_vanish(problem: tuple, constant: float) -> None:
     features, labels, folds = problem
-    features = features.copy()
+    features, splits, config = features.copy(), make_splits(folds), replace(HEADS, epochs=1)
     features[:, 2] = constant
-    heads = train(features, labels, make_splits(folds), replace(HEADS, epochs=1), variants=(STANDARDISED,))
+    heads = train(features, labels, splits, config, variants=(STANDARDISED,))
     assert np.isfinite(heads.weight).all()
     assert (heads.scale[:, 0, 2] == 0).all()
-    assert np.isfinite(heads.logits(features, 0, 0)).all()
-
-
-def test_standardised_heads_use_training_folds_alone(problem: tuple) -> None:
-    features, labels, folds = problem
-    splits = make_splits(folds)
+    assert np.isfinite(heads.logits(features)).all()
+    mean, inverse = standardisation(features[splits[3].train])
+    np.testing.assert_array_equal((heads.offset[3, 0], heads.scale[3, 0]), (mean, inverse))
+    scaled = np.delete((features[splits[3].train] - mean) * inverse, 2, axis=1)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-5)
     changed = features.copy()
     changed[splits[3].test] += 100
     changed[splits[3].validation] -= 50
-    config = replace(HEADS, epochs=1)
-    first, second = (train(x, labels, splits[3:4], config) for x in (features, changed))
-    np.testing.assert_array_equal(first.weight, second.weight)
-    np.testing.assert_array_equal(first.offset, second.offset)
+    again = train(changed, labels, splits[3:4], config)
+    np.testing.assert_array_equal(train(features, labels, splits[3:4], config).weight, again.weight)
 
 
 def test_chosen_epoch_is_the_first_of_the_best(problem: tuple) -> None:
@@ -138,21 +124,6 @@ def test_chosen_epoch_is_the_first_of_the_best(problem: tuple) -> None:
     for epochs, f, v in ((2, 0, 0), (3, 0, 1), (1, 1, 1)):
         reference = train(features, labels, splits, replace(HEADS, epochs=epochs))
         np.testing.assert_array_equal(heads.weight[f, v], reference.weight[f, v])
-
-
-def test_threads_change_no_bit_and_are_given_back(problem: tuple) -> None:
-    features, labels, folds = problem
-    before = torch.get_num_threads()
-    found = []
-    try:
-        for n in (1, 2, 3):
-            torch.set_num_threads(n)
-            found.append(train(features, labels, make_splits(folds), HEADS).weight)
-            assert torch.get_num_threads() == n
-    finally:
-        torch.set_num_threads(before)
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
 
 
 @pytest.mark.gpu
@@ -188,17 +159,23 @@ def pooled(probed: pd.DataFrame, variant: str = AS_PUBLISHED) -> pd.DataFrame:
 def test_scores_have_a_row_per_variant_metric_and_class(probed: pd.DataFrame, task: TaskData) -> None:
     packed = scores.pack(probed)
     assert json.loads(json.dumps(packed, allow_nan=False)) == packed
-    assert list(probed["variant"].unique()) == list(VARIANTS)
     for variant in VARIANTS:
-        own, out_of_fold = by_fold(probed, variant), pooled(probed, variant)
+        own, out = by_fold(probed, variant), pooled(probed, variant)
         assert tuple(own.index) == FOLD_METRICS
-        assert tuple(out_of_fold.loc["macro"].index) == ("auroc", "average_precision", "f1", "accuracy")
-        assert set(out_of_fold.index.get_level_values(0)) == {"macro", *task.classes}
+        assert tuple(out.loc["macro"].index) == ("auroc", "average_precision", "f1", "accuracy")
+        assert set(out.index.get_level_values(0)) == {"macro", *task.classes}
         row = own.loc["auroc"]
         assert (row["protocol"], row["n"], row["n_patients"]) == ("ten folds", 480, len(set(task.patients)))
-        assert row["test_folds"] == list(range(1, 11))
-        assert sum(row["n_test"]) == 480
+        assert (row["test_folds"], sum(row["n_test"])) == (list(range(1, 11)), 480)
         assert row["test_share"] == pytest.approx(np.mean([n / 384 for n in row["n_test"]]), rel=0.02)
+        for _, row in own.iterrows():
+            assert row["value"] == pytest.approx(np.mean(row["folds"]))
+            assert row["sd"] == pytest.approx(np.std(row["folds"], ddof=1))
+        assert own.loc["auroc", "value"] > 0.65
+        assert own.loc["f1_oracle", "value"] >= own.loc["f1", "value"]
+        macro = out.loc["macro"]
+        assert ((macro["low"] < macro["value"]) & (macro["value"] < macro["high"])).all()
+        assert {len(drawn) for drawn in macro["draws"]} == {CONFIG.n_resamples}
 
 
 def test_folds_are_scored_by_their_own_head_and_validation_threshold(
@@ -206,36 +183,15 @@ def test_folds_are_scored_by_their_own_head_and_validation_threshold(
 ) -> None:
     splits = make_splits(task.folds)
     heads = train(features, task.labels, splits, CONFIG)
-    split = splits[6]
-    test, validation = (heads.logits(features[rows], 6, 1) for rows in (split.test, split.validation))
-    labels = task.labels[split.test]
-    threshold = thresholds.best_f1(task.labels[split.validation], validation)[1]
-    expected = {
-        "auroc": metrics.auroc(labels, test),
-        "average_precision": metrics.average_precision(labels, test),
-        "f1": metrics.f1(labels, test >= threshold),
-        "accuracy": metrics.accuracy(labels, test >= threshold),
-        "f1_oracle": thresholds.oracle(labels, test)[0],
-        "accuracy_oracle": thresholds.oracle(labels, test)[1],
-    }
-    for name, by_class in expected.items():
-        assert by_fold(probed, STANDARDISED)["folds"][name][6] == pytest.approx(by_class.mean())
-
-
-def test_mean_and_spread_are_over_folds(probed: pd.DataFrame) -> None:
-    for _, row in by_fold(probed).iterrows():
-        assert row["value"] == pytest.approx(np.mean(row["folds"]))
-        assert row["sd"] == pytest.approx(np.std(row["folds"], ddof=1))
-
-
-def test_features_that_tell_classes_apart_are_seen_to(probed: pd.DataFrame) -> None:
-    for variant in VARIANTS:
-        values = by_fold(probed, variant)["value"]
-        assert values["auroc"] > 0.65
-        assert values["f1_oracle"] >= values["f1"]
-        macro = pooled(probed, variant).loc["macro"]
-        assert ((macro["low"] < macro["value"]) & (macro["value"] < macro["high"])).all()
-        assert {len(drawn) for drawn in macro["draws"]} == {CONFIG.n_resamples}
+    test, validation = (heads.logits(features[rows], 6, 1) for rows in (splits[6].test, splits[6].validation))
+    labels = task.labels[splits[6].test]
+    said = test >= metrics.best_f1(task.labels[splits[6].validation], validation)[1]
+    by_class = [
+        metrics.auroc(labels, test), metrics.average_precision(labels, test), metrics.f1(labels, said),
+        metrics.oracle(labels, test)[0], metrics.accuracy(labels, said), metrics.oracle(labels, test)[1],
+    ]  # fmt: skip
+    for name, values in zip(FOLD_METRICS, by_class):
+        assert by_fold(probed, STANDARDISED)["folds"][name][6] == pytest.approx(values.mean()), name
 
 
 def test_probing_twice_gives_the_same_bits_whatever_the_order_of_the_table(
@@ -258,8 +214,7 @@ def test_classes_that_a_fold_cannot_score_are_named_and_left_out(records: pd.Dat
     found = probe(features, task, CONFIG, variants=(AS_PUBLISHED,))
     assert by_fold(found)["unscored"]["auroc"] == [["HYP"], *[[]] * 8, ["HYP"]]
     by_class = pooled(found)
-    assert by_class["n_folds"]["HYP", "auroc"] == 8
-    assert by_class["n_folds"]["NORM", "auroc"] == 10
+    assert (by_class["n_folds"]["HYP", "auroc"], by_class["n_folds"]["NORM", "auroc"]) == (8, 10)
     splits = make_splits(task.folds)
     heads = train(features, task.labels, splits, CONFIG)
     rows = np.concatenate([splits[f].test for f in range(1, 9)])
@@ -295,8 +250,7 @@ def test_best_validation_epoch_is_chosen_on_validation(features: np.ndarray, tas
     figures = []
     for epochs in range(1, CONFIG.epochs + 1):
         heads = train(features, task.labels, [split], replace(CONFIG, epochs=epochs))
-        logits = heads.logits(features[split.validation], 0, 0)
-        figures.append(metrics.auroc(task.labels[split.validation], logits).mean())
+        figures.append(metrics.auroc(task.labels[split.validation], heads.logits(features[split.validation])).mean())
     assert found["epochs"]["auroc"][0] == int(np.argmax(figures)) + 1
 
 
@@ -311,22 +265,138 @@ def test_features_that_cannot_be_probed_are_refused(features: np.ndarray, task: 
         probe(features, task, CONFIG, variants=("raw",))
 
 
+# -- within groups of people ------------------------------------------------------------------------------------------
+
+GROUPS = ProbeConfig(epochs=2, learning_rate=1e-2, n_resamples=12, seed=7)
+SEXES = ATTRIBUTES["sex"]
+
+
+def test_ages_and_sexes_fall_into_their_groups() -> None:
+    ages = [0, 39.9, 40, 64, 65, 79.5, 80, 90, None, float("nan")]
+    given = pd.DataFrame({"age": pd.Series(ages, dtype=object), "sex": ["male", "female", None, "", np.nan] * 2})
+    found = members(given)
+    assert found["age"].tolist() == [ATTRIBUTES["age"][k // 2] for k in range(8)] + [UNKNOWN, UNKNOWN]
+    assert found["sex"].tolist() == ["male", "female", *[UNKNOWN] * 3] * 2
+
+
+def of(found: pd.DataFrame, group: str, name: str = "macro", scored: str = "level") -> dict:
+    """One row of `compare_groups`."""
+    chosen = (found["group"] == group) & (found["class"] == name) & (found["scored"] == scored)
+    (row,) = found[chosen].to_dict("records")
+    return row
+
+
+def compared(task: TaskData, logits: np.ndarray, scored: np.ndarray, member: np.ndarray, least: int = 10):
+    return compare_groups(task, logits, scored, member, SEXES, GROUPS, 50, least)
+
+
+@pytest.fixture(scope="module")
+def out(features: np.ndarray, task: TaskData) -> tuple[np.ndarray, np.ndarray]:
+    return out_of_fold(features, task, GROUPS, variant="as_published", protocol="ten folds")
+
+
+@pytest.fixture(scope="module")
+def member(task: TaskData) -> np.ndarray:
+    """By patient: about a half female, a third male, a few unknown."""
+    names, patient = np.unique(task.patients, return_inverse=True)
+    chosen = np.random.default_rng(0).choice(["female", "male", UNKNOWN], size=len(names), p=[0.55, 0.35, 0.1])
+    return chosen.astype(object)[patient]
+
+
+def slow_macro(task: TaskData, logits: np.ndarray, scored: np.ndarray, rows: np.ndarray) -> float:
+    """Mean over classes of scikit-learn's AUROC."""
+    used = [rows[column[rows]] for column in scored.T]
+    return float(np.mean([roc_auc_score(task.labels[r, c], logits[r, c]) for c, r in enumerate(used) if len(r)]))
+
+
+def test_logits_are_those_of_linear_probing(out, features: np.ndarray, task: TaskData) -> None:
+    """Pooled by class they give the very numbers of Table 1."""
+    logits, scored = out
+    by_class = pooled(probe(features, task, GROUPS))["value"]
+    for c, name in enumerate(task.classes):
+        slow = roc_auc_score(task.labels[scored[:, c], c], logits[scored[:, c], c])
+        assert by_class[name, "auroc"] == pytest.approx(slow, abs=1e-12)
+
+
+def test_values_counts_differences_and_intervals_equal_loops(out, task: TaskData, member: np.ndarray) -> None:
+    found = compared(task, *out, member)
+    names = np.unique(task.groups)
+    generator = np.random.default_rng(GROUPS.seed)
+    drawn: dict[str, list[float]] = {sex: [] for sex in SEXES}
+    for _ in range(GROUPS.n_resamples):
+        half = names[generator.permutation(len(names))[: len(names) // 2]]
+        for sex in SEXES:
+            rows = np.flatnonzero(np.isin(task.groups, half) & (member == sex))
+            drawn[sex].append(slow_macro(task, *out, rows))
+    whole = {sex: slow_macro(task, *out, np.flatnonzero(member == sex)) for sex in SEXES}
+    for sex in SEXES:
+        own = of(found, sex)
+        odds = [np.log(one / (1 - one)) for one in (whole[sex], *drawn[sex])]
+        reach = 1.959964 * np.sqrt(np.mean(np.square(np.array(odds[1:]) - odds[0])))
+        low, high = (1 / (1 + np.exp(-(odds[0] + side * reach))) for side in (-1, 1))
+        assert (own["value"], own["low"], own["high"]) == pytest.approx((whole[sex], low, high), abs=1e-10)
+    difference, gap = of(found, "male", scored="difference"), whole["male"] - whole["female"]
+    reach = 1.959964 * np.sqrt(np.mean(np.square(np.subtract(drawn["male"], drawn["female"]) - gap)))
+    expected = (gap, gap - reach, gap + reach)
+    assert (difference["value"], difference["low"], difference["high"]) == pytest.approx(expected, abs=1e-10)
+    assert (difference["against"], difference["classes"]) == ("female", list(task.classes))
+    for group in (*SEXES, UNKNOWN):
+        row, rows = of(found, group), member == group
+        assert (row["n"], row["n_patients"]) == (rows.sum(), len(set(task.patients[rows])))
+        assert [of(found, group, c)["n_positive"] for c in task.classes] == task.labels[rows].sum(axis=0).tolist()
+    assert np.isnan(of(found, UNKNOWN)["value"])
+
+
+def test_a_class_that_one_group_lacks_is_compared_in_none(out, task: TaskData, member: np.ndarray) -> None:
+    logits, scored = out
+    column = task.classes.index("HYP")
+    changed = scored.copy()
+    changed[(member == "male") & task.labels[:, column], column] = False
+    found = compared(task, logits, changed, member)
+    assert of(found, "male", "HYP")["reason"] == of(found, "female", "HYP")["reason"] == "male: 0 positives"
+    assert "HYP" not in of(found, "female")["classes"]
+    changed[:, column] = False
+    assert of(found, "female")["value"] == pytest.approx(
+        slow_macro(task, logits, changed, np.flatnonzero(member == "female"))
+    )
+
+
+def test_small_groups_are_counted_and_not_compared(out, task: TaskData, member: np.ndarray) -> None:
+    few = member.copy()
+    few[np.flatnonzero(member == "male")[12:]] = UNKNOWN
+    found = compared(task, *out, few)
+    assert of(found, "female")["reason"] == "fewer than two groups have 50 scored recordings"
+    assert (of(found, "male")["n"], set(found["scored"])) == (12, {"level"})
+    wanted = "no class has 1000 scored recordings with it and without it in each of female, male"
+    assert of(compared(task, *out, member, 1000), "male")["reason"] == wanted
+    assert of(compared(task, out[0], np.zeros_like(out[1]), member), "female")["n"] == 0
+
+
+def test_equal_groups_differ_by_nothing(out, task: TaskData) -> None:
+    """The same records under two names: each resample gives both the same value."""
+    per_record = ("rows", "labels", "folds", "patients", "groups")
+    twice = replace(task, **{name: np.concatenate([getattr(task, name)] * 2) for name in per_record})
+    both = np.repeat(np.array(["male", "female"], dtype=object), len(task.rows))
+    found = compared(twice, *(np.concatenate([one] * 2) for one in out), both)
+    (difference,) = found[found["scored"] == "difference"].to_dict("records")
+    assert difference["value"] == difference["low"] == difference["high"] == 0
+
+
 # -- how long it takes ------------------------------------------------------------------------------------------------
 
 
-def test_each_task_is_timed_in_both_ways(records: pd.DataFrame) -> None:
-    found = bench.measure(records, dims=8, config=ProbeConfig(epochs=2, n_resamples=2), tasks=("superclass",))
+def test_each_task_is_timed_in_both_ways_and_a_whole_run_is_extrapolated(
+    records: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = bench.measure_probing(records, dims=8, config=ProbeConfig(epochs=2, n_resamples=2), tasks=("superclass",))
     row = found["tasks"]["superclass"]
     assert (row["records"], row["classes"]) == (480, 5)
     assert row["alone_s"] / row["together_s"] == pytest.approx(row["ratio"]) == pytest.approx(found["ratio"])
     assert found["probe_s"] == row["probe_s"] > 0
-
-
-def test_a_whole_run_is_extrapolated_from_its_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(bench.time, "perf_counter", lambda: clock[0])
 
     def run(config: ProbeConfig) -> None:
         clock[0] += 5 + 2 * config.epochs
 
-    assert bench._whole_run(run, ProbeConfig(epochs=100), 3) == pytest.approx(5 + 2 * 100)
+    assert bench.whole_run(run, ProbeConfig(epochs=100), 3) == pytest.approx(5 + 2 * 100)

@@ -1,4 +1,6 @@
-"""Effects of protocol rules: against the probe's own scores, planted leaks, planted memory, and what has no score."""
+"""Effects of protocol rules: forms counted by hand on ties, the probe's own scores, planted leaks and memory, and what
+has no score.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,96 @@ import pytest
 
 from merit import scores
 from merit.config import ProbeConfig
+from merit.evaluate import metrics
 from merit.evaluate import protocol_effects as measures
 from merit.evaluate.probing import probe
-from merit.evaluate.protocol_effects import FORMS, PLACE, pick, protocol_effects, recording_splits
+from merit.evaluate.protocol_effects import FORMS, PLACE, forms, pick, protocol_effects, recording_splits
 from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData, make_splits
+
+# -- forms of a metric -----------------------------------------------------------------------------------------------
+
+VALIDATION = [(3, 1), (2, 0), (1, 1), (0, 0)]
+"""(score, label). F1 at >= 3, 2, 1, 0: 2/3, 1/2, 4/5, 2/3. The honest threshold is 1."""
+TEST = [(3, 1), (2, 1), (2, 0), (1, 0), (0, 0)]
+"""F1 at >= 3, 2, 1, 0: 2/3, 4/5, 2/3, 4/7. The oracle's threshold is 2, where a positive and a negative tie."""
+
+BY_HAND = {
+    "auroc": 5.5 / 6,  # 3 beats three negatives; 2 beats two and ties with one
+    "f1": 4 / 6,  # score >= 1: hits 3 and 2, wrong 2 and 1
+    "f1_strict": 4 / 5,  # score > 1: hits 3 and 2, wrong 2
+    "f1_oracle": 4 / 5,  # score >= 2: as > 1
+    "f1_oracle_strict": 2 / 3,  # score > 2: hit 3, missed 2
+    "accuracy": 3 / 5,
+    "accuracy_strict": 4 / 5,
+    "accuracy_oracle": 4 / 5,
+    "accuracy_oracle_strict": 4 / 5,  # wrong: the missed 2; right at last: the negative 2
+}
+
+
+def columns(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """(labels [N, 1], scores [N, 1])."""
+    return np.array([[bool(y)] for _, y in pairs]), np.array([[float(s)] for s, _ in pairs])
+
+
+def honest_threshold() -> np.ndarray:
+    return metrics.best_f1(*columns(VALIDATION))[1]
+
+
+def slow(pairs: list[tuple[float, bool]], cut: float, strict: bool) -> tuple[float, float]:
+    """(F1, accuracy) of one class, a record at a time."""
+    hit = wrong = missed = right = 0
+    for score, label in pairs:
+        said = score > cut if strict else score >= cut
+        hit += said and label
+        wrong += said and not label
+        missed += label and not said
+        right += said == label
+    return 2 * hit / (2 * hit + wrong + missed), right / len(pairs)
+
+
+def slow_best(pairs: list[tuple[float, bool]]) -> float:
+    """The lowest score of the best F1."""
+    return max(sorted({score for score, _ in pairs}), key=lambda cut: round(slow(pairs, cut, False)[0], 12))
+
+
+def test_every_form_is_the_one_counted_by_hand():
+    assert honest_threshold()[0] == 1.0
+    assert metrics.best_f1(*columns(TEST))[1][0] == 2.0
+    found = forms(*columns(TEST), honest_threshold(), np.array([True]))
+    assert {form: found[PLACE[form]] for form in BY_HAND} == pytest.approx(BY_HAND)
+    assert np.isnan(forms(*columns(TEST), honest_threshold(), np.array([False]))).all(), "no class, no number"
+
+
+def test_the_published_pair_is_two_classifiers():
+    labels, scores = columns(TEST)
+    f1, accuracy = metrics.oracle(labels, scores)
+    found = forms(labels, scores, honest_threshold(), np.array([True]))
+    assert (f1[0], accuracy[0]) == (found[PLACE["f1_oracle"]], found[PLACE["accuracy_oracle_strict"]])
+    said = scores > metrics.best_f1(labels, scores)[1]
+    assert metrics.f1(labels, said)[0] == pytest.approx(2 / 3)  # the F1 of the classifier whose accuracy is printed
+
+
+@pytest.mark.parametrize("levels", [2, 4, 50])
+def test_every_form_equals_a_loop_over_records(levels):
+    generator = np.random.default_rng(levels)
+    labels = generator.random((40, 3)) < 0.4
+    scores = np.round((labels + generator.normal(size=labels.shape)) * levels / 4)
+    chosen = np.median(scores, axis=0)
+    classes = np.array([True, False, True])
+    expected = {form: [] for form in FORMS if not form.startswith("auroc")}
+    for c in np.flatnonzero(classes):
+        pairs = list(zip(scores[:, c].tolist(), labels[:, c].tolist()))
+        for rule, cut in (("", chosen[c]), ("_oracle", slow_best(pairs))):
+            for sign in ("", "_strict"):
+                f1, accuracy = slow(pairs, cut, bool(sign))
+                expected[f"f1{rule}{sign}"].append(f1)
+                expected[f"accuracy{rule}{sign}"].append(accuracy)
+    found = forms(labels, scores, chosen, classes)
+    for form, values in expected.items():
+        assert found[PLACE[form]] == pytest.approx(np.mean(values)), form
+
+
+# -- rules -----------------------------------------------------------------------------------------------------------
 
 CONFIG = ProbeConfig(epochs=4, learning_rate=1e-2, n_resamples=10)
 
@@ -64,18 +152,15 @@ def test_the_corrected_scores_are_those_of_table_1(found, features, task):
     assert value(found, "epoch_validation", "auroc", "corrected") == pytest.approx(chosen["auroc"], abs=1e-12)
 
 
-def test_an_effect_is_the_mean_of_the_differences_and_its_sd_theirs(found):
+def test_an_effect_is_the_mean_of_the_differences_and_its_sd_theirs(found, task):
     for row in found[found["scored"] == "effect"].to_dict("records"):
         both = [value(found, row["rule"], row["metric"], way) for way in ("published", "corrected")]
         assert row["value"] == pytest.approx(np.mean(row["folds"])) == pytest.approx(both[0] - both[1])
         assert row["sd"] == pytest.approx(np.std(row["folds"], ddof=1))
         assert (row["sd_over"], row["test_share"]) == ("folds", 1 / 8)
-
-
-def test_optimistic_rules_never_lose_within_a_fold(found):
     for place in (("threshold", "f1"), ("epoch", "auroc"), ("epoch", "f1"), ("epoch_validation", "auroc")):
-        assert min(value(found, *place, column="folds")) >= 0, place
-    assert value(found, "threshold", "f1") > 0
+        assert min(value(found, *place, column="folds")) >= 0, "optimistic rules never lose within a fold"
+    assert found["n_patients"].unique() == [len(set(task.patients))]
 
 
 def test_the_strict_sign_loses_a_hit_in_every_class_at_the_oracles_threshold(found, task):
@@ -91,12 +176,6 @@ def test_all_together_goes_by_merls_way_on_folds_by_recording(found):
     assert value(found, "all", "auroc", "published") >= value(found, "by_recording", "auroc", "published")
 
 
-def test_scores_go_into_json_and_do_not_change(found, features, task):
-    packed = scores.pack(found)
-    assert json.loads(json.dumps(packed, allow_nan=False)) == packed == scores.pack(effects(features, task))
-    assert found["n_patients"].unique() == [len(set(task.patients))]
-
-
 def test_one_split_has_the_spread_of_resampled_patients(features, task):
     given = {"protocol": OFFICIAL_SPLIT, "unseen": False}
     found, again = (effects(features, task, **given) for _ in range(2))
@@ -105,10 +184,9 @@ def test_one_split_has_the_spread_of_resampled_patients(features, task):
     assert value(found, "all", "f1", column="combined") == ["threshold", "sign_oracle", "epoch"]
     (split,) = make_splits(task.folds, OFFICIAL_SPLIT)
     everything = np.ones((1, len(task.classes)), dtype=bool)
-    arrays = (features, task.labels, task.groups, [split], everything, CONFIG)
-    traced = measures.trace(*arrays, variant="standardised", n_resamples=3)
+    folds, resamples = measures.trace(features, task, [split], everything, CONFIG, variant="standardised")
     validation = PLACE["auroc_validation"]  # not resampled: the same epoch is chosen in every resample
-    np.testing.assert_array_equal(traced.resamples[:, :, validation], np.tile(traced.folds[:, :, validation], 3))
+    np.testing.assert_array_equal(resamples[:, :, validation], np.tile(folds[:, :, validation], measures.N_RESAMPLES))
     for place in (("threshold", "f1"), ("threshold", "accuracy"), ("all", "f1")):
         assert value(found, *place, column="n_folds") == 1
         assert value(found, *place, column="sd") > 0
@@ -190,7 +268,9 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def test_own_report_is_ranked_as_by_a_loop():
     generator = np.random.default_rng(0)
     similarity, own = np.round(generator.normal(size=(30, 40)), 1), generator.integers(0, 25, 30)
-    found = measures._found(similarity, np.eye(40), own)  # texts are unit vectors: products are the similarities
+    found = measures.own_report_found(
+        similarity, np.eye(40), own
+    )  # texts are unit vectors: products are the similarities
     gallery = sorted(set(own.tolist()))
     places = []
     for row, mine in zip(similarity, own):
@@ -198,7 +278,6 @@ def test_own_report_is_ranked_as_by_a_loop():
         places.append(sum((s > row[mine]) + 0.5 * (s == row[mine]) for s in others))
     assert found["recall"] == pytest.approx(np.mean([place < measures.NEAREST for place in places]))
     assert found["auroc"] == pytest.approx(np.mean([1 - place / (len(gallery) - 1) for place in places]))
-    assert found["n_reports"] == len(gallery)
 
 
 @pytest.mark.parametrize("remembers", [True, False])
@@ -211,7 +290,7 @@ def test_pairs_that_were_learnt_by_heart_are_found_and_others_are_not(remembers)
         ecg[who.seen] = unit(text[who.seen] + 0.15 * generator.normal(size=(len(who.seen), 64)))
     rows = measures.retrieval(ecg, text, np.arange(n), who)
     recall, auroc = (row for row in rows if row["scored"] == "effect")
-    assert (recall["n_held_out_patients"], recall["n_held_out"], recall["share_known_reports"]) == (20, 40, 0.0)
+    assert recall["n_held_out_patients"] == 20
     assert recall["chance"] == pytest.approx(10 / 40)
     if remembers:
         assert rows[0]["value"] > 0.6
@@ -232,7 +311,7 @@ def test_a_head_reads_seen_patients_better_only_where_something_was_learnt_by_he
     seen, _, effect = rows
     assert seen["value"] > 0.7
     assert (effect["value"] > 3 * effect["sd"]) == remembers
-    assert effect["n_train"] + effect["n_seen_records"] == labels[who.seen].any(axis=1).sum()
+    assert effect["n_held_out_patients"] == len(set(who.patients[who.held_out[labels[who.held_out].any(axis=1)]]))
 
 
 def test_the_spread_is_how_far_chance_moves_the_difference():
@@ -242,7 +321,7 @@ def test_the_spread_is_how_far_chance_moves_the_difference():
         order = np.random.default_rng(seed).permutation(100)
         held_out, seen = values[order[:20]], values[order[20:]]
         drawn = [np.random.default_rng([seed, k]).choice(seen, 20, replace=False).mean() for k in range(60)]
-        effect = measures._seen_effect("auroc", drawn, held_out.mean(), 20 / 80)[-1]
+        effect = measures.seen_effect("auroc", drawn, held_out.mean(), 20 / 80)[-1]
         gaps.append(effect["value"])
         spreads.append(effect["sd"])
     assert np.std(gaps) == pytest.approx(np.mean(spreads), rel=0.15)

@@ -13,9 +13,9 @@ from sklearn.metrics import roc_auc_score
 
 from merit.data.wfdb_io import read_raw
 from merit.evaluate import retention
-from merit.evaluate.bootstrap import weights_of
 from merit.evaluate.retention import DECODERS, PENALTIES, TRAINING_ONLY, Block, Question, features, words
 from merit.evaluate.tasks import NotEnoughData
+from merit.intervals import weights_of
 
 N = 600
 FOLDS = np.arange(N) % 5

@@ -7,15 +7,13 @@ import pandas as pd
 import pytest
 
 from merit.config import ProbeConfig, SignalConfig
-from merit.data.leads import DERIVED
-from merit.data.preprocess import process, resample
+from merit.data.preprocess import DERIVED, process, resample
 from merit.data.recording import LEADS, Recording
 from merit.evaluate.robustness import (
     CLEAN,
     ELECTRODES_TO_LEADS,
     INDEPENDENT,
-    KINDS,
-    SWAPS,
+    STRENGTHS,
     WANDER_HZ,
     Probe,
     corrupt,
@@ -26,7 +24,6 @@ from merit.evaluate.robustness import (
     stored_rows,
 )
 from merit.evaluate.tasks import TaskData
-from merit.studies.robustness import STRENGTHS
 
 # -- corruptions
 
@@ -79,8 +76,7 @@ def test_same_record_same_corruption_and_the_input_stays(signal, kind, level):
 def test_records_seeds_and_kinds_draw_apart(signal, kind):
     level = STRENGTHS[kind][1]
     drawn = [corrupt(signal, 100.0, kind, level, name, seed)[0] for name, seed in (("a", 0), ("b", 0), ("a", 1))]
-    assert not np.array_equal(drawn[0], drawn[1])
-    assert not np.array_equal(drawn[0], drawn[2])
+    assert not any(np.array_equal(drawn[0], other) for other in drawn[1:])
     assert generator("a", kind, 0).random() != generator("a", "another", 0).random()
 
 
@@ -108,16 +104,6 @@ def test_lost_leads_are_nested_and_take_the_derived_ones_along(signal):
             np.testing.assert_array_equal(out[kept], signal[kept])
 
 
-def test_every_lead_is_lost_equally_often(signal):
-    first = [
-        next(name for name in INDEPENDENT if not changed(signal[:, :20], "lost", 1, record=str(k))[ROW[name]].any())
-        for k in range(800)
-    ]
-    counts = [first.count(name) for name in INDEPENDENT]
-    assert min(counts) > 100 - 4 * np.sqrt(100 * 7 / 8)
-    assert max(counts) < 100 + 4 * np.sqrt(100 * 7 / 8)
-
-
 def test_named_sets(signal):
     limb, one = changed(signal, "kept", "limb"), changed(signal, "kept", "I")
     np.testing.assert_array_equal(limb[:6], signal[:6])
@@ -135,7 +121,6 @@ def test_swaps_are_what_exchanged_electrodes_record(signal, level, exchanged):
     out = changed(signal, "swap", level)
     np.testing.assert_allclose(out, leads_of(electrodes), atol=1e-6)
     np.testing.assert_array_equal(changed(out, "swap", level), signal)  # twice is not at all
-    assert set(SWAPS) == set(STRENGTHS["swap"])
 
 
 def einthoven(signal: np.ndarray) -> float:
@@ -215,16 +200,6 @@ def test_a_slower_file_gets_what_the_filter_leaves_of_the_same_disturbance(kind)
     np.testing.assert_allclose(at_slow[:, inner], at_fast[:, inner], atol=2e-4)
 
 
-def test_100_hz_keeps_half_of_50_hz_hum_and_nothing_of_60():
-    silent = np.zeros((12, 3000), np.float32)
-    left = {mains: np.mean([
-        np.sqrt((changed(silent, f"hum_{mains}", 1, record=str(k)).astype(float) ** 2).mean()) * np.sqrt(2)
-        for k in range(10)
-    ]) for mains in (50, 60)}  # fmt: skip
-    assert 0.3 < left[50] < 0.8
-    assert left[60] < 0.02
-
-
 def test_rate_and_duration(signal):
     half, fs_hz = corrupt(signal, 100.0, "rate", 50, "r1", 0)
     assert (half.shape, fs_hz) == ((12, 500), 50.0)
@@ -240,10 +215,6 @@ def test_rate_and_duration(signal):
 def test_other_levels_are_rejected(signal, kind, level):
     with pytest.raises(ValueError, match=f"{kind}|corruption"):
         corrupt(signal, 100.0, kind, level, "r1", 0)
-
-
-def test_every_kind_has_strengths():
-    assert set(KINDS) == set(STRENGTHS)
 
 
 # -- rows and probes
@@ -268,13 +239,10 @@ def recording(fs_hz: float, seconds: float, seed: int = 0, gaps: bool = False) -
 @pytest.mark.parametrize("gaps", [False, True])
 def test_nothing_done_is_the_stores_row(fs_hz, seconds, gaps):
     one = recording(fs_hz, seconds, gaps=gaps)
-    np.testing.assert_array_equal(stored_row(one, CLEAN, None, 0, SIGNAL, 0.2), process(one, SIGNAL, 0.2)[0])
-
-
-def test_no_strength_is_the_stores_row_too():
-    one = recording(500.0, 12.0, gaps=True)
-    for kind, level in (("lost", 0), ("gain", 1), ("duration", 11), ("rate", 500), ("hum_50", 0), ("wander", 0)):
-        np.testing.assert_array_equal(stored_row(one, kind, level, 0, SIGNAL, 0.2), process(one, SIGNAL, 0.2)[0])
+    expected = process(one, SIGNAL, 0.2)[0]
+    np.testing.assert_array_equal(stored_row(one, CLEAN, None, 0, SIGNAL, 0.2), expected)
+    for kind, level in (("lost", 0), ("gain", 1), ("duration", 31), ("rate", 500), ("hum_50", 0), ("wander", 0)):
+        np.testing.assert_array_equal(stored_row(one, kind, level, 0, SIGNAL, 0.2), expected)
 
 
 def test_a_short_recording_ends_in_zeros_and_a_gain_is_a_gain():
@@ -327,7 +295,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 def test_values_against_counting_pairs_one_by_one(task, features):
     config = ProbeConfig(epochs=20, n_resamples=40)
-    probe = Probe.fit(task, features, config)
+    probe = Probe(task, features, config)
     test = np.flatnonzero(task.folds == 10)
     noisy = features[test] + np.random.default_rng(3).normal(0, 2, (len(test), 4)).astype(np.float32)
     (clean,) = probe.clean().to_dict("records")
@@ -338,7 +306,7 @@ def test_values_against_counting_pairs_one_by_one(task, features):
     assert (clean["n"], clean["n_patients"], clean["n_train"]) == (20, 10, 160)
 
     def by_hand(rows: np.ndarray) -> float:
-        logits = probe.head.logits(rows)
+        logits = probe.heads.logits(rows)
         return float(np.mean([auroc(task.labels[test, c], logits[:, c]) for c in range(2)]))
 
     assert clean["value"] == pytest.approx(by_hand(features[test]))
@@ -358,9 +326,9 @@ def test_values_against_counting_pairs_one_by_one(task, features):
 
 def test_the_same_embeddings_change_nothing_and_constant_ones_have_no_distance(task, features):
     config = ProbeConfig(epochs=1, n_resamples=10)
-    same = Probe.fit(task, features, config).corrupted(features[task.folds == 10]).set_index("metric")
+    same = Probe(task, features, config).corrupted(features[task.folds == 10]).set_index("metric")
     assert (same.loc[["change", "moved"], ["value", "low", "high"]] == 0).all(axis=None)
-    constant = Probe.fit(task, np.ones_like(features), config).corrupted(features[task.folds == 10])
+    constant = Probe(task, np.ones_like(features), config).corrupted(features[task.folds == 10])
     assert np.isnan(constant.set_index("metric").loc["moved", "value"])
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from merit.data import taxonomy
 from merit.evaluate.tasks import (
+    DIRECTIONS,
     MERL_FOLDER,
     MERL_FOLDS,
     MERL_NAMES,
@@ -17,12 +18,17 @@ from merit.evaluate.tasks import (
     SeenInPretraining,
     Split,
     TaskData,
+    align,
+    by_snomed,
+    labelled,
     make_splits,
     merl_files,
     merl_folds,
+    read_table,
     refuse_seen,
     scored_classes,
     select,
+    shared_codes,
 )
 
 FOLDS = np.tile(np.arange(1, 11), 3)
@@ -39,31 +45,20 @@ def test_ten_folds_rotate_and_every_record_is_tested_once() -> None:
         assert len(s.train) + len(s.validation) + len(s.test) == 30
 
 
-def test_official_split_trains_on_one_to_eight() -> None:
-    (split,) = make_splits(FOLDS, OFFICIAL_SPLIT)
-    assert (set(FOLDS[split.train]), set(FOLDS[split.validation]), set(FOLDS[split.test])) == (
-        set(range(1, 9)),
-        {9},
-        {10},
-    )
-
-
 def test_official_split_needs_no_particular_training_fold() -> None:
+    (split,) = make_splits(FOLDS, OFFICIAL_SPLIT)
+    parts = [set(FOLDS[rows]) for rows in (split.train, split.validation, split.test)]
+    assert parts == [set(range(1, 9)), {9}, {10}]
     make_splits(np.array([3, 9, 10]), OFFICIAL_SPLIT)
-    with pytest.raises(NotEnoughData, match=r"\[10\]"):
-        make_splits(np.array([3, 9]), OFFICIAL_SPLIT)
-    with pytest.raises(NotEnoughData, match="8 stands for 1 to 8"):
-        make_splits(np.array([9, 10]), OFFICIAL_SPLIT)
-
-
-def test_empty_folds_are_named() -> None:
-    with pytest.raises(NotEnoughData, match=r"\[4, 10\] \(24 records"):
-        make_splits(FOLDS[(FOLDS != 4) & (FOLDS != 10)])
-
-
-def test_unknown_protocol_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="five folds"):
-        make_splits(FOLDS, "five folds")
+    for folds, protocol, named in (
+        ([3, 9], OFFICIAL_SPLIT, r"\[10\]"),
+        ([9, 10], OFFICIAL_SPLIT, "8 stands for 1 to 8"),
+        (FOLDS[(FOLDS != 4) & (FOLDS != 10)], "ten folds", r"\[4, 10\] \(24 records"),
+    ):
+        with pytest.raises(NotEnoughData, match=named):
+            make_splits(np.array(folds), protocol)
+    with pytest.raises(ValueError, match="folds: expected 5 in the records; got 10, whose records would be lost"):
+        make_splits(FOLDS, n_folds=5)
 
 
 def test_a_class_needs_two_of_each_kind_in_every_part() -> None:
@@ -91,25 +86,20 @@ def test_only_labelled_records_take_part_and_the_rest_is_counted(records: pd.Dat
         assert (fold, patient) == (record["fold"], record["patient_id"])
 
 
-def test_order_of_the_table_is_undone(records: pd.DataFrame, task: TaskData) -> None:
+def test_order_of_the_table_is_undone_and_groups_are_patients_unless_the_store_has_others(
+    records: pd.DataFrame, task: TaskData
+) -> None:
     order = np.random.default_rng(1).permutation(len(records))
     again = select("superclass", records.iloc[order])
     np.testing.assert_array_equal(order[again.rows], task.rows)
     np.testing.assert_array_equal(again.labels, task.labels)
     np.testing.assert_array_equal(again.patients, task.patients)
-
-
-def test_patients_come_with_their_cohort_once(task: TaskData) -> None:
-    pairs = task.scored_patients()
-    assert len(pairs) == len(set(pairs)) == len(set(task.patients))
-    assert pairs[0][0] == "ptb-xl"
-    held_out = task.scored_patients(OFFICIAL_SPLIT)
-    assert {patient for _, patient in held_out} == set(task.patients[task.folds >= 9])
-
-
-def test_groups_are_patients_unless_the_store_has_others(records: pd.DataFrame, task: TaskData) -> None:
     np.testing.assert_array_equal(task.groups, task.patients)
     assert set(select("superclass", records.assign(group="g")).groups) == {"g"}
+    pairs = task.scored_patients()
+    assert len(pairs) == len(set(pairs)) == len(set(task.patients))
+    held_out = task.scored_patients(OFFICIAL_SPLIT)
+    assert set(held_out) == {("ptb-xl", patient) for patient in task.patients[task.folds >= 9]}
 
 
 @pytest.mark.parametrize(
@@ -127,12 +117,10 @@ def test_what_is_missing_is_said_in_one_line(change: object, reason: str, record
     assert "\n" not in str(error.value)
 
 
-def test_official_split_asks_for_its_own_folds(records: pd.DataFrame) -> None:
-    without = records[records["fold"] != 6]
-    assert len(select("superclass", without, protocol=OFFICIAL_SPLIT).rows) == 450
-
-
-def test_unknown_task_is_refused_with_the_known_ones(records: pd.DataFrame) -> None:
+def test_labelled_is_select_without_its_needs(records: pd.DataFrame, task: TaskData) -> None:
+    np.testing.assert_array_equal(labelled("superclass", records).rows, task.rows)
+    assert len(labelled("superclass", records.iloc[:8]).rows) == 6
+    assert len(select("superclass", records[records["fold"] != 6], protocol=OFFICIAL_SPLIT).rows) == 450
     with pytest.raises(ValueError, match=r"superklass.*superclass"):
         select("superklass", records)
 
@@ -202,8 +190,9 @@ SEEN = pd.DataFrame(
 )
 
 
-def test_strangers_pass_and_ids_are_compared_within_a_cohort() -> None:
+def test_ids_are_compared_within_a_cohort_as_text_and_counted_once() -> None:
     assert refuse_seen([("ptb-xl", "8"), ("ptb-xl", "9")], SEEN) == 0
+    assert refuse_seen([("ptb-xl", 7), ("ptb-xl", "7"), ("mimic-iv-ecg", "9")], SEEN, allow_seen=True) == 2
 
 
 def test_a_seen_patient_is_refused_with_count_and_example() -> None:
@@ -213,9 +202,130 @@ def test_a_seen_patient_is_refused_with_count_and_example() -> None:
     assert "\n" not in str(error.value)
 
 
-def test_allowed_patients_are_counted_once() -> None:
-    assert refuse_seen([("ptb-xl", "7"), ("ptb-xl", "7"), ("mimic-iv-ecg", "9")], SEEN, allow_seen=True) == 2
+# -- Table 5 -----------------------------------------------------------------------------------------------------------
+
+PRINTED = {
+    ("superclass", "cpsc2018"): {"HYP": "", "NORM": "NORM", "CD": "1AVB, CRBBB, CLBBB", "MI": "", "STTC": "STE, STD"},
+    ("superclass", "csn"): {
+        "HYP": "RVH, LVH", "NORM": "SR", "CD": "2AVB, 2AVB1, 1AVB, AVB, LBBB, RBBB, STDD", "MI": "MI",
+        "STTC": "STTC, STE, TWO, STTU, QTIE, TWC",
+    },
+    ("cpsc2018", "csn"): {
+        "AFIB": "AFIB", "VPC": "VPB", "NORM": "SR", "1AVB": "1AVB", "CRBBB": "RBBB", "STE": "STE", "PAC": "APB",
+        "CLBBB": "LBBB", "STD": "STE, STTC, STTU, STDD",
+    },
+}  # fmt: skip
+"""The paper's three blocks, typed from its text."""
 
 
-def test_number_ids_meet_text_ids() -> None:
-    assert refuse_seen([("ptb-xl", 7)], SEEN, allow_seen=True) == 1
+def test_the_table_is_the_papers() -> None:
+    table = read_table()
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for space, name, other, codes in table.itertuples(index=False):
+        found.setdefault((space, other), {})[name] = ", ".join(codes.split())
+    assert found == PRINTED
+    assert [list(block) for block in found.values()] == [list(block) for block in PRINTED.values()]
+
+
+def test_each_direction_has_the_classes_of_the_coarser_side() -> None:
+    counted = {direction: len(align(*direction, read_table()).source.merged) for direction in DIRECTIONS}
+    assert list(counted.values()) == [3, 5, 3, 9, 5, 9]
+    assert (
+        list(align("csn", "superclass", read_table()).source.merged)
+        == list(align("superclass", "csn", read_table()).target.merged)
+        == list(PRINTED["superclass", "csn"])
+    )
+
+
+def codes_for(space: str, other: str, name: str) -> list[str]:
+    """By the printed table: what stands for an evaluation class in `space`, when the other side is `other`."""
+    if (space, other) in PRINTED:
+        return [name]
+    return PRINTED[other, space][name].split(", ")
+
+
+@pytest.mark.parametrize(("source", "target"), DIRECTIONS)
+def test_merges_equal_loops_over_records_and_classes(source: str, target: str) -> None:
+    generator = np.random.default_rng(3)
+    alignment = align(source, target, read_table())
+    names = [n for n, c in PRINTED.get((source, target), PRINTED.get((target, source))).items() if c]
+    assert list(alignment.source.merged) == list(alignment.target.merged) == names
+    known = {space: taxonomy.classes(space) for space in (source, target)}
+    hand_made = [set(generator.choice(known[target], size=generator.integers(1, 4), replace=False)) for _ in range(60)]
+    labels = np.array([[code in record for code in known[target]] for record in hand_made])
+    scores = generator.integers(0, 5, size=(60, len(known[source]))).astype(np.float32)
+    usable = np.ones(len(known[source]), dtype=bool)
+    merged_labels = alignment.target.any_of(labels)
+    merged_scores, reached = alignment.source.highest(scores, usable)
+    assert reached.all()
+    for n in range(60):
+        for k, name in enumerate(names):
+            present = False
+            for code in codes_for(target, source, name):
+                present = present or code in hand_made[n]
+            best = -np.inf
+            for code in codes_for(source, target, name):
+                best = max(best, scores[n, known[source].index(code)])
+            assert merged_labels[n, k] == present
+            assert merged_scores[n, k] == best
+    for side, other in ((alignment.source, target), (alignment.target, source)):
+        used = {code for name in names for code in codes_for(side.space, other, name)}
+        assert set(side.dropped) == set(known[side.space]) - used
+
+
+def test_what_a_head_could_not_learn_takes_no_part_in_the_highest() -> None:
+    side = align("csn", "superclass", read_table()).source
+    scores = np.arange(2 * len(taxonomy.classes("csn")), dtype=np.float32).reshape(2, -1)
+    usable = np.ones(len(taxonomy.classes("csn")), dtype=bool)
+    usable[side.columns("MI") + side.columns("HYP")[:1]] = False
+    merged, reached = side.highest(scores, usable)
+    names = list(side.merged)
+    assert [name for name, yes in zip(names, reached) if not yes] == ["MI"]
+    np.testing.assert_array_equal(merged[:, names.index("HYP")], scores[:, side.columns("HYP")[1]])
+    np.testing.assert_array_equal(merged[:, names.index("MI")], 0)
+
+
+def test_ste_of_csn_feeds_two_classes_and_is_no_elevation() -> None:
+    (shared,) = shared_codes(read_table())
+    assert (shared["space"], shared["code"], shared["classes"]) == ("cpsc2018", "STE", ["STE", "STD"])
+    rows = {row["class"]: row for row in by_snomed(read_table())}
+    assert {name for name, row in rows.items() if not row["agree"]} == {"STE", "STD"}
+    assert rows["STE"]["same_code"] == ["STTU"]
+    assert rows["STD"]["same_code"] == ["STDD"]
+
+
+HEAD = "space,class,counterpart_space,counterpart_codes\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("space,class\nsuperclass,MI\n", "expected the columns space, class, .*; got space, class"),
+        (HEAD + "superclas,MI,csn,MI\n", "line 2: space: expected one of superclass, cpsc2018, csn; got 'superclas'"),
+        (HEAD + "superclass,MI,csn,MI\nsuperclass,HYP,csn,XYZ\n", "line 3: csn has no class 'XYZ'"),
+        (HEAD + "superclass,IM,csn,MI\n", "line 2: superclass has no class 'IM'"),
+        (HEAD + "superclass,MI,csn,MI\nsuperclass,MI,csn,AQW\n", "MI of superclass stands there twice"),
+        (HEAD + "superclass,MI,csn,MI\ncsn,LVH,superclass,HYP\n", "one block for two spaces; superclass and csn"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=reason) as error:
+        read_table(path)
+    assert "\n" not in str(error.value)
+    assert "own.csv" in str(error.value)
+
+
+def test_spaces_without_a_common_class_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(HEAD + "superclass,MI,csn,\nsuperclass,HYP,csn,\nsuperclass,CD,cpsc2018,1AVB\n")
+    table = read_table(path)
+    with pytest.raises(ValueError, match="csn and superclass have no class in common, so there is nothing to score"):
+        align("csn", "superclass", table)
+    with pytest.raises(
+        ValueError, match=r"connects \(superclass and csn, superclass and cpsc2018\); got cpsc2018 and csn"
+    ):
+        align("cpsc2018", "csn", table)
+    with pytest.raises(ValueError, match="there is no file"):
+        read_table(tmp_path / "none.csv")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from merit.config import GenerationConfig, HospitalConfig, ProbeConfig, Profile, TextConfig
-from merit.profiles import profile
+from merit.config import GenerationConfig, HospitalConfig, ProbeConfig, Profile, TextConfig, profile
+from merit.data import taxonomy
+from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS
 from merit.studies import Workspace
+from merit.studies.workspace import NoCohort
 
 
 def tiny() -> Profile:
@@ -46,3 +51,44 @@ def workspace(prepared, tmp_path_factory) -> Workspace:
     folder = tmp_path_factory.mktemp("run") / "smoke"
     shutil.copytree(prepared, folder)
     return Workspace(tiny(), None, "cpu", folder)
+
+
+@pytest.fixture
+def made_up_workspace() -> type[Workspace]:
+    """A workspace of n drawn recordings a cohort and random embeddings of width 4: no hospital, no network."""
+    codes = {name: taxonomy.classes(name) for name in ("cpsc2018", "csn")}
+    codes["ptb-xl"] = ("NORM", "IMI", "LVH", "CLBBB", "NDT")
+
+    class MadeUp(Workspace):
+        synthetic, pretrained_on_ptb_xl, n = True, False, 200
+        missing: tuple[str, ...] = ()
+
+        def store(self, cohort: str) -> SimpleNamespace:
+            if cohort in self.missing:
+                raise NoCohort(f"{cohort}: no such data set under /nowhere")
+            generator, n = np.random.default_rng(len(cohort)), self.n
+            records = pd.DataFrame({
+                "record_id": [f"{cohort}{i:03d}" for i in range(n)],
+                "patient_id": [f"p{i // 2}" for i in range(n)],
+                "group": [f"p{i // 2}" for i in range(n)],
+                "fold": pd.array(np.arange(n) // 2 % 10 + 1, dtype="Int64"),
+                "labels": [["XYZ", codes[cohort][k % len(codes[cohort])]] for k in generator.permutation(n)],
+                "age": np.where(np.arange(n) < 20, np.nan, generator.uniform(20, 95, n)),
+                "sex": [None if i < 4 else "male" if i // 2 % 3 else "female" for i in range(n)],
+            })  # fmt: skip
+            return SimpleNamespace(records=records, identity=f"store of {cohort}")
+
+        def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
+            return f"{encoder} {cohort} {seed}"
+
+        def embedding(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
+            return np.random.default_rng([len(encoder), len(cohort)]).normal(size=(self.n, 4)).astype(np.float32)
+
+        def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
+            patients = [f"p{i}" for i in range(100) if i % 10 < 8] if self.pretrained_on_ptb_xl else []
+            return pd.DataFrame({"cohort": "ptb-xl", "patient_id": patients, "record_id": patients})
+
+        def protocol(self, cohort: str) -> str:
+            return OFFICIAL_SPLIT if cohort == "ptb-xl" and self.pretrained_on_ptb_xl else TEN_FOLDS
+
+    return MadeUp

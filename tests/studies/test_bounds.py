@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from merit.config import profile
 from merit.evaluate.bounds import Signal
-from merit.profiles import profile
 from merit.studies import bounds
 from merit.studies.workspace import NoCohort
 

@@ -12,10 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from merit import runs, scores
-from merit.config import ProbeConfig
+from merit import runs
+from merit.config import ProbeConfig, profile
 from merit.evaluate.tasks import NotEnoughData
-from merit.profiles import profile
 from merit.studies import core
 from merit.studies.workspace import Workspace
 
@@ -162,22 +161,3 @@ def unrelated():
     assert reached(text.replace("def helper", "# why\ndef helper")) == first
     assert reached(text.replace("LIMIT = 3", "LIMIT = 4")) != first
     assert reached(text.replace("return metrics.auroc", "return metrics.f1")) != first
-
-
-def test_a_committed_file_gives_its_scores_back_to_six_digits(tmp_path: Path) -> None:
-    frame = scores.frame([
-        {"encoder": "merit", "metric": "auroc", "value": 1 / 3, "n": 5, "draws": [1.0]},
-        {"encoder": "cma", "metric": "auroc", "reason": "no weights"},
-    ])  # fmt: skip
-    path = tmp_path / "counted-demo.json"
-    scores.write(path, {"profile": "demo", "synthetic": True}, frame)
-    about, found = scores.read(path)
-    assert about == {"profile": "demo", "synthetic": True}
-    assert found["value"][0] == 0.333333
-    assert "draws" not in found
-    assert found["reason"][1] == "no weights"
-    assert scores.held(path, frame[:1])
-    assert not scores.held(path, frame.assign(value=[0.5, None]))
-    path.write_text("{}")
-    with pytest.raises(ValueError, match="expected scores with about, columns and rows"):
-        scores.read(path)

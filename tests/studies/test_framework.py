@@ -9,10 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, profile, replace
 from merit.model.merit import Merit
 from merit.model.vit import random_visible
-from merit.profiles import profile
 from merit.studies import framework
 from merit.studies.workspace import NoCohort
 

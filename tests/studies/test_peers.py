@@ -17,7 +17,7 @@ from merit.encoders import golden, registry
 from merit.encoders.registry import PUBLISHED
 from merit.studies import Workspace
 from merit.studies import workspace as provides
-from merit.studies.peers import facts, peers
+from merit.studies.peers import peers
 from merit.studies.probing import linear_probe
 from merit.studies.shift import shift
 from merit.studies.workspace import NoCohort
@@ -127,22 +127,18 @@ def test_rows_at_another_rate_are_found_by_record(workspace, weights, monkeypatc
         workspace._rows_of_signals("merl", "csn")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_facts_hold_together(name):
-    found = facts(name)
-    assert found["fs_hz"] == PUBLISHED[name].fs_hz
-    _, leads, samples = PUBLISHED[name].input_shape
-    assert leads == len(found["leads"])
-    assert samples <= found["fs_hz"] * 10
-    assert found["flops"] > 1e8
-    assert found["parameters"] > 1e6
-
-
-def test_each_output_agrees_with_the_originals(workspace):
+def test_each_output_agrees_with_the_originals_and_facts_hold_together(workspace):
     found = peers(workspace, NAMES)
     assert set(found["encoder"]) == set(NAMES)
     assert (found["value"] <= found["tolerance"]).all()
     assert set(found["tolerance"]) == {golden.TOLERANCE}
+    for row in found.to_dict("records"):
+        assert row["fs_hz"] == PUBLISHED[row["encoder"]].fs_hz
+        _, leads, samples = PUBLISHED[row["encoder"]].input_shape
+        assert leads == len(row["leads"])
+        assert samples <= row["fs_hz"] * 10
+        assert row["flops"] > 1e8
+        assert row["parameters"] > 1e6
 
 
 def test_a_readers_own_encoder_has_rows_in_tables_1_and_7(workspace, monkeypatch):
@@ -154,8 +150,8 @@ def test_a_readers_own_encoder_has_rows_in_tables_1_and_7(workspace, monkeypatch
     names, _ = workspace.rows("random", "none")
     assert names == ["random", "band-power"]
     probed = linear_probe(workspace, names, "superclass", variant="standardised", scored="by fold")
-    assert ">band-power<" in show.by_task(probed, "probed").text
+    assert ">band-power<" in show.by_task(probed, "probed")
     moved = shift(workspace, names)
     whole = scores.scored(moved, **{"scored": "target", "class": "macro"})
     assert "band-power" in set(whole["encoder"])
-    assert ">band-power<" in show.table(whole, "transfer", "shift").text
+    assert ">band-power<" in show.table(whole, "transfer", "shift")

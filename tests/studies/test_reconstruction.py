@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, SignalConfig, replace
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, SignalConfig, profile, replace
 from merit.model.vit import hidden_from, random_visible
 from merit.objectives import masked_mse
 from merit.pretrain import checkpoint, train
-from merit.profiles import profile
 from merit.runs import Unavailable
 from merit.studies.reconstruction import held_out, reconstruction
 from merit.studies.workspace import NoCohort

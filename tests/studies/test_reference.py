@@ -63,7 +63,7 @@ def test_every_study_gives_a_file_named_by_profile_and_kind(workspace: SimpleNam
         "device": "cpu",
         "suffix": None,
     }
-    assert {name: about[name] for name in wanted} == wanted
+    assert about.items() >= wanted.items()
     assert len(scores.scored(found)) == 2 * 8
     assert found["value"][8 + 1] == 1.23333  # the ninth row is a reason; MERIT at the second seed
     workspace.synthetic = True
@@ -149,12 +149,7 @@ def test_published_encoders_with_weights_have_one_seed(
     assert [path.name for path in paths] == ["shift-demo-real-published.json"]
     assert workspace.asked == [(("merit",), (0, 1))]
     found = scores.scored(scores.read(paths[0])[1])
-    assert list(zip(found["encoder_seed"], found["encoder"])) == [
-        (0, "merit"),
-        (0, "st-mem"),
-        (0, "merl"),
-        (1, "merit"),
-    ]
+    assert list(found["encoder"] + found["encoder_seed"].astype(str)) == ["merit0", "st-mem0", "merl0", "merit1"]
 
 
 def test_a_study_without_scores_has_no_file_and_some_encoders_can_be_asked_for(

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from merit.config import folder_name
 from merit.evaluate.retention import TRAINING_ONLY, RetentionConfig
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
-from merit.profiles import folder_name
 from merit.studies import retention as module
 from merit.studies.retention import retention
 from merit.studies.workspace import NoCohort, Workspace
-from merit.synthetic.reports import statements
+from merit.synthetic.labels import statements
 
 QUICK = {"n_resamples": 10, "folds": 2, "min_silent": 2, "min_positives": 10}
 CONFIG = RetentionConfig(**QUICK)

@@ -1,65 +1,25 @@
-"""The six transfers from a workspace whose stores and embeddings are made up: no hospital, no network."""
+"""The six transfers and Table 5 from a workspace whose stores and embeddings are made up."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from merit.config import ProbeConfig, replace
+from merit.config import ProbeConfig, profile, replace
 from merit.data import taxonomy
-from merit.evaluate.tasks import MERL_FOLDER, OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
-from merit.profiles import profile
+from merit.evaluate.tasks import MERL_FOLDER, SeenInPretraining
 from merit.studies import Workspace
-from merit.studies.label_alignment import label_alignment, sinus_rhythm
-from merit.studies.shift import TRANSFERS, shift
-from merit.studies.workspace import NoCohort
+from merit.studies.shift import TRANSFERS, label_alignment, shift, sinus_rhythm
 
 PROFILE = replace(profile("smoke"), probe=ProbeConfig(epochs=2, n_resamples=10))
-CODES = {"ptb-xl": ("NORM", "IMI", "LVH", "CLBBB", "NDT"), "cpsc2018": taxonomy.classes("cpsc2018")}
-CODES["csn"] = taxonomy.classes("csn")
-
-
-class MadeUp(Workspace):
-    """A workspace of 200 drawn recordings a cohort and random embeddings of width 4."""
-
-    synthetic = True
-    missing: tuple[str, ...] = ()
-    pretrained_on_ptb_xl = False
-
-    def store(self, cohort: str) -> SimpleNamespace:
-        if cohort in self.missing:
-            raise NoCohort(f"{cohort}: no such data set under /nowhere")
-        generator = np.random.default_rng(len(cohort))
-        records = pd.DataFrame({
-            "record_id": [f"{cohort}{i:03d}" for i in range(200)],
-            "patient_id": [f"p{i // 2}" for i in range(200)],
-            "group": [f"p{i // 2}" for i in range(200)],
-            "fold": pd.array(np.arange(200) // 2 % 10 + 1, dtype="Int64"),
-            "labels": [["XYZ", CODES[cohort][k % len(CODES[cohort])]] for k in generator.permutation(200)],
-        })  # fmt: skip
-        return SimpleNamespace(records=records, identity=f"store of {cohort}")
-
-    def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
-        return f"{encoder} {cohort} {seed}"
-
-    def embedding(self, encoder: str, cohort: str, seed: int = 0) -> np.ndarray:
-        return np.random.default_rng([len(encoder), len(cohort)]).normal(size=(200, 4)).astype(np.float32)
-
-    def seen(self, encoder: str, seed: int = 0) -> pd.DataFrame:
-        patients = [f"p{i}" for i in range(100) if i % 10 < 8] if self.pretrained_on_ptb_xl else []
-        return pd.DataFrame({"cohort": "ptb-xl", "patient_id": patients, "record_id": patients})
-
-    def protocol(self, cohort: str) -> str:
-        return OFFICIAL_SPLIT if cohort == "ptb-xl" and self.pretrained_on_ptb_xl else TEN_FOLDS
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> MadeUp:
-    return MadeUp(PROFILE, None, "cpu", tmp_path / "run")
+def workspace(made_up_workspace: type[Workspace], tmp_path: Path) -> Workspace:
+    return made_up_workspace(PROFILE, None, "cpu", tmp_path / "run")
 
 
 def macro(found: pd.DataFrame, scored: str = "target") -> pd.DataFrame:
@@ -67,7 +27,7 @@ def macro(found: pd.DataFrame, scored: str = "target") -> pd.DataFrame:
     return found[(found["scored"] == scored) & (found["class"] == "macro")].reset_index(drop=True)
 
 
-def test_six_directions_are_computed_once_and_then_read(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_six_directions_are_computed_once_and_then_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     found = shift(workspace, ["random"])
     target = macro(found)
     assert list(target["transfer"]) == list(TRANSFERS)
@@ -81,27 +41,16 @@ def test_six_directions_are_computed_once_and_then_read(workspace: MadeUp, monke
     assert kept[0]["parameters"]["config"]["select"] == "best_validation"
 
 
-def test_a_head_is_trained_once_for_both_targets(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_is_trained_once_for_both_targets(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     from merit.evaluate import shift as module
 
     trained, train = [], module.train_head
-    monkeypatch.setattr(module, "train_head", lambda d, *rest: (trained.append(d.task.task), train(d, *rest))[1])
+    monkeypatch.setattr(module, "train_head", lambda task, *rest: (trained.append(task.task), train(task, *rest))[1])
     shift(workspace, ["random"])
     assert sorted(trained) == ["cpsc2018", "csn", "superclass"]
 
 
-def test_settings_and_variants_have_results_of_their_own(workspace: MadeUp) -> None:
-    both = macro(shift(workspace, ["random"], ["as_published", "standardised"]))
-    shift(workspace, ["random"], select="last")
-    assert len(list((workspace.folder / "results").glob("shift-*.json"))) == 18
-    alone = MadeUp(PROFILE, None, "cpu", workspace.folder.with_name("other"))
-    again = macro(shift(alone, ["random"], "standardised"))
-    assert list(again["value"]) == list(both.loc[both["variant"] == "standardised", "value"])
-    with pytest.raises(ValueError, match="variant: expected one of"):
-        shift(workspace, ["random"], "raw")
-
-
-def test_a_missing_data_set_is_a_reason_and_not_a_stop(workspace: MadeUp) -> None:
+def test_a_missing_data_set_is_a_reason_and_not_a_stop(workspace: Workspace) -> None:
     workspace.missing = ("csn",)
     found = shift(workspace, ["random"])
     reasons = found[found["value"].isna() & found["scored"].isna()].set_index("transfer")["reason"]
@@ -114,7 +63,7 @@ def test_a_missing_data_set_is_a_reason_and_not_a_stop(workspace: MadeUp) -> Non
     assert sinus_rhythm(workspace, "csn")["reason"][0] == "csn: no such data set under /nowhere"
 
 
-def test_what_was_pretrained_on_is_scored_on_folds_nine_and_ten_alone(workspace: MadeUp) -> None:
+def test_what_was_pretrained_on_is_scored_on_folds_nine_and_ten_alone(workspace: Workspace) -> None:
     workspace.pretrained_on_ptb_xl = True
     found = macro(shift(workspace, ["random"])).set_index("transfer")
     assert found.loc["cpsc2018>superclass", "n"] == 40
@@ -123,21 +72,21 @@ def test_what_was_pretrained_on_is_scored_on_folds_nine_and_ten_alone(workspace:
     assert set(found["n_seen"]) == {0}
 
 
-def test_what_was_seen_is_refused_unless_allowed(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_seen_is_refused_unless_allowed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = pd.DataFrame({"cohort": ["csn"], "patient_id": ["p3"], "record_id": ["x"]})
-    monkeypatch.setattr(MadeUp, "seen", lambda *_: seen)
+    monkeypatch.setattr(type(workspace), "seen", lambda *_: seen)
     with pytest.raises(SeenInPretraining, match="patient p3 of csn"):
         shift(workspace, ["merit"])
     assert list(macro(shift(workspace, ["merit"], allow_seen=True))["n_seen"]) == [0, 1, 0, 1, 0, 0]
 
 
-def test_merls_lists_divide_a_data_set_where_they_are(workspace: MadeUp, tmp_path: Path) -> None:
+def test_merls_lists_divide_a_data_set_where_they_are(workspace: Workspace, tmp_path: Path) -> None:
     folder = tmp_path / "data" / MERL_FOLDER / "icbeb"
     folder.mkdir(parents=True)
     for part, rows in {"train": range(120), "val": range(120, 150), "test": range(150, 190)}.items():
         (folder / f"icbeb_{part}.csv").write_text("\n".join(["filename", *(f"cpsc2018{i:03d}" for i in rows)]))
     workspace.data = tmp_path / "data"
-    shift(MadeUp(PROFILE, None, "cpu", workspace.folder), ["random"])
+    shift(type(workspace)(PROFILE, None, "cpu", workspace.folder), ["random"])
     found = shift(workspace, ["random"])
     assert macro(found)["split"][2] == "MERL's lists"
     assert macro(found, "own")["n"][0] == 40
@@ -147,17 +96,17 @@ def test_merls_lists_divide_a_data_set_where_they_are(workspace: MadeUp, tmp_pat
 
 
 def test_an_empty_part_leaves_the_target_and_takes_the_source(
-    workspace: MadeUp, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = MadeUp.store
+    whole = type(workspace).store
 
-    def without_fold_nine(self: MadeUp, cohort: str) -> SimpleNamespace:
+    def without_fold_nine(self: Workspace, cohort: str) -> SimpleNamespace:
         store = whole(self, cohort)
         if cohort == "csn":
             store.records["fold"] = store.records["fold"].mask(store.records["fold"] == 9)
         return store
 
-    monkeypatch.setattr(MadeUp, "store", without_fold_nine)
+    monkeypatch.setattr(type(workspace), "store", without_fold_nine)
     found = shift(workspace, ["random"])
     assert macro(found).set_index("transfer").loc["superclass>csn", "n"] == 200
     reasons = found[found["reason"].notna()].drop_duplicates("transfer").set_index("transfer")["reason"]
@@ -165,15 +114,15 @@ def test_an_empty_part_leaves_the_target_and_takes_the_source(
     assert reasons["csn>superclass"] == "csn: no head, since training, validation or test part is empty"
 
 
-def test_positives_are_counted_as_a_loop_does(workspace: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = MadeUp.store
+def test_positives_are_counted_as_a_loop_does(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = type(workspace).store
 
-    def some_without_a_label(self: MadeUp, cohort: str) -> SimpleNamespace:
+    def some_without_a_label(self: Workspace, cohort: str) -> SimpleNamespace:
         store = whole(self, cohort)
         store.records["labels"] = [["XYZ"] if k < 7 else one for k, one in enumerate(store.records["labels"])]
         return store
 
-    monkeypatch.setattr(MadeUp, "store", some_without_a_label)
+    monkeypatch.setattr(type(workspace), "store", some_without_a_label)
     found = label_alignment(workspace, "superclass>csn")
     found = found[found["side"] == "target"].set_index("class")
     labels = workspace.store("csn").records["labels"]
@@ -184,14 +133,14 @@ def test_positives_are_counted_as_a_loop_does(workspace: MadeUp, monkeypatch: py
     assert found.loc["macro", "n_classes"] == 38
 
 
-def test_sinus_rhythm_alone_is_counted_as_a_loop_does(workspace: MadeUp) -> None:
+def test_sinus_rhythm_alone_is_counted_as_a_loop_does(workspace: Workspace) -> None:
     found = sinus_rhythm(workspace, "csn").set_index("metric")
     labels = workspace.store("csn").records["labels"]
     assert found.loc["alone", "value"] == sum(set(one) == {"SR"} for one in labels)
     assert found.loc["alone", "n"] == sum("SR" in one for one in labels)
 
 
-def test_a_table_of_ones_own_makes_results_of_its_own(workspace: MadeUp, tmp_path: Path) -> None:
+def test_a_table_of_ones_own_makes_results_of_its_own(workspace: Workspace, tmp_path: Path) -> None:
     lines = ["space,class,counterpart_space,counterpart_codes", "superclass,MI,csn,MI", "superclass,CD,cpsc2018,1AVB"]
     path = tmp_path / "own.csv"
     path.write_text("\n".join([*lines, "cpsc2018,AFIB,csn,AFIB AF"]))
