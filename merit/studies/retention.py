@@ -7,7 +7,6 @@ the store, in its order.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionCo
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
 from merit.parallel import usable_cores
 from merit.studies.core import study
+from merit.studies.workspace import remembered
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
@@ -123,7 +123,7 @@ class Asked:
     by_text: list[Block]
 
 
-@functools.lru_cache(maxsize=1)  # of the workspace at hand alone: reports are decoded once for all its encoders
+@remembered(1)  # reports are decoded once for all encoders of a workspace
 def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
     from merit.evaluate.information import fold_of
     from merit.evaluate.retention import blocks, words
