@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merit.encoders.base import InputSpec
-from merit.encoders.user import register
+from merit.encoders.registry import register
 
 if TYPE_CHECKING:
     from merit.use.embedder import Embedder

@@ -2,7 +2,7 @@
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded; see merit.threads
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded; see merit.parallel
 
 from merit.cli import main
 

@@ -17,10 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from merit import pool
-from merit.config import COHORTS, OBJECTIVE_NAMES, PROFILE_NAMES, SignalConfig, one_of
-from merit.methods import TRAINED_NAMES
-from merit.profiles import SHORT, resolve
+from merit.config import (
+    COHORTS,
+    OBJECTIVE_NAMES,
+    PROFILE_NAMES,
+    SHORT,
+    TRAINED_NAMES,
+    SignalConfig,
+    one_of,
+    resolve,
+    run_name,
+)
+from merit.parallel import end_workers, torch_device
+from merit.runs import home
 
 if TYPE_CHECKING:
     from merit.studies import Workspace
@@ -117,9 +126,8 @@ def opened(run: Recorded, encoders: tuple[str, ...] | list[str] = (), *, text: b
     from merit.studies import Workspace
 
     workspace = Workspace.open(run.profile, run.data, getattr(run, "device", "auto"), run.settings)
-    workspace.require(encoders)
-    if isinstance(run, Trained):
-        workspace.require_models(pages=isinstance(run, Paged), text=text)
+    trained = isinstance(run, Trained)
+    workspace.require(encoders, texts=text and trained, pages=isinstance(run, Paged))
     return workspace
 
 
@@ -264,10 +272,9 @@ def evaluate(
 def book(run: flat(Paged) = Paged()) -> None:
     """Run every notebook whose inputs changed and build the HTML book; prints where it is."""
     from merit.publish.build import build_book
-    from merit.runs import home
 
     opened(run, OBJECTIVE_NAMES)
-    build_book(run.profile, run.where, run.device, home(), settings=run.settings)
+    build_book(run.profile, run.where, run.device, home(), run.settings)
 
 
 def pdf(run: flat(Paged) = Paged(), chromium: str = "/usr/bin/chromium") -> None:
@@ -276,8 +283,7 @@ def pdf(run: flat(Paged) = Paged(), chromium: str = "/usr/bin/chromium") -> None
     Args:
         chromium: The browser.
     """
-    from merit.publish.pdf import make_pdf
-    from merit.runs import home
+    from merit.publish.build import make_pdf
 
     apply(run)
     make_pdf(run.profile, run.where, home(), chromium, run.settings)
@@ -297,14 +303,13 @@ def notebook(
         p: A parameter of the notebook and its value; repeat for more.
     """
     from merit.publish.execute import run_named, source_of
-    from merit.runs import home
 
     given = dict(p)
     source_of(name, home())
     names = [name for key in ("encoders", "objectives") for name in given.get(key, "").split(",") if name]
     opened(run, names, text=False)
-    where = {"profile": run.profile, "data": run.where, "device": run.device, "settings": run.settings}
-    print(run_named(name, given, **where, root=home()))
+    common = {"profile": run.profile, "data": run.where, "device": run.device, "settings": run.settings}
+    print(run_named(name, given, common, home()))
 
 
 def reference(
@@ -326,8 +331,6 @@ def reference(
         stages: Which of the group's, separated by commas; default: all of them.
         encoders: Which of the group's, separated by commas; default: all of them.
     """
-    from merit.profiles import run_name
-    from merit.runs import home
     from merit.studies.reference import GROUPS, STUDIES, make_reference
 
     require_least(1, seeds=seeds)
@@ -405,18 +408,17 @@ def generate(
         device: cpu, cuda, cuda:1 or auto.
     """
     from merit.data.wfdb_io import read_record
-    from merit.evaluate.generation.generator import load
-    from merit.threads import torch_device
+    from merit.evaluate.generation.generator import Generator
 
     chosen = {} if decoding is None else {"decoding": decoding}
-    generator = load(checkpoint, torch_device(device), language_model=language_model, **chosen)
+    generator = Generator(checkpoint, torch_device(device), language_model=language_model, **chosen)
     text = generator.write(read_record(record), question)
     print("".join(letter if letter.isprintable() else " " for letter in text))
 
 
 def compare(a: Positional[Path], b: Positional[Path]) -> None:
     """Say what differs between two executed notebooks: parameters, inputs, then numbers."""
-    from merit.publish.record import compare as differences
+    from merit.publish.execute import compare as differences
 
     print(differences(a, b))
 
@@ -490,6 +492,6 @@ def main() -> None:
         sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one line, however often it comes
-        pool.end_workers()
+        end_workers()
         print("merit: stopped; the same command goes on from what is on disk", file=sys.stderr)
         sys.exit(130)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 OBJECTIVES: Mapping[str, Mapping[str, float | str]] = {
-    "merit": {"info_nce": "info_nce_scale", "masked_mse": 1.0},
+    "merit": {"info_nce": "info_nce_scale", "masked_mse": "masked_mse_scale"},
     "cma": {"info_nce": "info_nce_scale"},
     "mse": {"masked_mse": 1.0},
     "ib": {"info_nce": "info_nce_scale", "bottleneck": "bottleneck_strength"},
@@ -94,5 +94,8 @@ def segments(first: Tensor, second: Tensor, patient: Tensor, temperature: float)
 
 
 def weights(objective: str, settings: Mapping[str, float]) -> dict[str, float]:
-    """Term -> weight of an objective, with the names in `OBJECTIVES` looked up in `settings`."""
-    return {term: settings[w] if isinstance(w, str) else w for term, w in OBJECTIVES[objective].items()}
+    """Term -> weight of an objective, with the names in `OBJECTIVES` looked up in `settings`, and the dropout views
+    that `view_scale` adds.
+    """
+    terms = {term: settings[w] if isinstance(w, str) else w for term, w in OBJECTIVES[objective].items()}
+    return terms | ({"dropout_views": scale} if (scale := settings.get("view_scale")) else {})

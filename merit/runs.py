@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE_ROOT = Path(__file__).parent
-NOT_SOURCE = frozenset({"merit", "merit.config", "merit.pool", "merit.profiles", "merit.runs", "merit.threads"})
-DATA_ENDINGS = (".csv", ".json", ".txt")
+NOT_SOURCE = frozenset({"merit", "merit.config", "merit.parallel", "merit.runs"})
+DATA_ENDINGS = (".csv", ".json", ".txt", ".toml", ".mplstyle")
 SUMS = "SHA256SUMS"
 """In a folder that is whole: one line per file, as `sha256sum` writes them."""
 VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "transformers", "wfdb", "neurokit2")
@@ -187,21 +187,18 @@ def read_state(path: Path, settings: Any, may_differ: Iterable[str] = (), device
 
 def require_same_settings(path: Path, there: Any, here: Any, may_differ: Iterable[str] = ()) -> None:
     """ValueError, with those that differ, for a run in `path` of other settings, those in `may_differ` apart."""
-    differing = [
-        f"{name}: {old!r} there, {new!r} here"
-        for name, old, new in _differences(there, json.loads(json.dumps(plain(here))))
-        if name not in may_differ
-    ]
-    if differing:
-        raise ValueError(f"{path}: expected a run of these settings; they differ in {'; '.join(differing)}")
+
+    def differing(there: Any, here: Any, name: str = "") -> list[str]:
+        if isinstance(there, dict) and isinstance(here, dict):
+            names = sorted(there.keys() | here.keys())
+            return [d for k in names for d in differing(there.get(k), here.get(k), f"{name}.{k}".lstrip("."))]
+        return [] if there == here or name in may_differ else [f"{name}: {there!r} there, {here!r} here"]
+
+    if found := differing(there, json.loads(json.dumps(plain(here)))):
+        raise ValueError(f"{path}: expected a run of these settings; they differ in {'; '.join(found)}")
 
 
-def _differences(there: Any, here: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """Which leaves of two JSON-like trees differ: name ("part.name"), value there, value here."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        names = sorted(there.keys() | here.keys())
-        return [d for k in names for d in _differences(there.get(k), here.get(k), f"{name}.{k}".lstrip("."))]
-    return [] if there == here else [(name, there, here)]
+# -- files and folders: whole or not there -----------------------------------------------------------------------------
 
 
 def plain(value: Any) -> Any:
@@ -230,6 +227,13 @@ class DiskFull(OSError):
     """A file found no room; the message names it and says what to do."""
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+IN_WORDS = re.compile(
+    "|".join([*map(os.strerror, NO_ROOM), r"\d+ requested and \d+ written", "file write failed", r"unexpected pos \d+"])
+)
+"""Libraries in other languages pass the system's words on; numpy and torch keep even these to themselves."""
+
+
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
     """A name beside `path` for a file or folder, which becomes `path` at the end, if it was written: a reader sees all
@@ -256,28 +260,18 @@ def naming_a_full_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, DiskFull) or not (reason := _no_room(error)):
+        cause, reason = error, ""
+        while cause is not None and not reason:
+            if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+                reason = os.strerror(cause.errno)
+            elif said := IN_WORDS.search(str(cause)):
+                reason = said[0]
+            cause = cause.__cause__
+        if isinstance(error, DiskFull) or not reason:
             raise
         raise DiskFull(
             f"{path}: no room to write it ({reason}); make room on that disk, and the same command goes on from there"
         ) from error
-
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-IN_WORDS = re.compile(
-    "|".join([*map(os.strerror, NO_ROOM), r"\d+ requested and \d+ written", "file write failed", r"unexpected pos \d+"])
-)
-"""Libraries in other languages pass the system's words on; numpy and torch keep even these to themselves."""
-
-
-def _no_room(error: BaseException | None) -> str:
-    """The words in which an error, or what caused it, says that nothing more can be written; "" for other errors."""
-    if error is None:
-        return ""
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return os.strerror(error.errno)
-    found = IN_WORDS.search(str(error))
-    return found[0] if found else _no_room(error.__cause__)
 
 
 def remove(path: Path) -> None:
@@ -295,6 +289,7 @@ def claimed(path: Path, *, wait: bool = True) -> Iterator[None]:
     Ask again whether `path` is there, inside. Claims nest only as products do, so nobody waits in a circle. What killed
     processes left half written of `path`, or in it, is cleared away. wait: False raises RuntimeError instead.
     """
+    import psutil
     from filelock import FileLock, Timeout
 
     lock = FileLock(path.parent / ".locks" / path.name, is_singleton=True)  # one a process: claims may be made again
@@ -309,21 +304,17 @@ def claimed(path: Path, *, wait: bool = True) -> Iterator[None]:
                 raise
     try:
         if lock.is_locked:  # else nobody can write there: what is there may be read, and making it fails by itself
-            _clear_leftovers(path)
+            beside = path.parent.glob(f".{glob.escape(path.name)}.*.partial*")
+            for left in [*beside, *(path.glob(".*.partial*") if path.is_dir() else ())]:
+                process = re.search(r"\.(\d+)\.[0-9a-f]{8}\.partial", left.name)
+                if process and not psutil.pid_exists(int(process[1])):
+                    remove(left)
         yield
     finally:
         lock.release()
 
 
-def _clear_leftovers(path: Path) -> None:
-    """Remove what `written` began for `path`, or for a file in that folder, in a process that is gone."""
-    import psutil
-
-    beside = path.parent.glob(f".{glob.escape(path.name)}.*.partial*")
-    for left in [*beside, *(path.glob(".*.partial*") if path.is_dir() else ())]:
-        process = re.search(r"\.(\d+)\.[0-9a-f]{8}\.partial", left.name)
-        if process and not psutil.pid_exists(int(process[1])):
-            remove(left)
+# -- the source that computes ------------------------------------------------------------------------------------------
 
 
 def module_file(name: str) -> Path | None:
@@ -335,21 +326,21 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-class _Code(ast.NodeTransformer):
-    """A syntax tree without what computes nothing: bare strings (docstrings), and imports for types alone."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        """None for a bare string."""
-        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
-
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        """None for `if TYPE_CHECKING:`."""
-        types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        return None if types else self.generic_visit(node)
-
-
 def _code(path: str | Path) -> ast.Module:
-    return _Code().visit(ast.parse(Path(path).read_text(encoding="utf-8")))
+    """A module's syntax tree without what computes nothing: bare strings (docstrings), and imports for types alone."""
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+
+    def computes(node: ast.stmt) -> bool:
+        if isinstance(node, ast.If):
+            return not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
+        bare = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        return not (bare and isinstance(node.value.value, str))
+
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            if isinstance(block := getattr(node, name, None), list):
+                setattr(node, name, [inner for inner in block if computes(inner)])
+    return tree
 
 
 def _imported(node: ast.AST, only: str | None = None) -> set[str]:
@@ -434,6 +425,9 @@ def identity(stage: str, parameters: Any, inputs: Any, modules: Iterable[str]) -
     return digest({"stage": stage, "parameters": parameters, "inputs": inputs, "source": source_closure(modules)})
 
 
+# -- with what, and from where -----------------------------------------------------------------------------------------
+
+
 def loading(source: str | Path) -> dict[str, Any]:
     """What `from_pretrained` of transformers takes for a folder, a hub name or name@revision; no code is run."""
     text, given = str(source), {"trust_remote_code": False}
@@ -462,6 +456,9 @@ def versions() -> dict[str, str]:
     return found
 
 
+# -- results -----------------------------------------------------------------------------------------------------------
+
+
 def read_or_compute(
     folder: Path,
     stage: str,
@@ -487,19 +484,9 @@ def read_or_compute(
             return found
         began = time.perf_counter()
         values = compute()
-        result = {
-            "stage": stage,
-            "id": key,
-            "values": values,
-            "parameters": parameters,
-            "inputs": inputs,
-            **facts(),
-            "commit": commit(),
-            "seconds": round(time.perf_counter() - began, 2),
-            "versions": versions(),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        result = plain(result)
+        result = {"stage": stage, "id": key, "values": values, "parameters": parameters, "inputs": inputs, **facts()}
+        result |= {"commit": commit(), "seconds": round(time.perf_counter() - began, 2), "versions": versions()}
+        result = plain({**result, "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
         write_json(path, {**result, "digest": digest(result)})
     return result
 

@@ -13,28 +13,35 @@ import pytest
 from merit import runs
 
 BELOW = {
-    "config": set(),
-    "profiles": {"config", "runs"},
-    "methods": {"config"},
-    "runs": {"config"},
+    "runs": set(),
+    "config": {"runs"},
     "objectives": set(),
-    "threads": set(),
-    "pool": set(),
+    "parallel": set(),
     "intervals": set(),
     "scores": {"runs", "intervals"},
-    "data": {"config", "runs", "threads", "pool"},
-    "synthetic": {"config", "runs", "pool", "data"},
-    "model": {"config", "runs", "threads"},
-    "pretrain": {"config", "runs", "threads", "model", "objectives", "data"},
+    "data": {"config", "runs", "parallel"},
+    "synthetic": {"config", "runs", "parallel", "data"},
+    "model": {"config", "runs", "parallel"},
+    "pretrain": {"config", "runs", "parallel", "model", "objectives", "data"},
     "encoders": {"config", "runs", "data", "model", "pretrain"},
-    "evaluate": {"config", "runs", "threads", "pool", "intervals", "objectives", "data", "encoders"},
+    "evaluate": {"config", "runs", "parallel", "intervals", "objectives", "data", "encoders"},
     "report": {"config", "runs", "intervals", "scores"},
-    "publish": {"config", "profiles", "runs", "threads", "pool", "data", "encoders", "report"},
-    "use": {"config", "runs", "threads", "data", "model", "pretrain", "encoders", "evaluate"},
-    "studies": {"config", "methods", "profiles", "runs", "threads", "scores", "data", "model", "pretrain", "encoders"}
-    | {"synthetic", "evaluate", "pool"},
-    "bench": {"config", "profiles", "runs", "pool", "threads", "data", "evaluate", "pretrain", "report"}
-    | {"publish", "encoders", "studies"},
+    "publish": {"config", "runs", "parallel", "scores", "data", "encoders", "report"},
+    "use": {"config", "runs", "parallel", "data", "model", "pretrain", "encoders", "evaluate"},
+    "studies": {
+        "config",
+        "runs",
+        "parallel",
+        "intervals",
+        "scores",
+        "data",
+        "model",
+        "pretrain",
+        "encoders",
+        "synthetic",
+        "evaluate",
+    },
+    "bench": {"config", "runs", "parallel", "data", "evaluate", "pretrain", "report", "publish", "encoders", "studies"},
 }
 """Layer -> layers it may import. `cli`, `__init__` and `__main__` may import all."""
 

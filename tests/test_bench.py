@@ -29,13 +29,12 @@ from merit.bench.measure import (
     run,
     use,
 )
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, profile, replace
 from merit.data.batches import hold_out_patients
+from merit.parallel import one_thread_an_operation
 from merit.pretrain.loaders import ResidentLoader
 from merit.pretrain.train import positions, pretrain
-from merit.profiles import profile
 from merit.report import cost
-from merit.threads import one_thread_an_operation
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(
@@ -83,11 +82,12 @@ def test_a_recording_without_a_report_is_marked_one_by_one(paired):
     assert np.allclose(1000 * signal_mv, paired.signal_uv[10])
 
 
-def test_a_set_larger_than_its_noise_goes_through_it_in_turn():
-    data = measure.paired(measure.noise_uv(5, MODEL), 12, MODEL)
+def test_a_set_larger_than_its_noise_goes_through_it_in_turn(monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "DISTINCT", 5)
+    data = measure.noise(12, MODEL)
     assert len(data) == 12
     assert data.rows.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
-    assert np.array_equal(data.signal_uv, measure.noise_uv(5, MODEL))
+    assert np.array_equal(measure.noise(5, MODEL, tmp_path / "x.npy").signal_uv, data.signal_uv)
     with closing(ResidentLoader(data, CPU).batches(lambda update: np.array([0, 5]), 0, ENDLESS)) as batches:
         signal_mv, _, valid, patient = next(batches)
     assert torch.equal(signal_mv[0], signal_mv[1])
@@ -95,13 +95,18 @@ def test_a_set_larger_than_its_noise_goes_through_it_in_turn():
     assert patient[0] == patient[1]
 
 
-def test_a_drift_of_the_machine_leaves_ratios_alone(monkeypatch):
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """The time that passes as it is set."""
     seconds = [0.0]
     monkeypatch.setattr(measure.time, "perf_counter", lambda: seconds[0])
+    return seconds
 
-    def costing(one: float) -> Turn:
+
+def test_a_drift_of_the_machine_leaves_ratios_alone(clock):
+    def costing(cost: float) -> Turn:
         def go(updates: int) -> None:
-            seconds[0] += updates * one * (1 + seconds[0] / 1e5)
+            clock[0] += updates * cost * (1 + clock[0] / 1e5)
 
         return Turn(go, 4)
 
@@ -109,22 +114,18 @@ def test_a_drift_of_the_machine_leaves_ratios_alone(monkeypatch):
     assert found["a"]["ratio"] == found["a"]["ratio_low"] == found["a"]["ratio_high"] == 1
     assert found["b"]["ratio"] == pytest.approx(0.5, rel=1e-3)
     assert found["a"]["samples_per_s"] == pytest.approx(4, rel=1e-2)
+    found = beside({"a": [1.0, 2.0, 4.0], "b": [2.0, 2.0, 2.0]}, "a")  # the spread is that of the rounds
+    assert found["b"] == {"samples_per_s": 0.5, "ratio": 1.0, "ratio_low": 0.5, "ratio_high": 2.0}
 
 
-def test_the_order_turns_and_what_was_read_ahead_is_not_timed(monkeypatch):
+def test_the_order_turns_and_what_was_read_ahead_is_not_timed(clock):
     asked = []
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: float(len(asked)))
     turns = {name: Turn(lambda updates, name=name: asked.append((name, updates)), 1) for name in "ab"}
     compare(turns, Pace(warmup=5, lead=3, updates=2, rounds=2), CPU)
     warm, first, second = asked[:2], asked[2:6], asked[6:]
     assert warm == [("a", 5), ("b", 5)]
     assert first == [("a", 3), ("a", 2), ("b", 3), ("b", 2)]
     assert second == [("b", 3), ("b", 2), ("a", 3), ("a", 2)]
-
-
-def test_spread_is_that_of_the_rounds():
-    found = beside({"a": [1.0, 2.0, 4.0], "b": [2.0, 2.0, 2.0]}, "a")
-    assert found["b"] == {"samples_per_s": 0.5, "ratio": 1.0, "ratio_low": 0.5, "ratio_high": 2.0}
 
 
 def test_utilisation_counts_three_forwards_and_no_bias_columns():
@@ -224,10 +225,3 @@ def test_a_run_writes_and_says_every_figure(tiny, tmp_path):
     said = "\n".join(tiny)
     for text in ("the demo's network, batch 16, 40 recordings", "torch's DataLoader", "for 4 h, 10,360", str(out)):
         assert text in said
-
-
-def test_an_unknown_stage_is_rejected():
-    with pytest.raises(
-        ValueError, match="stages: expected one of updates, ingest, linear_probe, kept, full; got 'nothing'"
-    ):
-        run(stages=["nothing"])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from merit import cli
-from merit.profiles import resolve
+from merit.config import resolve
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ("--profile", "smoke")

@@ -184,8 +184,9 @@ def test_a_batch_of_one_recording_has_nothing_to_contrast(pairs):
 def test_objectives_are_the_papers_four_and_those_of_peers():
     assert tuple(OBJECTIVES) == ("merit", "cma", "mse", "ib", "merl", "simclr", "clocs")
     assert set(OBJECTIVES) == {*OBJECTIVE_NAMES, *PEER_OBJECTIVES}
-    settings = {"bottleneck_strength": 0.25, "info_nce_scale": 2.0}
-    assert weights("merit", settings) == {"info_nce": 2.0, "masked_mse": 1.0}
+    settings = {"bottleneck_strength": 0.25, "info_nce_scale": 2.0, "masked_mse_scale": 3.0}
+    assert weights("merit", settings) == {"info_nce": 2.0, "masked_mse": 3.0}
+    assert weights("mse", settings | {"view_scale": 0.5}) == {"masked_mse": 1.0, "dropout_views": 0.5}
     assert weights("ib", settings) == {"info_nce": 2.0, "bottleneck": 0.25}
     assert weights("mse", settings) == {"masked_mse": 1.0}
     assert weights("merl", settings) == {"info_nce": 2.0, "dropout_views": 2.0}

@@ -11,8 +11,8 @@ from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
 
 from merit.bench import readiness
+from merit.config import profile
 from merit.data.doctor import CohortStatus
-from merit.profiles import profile
 from merit.report.cost import Column
 
 GATED = "meta-llama/Llama-3.2-1B-Instruct"
@@ -113,27 +113,37 @@ def test_hours_are_those_of_four_pretrainings_at_the_measured_rate():
     assert "nothing to pretrain on" in readiness.hours(paper, {"csn": 10}, "cpu", [cpu])
 
 
-def test_little_memory_and_disk_are_said(monkeypatch, tmp_path):
-    counts = {"mimic-iv-ecg": 800_000}
-    monkeypatch.setattr(readiness.psutil, "virtual_memory", lambda: SimpleNamespace(available=2e9))
-    text = readiness._memory(profile("paper"), counts, "cpu")
-    assert "2.0 GB free; recordings to pretrain on take 19.2 GB (read from disk" in text
-    assert text.endswith("too little is free")
-    monkeypatch.setattr(readiness.registry, "choose", lambda which: ([], []))
-    monkeypatch.setattr(readiness.shutil, "disk_usage", lambda path: SimpleNamespace(free=5e9))
-    text = readiness._disk(profile("paper"), counts, tmp_path / "artifacts" / "paper")
-    assert f"5.0 GB free at {tmp_path}; stores and checkpoints take at least 19.8 GB: too little" in text
-    monkeypatch.setattr(readiness.registry, "choose", lambda which: (["merl"], []))
-    counts |= {"ptb-xl": 20_000}  # 0.5 GB at 100 Hz and 2.4 GB at 500 Hz, which MIMIC-IV-ECG never is as a whole
-    assert "at least 22.7 GB" in readiness._disk(profile("paper"), counts, tmp_path)
-
-
-def test_all_of_it_writes_nothing(hub, monkeypatch, tmp_path):
+@pytest.fixture
+def said(hub, monkeypatch, tmp_path):
+    """What is said of the CPU for the paper's profile: name of a line -> its text. No hub is asked."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("MERIT_HOME", str(tmp_path / "home"))
-    statuses = [CohortStatus(name="ptb-xl", root=Path("x"), rows=50, waveforms=40), CohortStatus(name="csn", root=None)]
-    lines = readiness.describe(statuses, "paper", None, "cpu").splitlines()
-    assert [line.split("  ")[1] for line in lines[1:]] == ["device", "memory", "disk", *readiness.SETTINGS, "hours"]
-    assert sum("HF_HUB_OFFLINE" in line for line in lines) == 3
-    assert not (tmp_path / "home").exists()
-    assert "trained here" in readiness.describe(statuses, "smoke", None, "cpu")
+
+    def call(**counts: int) -> dict[str, str]:
+        statuses = [CohortStatus(name=name, root=Path("x"), rows=n, waveforms=n) for name, n in counts.items()]
+        lines = readiness.describe(statuses, "paper", None, "cpu").splitlines()[1:]
+        assert not (tmp_path / "home").exists()
+        return {line[2:30].strip(): line[30:] for line in lines}
+
+    return call
+
+
+def test_little_memory_and_disk_are_said(said, monkeypatch, tmp_path):
+    counts = {"mimic-iv-ecg": 800_000}
+    monkeypatch.setattr(readiness.psutil, "virtual_memory", lambda: SimpleNamespace(available=2e9))
+    monkeypatch.setattr(readiness.registry, "choose", lambda which: ([], []))
+    monkeypatch.setattr(readiness.shutil, "disk_usage", lambda path: SimpleNamespace(free=5e9))
+    lines = said(**counts)
+    assert "2.0 GB free; recordings to pretrain on take 19.2 GB (read from disk" in lines["memory"]
+    assert lines["memory"].endswith("too little is free")
+    assert f"5.0 GB free at {tmp_path}; stores and checkpoints take at least 19.8 GB: too little" in lines["disk"]
+    monkeypatch.setattr(readiness.registry, "choose", lambda which: (["merl"], []))
+    counts |= {"ptb-xl": 20_000}  # 0.5 GB at 100 Hz and 2.4 GB at 500 Hz, which MIMIC-IV-ECG never is as a whole
+    assert "at least 22.7 GB" in said(**counts)["disk"]
+
+
+def test_every_line_is_there_and_nothing_is_written(said):
+    lines = said(**{"ptb-xl": 50})
+    assert list(lines) == ["device", "memory", "disk", *readiness.SETTINGS, "hours"]
+    assert sum("HF_HUB_OFFLINE" in text for text in lines.values()) == 3
+    assert "trained here" in readiness.describe([CohortStatus(name="csn", root=None)], "smoke", None, "cpu")

@@ -12,7 +12,7 @@ import pytest
 
 from merit import runs
 from merit.config import GenerationConfig, TextConfig
-from merit.encoders import blocks
+from merit.encoders import published
 from merit.evaluate.generation import scores
 from merit.evaluate.generation.language_model import load_language_model
 from merit.model.text import TextEncoder, train_text_encoder
@@ -23,8 +23,8 @@ LOADERS = {
     "text encoder": lambda folder: TextEncoder(folder, TextConfig()),
     "language model": lambda folder: load_language_model(folder, GenerationConfig()),
     "BERTScore": lambda folder: scores.bert_scores(["sinus rhythm"], ["sinus rhythm"], folder, None),
-    "BERT of a peer": blocks.read_folder,
-    "tokenizer of a peer": lambda folder: blocks.read_folder(folder, with_config=False),
+    "BERT of a peer": published.read_folder,
+    "tokenizer of a peer": lambda folder: published.read_folder(folder, with_config=False),
 }
 
 

@@ -3,7 +3,7 @@
 What is compared takes turns in one process, so that a drift of the machine hits all alike. Updates are the loop's own
 (`pretrain.train.train_step`), on recordings that are noise: no time here depends on what they show.
 
-Shapes: B batch, N records, L leads, T samples, W text width.
+Shapes: B batch, N records, L leads, T samples, W text width, C classes, D width of an embedding.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,19 +28,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from merit.config import OBJECTIVE_NAMES, ModelConfig, PretrainConfig, one_of, replace
+from merit.bench import ingest
+from merit.config import OBJECTIVE_NAMES, PAPER, ModelConfig, PretrainConfig, ProbeConfig, one_of, profile, replace
 from merit.data.batches import PairedRecordings
-from merit.evaluate.retention_bench import in_fresh_process
-from merit.pool import peak_memory
+from merit.data.cohorts import open_cohort
+from merit.evaluate import probing
+from merit.evaluate.retention import in_fresh_process
+from merit.evaluate.tasks import Split, make_splits, select
+from merit.parallel import one_thread_an_operation, peak_memory, usable_cores
 from merit.pretrain.distributed import World
 from merit.pretrain.loaders import SHARE, Batch, MemmapLoader, ResidentLoader, free_bytes, loader, needed_bytes
 from merit.pretrain.train import FiniteCheck, build, compile_model, make_optimiser, positions, total_updates, train_step
-from merit.profiles import paper, profile
 from merit.report import cost
 from merit.runs import commit, versions, write_json
 from merit.studies import Workspace
 from merit.studies.framework import facts
-from merit.threads import one_thread_an_operation, usable_cores
 
 STAGES = ("updates", "ingest", "linear_probe", "kept")
 ALL = (*STAGES, "full")
@@ -48,8 +51,7 @@ PAPER_RECORDINGS = 745_916
 """Recordings of the paper's training part (App. A.1)."""
 PTB_XL_SIZE = 21_799
 """Recordings of PTB-XL 1.0.3: the size at which probing is timed."""
-MIMIC, RATED = "mimic-iv-ecg", 1000
-"""What is ingested to be pretrained on, and how many recordings its rate is taken on."""
+PTB_XL_TASKS = ("superclass", "subclass", "form", "rhythm", "all")
 GOALS_H = (4, 2)
 """Hours in which an objective should be pretrained, and might be."""
 FORWARDS = 3
@@ -73,7 +75,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Variants of an update beside the eager one, on resident recordings -> arguments of `compile_model`."""
 
 
-# -- turns ------------------------------------------------------------------------------------------------------------
+# -- turns: what is timed, and how -------------------------------------------------------------------------------------
 
 
 class Turn(NamedTuple):
@@ -166,36 +168,34 @@ def use(about: Mapping[str, Any], own: Sequence[float], products: Sequence[float
     forward = sum(part["all"] - part["biases"] for part in about["flops"]["pretraining"].values())
     whole = 2 * size**3
     shares = [FORWARDS * forward / ours / (whole / theirs) for ours, theirs in zip(own, products, strict=True)]
-    return {
-        "forward_flops": forward,
-        "product": {"size": size, "flops_per_s": whole / statistics.median(products)},
-        "utilisation": statistics.median(shares),
-    }
+    rate = {"size": size, "flops_per_s": whole / statistics.median(products)}
+    return {"forward_flops": forward, "product": rate, "utilisation": statistics.median(shares)}
 
 
-def forget_peak(device: torch.device) -> None:
-    """Let the next `peak_mb` count from here; on a CPU it always counts from the start of the process."""
-    if device.type == "cuda":
+def peak_mb(device: torch.device, *, forget: bool = False) -> float:
+    """Most memory taken so far, in MB of 2^20 bytes: of tensors on a GPU, else of the whole process. forget: the next
+    call counts from here; on a CPU it always counts from the start of the process.
+    """
+    found = (torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()) / 2**20
+    if forget and device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_mb(device: torch.device) -> float:
-    """Most memory taken so far, in MB of 2^20 bytes: of tensors on a GPU, else of the whole process."""
-    return (torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()) / 2**20
+    return found
 
 
 # -- recordings that are noise, and what serves them ------------------------------------------------------------------
 
 
-def noise_uv(n: int, model: ModelConfig) -> np.ndarray:
-    """White noise, int16 [n, L, T], microvolts, seeded."""
-    shape = (n, model.encoder.n_leads, model.encoder.n_samples)
-    return np.random.default_rng(0).integers(-1000, 1001, shape, dtype=np.int16)
+def noise(n: int, model: ModelConfig, file: Path | None = None) -> PairedRecordings:
+    """N recordings and report embeddings that are seeded white noise; of many, `DISTINCT` are gone through in turn.
 
-
-def paired(signal_uv: np.ndarray, n: int, model: ModelConfig) -> PairedRecordings:
-    """N recordings with report embeddings that are noise too; signal_uv [N or fewer, L, T] is gone through in turn."""
-    there = len(signal_uv)
+    file: where the signals are written, int16 [N or fewer, L, T], and read from, as a store's are.
+    """
+    there = min(n, DISTINCT)
+    shape = (there, model.encoder.n_leads, model.encoder.n_samples)
+    signal_uv = np.random.default_rng(0).integers(-1000, 1001, shape, dtype=np.int16)
+    if file is not None:
+        np.save(file, signal_uv)
+        signal_uv = np.load(file, mmap_mode="r")
     text = torch.from_numpy(np.random.default_rng(1).normal(size=(REPORTS, model.text_width)).astype(np.float32))
     text_row = np.arange(there, dtype=np.int64) % REPORTS
     return PairedRecordings(signal_uv, np.arange(n) % there, text, text_row, pd.DataFrame({"patient_id": range(there)}))
@@ -247,7 +247,7 @@ def every_loader(
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is measured and for how long. The defaults suit two CPU cores; `for_gpu` changes them."""
+    """What is measured and for how long. The defaults suit two CPU cores; `FOR_GPU` changes them."""
 
     pace: Pace = Pace()
     """Of the loaders and variants, which differ least."""
@@ -274,12 +274,13 @@ class Plan:
     """Whether `VARIANTS` are timed too; without, those that need a GPU are left out, with a reason."""
 
 
-def for_gpu() -> Plan:
-    """Past warm-up and thermal start, at the paper's size: 745,916 recordings, batch 128; six minutes at most."""
-    few, whole = Pace(warmup=20, lead=10, updates=20, rounds=5), {"published_batch": 128, "product": 8192}
-    long, alone = Pace(warmup=30, lead=20, updates=50, rounds=7), Pace(warmup=20, lead=20, updates=50, rounds=5)
-    whole |= {"records": PAPER_RECORDINGS, "sizes": (*Plan.sizes, PAPER_RECORDINGS), "compiled": True}
-    return Plan(pace=long, few=few, slow=few, alone=alone, networks=("demo", "paper"), **whole)
+FOR_GPU = Plan(
+    pace=Pace(warmup=30, lead=20, updates=50, rounds=7), few=Pace(warmup=20, lead=10, updates=20, rounds=5),
+    slow=Pace(warmup=20, lead=10, updates=20, rounds=5), alone=Pace(warmup=20, lead=20, updates=50, rounds=5),
+    networks=("demo", "paper"), sizes=(*Plan.sizes, PAPER_RECORDINGS), records=PAPER_RECORDINGS, published_batch=128,
+    product=8192, compiled=True,
+)  # fmt: skip
+"""Past warm-up and thermal start, at the paper's size: 745,916 recordings, batch 128; six minutes at most."""
 
 
 class Trainee:
@@ -309,6 +310,12 @@ class Trainee:
                 self.step(next(batches))
 
         return Turn(go, self.config.batch)
+
+
+def turn_of(model: ModelConfig, config: PretrainConfig, data: PairedRecordings, device: torch.device) -> Turn:
+    """Updates of a network on recordings, served as the loop would choose."""
+    batches = loader(data, device).batches(lambda update: positions(len(data), update, config), 0, ENDLESS)
+    return Trainee(model, config, len(data), device).fed(batches)
 
 
 def able(
@@ -341,11 +348,9 @@ def measure_network(model: ModelConfig, config: PretrainConfig, device: torch.de
     """
     room = int(SHARE * free_bytes(device)) // (model.encoder.n_leads * model.encoder.n_samples * 2)
     records = min(plan.records, room)
-    forget_peak(device)
+    peak_mb(device, forget=True)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        file = Path(folder) / "signal_uv.npy"
-        np.save(file, noise_uv(min(records, DISTINCT), model))
-        data = paired(np.load(file, mmap_mode="r"), records, model)
+        data = noise(records, model, Path(folder) / "signal_uv.npy")
         loaders = stack.enter_context(every_loader(data, config, device, plan.workers))
         trainee = Trainee(model, config, len(data), device)
         trainee.fed(loaders["resident"]).go(plan.pace.warmup)
@@ -378,12 +383,10 @@ def measure_network(model: ModelConfig, config: PretrainConfig, device: torch.de
         alone = beside(compare(alone, plan.alone, device), "resident")
     used = use(facts(model), seconds["resident"], seconds.pop("product"), plan.product)
     paths = beside(seconds, "resident")
-    return {
-        "batch": config.batch,
-        "records": records,
-        "objective": config.objective,
-        "update_s": config.batch / paths["resident"]["samples_per_s"],
-        "parts_s": {part: statistics.median(seconds) for part, seconds in laps.items()},
+    update_s = config.batch / paths["resident"]["samples_per_s"]
+    parts_s = {part: statistics.median(seconds) for part, seconds in laps.items()}
+    return {"batch": config.batch, "records": records, "objective": config.objective, "update_s": update_s} | {
+        "parts_s": parts_s,
         "paths": paths,
         "feeds_alone": alone,
         **used,
@@ -392,31 +395,20 @@ def measure_network(model: ModelConfig, config: PretrainConfig, device: torch.de
     }
 
 
-def turn_of(model: ModelConfig, config: PretrainConfig, data: PairedRecordings, device: torch.device) -> Turn:
-    """Updates of a network on recordings, served as the loop would choose."""
-    batches = loader(data, device).batches(lambda update: positions(len(data), update, config), 0, ENDLESS)
-    return Trainee(model, config, len(data), device).fed(batches)
-
-
 def growth(
     model: ModelConfig, config: PretrainConfig, device: torch.device, plan: Plan
 ) -> dict[str, list[dict[str, Any]]]:
     """`records`, `batch`, `width`, one changed at a time, and `objective`: one row per value, with samples a second and
     the speed beside the first value's.
     """
-    signal_uv = noise_uv(min(max(plan.sizes), DISTINCT), model)
-
-    def seen(n: int = plan.sizes[0]) -> PairedRecordings:
-        return paired(signal_uv[:n], n, model)
-
-    def widened(width: int) -> ModelConfig:
-        return replace(model, encoder=replace(model.encoder, width=width))
-
+    seen = {n: noise(n, model) for n in plan.sizes}
+    few = seen[plan.sizes[0]]
+    widened = {width: replace(model, encoder=replace(model.encoder, width=width)) for width in plan.widths}
     families = {
-        "records": {n: (model, config, seen(n)) for n in plan.sizes},
-        "batch": {size: (model, replace(config, batch=size), seen()) for size in plan.batches},
-        "width": {width: (widened(width), config, seen()) for width in plan.widths},
-        "objective": {name: (model, replace(config, objective=name), seen()) for name in OBJECTIVE_NAMES},
+        "records": {n: (model, config, seen[n]) for n in plan.sizes},
+        "batch": {size: (model, replace(config, batch=size), few) for size in plan.batches},
+        "width": {width: (wider, config, few) for width, wider in widened.items()},
+        "objective": {name: (model, replace(config, objective=name), few) for name in OBJECTIVE_NAMES},
     }
     rows = {}
     for name, members in families.items():
@@ -428,7 +420,7 @@ def growth(
 
 def published() -> dict[str, ModelConfig]:
     """The paper profile's network, and the other reading of "one-dimensional TinyViT" at its published size."""
-    model = paper().model
+    model = PAPER.model
     return {"vit": model, "tiny_vit": replace(model, encoder=replace(model.encoder, kind="tiny_vit"))}
 
 
@@ -436,13 +428,13 @@ def networks(device: torch.device, plan: Plan) -> list[dict[str, Any]]:
     """One row per published network: samples a second beside the first, parameters, FLOPs, utilisation, on a GPU
     memory.
     """
-    config = replace(paper().pretrain, batch=plan.published_batch)
+    config = replace(PAPER.pretrain, batch=plan.published_batch)
     memory: dict[str, float | None] = {}
     turns = {}
     for name, model in published().items():
         n = 2 * config.batch
-        forget_peak(device)
-        turns[name] = turn_of(model, config, paired(noise_uv(n, model), n, model), device)
+        peak_mb(device, forget=True)
+        turns[name] = turn_of(model, config, noise(n, model), device)
         turns[name].go(1)
         memory[name] = peak_mb(device) if device.type == "cuda" else None  # a CPU's would be that of what ran before
     turns["product"] = product(device, plan.product)
@@ -463,22 +455,14 @@ def projection(network: Mapping[str, Any], price_per_hour: float) -> dict[str, A
 
     network: a row of `networks`. `arithmetic_h`: hours at the rate of a matrix product, which nothing can beat.
     """
-    config = paper().pretrain
+    config = PAPER.pretrain
     samples = config.epochs * PAPER_RECORDINGS
     hours = samples / network["samples_per_s"] / 3600
-    return {
-        "recordings": PAPER_RECORDINGS,
-        "epochs": config.epochs,
-        "batch": config.batch,
-        "measured_batch": network["batch"],
-        "samples_per_s": network["samples_per_s"],
-        "hours": hours,
-        "arithmetic_h": hours * network["utilisation"],
-        "price_per_hour": price_per_hour,
-        "currency": "USD",
-        "price": hours * price_per_hour,
-        "goals": [{"hours": goal, "samples_per_s": samples / goal / 3600} for goal in GOALS_H],
-    }
+    run = {"recordings": PAPER_RECORDINGS, "epochs": config.epochs, "batch": config.batch}
+    measured = {"measured_batch": network["batch"], "samples_per_s": network["samples_per_s"], "hours": hours}
+    price = {"price_per_hour": price_per_hour, "currency": "USD", "price": hours * price_per_hour}
+    goals = [{"hours": goal, "samples_per_s": samples / goal / 3600} for goal in GOALS_H]
+    return {**run, **measured, "arithmetic_h": hours * network["utilisation"], **price, "goals": goals}
 
 
 @one_thread_an_operation()
@@ -486,12 +470,11 @@ def measure_updates(device: str, plan: Plan, price_per_hour: float) -> dict[str,
     """Updates of pretraining, on noise; operations use one thread on a CPU, as the loop's do."""
     target, demo = torch.device(device), profile("demo")
     chosen = {name: profile(name) for name in plan.networks}
-    measured: dict[str, Any] = {
-        "networks": {name: measure_network(one.model, one.pretrain, target, plan) for name, one in chosen.items()},
-        "growth": growth(demo.model, demo.pretrain, target, plan),
-        "published": networks(target, plan),
+    taken_apart = {name: measure_network(own.model, own.pretrain, target, plan) for name, own in chosen.items()}
+    grown, rows = growth(demo.model, demo.pretrain, target, plan), networks(target, plan)
+    return {"networks": taken_apart, "growth": grown, "published": rows} | {
+        "projection": projection(rows[0], price_per_hour)
     }
-    return {**measured, "projection": projection(measured["published"][0], price_per_hour)}
 
 
 # -- at full size -----------------------------------------------------------------------------------------------------
@@ -502,8 +485,8 @@ class FullSize:
     """What is measured at full size, and for how long; the defaults are the paper's and a GPU's."""
 
     records: int = PAPER_RECORDINGS
-    model: ModelConfig = field(default_factory=lambda: paper().model)
-    config: PretrainConfig = field(default_factory=lambda: paper().pretrain)
+    model: ModelConfig = PAPER.model
+    config: PretrainConfig = PAPER.pretrain
     seconds: float = 360.0
     """All of it, at most; half of that at most for getting ready."""
     settle_s: float = 30.0
@@ -524,13 +507,13 @@ def measure_full(device: torch.device, size: FullSize, log: Callable[[str], None
             "minute; `merit bench` without --full measures what a CPU can"
         )
     began, config, free = now(device), size.config, free_bytes(device) / 1e9
-    data = paired(noise_uv(min(size.records, DISTINCT), size.model), size.records, size.model)
+    data = noise(size.records, size.model)
 
     # -- does it fit: recordings, and one eager update with weights and optimiser; on a CPU, where the peak is the
     #    process's, what weights, gradients and moments take
     needed = {"recordings": needed_bytes(data) / 1e9, "update": 0.0}
     if needed["recordings"] <= free:
-        forget_peak(device)
+        peak_mb(device, forget=True)
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         trainee = Trainee(size.model, config, size.records, device)
         if device.type == "cpu":
@@ -552,7 +535,7 @@ def measure_full(device: torch.device, size: FullSize, log: Callable[[str], None
     # -- every variant that there is, warm, in turns
     resident = ResidentLoader(data, device)
     batches = resident.batches(lambda update: positions(size.records, update, config), 0, ENDLESS)
-    forget_peak(device)
+    peak_mb(device, forget=True)
     turns, skipped = able(
         {"eager": {}, **VARIANTS},
         lambda how: Trainee(size.model, config, size.records, device, **how).fed(batches),
@@ -567,19 +550,83 @@ def measure_full(device: torch.device, size: FullSize, log: Callable[[str], None
         turns["eager"].go(size.pace.lead)
     seconds = compare(turns, size.pace, device, began + size.seconds)
     products = seconds.pop("product")
-    return {
-        "records": size.records,
-        "batch": config.batch,
-        "paper_recordings": PAPER_RECORDINGS,
-        "needed_gb": needed,
-        "free_gb": free,
-        "paths": beside(seconds, "eager"),
-        "skipped": skipped,
-        "peak_mb": memory,
-        **use(facts(size.model), seconds["eager"], products, size.product),
-        "rounds": len(products),
-        "seconds": now(device) - began,
-    }
+    asked = {"records": size.records, "batch": config.batch, "paper_recordings": PAPER_RECORDINGS}
+    room = {"needed_gb": needed, "free_gb": free, "peak_mb": memory}
+    paths, used = beside(seconds, "eager"), use(facts(size.model), seconds["eager"], products, size.product)
+    took = {"rounds": len(products), "seconds": now(device) - began}
+    return {**asked, **room, "paths": paths, "skipped": skipped, **used, **took}
+
+
+# -- linear probing: all folds together, and the same heads one after another ------------------------------------------
+
+
+def measure_probing(
+    records: pd.DataFrame,
+    *,
+    dims: int = 192,
+    config: ProbeConfig | None = None,
+    tasks: tuple[str, ...] = PTB_XL_TASKS,
+    timed_epochs: int = 2,
+) -> dict[str, Any]:
+    """Seconds of linear probing on random features, by task, and how much longer the folds take one after another.
+
+    records: the table of a cohort (record_id, patient_id, fold, labels). `probe_s` is measured in full: both variants,
+    from features to result values. `together_s` and `alone_s` are training only, of the same heads in the two ways,
+    extrapolated to all epochs from runs of 1 and of 1 + `timed_epochs`; `ratio` is alone over together.
+    """
+    config = config or ProbeConfig()
+    embeddings = np.random.default_rng(config.seed).normal(size=(len(records), dims)).astype(np.float32)
+    rows = {}
+    for name in tasks:
+        task = select(name, records, n_folds=config.folds, min_positives=config.min_positives)
+        x, splits = embeddings[task.rows], make_splits(task.folds, n_folds=config.folds)
+        heads = [(x, task.labels, split, variant) for variant in probing.VARIANTS for split in splits]
+        train_alone(*heads[0], replace(config, epochs=1))  # the first optimiser of a process loads half of torch
+        seconds = {
+            "together_s": whole_run(partial(probing.train, x, task.labels, splits), config, timed_epochs),
+            "alone_s": whole_run(lambda few, h=heads: [train_alone(*head, few) for head in h], config, timed_epochs),
+        }
+        began = time.perf_counter()
+        probing.probe(x, task, config)
+        own = {"records": len(task.rows), "classes": len(task.classes), "probe_s": time.perf_counter() - began}
+        rows[name] = {**own, **seconds, "ratio": seconds["alone_s"] / seconds["together_s"]}
+    total = {key: sum(row[key] for row in rows.values()) for key in ("probe_s", "together_s", "alone_s")}
+    about = {"timed_epochs": timed_epochs, "epochs": config.epochs, "dims": dims, "threads": torch.get_num_threads()}
+    return {"tasks": rows, **total, "ratio": total["alone_s"] / total["together_s"], **about}
+
+
+def whole_run(run: Callable[[ProbeConfig], Any], config: ProbeConfig, timed_epochs: int) -> float:
+    """Seconds for all epochs, from what one epoch takes with everything around it and what further ones add."""
+    seconds = []
+    for epochs in (1, 1 + timed_epochs):
+        began = time.perf_counter()
+        run(replace(config, epochs=epochs))
+        seconds.append(time.perf_counter() - began)
+    return seconds[0] + (seconds[1] - seconds[0]) / timed_epochs * (config.epochs - 1)
+
+
+def train_alone(
+    features: np.ndarray, labels: np.ndarray, split: Split, variant: str, config: ProbeConfig
+) -> np.ndarray:
+    """One head by the textbook loop (autograd, `torch.optim.AdamW`); float32 [C, D + 1], the bias last."""
+    x = torch.from_numpy(features[split.train])
+    y = torch.from_numpy(labels[split.train].astype(np.float32))
+    if variant == probing.STANDARDISED:
+        mean, inverse = probing.standardisation(features[split.train])
+        x = (x - torch.from_numpy(mean)) * torch.from_numpy(inverse)
+    first = probing.initial_head(config.seed, split.fold, features.shape[1], labels.shape[1])
+    head = torch.nn.utils.skip_init(torch.nn.Linear, features.shape[1], labels.shape[1])
+    with torch.no_grad():
+        head.weight.copy_(first[:, :-1])
+        head.bias.copy_(first[:, -1])
+    optimizer = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    for epoch in range(config.epochs):
+        order = torch.from_numpy(probing.epoch_order(config.seed, split.fold, epoch, len(x)))
+        for batch in order.split(config.batch_size):
+            optimizer.zero_grad()
+            torch.nn.functional.binary_cross_entropy_with_logits(head(x[batch]), y[batch]).backward()
+            optimizer.step()
+    return torch.cat([head.weight, head.bias[:, None]], dim=1).detach().numpy()
 
 
 # -- all of it --------------------------------------------------------------------------------------------------------
@@ -609,22 +656,21 @@ def run(
     workspace, began = Workspace.open("demo", data, device), time.perf_counter()
     kind = workspace.torch_device()
     if plan is None:
-        plan = replace(Plan(), compiled=compiled) if kind == "cpu" else for_gpu()
-    results: dict[str, Any] = {
-        "about": {
-            "format": cost.FORMAT,
-            "kind": kind.partition(":")[0],
-            "device": device_name(kind),
-            "cores": usable_cores(),
-            "memory_gb": psutil.virtual_memory().total / 1e9,
-            "commit": commit(),
-            "versions": versions(),
-        }
-    }
+        plan = replace(Plan(), compiled=compiled) if kind == "cpu" else FOR_GPU
+    machine = {"kind": kind.partition(":")[0], "device": device_name(kind), "cores": usable_cores()}
+    machine["memory_gb"] = psutil.virtual_memory().total / 1e9
+    results: dict[str, Any] = {"about": {"format": cost.FORMAT, **machine, "commit": commit(), "versions": versions()}}
+
+    def probe() -> dict[str, Any]:
+        """PTB-XL's five tasks at its real size, its records as often as that takes."""
+        refs = open_cohort("ptb-xl", workspace.sources["ptb-xl"]).refs()
+        records = pd.concat([refs] * -(-PTB_XL_SIZE // len(refs)), ignore_index=True).head(PTB_XL_SIZE)
+        return measure_probing(records.assign(record_id=[str(i) for i in range(len(records))]))
+
     measured = {
         "updates": lambda: measure_updates(kind, plan, price_per_hour),
-        "ingest": lambda: measure_ingest(workspace),
-        "linear_probe": lambda: measure_probe(workspace),
+        "ingest": lambda: ingest.measure(workspace.sources),
+        "linear_probe": probe,
         "kept": in_fresh_process,
         "full": lambda: measure_full(torch.device(kind), size or FullSize(), log),
     }
@@ -651,27 +697,3 @@ def device_name(device: str) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def measure_ingest(workspace: Workspace) -> dict[str, float]:
-    """Ingest of PTB-XL with one worker beside wfdb alone over the same files, its memory at two sizes, and the rate
-    at which MIMIC-IV-ECG is ingested, where it is there.
-    """
-    from merit.bench.ingest import measure, rate
-
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(workspace.sources["ptb-xl"], "ptb-xl", Path(folder) / "stores")
-        if mimic := workspace.sources.get(MIMIC):
-            found["mimic_per_s"] = rate(mimic, MIMIC, Path(folder) / "mimic", RATED)
-    return found
-
-
-def measure_probe(workspace: Workspace) -> dict[str, Any]:
-    """The five tasks of PTB-XL at its real size on random features, and the same heads one after another."""
-    from merit.bench.probing import measure
-    from merit.data.cohorts import open_cohort
-
-    refs = open_cohort("ptb-xl", workspace.sources["ptb-xl"]).refs()
-    copies = -(-PTB_XL_SIZE // len(refs))
-    records = pd.concat([refs] * copies, ignore_index=True).head(PTB_XL_SIZE)
-    return measure(records.assign(record_id=[str(i) for i in range(len(records))]), timed_epochs=2)

@@ -17,10 +17,10 @@ from merit import runs
 from merit.config import Profile
 from merit.data.doctor import CohortStatus
 from merit.encoders import registry
+from merit.parallel import usable_cores
 from merit.report import cost
 from merit.studies import Workspace
 from merit.studies.workspace import WHOLE
-from merit.threads import usable_cores
 
 GATED_HELP = "ask for access on its page, log in (`hf auth login`) and run this again"
 OFFLINE_HELP = "fetch it where there is a network (`hf download {name}`) or name its folder ({setting}=folder)"
@@ -48,13 +48,45 @@ def describe(statuses: Sequence[CohortStatus], profile: str, data: Path | None, 
         if status.usable:
             n = status.waveforms if status.counted_all else max(status.rows, status.waveforms)
             counts[status.name] = n if chosen.limit is None else min(n, chosen.limit)
+    recording_gb = chosen.model.encoder.n_leads * chosen.signal.n_samples * 2 / GB
     lines = {"device": f"cpu, {usable_cores()} cores; no GPU is seen or asked for"}
     if kind != "cpu":
         import torch
 
         free, total = (n / GB for n in torch.cuda.mem_get_info(torch.device(kind)))
         lines["device"] = f"{kind}, {torch.cuda.get_device_name(kind)}: {free:.0f} of {total:.0f} GB free"
-    lines |= {"memory": _memory(chosen, counts, kind), "disk": _disk(chosen, counts, workspace.folder)}
+
+    # -- memory: what pretraining and the language model take, beside what is free
+    free, needed = psutil.virtual_memory().available / GB, _pretrained(counts) * recording_gb
+    text = f"{free:.1f} GB free; recordings to pretrain on take {needed:.1f} GB"
+    if kind == "cpu":
+        text += " (read from disk as they are needed, which is slower)" if needed > free else ""
+    else:
+        text += " of the GPU's (read from disk where they do not fit)"
+    measured = CHECKOUT / "book" / "reference" / "llama_1b.json"
+    if chosen.generation.language_model != "trained" and measured.exists():
+        peak = json.loads(measured.read_text(encoding="utf-8"))["peak_bytes"] / GB
+        text += f"; the language model of Table 3 at least {peak:.1f} GB"
+        text += ": too little is free" if kind == "cpu" and peak > free else ""
+    lines["memory"] = text
+
+    # -- disk: what stores and checkpoints will take at least, beside what is free where they go
+    import torch
+
+    from merit.pretrain.checkpoint import network
+
+    with torch.device("meta"):  # shapes without numbers
+        parameters = sum(weight.numel() for weight in network(chosen.model, "merit").parameters())
+    needed = sum(counts.values()) * recording_gb + OBJECTIVES * STATES * 4 * parameters / GB
+    if any(registry.entry(name).fs_hz > chosen.signal.fs_hz for name in registry.choose("all")[0]):
+        whole = sum(n for n in counts.values() if n <= WHOLE)  # of larger ones the rows asked for alone
+        needed += whole * recording_gb * FAST_HZ / chosen.signal.fs_hz
+    there = next(path for path in (workspace.folder, *workspace.folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free / GB
+    where = f": too little; MERIT_HOME={os.environ.get('MERIT_HOME') or 'folder'} decides where"
+    lines["disk"] = f"{free:.1f} GB free at {there}; stores and checkpoints take at least {needed:.1f} GB"
+    lines["disk"] += "" if needed < free else where
+
     sources = (chosen.text.source, chosen.generation.language_model, chosen.generation.bert)
     for (what, setting), source in zip(SETTINGS.items(), sources):
         lines[what] = "trained here" if source == "trained" else f"{source}: {hub_access(source, setting)}"
@@ -67,62 +99,24 @@ def _pretrained(counts: dict[str, int]) -> int:
     return counts.get("mimic-iv-ecg") or round(0.8 * counts.get("ptb-xl", 0))
 
 
-def _signal_bytes(profile: Profile) -> int:
-    """Of one recording in a store."""
-    return profile.model.encoder.n_leads * profile.signal.n_samples * 2
-
-
-def _memory(profile: Profile, counts: dict[str, int], kind: str) -> str:
-    """What pretraining and the language model take, beside what is free."""
-    free = psutil.virtual_memory().available / GB
-    needed = _pretrained(counts) * _signal_bytes(profile) / GB
-    text = f"{free:.1f} GB free; recordings to pretrain on take {needed:.1f} GB"
-    if kind == "cpu":
-        text += " (read from disk as they are needed, which is slower)" if needed > free else ""
-    else:
-        text += " of the GPU's (read from disk where they do not fit)"
-    measured = CHECKOUT / "book" / "reference" / "llama_1b.json"
-    if profile.generation.language_model != "trained" and measured.exists():
-        peak = json.loads(measured.read_text(encoding="utf-8"))["peak_bytes"] / GB
-        text += f"; the language model of Table 3 at least {peak:.1f} GB"
-        text += ": too little is free" if kind == "cpu" and peak > free else ""
-    return text
-
-
-def _disk(profile: Profile, counts: dict[str, int], folder: Path) -> str:
-    """What stores and checkpoints will take at least, beside what is free where they go."""
-    import torch
-
-    from merit.pretrain.checkpoint import network
-
-    with torch.device("meta"):  # shapes without numbers
-        parameters = sum(weight.numel() for weight in network(profile.model, "merit").parameters())
-    needed = (sum(counts.values()) * _signal_bytes(profile) + OBJECTIVES * STATES * 4 * parameters) / GB
-    if any(registry.entry(name).fs_hz > profile.signal.fs_hz for name in registry.choose("all")[0]):
-        whole = sum(n for n in counts.values() if n <= WHOLE)  # of larger ones the rows asked for alone
-        needed += whole * _signal_bytes(profile) * FAST_HZ / profile.signal.fs_hz / GB
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free / GB
-    verdict = (
-        "" if needed < free else f": too little; MERIT_HOME={os.environ.get('MERIT_HOME') or 'folder'} decides where"
-    )
-    return f"{free:.1f} GB free at {there}; stores and checkpoints take at least {needed:.1f} GB{verdict}"
-
-
 def hub_access(source: str, setting: str) -> str:
     """Whether a model can be read, and what to do where not. Asks the hub at most once.
 
     source: a folder, or a name on the hub, alone or as name@revision.
     """
+
+    def has_weights(folder: Path) -> bool:
+        return any(path for pattern in WEIGHTS for path in folder.glob(pattern))
+
     folder = Path(source)
     if folder.is_dir():
-        return "a folder" if any(_weights(folder)) else f"no weights ({', '.join(WEIGHTS)}) in this folder"
+        return "a folder" if has_weights(folder) else f"no weights ({', '.join(WEIGHTS)}) in this folder"
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
 
     name, _, revision = source.partition("@")
     try:
-        if any(_weights(Path(snapshot_download(name, revision=revision or None, local_files_only=True)))):
+        if has_weights(Path(snapshot_download(name, revision=revision or None, local_files_only=True))):
             return "in the local cache"
     except HFValidationError:
         return f"neither a folder nor a name on the hub; {setting}= names another"
@@ -142,49 +136,38 @@ def hub_access(source: str, setting: str) -> str:
     return "can be downloaded"
 
 
-def _weights(folder: Path) -> list[Path]:
-    return [path for pattern in WEIGHTS for path in folder.glob(pattern)]
-
-
 def hours(profile: Profile, counts: dict[str, int], kind: str, columns: Sequence[cost.Column] | None = None) -> str:
     """A projection: the four pretrainings at a measured rate, and what the budget allows the other pages.
 
     kind: cpu or cuda. columns: measurements, of which the last counts; default: committed ones, and the reader's own.
     """
-    from merit.publish.record import budget
+    from merit.publish.execute import budget
 
     allowed = budget(profile.name, CHECKOUT)
-    others = (
-        f"{sum(s for step, s in allowed.items() if step != 'pretraining') / 3600:.1f} h budgeted for all other pages"
-    )
+    others = sum(seconds for step, seconds in allowed.items() if step != "pretraining") / 3600
+    others = f"{others:.1f} h budgeted for all other pages"
     n = _pretrained(counts)
     if not n:
         return f"nothing to pretrain on (it needs mimic-iv-ecg or ptb-xl); {others}"
-    config = profile.pretrain
+    config, rated = profile.pretrain, None
     samples = config.updates * config.batch if config.epochs is None else config.epochs * n
-    rated = [
-        (rate, one)
-        for one in columns or cost.load(CHECKOUT / "book" / "reference")
-        if (rate := _rate(one.found, profile.name, kind))
-    ]
-    if not rated:
+    for column in columns or cost.load(CHECKOUT / "book" / "reference"):
+        found = column.found
+        if not found or found["about"]["kind"] != kind:
+            continue
+        updates = found.get("updates", {})
+        if profile.name == "paper" and (full := found.get("full")):
+            rated = max(path["samples_per_s"] for path in full["paths"].values()), column
+        elif network := updates.get("networks", {}).get(profile.name):
+            rated = network["paths"]["resident"]["samples_per_s"], column
+        elif profile.name == "paper" and updates.get("published"):
+            rated = updates["published"][0]["samples_per_s"], column
+    if rated is None:
         allowance = f"{allowed['pretraining'] / 3600:.1f} h budgeted for pretraining"
         return f"no {kind} has been measured (`make bench` does): {allowance}, {others}"
-    rate, measured = rated[-1]
+    rate, measured = rated
     whole = OBJECTIVES * samples / rate / 3600
     return (
         f"about {cost.hours(whole)} for {OBJECTIVES} pretrainings of {samples:,.0f} recordings each, a "
         f"projection at {rate:,.1f} recordings a second, measured on {measured.head}; {others}"
     )
-
-
-def _rate(found: cost.Measured, profile: str, kind: str) -> float | None:
-    """Recordings a second of the profile's network in pretraining; None where it was not measured on such a device."""
-    if not found or found["about"]["kind"] != kind:
-        return None
-    if profile == "paper" and (full := found.get("full")):
-        return max(path["samples_per_s"] for path in full["paths"].values())
-    updates = found.get("updates", {})
-    if network := updates.get("networks", {}).get(profile):
-        return network["paths"]["resident"]["samples_per_s"]
-    return updates["published"][0]["samples_per_s"] if profile == "paper" and updates.get("published") else None

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merit.data import taxonomy
-from merit.data.cohorts import COHORT_CLASSES, CohortNotFound, locate, nothing_found
-from merit.data.cohorts.base import BadTable
+from merit.data.cohorts import COHORT_CLASSES, BadTable, CohortNotFound, locate, nothing_found
 
 MAX_COUNTED_FILES = 100_000
 """Waveform files counted per data set; PTB-XL has 87,196, MIMIC-IV-ECG 1.6 million."""
@@ -65,7 +64,7 @@ def examine(root: str | Path) -> list[CohortStatus]:
             cohort = cohort_class(folder)
             known = {"name": name, "root": folder, "published": cohort.published_recordings}
             try:
-                counts = {**cohort.census(MAX_COUNTED_FILES)._asdict(), "unread": len(cohort.unread)}
+                counts = {**cohort.census(MAX_COUNTED_FILES), "unread": len(cohort.unread)}
             except (BadTable, OSError) as error:
                 counts = {"problem": str(error)}
             copies.append(CohortStatus(**known, **counts, synthetic=cohort.synthetic))
@@ -77,7 +76,21 @@ def examine(root: str | Path) -> list[CohortStatus]:
 
 def describe(statuses: list[CohortStatus]) -> str:
     """The statuses as text: a line for each data set, then a line for each chapter (some share one)."""
-    lines = ["Data sets", *(f"  {status.name:<14}{_state(status)}" for status in statuses)]
+    lines = ["Data sets"]
+    for status in statuses:
+        at_least = "" if status.counted_all else "at least "
+        state = "complete" if status.complete else "in part" if status.waveforms else "no waveforms"
+        state += f": {at_least}{status.waveforms:,} waveforms for {status.rows:,} rows, {status.published:,} published"
+        if status.halves:
+            state += f", {at_least}{status.halves:,} more of which header or signals are missing (or links to nothing)"
+        if status.unread:
+            state += f", {status.unread:,} folders that cannot be read"
+        state += f"; {status.root}{' (synthetic)' if status.synthetic else ''}"
+        if status.root is None:
+            state = "not there"
+        elif status.problem:
+            state = f"unreadable: {status.problem}"
+        lines.append(f"  {status.name:<14}{state}")
     usable = {status.name for status in statuses if status.usable}
     paired = [name for name in ("mimic-iv-ecg", "ptb-xl") if name in usable]
     pretraining = "nothing: needs mimic-iv-ecg or ptb-xl, the data sets with reports"
@@ -107,18 +120,3 @@ def describe(statuses: list[CohortStatus]) -> str:
     }
     lines += ["", "What the chapters can show", *(f"  {name:<24}{text}" for name, text in chapters.items())]
     return "\n".join(lines)
-
-
-def _state(status: CohortStatus) -> str:
-    if status.root is None:
-        return "not there"
-    if status.problem:
-        return f"unreadable: {status.problem}"
-    at_least = "" if status.counted_all else "at least "
-    counts = f"{at_least}{status.waveforms:,} waveforms for {status.rows:,} rows, {status.published:,} published"
-    if status.halves:
-        counts += f", {at_least}{status.halves:,} more of which header or signals are missing (or links to nothing)"
-    if status.unread:
-        counts += f", {status.unread:,} folders that cannot be read"
-    word = "complete" if status.complete else "in part" if status.waveforms else "no waveforms"
-    return f"{word}: {counts}; {status.root}{' (synthetic)' if status.synthetic else ''}"

@@ -15,10 +15,11 @@ import os
 import shutil
 from collections import Counter, namedtuple
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,10 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from merit import pool, runs
+from merit import parallel, runs
 from merit.config import SignalConfig, replace
-from merit.data.cohorts import open_cohort
-from merit.data.cohorts.base import MAX_LISTED, Cohort, bounded
+from merit.data.cohorts import MAX_LISTED, Cohort, bounded, open_cohort
 from merit.data.preprocess import MAX_GAP_FRACTION, Outcome, process, signal_digest
 from merit.data.recording import LEADS, UNREADABLE, RejectedRecording, UnreadableFile, clean
 from merit.data.store import (
@@ -46,7 +46,7 @@ from merit.data.store import (
     assign_folds,
     groups,
 )
-from merit.threads import cores
+from merit.parallel import cores
 
 CHUNK = 64
 """Recordings that a worker gets at a time: 1.5 MB of signals, and a quarter of a second of work."""
@@ -92,7 +92,6 @@ def ingest(
     limit: int | None = None,
     only: Sequence[str] | None = None,
     progress: bool = True,
-    max_gap_fraction: float = MAX_GAP_FRACTION,
 ) -> Store:
     """Write the store of the data set `name` under `root` to the folder `out`; a finished one of the same is kept.
 
@@ -100,8 +99,8 @@ def ingest(
 
     signal: rate and length of the stored recordings. workers: processes (default: one per core, one for few
     recordings). limit: at most so many recordings, the first that have a waveform. only: record ids of those to read.
-    max_gap_fraction: see `preprocess.repair_gaps`. What cannot be used is listed in `rejected.csv` and counted in the
-    manifest; what the system would not read (permission, input or output) is tried again the next time.
+    What cannot be used is listed in `rejected.csv` and counted in the manifest; what the system would not read
+    (permission, input or output) is tried again the next time.
     """
     out, signal = Path(out), signal or SignalConfig()
     if name != "ptb-xl":
@@ -111,7 +110,7 @@ def ingest(
         "cohort": name,
         "signal": runs.plain(signal),
         "limit": limit,
-        "max_gap_fraction": max_gap_fraction,
+        "max_gap_fraction": MAX_GAP_FRACTION,
         "source": cohort.fingerprint(out.parent / SOURCES),
         "synthetic": cohort.synthetic,
         "code": runs.digest(runs.source_closure(["merit.data.ingest"])),
@@ -133,17 +132,14 @@ def ingest(
         candidates = find_candidates(cohort, limit, only)
         partial_folder, old = out.parent / f".{out.name}.partial", out.parent / f".{out.name}.old"
         selection = runs.digest(candidates.refs["path"].iloc[candidates.rows].tolist())
-        with Journal.open(partial_folder, request | {"selection": selection}, signal.n_samples) as journal:
+        with closing(Journal(partial_folder, request | {"selection": selection}, signal.n_samples)) as journal:
             rows = candidates.rows[len(journal.outcomes) :]
             n_chunks = max(1, math.ceil(len(rows) / CHUNK))
-            workers = min(default_workers(len(rows)) if workers is None else workers, n_chunks)
-            work = partial(
-                process_chunk,
-                cohort=cohort,
-                columns=tuple(candidates.refs.columns),
-                signal=signal,
-                max_gap_fraction=max_gap_fraction,
-            )
+            if workers is None:
+                workers = 1 if len(rows) < 500 else min(16, cores())  # for few, starting more would take longer
+            workers = min(workers, n_chunks)
+            columns = tuple(candidates.refs.columns)
+            work = partial(process_chunk, cohort=cohort, columns=columns, signal=signal)
             chunks = (
                 list(candidates.refs.iloc[rows[start : start + CHUNK]].itertuples(index=False, name=None))
                 for start in range(0, len(rows), CHUNK)
@@ -151,10 +147,10 @@ def ingest(
             total, done = len(candidates.rows), len(journal.outcomes)
             shown = None if progress else True
             with tqdm(total=total, initial=done, desc=f"ingest {name}", unit="rec", disable=shown) as bar:
-                for signals, outcomes in pool.ordered_map(work, chunks, workers):
+                for signals, outcomes in parallel.ordered_map(work, chunks, workers):
                     journal.append(signals, outcomes)
                     bar.update(len(outcomes))
-            _complete(partial_folder, cohort, candidates, journal, request, signal)
+            _complete(cohort, candidates, journal, request, signal)
             if os.name == "nt":
                 journal.close()  # Windows renames no folder with open files
             shutil.rmtree(old, ignore_errors=True)
@@ -164,11 +160,6 @@ def ingest(
             (out / JOURNAL).unlink()
             shutil.rmtree(old, ignore_errors=True)
     return Store.open(out)
-
-
-def default_workers(n_recordings: int) -> int:
-    """One process per core that this one may use, at most 16; one alone where starting more would take longer."""
-    return 1 if n_recordings < 500 else min(16, cores())
 
 
 def _finished(out: Path, request: dict[str, Any], cohort: Cohort) -> Store | None:
@@ -202,7 +193,7 @@ def _finished(out: Path, request: dict[str, Any], cohort: Cohort) -> Store | Non
     return store
 
 
-# Which recordings there are to read, before any waveform is opened
+# -- which recordings there are to read, before any waveform is opened ------------------------------------------------
 
 
 class Candidates(NamedTuple):
@@ -230,15 +221,11 @@ def find_candidates(cohort: Cohort, limit: int | None, only: Sequence[str] | Non
     return Candidates(refs, sorted(ruled_out + kept), absent, len(present) - len(kept))
 
 
-# What a worker does
+# -- what a worker does -----------------------------------------------------------------------------------------------
 
 
 def process_chunk(
-    rows: list[tuple[Any, ...]],
-    cohort: Cohort,
-    columns: tuple[str, ...],
-    signal: SignalConfig,
-    max_gap_fraction: float,
+    rows: list[tuple[Any, ...]], cohort: Cohort, columns: tuple[str, ...], signal: SignalConfig
 ) -> tuple[np.ndarray, list[Outcome]]:
     """int16 [stored, 12, T] in µV and the outcome of each row, both in the order of the rows (of `refs()`)."""
     ref_type = namedtuple("Ref", columns)
@@ -247,7 +234,7 @@ def process_chunk(
         ref = ref_type(*row)
         try:
             recording = cohort.read(ref, fs_hz=max(signal.fs_hz, signal.ptb_xl_from_hz))
-            signal_uv, outcome = process(recording, signal, max_gap_fraction)
+            signal_uv, outcome = process(recording, signal, MAX_GAP_FRACTION)
         except RejectedRecording as rejection:
             outcomes.append(Outcome(reason=str(rejection)))
         except OSError as error:
@@ -261,47 +248,62 @@ def process_chunk(
     return (np.stack(signals) if signals else empty), outcomes
 
 
-# The unfinished store
+# -- the unfinished store ---------------------------------------------------------------------------------------------
 
 
 class Journal:
     """The unfinished store: signals so far, and a line per chunk that says how far they are valid; `outcomes` holds
-    what is done already. A context manager: leaving it closes the files.
+    what is done already. To be closed.
 
     Signals are written before the line that vouches for them; what a kill leaves beyond the last whole line is cut off.
     A line ends in its own digest and holds that of each signal: from the first that does not match on, all is done
     again.
     """
 
-    def __init__(self, folder: Path, lines: BinaryIO, n_samples: int) -> None:
-        self.folder = folder
-        self.outcomes: list[Outcome] = []
-        self.n_stored = 0
-        self._lines = lines
-        self._n_samples = n_samples
-
-    @classmethod
-    def open(cls, folder: Path, request: dict[str, Any], n_samples: int) -> Journal:
+    def __init__(self, folder: Path, request: dict[str, Any], n_samples: int) -> None:
         """Continue in `folder` what was begun there for the same request; anything else there is begun anew.
 
         Whoever opens one has claimed the store.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        lines = (folder / JOURNAL).open("a+b")
-        journal = cls(folder, lines, n_samples)
-        if not journal._resume(runs.plain(request)):
-            journal.outcomes, journal.n_stored = [], 0
+        self.outcomes: list[Outcome] = []
+        self.folder, self.n_stored, self._n_samples = folder, 0, n_samples
+        self._lines = (folder / JOURNAL).open("a+b")
+        request, begun, valid = runs.plain(request), False, 0
+        header, per_signal = _npy_header(0, n_samples), len(LEADS) * n_samples * 2  # bytes
+
+        # take over what whole lines there are of the same request
+        self._lines.seek(0)
+        if (folder / SIGNALS).is_file():
+            with (folder / SIGNALS).open("rb") as signals:
+                signals.seek(len(header))
+                for line in self._lines:
+                    text, _, digest = line.rstrip(b"\n").rpartition(b" ")
+                    if hashlib.sha256(text).hexdigest().encode() != digest:
+                        break  # left half written by a kill, or not as it was written
+                    entry = json.loads(text)
+                    if not begun and entry.get("request") != request:
+                        break
+                    chunk = [Outcome(*outcome) for outcome in entry.get("outcomes", [])]
+                    stored = [outcome.digest for outcome in chunk if not outcome.reason]
+                    if any(outcome.reason.startswith(UNREADABLE) for outcome in chunk):
+                        break  # what could not be read is tried again
+                    if any(signal_digest(signals.read(per_signal)) != digest for digest in stored):
+                        break
+                    begun, valid = True, valid + len(line)
+                    self.outcomes += chunk
+                    self.n_stored += len(stored)
+        self._lines.truncate(valid)
+        if not begun:
             for path in folder.iterdir():
                 if path.name != JOURNAL:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-            lines.truncate(0)
-            (folder / SIGNALS).write_bytes(_npy_header(0, n_samples))
-            lines.write(_line({"request": runs.plain(request)}))
-            lines.flush()
-        journal._signals = (folder / SIGNALS).open("r+b")
-        journal._signals.truncate(journal._position)
-        journal._signals.seek(0, os.SEEK_END)
-        return journal
+            (folder / SIGNALS).write_bytes(header)
+            self._lines.write(_line({"request": request}))
+            self._lines.flush()
+        self._signals = (folder / SIGNALS).open("r+b")
+        self._signals.truncate(len(header) + self.n_stored * per_signal)
+        self._signals.seek(0, os.SEEK_END)
 
     def append(self, signals: np.ndarray, outcomes: list[Outcome]) -> None:
         """Add a chunk: int16 [stored, 12, T] and the outcome of each of its recordings."""
@@ -319,48 +321,10 @@ class Journal:
         self._signals.flush()
         os.fsync(self._signals.fileno())
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the files."""
         self._signals.close()
         self._lines.close()
-
-    @property
-    def _position(self) -> int:
-        """Where the signals end that the journal vouches for, bytes."""
-        return len(_npy_header(0, self._n_samples)) + self.n_stored * len(LEADS) * self._n_samples * 2
-
-    def _resume(self, request: dict[str, Any]) -> bool:
-        """Take over what whole lines there are; False if they are of another request or the signals are missing."""
-        self._lines.seek(0)
-        begun, valid = False, 0
-        if not (self.folder / SIGNALS).is_file():
-            return False
-        with (self.folder / SIGNALS).open("rb") as signals:
-            signals.seek(self._position)  # past the header, which `finish` writes
-            for line in self._lines:
-                text, _, digest = line.rstrip(b"\n").rpartition(b" ")
-                if hashlib.sha256(text).hexdigest().encode() != digest:
-                    break  # left half written by a kill, or not as it was written
-                entry = json.loads(text)
-                if not begun and entry.get("request") != request:
-                    break
-                chunk = [Outcome(*outcome) for outcome in entry.get("outcomes", [])]
-                kept = [outcome.digest for outcome in chunk if not outcome.reason]
-                if any(outcome.reason.startswith(UNREADABLE) for outcome in chunk):
-                    break  # what could not be read is tried again
-                if any(signal_digest(signals.read(len(LEADS) * self._n_samples * 2)) != digest for digest in kept):
-                    break
-                begun, valid = True, valid + len(line)
-                self.outcomes += chunk
-                self.n_stored += len(kept)
-        self._lines.truncate(valid)
-        return begun
 
 
 def _line(entry: dict[str, Any]) -> bytes:
@@ -376,19 +340,14 @@ def _npy_header(n: int, n_samples: int) -> bytes:
     return file.getvalue()
 
 
-# The finished store
+# -- the finished store -----------------------------------------------------------------------------------------------
 
 
 def _complete(
-    folder: Path,
-    cohort: Cohort,
-    candidates: Candidates,
-    journal: Journal,
-    request: dict[str, Any],
-    signal: SignalConfig,
+    cohort: Cohort, candidates: Candidates, journal: Journal, request: dict[str, Any], signal: SignalConfig
 ) -> None:
-    """Complete the store in `folder`, the manifest and the files' digests last: what has them is whole."""
-    refs = candidates.refs
+    """Complete the journal's store, the manifest and the files' digests last: what has them is whole."""
+    refs, folder = candidates.refs, journal.folder
     rows = [row for row, outcome in zip(candidates.rows, journal.outcomes) if not outcome.reason]
     stored = [outcome for outcome in journal.outcomes if not outcome.reason]
     digests = [outcome.digest for outcome in stored]

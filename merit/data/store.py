@@ -35,8 +35,15 @@ class Store:
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        self.folder = folder
-        self.manifest = manifest
+        self.folder, self.manifest = folder, manifest
+        self.cohort = str(manifest["cohort"])
+        """Name of the data set."""
+        self.identity = str(manifest["identity"])
+        """Hexadecimal digest of signals, records and preprocessing; the same wherever and whenever it was written."""
+        self.synthetic = bool(manifest["synthetic"])
+        """Whether the recordings are of synthetic hospitals."""
+        self.fs_hz = float(manifest["signal"]["fs_hz"])
+        """Sampling rate of the signals, Hz."""
 
     @classmethod
     def open(cls, folder: str | Path) -> Store:
@@ -57,36 +64,11 @@ class Store:
     def __len__(self) -> int:
         return int(self.manifest["counts"]["stored"])
 
-    def __repr__(self) -> str:
-        return f"<store of {len(self)} recordings of {self.cohort} in {self.folder}>"
-
-    @property
-    def cohort(self) -> str:
-        """Name of the data set."""
-        return str(self.manifest["cohort"])
-
-    @property
-    def identity(self) -> str:
-        """Hexadecimal digest of signals, records and preprocessing; the same wherever and whenever it was written."""
-        return str(self.manifest["identity"])
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the recordings are of synthetic hospitals."""
-        return bool(self.manifest["synthetic"])
-
-    @property
-    def fs_hz(self) -> float:
-        """Sampling rate of the signals, Hz."""
-        return float(self.manifest["signal"]["fs_hz"])
-
     @functools.cached_property
     def signal_uv(self) -> np.ndarray:
         """int16 [N, 12, T], microvolts, memory-mapped, leads in the order of LEADS."""
         runs.check(self.folder, SIGNALS)
-        if len(self) == 0:  # an empty file cannot be mapped
-            return np.load(self.folder / SIGNALS)
-        return np.load(self.folder / SIGNALS, mmap_mode="r")
+        return np.load(self.folder / SIGNALS, mmap_mode="r" if len(self) else None)  # an empty file cannot be mapped
 
     @functools.cached_property
     def records(self) -> pd.DataFrame:

@@ -23,13 +23,21 @@ TASK_COHORT = dict.fromkeys(("superclass", "subclass", "form", "rhythm", "all"),
 TASKS = tuple(TASK_COHORT)
 
 
+@cache
+def _table(name: str) -> pd.DataFrame:
+    """A table of this package, every cell text as written ("" stays "", "NA" stays "NA")."""
+    with resources.files("merit.data").joinpath(name).open(encoding="utf-8") as file:
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
 def statements() -> pd.DataFrame:
     """The 71 statements of PTB-XL v1.0.3: code, description, diagnostic, form, rhythm (bool), superclass, subclass.
 
     Superclass and subclass are "" for statements that are not diagnostic. Rows are ordered by superclass, subclass,
     then form and rhythm, so that the classes of every task come in a clinically sensible, stable order.
     """
-    return _statements().copy()
+    table = _table("ptb_xl_statements.csv")
+    return table.assign(**{name: table[name] == "1" for name in ("diagnostic", "form", "rhythm")})
 
 
 def cpsc2018_classes() -> pd.DataFrame:
@@ -37,7 +45,7 @@ def cpsc2018_classes() -> pd.DataFrame:
 
     `also` holds further SNOMED codes of the same meaning that the challenges of 2020 and 2021 use, space-separated.
     """
-    return _table("cpsc2018_classes.csv")
+    return _table("cpsc2018_classes.csv").copy()
 
 
 def csn_conditions() -> pd.DataFrame:
@@ -45,7 +53,7 @@ def csn_conditions() -> pd.DataFrame:
 
     One row per SNOMED code: where the publisher's table gives several acronyms for one code, the first one holds.
     """
-    return _table("csn_conditions.csv").assign(scored=lambda t: t["scored"] == "1")
+    return _table("csn_conditions.csv").assign(scored=lambda table: table["scored"] == "1")
 
 
 @cache
@@ -85,23 +93,10 @@ def _label_to_class(task: str) -> dict[str, str]:
     if TASK_COHORT[task] == "csn":
         table = csn_conditions()
         return {label: label for label in table.loc[table["scored"], "label"]}
-    table = _statements()
+    table = statements()
     if task in ("superclass", "subclass"):
         table = table[table["diagnostic"]]
         return dict(zip(table["code"], table[task]))
     if task in ("form", "rhythm"):
         table = table[table[task]]
     return {code: code for code in table["code"]}
-
-
-@cache
-def _statements() -> pd.DataFrame:
-    table = _table("ptb_xl_statements.csv")
-    flags = {name: table[name] == "1" for name in ("diagnostic", "form", "rhythm")}
-    return table.assign(**flags)
-
-
-def _table(name: str) -> pd.DataFrame:
-    """A table of this package, every cell text as written ("" stays "", "NA" stays "NA")."""
-    with resources.files("merit.data").joinpath(name).open(encoding="utf-8") as file:
-        return pd.read_csv(file, dtype=str, keep_default_na=False)

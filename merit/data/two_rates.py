@@ -33,8 +33,8 @@ def compare(root: str | Path) -> dict[str, Any] | None:
     """`difference` over the PTB-XL recordings below `root` that are there at both rates; None where there are none."""
     cohort = open_cohort("ptb-xl", root)
     pairs, ids = [], []
-    for ref in cohort.refs().itertuples(index=False):
-        if not cohort.has_waveform(ref) or cohort.readable_path(ref, HZ) == cohort.readable_path(ref, FAST_HZ):
+    for ref in cohort.refs()[cohort.present()].itertuples(index=False):
+        if cohort.readable_path(ref, HZ) == cohort.readable_path(ref, FAST_HZ):
             continue
         try:
             published, fast = cohort.read(ref, HZ), cohort.read(ref, FAST_HZ)

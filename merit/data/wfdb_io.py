@@ -21,8 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from merit.data.leads import arrange, place, to_millivolts
-from merit.data.preprocess import resample
+from merit.data.preprocess import arrange, place, resample, to_millivolts
 from merit.data.recording import UNREADABLE, Recording, RejectedRecording, UnreadableFile, inside, shown, something_else
 
 with warnings.catch_warnings():
@@ -30,8 +29,9 @@ with warnings.catch_warnings():
     import wfdb
     from wfdb.io import _signal as decoding
 
-# The text of a header
+# -- the text of a header ---------------------------------------------------------------------------------------------
 
+BROKEN = "unreadable header: "
 DEFAULT_FS_HZ = 250.0
 DEFAULT_GAIN = 200.0
 """Units a mV where the header states none or 0 (header(5), ADC gain)."""
@@ -96,7 +96,9 @@ def parse_header(lines: Sequence[str]) -> Header:
     record = lines[0].split() if lines else []
     if len(record) < 2 or "/" in record[0]:
         got = shown(" ".join(record))
-        raise _refusal(f"expected the record line of a single-segment record (a name without '/', numbers); got {got}")
+        raise RejectedRecording(
+            f"{BROKEN}expected the record line of a single-segment record (a name without '/', numbers); got {got}"
+        )
     where = "the record line is broken: "
     n_signals = _whole(record[1], where + "number of signals", 1)
     fs_hz, n_frames = DEFAULT_FS_HZ, None
@@ -111,16 +113,18 @@ def parse_header(lines: Sequence[str]) -> Header:
     if len(record) > 3 and not _TIME_OR_DATE.fullmatch(record[3]):
         n_frames = _whole(record[3], where + "number of samples", 0) or None
     if len(lines) - 1 < n_signals:
-        raise _refusal(f"the record line says {n_signals} signals; {len(lines) - 1} signal lines follow")
+        raise RejectedRecording(
+            f"{BROKEN}the record line says {n_signals} signals; {len(lines) - 1} signal lines follow"
+        )
     signals = []
     for number, line in enumerate(lines[1 : n_signals + 1], 1):
         where, fields = f"signal line {number}: ", line.split(None, 8)
         if len(fields) < 2:
-            raise _refusal(f"{where}expected a file name and a format; got {shown(line)}")
+            raise RejectedRecording(f"{BROKEN}{where}expected a file name and a format; got {shown(line)}")
         fmt, per_frame, skew, offset = _parts(_FORMAT, fields[1], where + "format")
         if fmt not in BYTES_PER_SAMPLE and fmt not in COMPRESSED:
             known = ", ".join((*BYTES_PER_SAMPLE, *COMPRESSED))
-            raise _refusal(f"{where}format: expected one of {known}; got {fmt[:20]}")
+            raise RejectedRecording(f"{BROKEN}{where}format: expected one of {known}; got {fmt[:20]}")
         gain, baseline, units = _parts(_GAIN, fields[2], where + "ADC gain") if len(fields) > 2 else ("0", None, None)
         names = ("ADC resolution", "ADC zero", "initial value", "checksum", "block size")
         stated = {name: _whole(text, where + name) for name, text in zip(names, fields[3:8])}
@@ -157,29 +161,25 @@ def held_samples(fmt: str, n_bytes: int) -> int:
 def _parts(pattern: re.Pattern[str], text: str, what: str) -> tuple[str | None, ...]:
     found = pattern.fullmatch(text)
     if found is None:
-        raise _refusal(f"{what}: got {shown(text)}")
+        raise RejectedRecording(f"{BROKEN}{what}: got {shown(text)}")
     return found.groups()
 
 
 def _whole(text: str, what: str, least: int | None = None) -> int:
     if not _WHOLE.fullmatch(text) or (least is not None and int(text) < least):
         kind = "a whole number" if least is None else f"a whole number from {least} on"
-        raise _refusal(f"{what}: expected {kind}; got {shown(text)}")
+        raise RejectedRecording(f"{BROKEN}{what}: expected {kind}; got {shown(text)}")
     return int(text)
 
 
 def _number(text: str, what: str) -> float:
     value = float(text) if _NUMBER.fullmatch(text) else float("nan")
     if not isfinite(value):
-        raise _refusal(f"{what}: expected a number; got {shown(text)}")
+        raise RejectedRecording(f"{BROKEN}{what}: expected a number; got {shown(text)}")
     return value
 
 
-def _refusal(text: str) -> RejectedRecording:
-    return RejectedRecording(f"unreadable header: {text}")
-
-
-# Files
+# -- files ------------------------------------------------------------------------------------------------------------
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_SIGNAL_BYTES = 1 << 30
@@ -209,10 +209,6 @@ def read_record(path: str | os.PathLike[str]) -> Recording:
     """
     path = os.path.abspath(os.fspath(path))
     base, extension = os.path.splitext(path)
-
-    def has_header(record: str) -> bool:
-        return any(os.path.lexists(record + ending) for ending in HEADER_ENDINGS)
-
     if extension.lower() == ".hea":
         path = base
     elif os.path.lexists(path) and not has_header(path):
@@ -225,15 +221,8 @@ def read_record(path: str | os.PathLike[str]) -> Recording:
         path = base
     folder, name = os.path.split(path)
     signal_mv, fs_hz, agree = read_waveform(folder, name)
-    return Recording(
-        record_id=name,
-        patient_id=name,
-        signal_mv=signal_mv,
-        fs_hz=fs_hz,
-        report="",
-        labels=frozenset(),
-        checksums_agree=agree,
-    )
+    ids = {"record_id": name, "patient_id": name}
+    return Recording(**ids, signal_mv=signal_mv, fs_hz=fs_hz, report="", labels=frozenset(), checksums_agree=agree)
 
 
 def read_waveform(root: str, name: str, *, raw: bool = False) -> Waveform:
@@ -242,15 +231,15 @@ def read_waveform(root: str, name: str, *, raw: bool = False) -> Waveform:
     Leads that are none of the twelve are left out. Several samples per frame are read at their own rate; where rates
     differ, the slower leads are resampled to the fastest. raw: in the file's own units, without its header's gains.
     """
-    path = header_path(root, name)
-    header = parse_header(_lines(path)[0])
+    header = parse_header(header_lines(root, name)[0])
     names = [signal.description for signal in header.signals]
     rows = sorted(row for row in place(names) if row is not None)
     used = [header.signals[row] for row in rows]
     units = [signal.units for signal in used]
     if not raw:
         to_millivolts(np.empty((len(units), 0)), units)  # a foreign unit is rejected before a signal is read
-    n_frames, samples = _samples(os.path.dirname(path), header, rows)
+    folder = os.path.dirname(os.path.join(root, name))
+    n_frames, samples = digital_samples(folder, header, rows)
     per_frame = max(signal.per_frame for signal in used)
     out = np.empty((len(used), n_frames * per_frame))
     agree = []
@@ -269,8 +258,13 @@ def read_waveform(root: str, name: str, *, raw: bool = False) -> Waveform:
         if mark is not None:
             there[digital == mark] = np.nan
         values[len(digital) :] = np.nan  # late, and beyond the file
-        if values is not lead:
-            lead[:] = _faster(values, per_frame / signal.per_frame)
+        if values is not lead:  # to the fastest rate; samples whose nearest one is not a number are none either
+            lead[:], good, time = np.nan, np.isfinite(values), np.arange(len(values))
+            if good.any():
+                ratio = per_frame / signal.per_frame
+                lead[:] = resample(np.interp(time, time[good], values[good])[None], 1.0, ratio)[0]
+                nearest = np.rint(np.arange(len(lead)) / ratio).astype(int)
+                lead[~good[np.minimum(nearest, len(values) - 1)]] = np.nan
     signal = out.astype(np.float32) if raw else to_millivolts(out, units)
     signal = arrange(signal, [names[row] for row in rows])
     return Waveform(signal, header.fs_hz * per_frame, all(agree) if agree else None)
@@ -283,7 +277,7 @@ def read_raw(root: str, name: str) -> np.ndarray:
 
 def read_comments(root: str, name: str) -> dict[str, str]:
     """What the header's comment lines say, `# Key: value`, keys case-folded. Cheap: no signal is read."""
-    _, comments = _lines(header_path(root, name))
+    _, comments = header_lines(root, name)
     pairs = (line.strip(" \t#").partition(":") for line in comments)
     return {key.strip().casefold(): value.strip() for key, _, value in pairs}
 
@@ -304,10 +298,26 @@ def read_plainly(root: str, names: list[str]) -> int:
     return len(names)
 
 
-def header_path(root: str, name: str) -> str:
-    """The header of a record, in small or capital letters; the usual name where there is neither."""
+def has_header(path: str) -> bool:
+    """Whether a record (a path without extension) has a header, in small or capital letters."""
+    return any(os.path.lexists(path + ending) for ending in HEADER_ENDINGS)
+
+
+def header_lines(root: str, name: str) -> tuple[list[str], list[str]]:
+    """Lines and comment lines of a record's header, in small or capital letters; empty lines are left out."""
     paths = [inside(root, name + ending) for ending in HEADER_ENDINGS]
-    return next((path for path in paths if os.path.lexists(path)), paths[0])
+    with opened(next((path for path in paths if os.path.lexists(path)), paths[0]), "header") as file:
+        content = file.read(MAX_HEADER_BYTES + 1)
+    if not content.strip():
+        raise RejectedRecording("empty header")
+    if other := something_else(content):
+        raise RejectedRecording(f"{BROKEN}not downloaded whole ({other})")
+    if len(content) > MAX_HEADER_BYTES:
+        raise RejectedRecording(f"{BROKEN}more than {MAX_HEADER_BYTES} bytes")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise RejectedRecording(f"{BROKEN}expected UTF-8 or ASCII; got UTF-16")
+    lines = [line.strip() for line in re.split("[\r\n]", content.decode("utf-8-sig", errors="replace"))]
+    return [n for n in lines if n and not n.startswith("#")], [n for n in lines if n.startswith("#")]
 
 
 @contextmanager
@@ -329,104 +339,75 @@ def opened(path: str, what: str) -> Iterator[BinaryIO]:
         raise UnreadableFile(f"{UNREADABLE}: {name}: {error.strerror or type(error).__name__}") from error
 
 
-def _lines(path: str) -> tuple[list[str], list[str]]:
-    """Header lines and comment lines of a header file."""
-    with opened(path, "header") as file:
-        content = file.read(MAX_HEADER_BYTES + 1)
-    if not content.strip():
-        raise RejectedRecording("empty header")
-    if other := something_else(content):
-        raise RejectedRecording(f"unreadable header: not downloaded whole ({other})")
-    if len(content) > MAX_HEADER_BYTES:
-        raise RejectedRecording(f"unreadable header: more than {MAX_HEADER_BYTES} bytes")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise RejectedRecording("unreadable header: expected UTF-8 or ASCII; got UTF-16")
-    text = content.decode("utf-8-sig", errors="replace")
-    lines = [line.strip() for line in re.split("[\r\n]", text)]
-    return [n for n in lines if n and not n.startswith("#")], [n for n in lines if n.startswith("#")]
-
-
-def _samples(folder: str, header: Header, rows: list[int]) -> tuple[int, list[np.ndarray]]:
+def digital_samples(folder: str, header: Header, rows: list[int]) -> tuple[int, list[np.ndarray]]:
     """The number of frames, and of each signal in `rows` its samples as stored, a few more where it is late (skew).
 
-    Files that hold none of them are not opened.
+    Files that hold none of them are not opened. RejectedRecording where a file is no signal file, or holds fewer frames
+    than the header promises; sizes are checked before memory is taken.
     """
     groups = [list(group) for _, group in itertools.groupby(enumerate(header.signals), key=lambda item: item[1].file)]
     names = [group[0][1].file for group in groups]
     for name, group in zip(names, groups):
         if names.count(name) > 1:
-            raise RejectedRecording(f"unreadable header: the lines of {shown(name)} do not follow each other")
+            raise RejectedRecording(f"{BROKEN}the lines of {shown(name)} do not follow each other")
         if len({(signal.fmt, signal.offset) for _, signal in group}) > 1:
-            raise RejectedRecording(f"unreadable header: several formats or offsets for {shown(name)}")
+            raise RejectedRecording(f"{BROKEN}several formats or offsets for {shown(name)}")
     groups = [group for group in groups if not set(rows).isdisjoint(row for row, _ in group)]
-    held = [_held_frames(folder, [signal for _, signal in group], header.n_frames) for group in groups]
+
+    # how many frames each file holds
+    held = []
+    for group in groups:
+        first, a_frame = group[0][1], sum(signal.per_frame for _, signal in group)
+        name = shown(os.path.basename(first.file))
+        with opened(inside(folder, first.file), "signal file") as file:
+            size, head = os.fstat(file.fileno()).st_size, file.read(64)
+        if size == 0:
+            raise RejectedRecording(f"empty signal file: {name}")
+        if other := something_else(head):
+            raise RejectedRecording(f"truncated signal file: {name}, {size} bytes, was not downloaded whole ({other})")
+        if first.fmt in COMPRESSED:
+            # STREAMINFO comes first in FLAC (RFC 9639): 36 bits of samples per channel, 0 where that was not known
+            per_channel = int.from_bytes(head[21:26]) & (1 << 36) - 1 if head[:4] == b"fLaC" else 0
+            frames, promised = max(per_channel - first.offset, 0) // first.per_frame, f"{header.n_frames} frames"
+            found, needed = f"{frames} frames", (header.n_frames or 0) * a_frame * 4
+        else:
+            frames = held_samples(first.fmt, size - first.offset) // a_frame
+            needed = needed_bytes(first.fmt, (header.n_frames or frames) * a_frame)
+            found, promised = f"{size} bytes", f"{first.offset + needed}"
+        if frames < (header.n_frames or 1):
+            promised = promised if header.n_frames else f"frames of {a_frame} samples"
+            raise RejectedRecording(f"truncated signal file: {found}, the header promises {promised}")
+        if needed > MAX_SIGNAL_BYTES:
+            too_large = f"{name} has {needed} bytes of samples, at most {MAX_SIGNAL_BYTES}"
+            raise RejectedRecording(f"unreadable signal: {too_large}")
+        held.append(frames)
     n_frames = min(held) if header.n_frames is None else header.n_frames
     if header.n_frames is None and max(held) > n_frames + 2:  # three packed samples may hold two that are none
-        found = f"no number of samples, and files of {n_frames} and {max(held)}"
-        raise RejectedRecording(f"unreadable header: {found}")
+        raise RejectedRecording(f"{BROKEN}no number of samples, and files of {n_frames} and {max(held)}")
+
+    # the samples, decoded by wfdb, which leaves skew as it is
     samples: dict[int, np.ndarray] = {}
-    for group, there in zip(groups, held):
-        late = max(signal.skew for row, signal in group)
-        decoded = _decoded(folder, [signal for _, signal in group], min(there, n_frames + late))
+    for group, frames in zip(groups, held):
+        signals = [signal for _, signal in group]
+        first, per_frame = signals[0], [signal.per_frame for signal in signals]
+        frames = min(frames, n_frames + max(signal.skew for signal in signals))
+        path, raw = inside(folder, first.file), None
+        with opened(path, "signal file") as file:
+            if first.fmt not in COMPRESSED:
+                file.seek(first.offset)
+                needed = needed_bytes(first.fmt, frames * sum(per_frame))
+                raw = np.fromfile(file, np.uint8, needed).view(STORED_AS.get(first.fmt, "<u1"))
+            where = os.path.basename(path), os.path.dirname(path), None
+            layout = first.fmt, len(signals), frames, first.offset if raw is None else 0
+            each = per_frame, [0] * len(signals), [signal.initial for signal in signals]
+            try:
+                decoded = decoding._rd_dat_signals(
+                    *where, *layout, *each, 0, frames, no_file=raw is not None, sig_data=raw
+                )
+            except OSError:
+                raise
+            except Exception as error:  # wfdb raises whatever its decoding runs into
+                detail = shown(f"{type(error).__name__}: {error}", 120)
+                raise RejectedRecording(f"unreadable signal: {detail}") from error
         samples |= {row: digital for (row, _), digital in zip(group, decoded)}
     return n_frames, [samples[row] for row in rows]
-
-
-def _held_frames(folder: str, group: list[SignalLine], n_frames: int | None) -> int:
-    """Frames that a signal file holds; RejectedRecording where that is not a signal file or fewer than promised."""
-    first, a_frame = group[0], sum(signal.per_frame for signal in group)
-    name = shown(os.path.basename(first.file))
-    with opened(inside(folder, first.file), "signal file") as file:
-        size, head = os.fstat(file.fileno()).st_size, file.read(64)
-    if size == 0:
-        raise RejectedRecording(f"empty signal file: {name}")
-    if other := something_else(head):
-        raise RejectedRecording(f"truncated signal file: {name}, {size} bytes, was not downloaded whole ({other})")
-    if first.fmt in COMPRESSED:
-        # STREAMINFO comes first in FLAC (RFC 9639): 36 bits of samples per channel, 0 where the encoder did not know
-        held = int.from_bytes(head[21:26]) & (1 << 36) - 1 if head[:4] == b"fLaC" else 0
-        frames, promised = max(held - first.offset, 0) // first.per_frame, f"{n_frames} frames"
-        found, needed = f"{frames} frames", (n_frames or 0) * a_frame * 4
-    else:
-        frames = held_samples(first.fmt, size - first.offset) // a_frame
-        needed = needed_bytes(first.fmt, (n_frames or frames) * a_frame)
-        found, promised = f"{size} bytes", f"{first.offset + needed}"
-    if frames < (n_frames or 1):
-        promised = promised if n_frames else f"frames of {a_frame} samples"
-        raise RejectedRecording(f"truncated signal file: {found}, the header promises {promised}")
-    if needed > MAX_SIGNAL_BYTES:
-        raise RejectedRecording(f"unreadable signal: {name} has {needed} bytes of samples, at most {MAX_SIGNAL_BYTES}")
-    return frames
-
-
-def _decoded(folder: str, group: list[SignalLine], n_frames: int) -> list[np.ndarray]:
-    """The first frames of a signal file, one array per signal, skew left as it is."""
-    first, per_frame = group[0], [signal.per_frame for signal in group]
-    path, raw = inside(folder, first.file), None
-    with opened(path, "signal file") as file:
-        if first.fmt not in COMPRESSED:
-            file.seek(first.offset)
-            needed = needed_bytes(first.fmt, n_frames * sum(per_frame))
-            raw = np.fromfile(file, np.uint8, needed).view(STORED_AS.get(first.fmt, "<u1"))
-        where = os.path.basename(path), os.path.dirname(path), None
-        size = first.fmt, len(group), n_frames, first.offset if raw is None else 0
-        each = per_frame, [0] * len(group), [signal.initial for signal in group]
-        try:
-            return decoding._rd_dat_signals(*where, *size, *each, 0, n_frames, no_file=raw is not None, sig_data=raw)
-        except OSError:
-            raise
-        except Exception as error:  # wfdb raises whatever its decoding runs into
-            detail = shown(f"{type(error).__name__}: {error}", 120)
-            raise RejectedRecording(f"unreadable signal: {detail}") from error
-
-
-def _faster(values: np.ndarray, ratio: float) -> np.ndarray:
-    """[T * ratio] from [T]; samples whose nearest one is not a number are none either."""
-    good = np.isfinite(values)
-    n_samples = round(len(values) * ratio)
-    if not good.any():
-        return np.full(n_samples, np.nan)
-    time = np.arange(len(values))
-    faster = resample(np.interp(time, time[good], values[good])[None], 1.0, ratio)[0]
-    faster[~good[np.minimum(np.rint(np.arange(n_samples) / ratio).astype(int), len(values) - 1)]] = np.nan
-    return faster

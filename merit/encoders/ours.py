@@ -21,6 +21,10 @@ class MeritEncoder:
 
     def __init__(self, model: Merit, name: str, device: str = "cpu") -> None:
         self.model, self.name, self.device = model.eval().requires_grad_(False).to(device), name, device
+        self.shares_space = model.ecg_head is not None
+        """Whether there are projection heads: without the alignment branch (mse, simclr) there is no shared space."""
+        self.trained_text = model.text_tower is not None
+        """Whether layers of the text encoder were trained with this network, so that it has one of its own."""
         encoder = model.config.encoder
         self.fs_hz, self.n_samples = encoder.fs_hz, encoder.n_samples
         self.input_spec = InputSpec(
@@ -56,11 +60,6 @@ class MeritEncoder:
         batch = np.ascontiguousarray(fitted(batch, fs_hz, self.input_spec), np.float32)
         return torch.from_numpy(batch).to(self.device)
 
-    @property
-    def shares_space(self) -> bool:
-        """Whether there are projection heads: without the alignment branch (mse, simclr) there is no shared space."""
-        return self.model.ecg_head is not None
-
     def project(self, z: np.ndarray) -> np.ndarray:
         """float32 [B, d] of length 1 in the shared space, from embeddings [B, D] that `embed` gave (Sec. 3.3)."""
         return self._through(self.model.ecg_head, z)
@@ -68,11 +67,6 @@ class MeritEncoder:
     def project_text(self, text: np.ndarray) -> np.ndarray:
         """float32 [R, d] of length 1 in the shared space, from embeddings [R, W] of its text encoder (`own_text`)."""
         return self._through(self.model.text_head, text)
-
-    @property
-    def trained_text(self) -> bool:
-        """Whether layers of the text encoder were trained with this network, so that it has one of its own."""
-        return self.model.text_tower is not None
 
     def own_text(self, frozen: TextEncoder) -> TextEncoder:
         """The text encoder that this network's space belongs to: the frozen one, or that with its trained layers."""

@@ -8,10 +8,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,11 +17,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from merit.data.recording import LEADS
-from merit.encoders import golden, weights
 from merit.encoders.base import InputSpec
-from merit.encoders.blocks import MEDCPT, Attention, BertSize, PreNormBlock, TextTower, UnitLength, named
-from merit.encoders.published import MIMIC_LEADS, TextAlignedEncoder, min_max, unit
-from merit.encoders.weights import State
+from merit.encoders.published import (
+    MEDCPT,
+    MIMIC_LEADS,
+    Apply,
+    Attention,
+    BertSize,
+    MeanOfTokens,
+    PreNormBlock,
+    TextAlignedEncoder,
+    TextTower,
+    named,
+    unit,
+)
 
 FS_HZ = 500
 
@@ -82,7 +89,7 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.bn2(self.conv2(inner)) + self.shortcut(x))
 
 
-class ResNet(nn.Sequential):
+class ResNet(MeanOfTokens, nn.Sequential):
     """A ResNet18 over time with the leads as channels, without the pooling of the stem and without the classifier."""
 
     def __init__(self, size: ResNetSize) -> None:
@@ -96,11 +103,7 @@ class ResNet(nn.Sequential):
 
     def tokens(self, x: Tensor) -> Tensor:
         """[B, n, D], the 313 columns of the last stage, from [B, 12, T]; their mean is the feature."""
-        return super().forward(x).transpose(1, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, D] from [B, 12, T]."""
-        return self.tokens(x).mean(1)
+        return nn.Sequential.forward(self, x).transpose(1, 2)
 
 
 class ViT(nn.Module):
@@ -151,41 +154,10 @@ class AttentionPool(nn.Module):
         return self.c_proj(self.mhsa(x[:, :1], x))[:, 0]
 
 
-class PooledHead(nn.Module):
-    """From the ResNet's columns to the shared space."""
-
-    def __init__(self, size: ResNetSize) -> None:
-        super().__init__()
-        n_columns = -(-size.n_samples // 16)  # the stem and three stages halve the time, rounding up
-        self.downconv = nn.Conv1d(size.widths[-1], size.shared, 1)
-        self.att_pool_head = AttentionPool(size.shared, n_columns)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """[B, d] from [B, n, D]."""
-        return self.att_pool_head(self.downconv(tokens.transpose(1, 2)).transpose(1, 2))
-
-
-class MeanHead(nn.Module):
-    """From the transformer's feature, the mean of its tokens, to the shared space."""
-
-    def __init__(self, size: ViTSize) -> None:
-        super().__init__()
-        first = [nn.Linear(size.width, size.hidden), nn.BatchNorm1d(size.hidden), nn.ReLU()]
-        self.proj_e = nn.Sequential(*first, nn.Linear(size.hidden, size.shared), nn.BatchNorm1d(size.shared))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """[B, d] from [B, n, D]."""
-        return self.proj_e(tokens.mean(1))
-
-
 class MerlText(TextTower):
-    """MedCPT by BERT's pooler."""
+    """MedCPT by BERT's pooler; texts in lower case, as MERL's zero-shot code has them."""
 
-    max_tokens, pooler = 256, True
-
-    def pool(self, output: Any, attention: Tensor) -> Tensor:
-        """[B, W]: the first token through BERT's dense layer and tanh."""
-        return output.pooler_output
+    max_tokens, pooler, pooling, lower, unit = 256, True, "pooler", True, True
 
 
 class Merl(TextAlignedEncoder):
@@ -193,7 +165,7 @@ class Merl(TextAlignedEncoder):
 
     name = "merl"
     input_spec = InputSpec(fs_hz=FS_HZ, duration_s=10, leads=MIMIC_LEADS, scaling="min-max of the whole recording")
-    network_class, head_class = ResNet, PooledHead
+    network_class, min_max, lacking = ResNet, np.float32, "ecg_encoder."
     small_text = BertSize(vocabulary=100, width=24, depth=2, heads=2, positions=32)
     published: MerlSize = ResNetSize()
     small: MerlSize = ResNetSize(
@@ -207,42 +179,35 @@ class Merl(TextAlignedEncoder):
     @classmethod
     def parts(cls, size: MerlSize) -> dict[str, tuple[str, nn.Module]]:
         first, last = nn.Linear(size.text.width, size.hidden), nn.Linear(size.hidden, size.shared)
+        if isinstance(size, ViTSize):  # from the mean of the tokens, which is the feature
+            inner = [nn.Linear(size.width, size.hidden), nn.BatchNorm1d(size.hidden), nn.ReLU()]
+            outer = [nn.Linear(size.hidden, size.shared), nn.BatchNorm1d(size.shared)]
+            head = named(mean=Apply(partial(torch.mean, dim=1)), proj_e=nn.Sequential(*inner, *outer))
+        else:
+            n_columns = -(-size.n_samples // 16)  # the stem and three stages halve the time, rounding up
+            turned = partial(torch.transpose, dim0=1, dim1=2)
+            head = named(
+                turned=Apply(turned),
+                downconv=nn.Conv1d(size.widths[-1], size.shared, 1),
+                back=Apply(turned),
+                att_pool_head=AttentionPool(size.shared, n_columns),
+            )
         return {
             "ecg_encoder.": (f"the ECG encoder of {cls.name}", cls.network_class(size)),
-            "": (f"the projection of {cls.name}", cls.head_class(size)),
+            "": (f"the projection of {cls.name}", head),
             "proj_t.": (f"the projection of texts of {cls.name}", nn.Sequential(first, nn.GELU(), last)),
         }
-
-    @classmethod
-    def renamed(cls, state: State, path: Path) -> State:
-        """The file of the encoder alone by the names of the other."""
-        whole = any(key.startswith("ecg_encoder.") for key in state)
-        return state if whole else {f"ecg_encoder.{key}": value for key, value in state.items()}
-
-    def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
-        """[B, L, T] from 0 to 1."""
-        return min_max(signal_mv)
 
     def shared(self, x: np.ndarray) -> np.ndarray:
         """float32 [B, d], rows of length 1, from what `prepared` gives."""
         return unit(self.run(lambda batch: self.head(self.network.tokens(batch)), x))
-
-    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [R, d], rows of length 1, from texts in lower case, as MERL's zero-shot code has them."""
-        return unit(super().embed_text([text.lower() for text in texts]))
-
-    def golden(self) -> dict[str, np.ndarray]:
-        """Feature, shared vector and text vector; the second text ends in three tokens of padding."""
-        x = golden.signal(2, 12, self.small.n_samples)
-        text = self.text.from_tokens(golden.tokens(self.small.text.vocabulary, 2, 9), golden.padded(9, 3))
-        return {"feature": self.run(self.network, x), "shared": self.shared(x), "text": unit(text)}
 
 
 class MerlViT(Merl):
     """The ViT-Tiny, otherwise as MERL."""
 
     name = "merl-vit"
-    network_class, head_class = ViT, MeanHead
+    network_class = ViT
     published = ViTSize()
     small = ViTSize(
         n_samples=400, hidden=20, shared=16, text=Merl.small_text, width=24, depth=2, heads=2, head_width=8, mlp=40
@@ -256,8 +221,6 @@ class MerlViT(Merl):
 # shows at 5c08a9b (GPL-3.0; none of its code is here).
 
 EPSILON = 1e-6
-TOWERS = ("pretrained_text_encoder.", "unimodal_layers.")
-"""Two names of one text tower."""
 BIOLINKBERT = BertSize(vocabulary=28895)
 
 
@@ -272,32 +235,18 @@ class EsiSize:
     text: BertSize = BIOLINKBERT
 
 
-class TimeNorm(nn.Module):
-    """Each channel to mean 0 and deviation 1 over time, then gain and offset: what stands in ESI where ConvNeXt
-    normalises over channels.
+def time_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """[B, C, T] to the same: each channel to mean 0 and deviation 1 over time, then gain and offset [1, C, 1]; what
+    stands in ESI where ConvNeXt normalises over channels.
     """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(1, width, 1)), nn.Parameter(torch.zeros(1, width, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, T] to the same."""
-        centred = x - x.mean(-1, keepdim=True)
-        return self.weight * centred / (x.std(-1, keepdim=True) + EPSILON) + self.bias
+    centred = x - x.mean(-1, keepdim=True)
+    return weight * centred / (x.std(-1, keepdim=True) + EPSILON) + bias
 
 
-class GlobalResponse(nn.Module):
-    """ConvNeXt V2's global response normalisation (Woo et al. 2023, section 3.2), in time."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gamma, self.beta = nn.Parameter(torch.zeros(1, 1, width)), nn.Parameter(torch.zeros(1, 1, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, C] to the same."""
-        size = x.norm(dim=1, keepdim=True)
-        return x + self.gamma * x * size / (size.mean(-1, keepdim=True) + EPSILON) + self.beta
+def global_response(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """[B, T, C] to the same: ConvNeXt V2's global response normalisation (Woo et al. 2023, section 3.2), in time."""
+    size = x.norm(dim=1, keepdim=True)
+    return x + gamma * x * size / (size.mean(-1, keepdim=True) + EPSILON) + beta
 
 
 class ConvNeXtBlock(nn.Module):
@@ -308,7 +257,8 @@ class ConvNeXtBlock(nn.Module):
         self.dwconv = nn.Conv1d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self.pwconv1, self.pwconv2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.grn = GlobalResponse(4 * width)
+        gamma, beta = torch.zeros(1, 1, 4 * width), torch.zeros(1, 1, 4 * width)
+        self.grn = Apply(global_response, gamma=gamma, beta=beta)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, T] to the same."""
@@ -321,9 +271,13 @@ class ConvNeXt(nn.Module):
 
     def __init__(self, size: EsiSize) -> None:
         super().__init__()
-        stem = nn.Sequential(nn.Conv1d(len(MIMIC_LEADS), size.widths[0], 4, 4), TimeNorm(size.widths[0]))
-        between = (nn.Sequential(TimeNorm(a), nn.Conv1d(a, b, 2, 2)) for a, b in itertools.pairwise(size.widths))
-        self.downsample_layers = nn.ModuleList([stem, *between])
+        norms = [
+            Apply(time_norm, weight=torch.ones(1, width, 1), bias=torch.zeros(1, width, 1))
+            for width in (size.widths[0], *size.widths[:-1])
+        ]
+        stem = nn.Sequential(nn.Conv1d(len(MIMIC_LEADS), size.widths[0], 4, 4), norms[0])
+        halved = [nn.Conv1d(a, b, 2, 2) for a, b in itertools.pairwise(size.widths)]
+        self.downsample_layers = nn.ModuleList([stem, *map(nn.Sequential, norms[1:], halved)])
         stages = (
             nn.Sequential(*(ConvNeXtBlock(w) for _ in range(depth))) for w, depth in zip(size.widths, size.depths)
         )
@@ -348,24 +302,6 @@ class ConvNeXt(nn.Module):
         return (columns - mean.mean(-1, keepdim=True)) * scale * self.norm.weight + self.norm.bias
 
 
-class Gain(nn.Module):
-    """Layer normalisation with a gain, and an offset that is kept in the state but not learnt."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(width))
-        self.register_buffer("beta", torch.zeros(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, W] to the same."""
-        return F.layer_norm(x, x.shape[-1:], self.gamma, self.beta)
-
-
-def to_latents(width: int) -> nn.Sequential:
-    """[B, d] from [B, W]: a matrix into the shared space, and length 1."""
-    return named(to_latents=nn.Linear(width, width, bias=False), unit=UnitLength())
-
-
 class EsiText(TextTower):
     """BioLinkBERT by its first token; the pooler, which the state has, is not read."""
 
@@ -373,7 +309,11 @@ class EsiText(TextTower):
 
 
 class Esi(TextAlignedEncoder):
-    """A recording is brought to mean 0 and deviation 1 as a whole, all leads together."""
+    """A recording is brought to mean 0 and deviation 1 as a whole, all leads together.
+
+    The original publishes no zero-shot code; texts take the path of its contrastive loss, which there takes off the
+    last column of each batch, the [SEP] of its longest texts.
+    """
 
     name = "esi"
     input_spec = InputSpec(
@@ -383,58 +323,40 @@ class Esi(TextAlignedEncoder):
     small_text = BertSize(vocabulary=100, width=16, depth=1, heads=2, positions=64)
     small = EsiSize(widths=(8, 12, 16, 24), depths=(1, 1, 2, 1), shared=16, text=small_text)
     left_out = (
-        "img_encoder.head.",
-        "img_attn_pool.",
-        "text_cls_norm.",
-        "multimodal_layers.",
-        "to_logits.",
-        "temperature",
+        *("img_encoder.head.", "img_attn_pool.", "text_cls_norm."),
+        *("multimodal_layers.", "to_logits.", "temperature"),
     )
     """A classifier that pretraining bypasses, an attention pooling and a normalisation that it never calls, the
     captioning decoder, the temperature.
     """
-    text_class, text_prefix, text_head = EsiText, TOWERS[0], "text_to_latents."
+    renames = ((r"^unimodal_layers\.", "pretrained_text_encoder."),)
+    """Two names of the text tower; accelerate's `save_model` lists it under one, as safetensors does, or under both."""
+    text_class, text_prefix, text_head = EsiText, "pretrained_text_encoder.", "text_to_latents."
 
     @classmethod
     def parts(cls, size: EsiSize) -> dict[str, tuple[str, nn.Module]]:
-        first, norm, last = nn.Linear(size.widths[-1], size.shared), Gain(size.shared), to_latents(size.shared)
-        heads = named(img_token_head=first, img_attn_pool_norm=norm, img_to_latents=last)
+        first, width = nn.Linear(size.widths[-1], size.shared), size.shared
+        # Layer normalisation with a gain, and an offset that is kept in the state but not learnt.
+        norm = Apply(
+            lambda x, gamma, beta: F.layer_norm(x, x.shape[-1:], gamma, beta),
+            gamma=torch.ones(width), beta=torch.zeros(width),
+        )  # fmt: skip
+        # Into the shared space, on either side: a matrix, and length 1.
+        ecg, text = (nn.Linear(width, width, bias=False) for _ in range(2))
+        length_1 = Apply(partial(F.normalize, dim=-1))
+        latents, text_latents = (named(to_latents=matrix, unit=length_1) for matrix in (ecg, text))
+        heads = named(img_token_head=first, img_attn_pool_norm=norm, img_to_latents=latents)
         return {
             "img_encoder.": ("ESI's ConvNeXt V2", ConvNeXt(size)),
             "": ("ESI's image heads", heads),
-            "text_to_latents.": ("ESI's text head", to_latents(size.shared)),
+            "text_to_latents.": ("ESI's text head", text_latents),
         }
-
-    @classmethod
-    def renamed(cls, state: State, path: Path) -> State:
-        """The text tower under its first name; accelerate's `save_model` lists it under one, as safetensors does, or
-        under both.
-        """
-        states = weights.split(state, TOWERS)
-        first, second = (states[name] for name in TOWERS)
-        for key in first.keys() & second.keys():
-            if not torch.equal(first[key], second[key]):
-                raise ValueError(f"{path}: {' and '.join(TOWERS)} are one text tower, and differ in {key}")
-        return {**states[""], **{TOWERS[0] + key: value for key, value in {**first, **second}.items()}}
 
     def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
         """[B, 12, T] without unit; the deviation divides by one less than the number of values, as the original's."""
         mean = signal_mv.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
         deviation = signal_mv.std(axis=(1, 2), keepdims=True, ddof=1, dtype=np.float64)
         return (signal_mv - mean) / (deviation + EPSILON)
-
-    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [R, 768] of length 1: BioLinkBERT's first token through `text_to_latents`.
-
-        The original publishes no zero-shot code; this is the path of its contrastive loss, which there takes off the
-        last column of each batch, the [SEP] of its longest texts.
-        """
-        return super().embed_text(texts)
-
-    def golden(self) -> dict[str, np.ndarray]:
-        """Feature, shared vector and text vector."""
-        x, ids = golden.signal(2, 12, 640), golden.tokens(self.small.text.vocabulary, 2, 9)
-        return {"feature": self.run(self.network, x), "shared": self.shared(x), "text": self.text.from_tokens(ids)}
 
 
 # -- ECG-Chat ----------------------------------------------------------------------------------------------------------
@@ -485,33 +407,24 @@ class EcgTransformer(nn.Module):
         self.transformer = named(resblocks=blocks)
         self.proj = nn.Parameter(scale * torch.randn(size.width, size.shared))
 
-    def states(self, x: Tensor) -> Tensor:
-        """[B, 1 + n, W] before the last normalisation, the class token first, from [B, 12, T]."""
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, 1 + n, W] before the last normalisation, as ECG-Chat's language model reads them, from [B, 12, T]: the
+        class token, which becomes the feature, then the patches, whose mean is not the feature.
+        """
         x = self.conv1(x).transpose(1, 2)
         x = torch.cat((self.class_embedding.expand(len(x), 1, -1), x), 1) + self.positional_embedding
         return self.transformer(self.ln_pre(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, D], rows of length 1: the projected class token, from [B, 12, T]."""
-        return F.normalize(self.ln_post(self.states(x)[:, 0]) @ self.proj, dim=-1)
-
-    def tokens(self, x: Tensor) -> Tensor:
-        """[B, n, W]: the patches as ECG-Chat's language model reads them, before the last normalisation.
-
-        It reads the class token too, which has no place in time. Their mean is not the feature, the class token is.
-        """
-        return self.states(x)[:, 1:]
+        return F.normalize(self.ln_post(self.tokens(x)[:, 0]) @ self.proj, dim=-1)
 
 
 class EcgChatText(TextTower):
     """MedCPT by the mean over tokens."""
 
     max_tokens = 77  # OpenCLIP's context, which the tokenizer falls back to; the configuration's 76 are the decoder's
-
-    def pool(self, output: Any, attention: Tensor) -> Tensor:
-        """[B, W]: mean of the last hidden states, padding left out."""
-        states, weight = output.last_hidden_state, attention[..., None].to(output.last_hidden_state.dtype)
-        return (states * weight).sum(1) / weight.sum(1)
+    pooling, unit = "mean", True
 
 
 class EcgChat(TextAlignedEncoder):
@@ -523,6 +436,8 @@ class EcgChat(TextAlignedEncoder):
     small_text = BertSize(vocabulary=100, width=16, depth=2, heads=2, positions=80)
     small = EcgChatSize(n_samples=400, width=32, depth=2, heads=4, shared=24, text=small_text)
     inside, left_out = ("state_dict",), ("text_decoder.", "logit_scale")
+    within = "module."  # where several GPUs trained the network
+    class_token = True
     text_class, text_prefix, text_head = EcgChatText, "text.transformer.", "text.proj."
 
     @classmethod
@@ -531,24 +446,3 @@ class EcgChat(TextAlignedEncoder):
             "ecg.": ("the ECG encoder of ECG-CoCa", EcgTransformer(size)),
             "text.proj.": ("the projection of texts of ECG-CoCa", nn.Linear(size.text.width, size.shared, bias=False)),
         }
-
-    @classmethod
-    def renamed(cls, state: State, path: Path) -> State:
-        """Without `module.`, where several GPUs trained the network."""
-        several = bool(state) and all(key.startswith("module.") for key in state)
-        return weights.strip(state, "module.") if several else state
-
-    def shared(self, x: np.ndarray) -> np.ndarray:
-        """float32 [B, D], rows of length 1: the feature itself."""
-        return self.run(self.network, x)
-
-    def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [R, D], rows of length 1."""
-        return unit(super().embed_text(texts))
-
-    def golden(self) -> dict[str, np.ndarray]:
-        """Feature, states and text vector; the second text ends in three tokens of padding."""
-        x, attention = golden.signal(2, 12, self.small.n_samples), golden.padded(9, 3)
-        text = self.text.from_tokens(golden.tokens(self.small.text.vocabulary, 2, 9) * attention, attention)
-        states = self.run(self.network.states, x)
-        return {"feature": self.run(self.network, x), "states": states, "text": unit(text)}

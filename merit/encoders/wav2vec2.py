@@ -10,10 +10,11 @@ space.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,14 +22,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from merit.data.recording import LEADS
-from merit.encoders import golden
 from merit.encoders.base import InputSpec
-from merit.encoders.blocks import Attention, BertSize, TextTower, UnitLength, attend, named, read_folder
-from merit.encoders.published import MIMIC_LEADS, PublishedEncoder, TextAlignedEncoder, min_max
-from merit.encoders.weights import State
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, T5Config
+from merit.encoders.published import (
+    MIMIC_LEADS,
+    Apply,
+    Attention,
+    BertSize,
+    MeanOfTokens,
+    PublishedEncoder,
+    State,
+    TextAlignedEncoder,
+    TextTower,
+    attend,
+    named,
+)
 
 FS_HZ = 500
 
@@ -62,9 +69,8 @@ PRETRAINING = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
 class Wav2Vec2(nn.Module):
     """[B, L, T] to the transformer's output at every position, [B, n, W], nothing masked.
 
-    The convolution that tells positions has its weight normalised tap by tap; it loads either name of the two parts of
-    that weight: `parametrizations.weight.original0`, `original1` of today's PyTorch, and `weight_g`, `weight_v` of
-    before.
+    The convolution that tells positions has its weight normalised tap by tap; PyTorch loads either name of its parts,
+    `parametrizations.weight.original0` and `original1`, or `weight_g` and `weight_v` of before.
     """
 
     def __init__(self, size: Wav2Vec2Size) -> None:
@@ -128,26 +134,18 @@ class Layer(nn.Module):
 SEGMENT = 2500
 
 
-class SegmentedWav2Vec2(Wav2Vec2):
+class SegmentedWav2Vec2(MeanOfTokens, Wav2Vec2):
     """[B, 12, T] to [B, W]: the mean over positions and over the segments of SEGMENT samples, a remainder left out."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.tokens(x).mean(1)
 
     def tokens(self, x: Tensor) -> Tensor:
         """[B, n, W], 156 of each segment, from it alone; their mean is the feature."""
         segments = x[:, :, : x.shape[2] // SEGMENT * SEGMENT].unflatten(2, (-1, SEGMENT)).transpose(1, 2)
-        return super().forward(segments.flatten(0, 1)).unflatten(0, segments.shape[:2]).flatten(1, 2)
+        return Wav2Vec2.forward(self, segments.flatten(0, 1)).unflatten(0, segments.shape[:2]).flatten(1, 2)
 
 
 class EcgFm(PublishedEncoder):
-    """10 s at 500 Hz, each lead standardised over all of them, two segments of 5 s, each encoded alone.
-
-    The authors probe the mean of a segment's positions, each segment a row with its recording's labels; here a
-    recording is the mean of its two segments, as their notebook averages most predictions. Their linear resampling sets
-    the last sample last, so that 10 s from 100 Hz are stretched by 8 ms; ours is polyphase (at 500 Hz nothing is
-    resampled, and a recording of PTB-XL agrees to 3e-7 of a deviation). A shorter recording is filled up with zeros
-    before it is standardised, where they leave an incomplete segment out.
+    """10 s at 500 Hz, each lead standardised over all of them, two segments of 5 s, each encoded alone; a shorter
+    recording is filled up with zeros first, where the authors leave an incomplete segment out.
     """
 
     name = "ecg-fm"
@@ -167,13 +165,6 @@ class EcgFm(PublishedEncoder):
         centred = np.where(constant, 0, signal_mv - signal_mv.mean(2, keepdims=True, dtype=np.float64))
         return centred / np.where(constant, 1, centred.std(2, keepdims=True))
 
-    def golden(self) -> dict[str, np.ndarray]:
-        """The feature, and the first and last positions of each segment."""
-        x = golden.signal(2, 12, 2 * SEGMENT)
-        positions = self.run(self.network.tokens, x)
-        n = positions.shape[1]
-        return {"feature": self.run(self.network, x), "positions": positions[:, [0, n // 2 - 1, n // 2, n - 1]]}
-
 
 # -- MELP --------------------------------------------------------------------------------------------------------------
 # Wang, Xu and Yu, ICML 2025, arXiv 2506.21803: attentional pooling, beside a causal BERT. Written from the description
@@ -186,11 +177,11 @@ class MelpSize:
 
     ecg: Wav2Vec2Size = field(default_factory=lambda: Wav2Vec2Size(depth=8))
     queries: int = 13
-    """As the code has it; `load` takes the number from the file, for the authors' commands say 10, 12 and 13."""
+    """As the code has it; the number is taken from the file, for the authors' commands say 10, 12 and 13."""
     heads: int = 8
     shared: int = 256
     text: BertSize = field(default_factory=lambda: BertSize(vocabulary=30523))
-    """MedCPT's or heart_bert's, with one more word, [BOS]; `load` takes the number of words from the file."""
+    """MedCPT's or heart_bert's, with one more word, [BOS]; the number of words is taken from the file."""
 
 
 class AttentionPooler(nn.Module):
@@ -230,54 +221,15 @@ class MelpNetwork(nn.Module):
 
 class MelpText(TextTower):
     """A causal BERT, read as in training: "[BOS]" before a text, 127 tokens with padding, and [CLS] after the padding,
-    where the model has read them all.
-
-    The authors' zero-shot script cannot run: `get_text_emb` knows the published text encoder by an anonymised name
-    alone, reads an output that a causal model does not have, and forgets the [CLS] that training appends. This is
-    training's path, `encode_text`, by which they also validate.
+    where the model has read them all: training's path, `encode_text`, by which the authors also validate.
     """
 
-    max_tokens = 128
-
-    @property
-    def words(self) -> int:
-        """Words of the file's vocabulary."""
-        embedding = self.state.get("embeddings.word_embeddings.weight")
-        return self.size.vocabulary if embedding is None else len(embedding)
-
-    def filled(self, config: Any, state: State) -> nn.Module:
-        """A BERT of the file's words, in which each token reads itself and those before it."""
-        config.vocab_size, config.is_decoder, config.use_cache = self.words, True, False
-        return super().filled(config, state)
-
-    def read(self, folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
-        """Configuration and tokenizer, [BOS] added; ValueError where they do not fit the weights."""
-        config, tokenizer = read_folder(folder)
-        tokenizer.add_special_tokens({"bos_token": "[BOS]"})
-        if len(tokenizer) != self.words:
-            raise ValueError(f"{folder}: expected a tokenizer of {self.words} words with [BOS]; got {len(tokenizer)}")
-        return config, tokenizer
-
-    def tokenised(self, texts: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
-        """See the class; [CLS], which comes first, is moved to the end, after the padding."""
-        _, tokenizer = self.model_and_tokenizer
-        begun = [f"[BOS] {text.lower()}" for text in texts]
-        fixed = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens}
-        batch = tokenizer(begun, return_tensors="pt", **fixed)
-        return batch["input_ids"].roll(-1, 1), batch["attention_mask"].roll(-1, 1)
-
-    def pool(self, output: Any, attention: Tensor) -> Tensor:
-        """[B, W]: the last token's last hidden state."""
-        return output.last_hidden_state[:, -1]
+    max_tokens, causal, pooling, lower = 128, True, "last", True
 
 
 class Melp(TextAlignedEncoder):
-    """10 s at 500 Hz, a recording's smallest value to 0 and its largest to 1.
-
-    Two forms of weights are read: fuyingw/MELP_Encoder on Hugging Face, which is the ECG side alone and so gives no
-    zero-shot classification; and a checkpoint of the authors' training (Lightning), which has the text side too, and of
-    which none is published. Where PyTorch does not read the latter's settings as plain values, its `state_dict` saved
-    alone as safetensors is read.
+    """10 s at 500 Hz, a recording's smallest value to 0 and its largest to 1. A checkpoint whose settings are no plain
+    values to PyTorch is read where its `state_dict` is saved alone as safetensors.
     """
 
     name = "melp"
@@ -287,7 +239,8 @@ class Melp(TextAlignedEncoder):
     published = MelpSize()
     small_text = BertSize(vocabulary=90, width=16, depth=2, heads=2, positions=128)
     small = MelpSize(ecg=SMALL, queries=3, heads=2, shared=8, text=small_text)
-    inside = ("state_dict",)
+    inside, min_max = ("state_dict",), np.float64
+    sized_by = ("queries", "ecg_encoder.attn_pool_contrast.query")
     texts_take = "a checkpoint of MELP's training, of which its authors publish none"
     left_out = (
         *(f"ecg_encoder.ecg_encoder.{name}" for name in PRETRAINING),
@@ -301,41 +254,18 @@ class Melp(TextAlignedEncoder):
     @classmethod
     def parts(cls, size: MelpSize) -> dict[str, tuple[str, nn.Module]]:
         first, last = nn.Linear(size.text.width, size.shared), nn.Linear(size.shared, size.shared)
-        head = nn.Sequential(first, nn.GELU(), last, UnitLength())
+        head = nn.Sequential(first, nn.GELU(), last, Apply(partial(F.normalize, dim=-1)))
         return {"ecg_encoder.": ("MELP's ECG side", MelpNetwork(size)), "proj_t.": ("MELP's proj_t", head)}
-
-    @classmethod
-    def from_state(cls, state: State, path: Path, device: str = "cpu", size: MelpSize | None = None) -> Self:
-        """With as many queries as the state has."""
-        query = state.get("ecg_encoder.attn_pool_contrast.query")
-        size = size or cls.published
-        return super().from_state(state, path, device, size if query is None else replace(size, queries=len(query)))
-
-    def conditioned(self, signal_mv: np.ndarray) -> np.ndarray:
-        """[B, 12, T] from 0 to 1, float64."""
-        return min_max(signal_mv.astype(np.float64))
 
     def embed_shared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, 256] of length 1 from [B, 12, T] millivolts, by any file."""
         return self.run(self.network.shared, self.prepared(signal_mv, fs_hz))
-
-    def golden(self) -> dict[str, np.ndarray]:
-        """Feature, shared vector and text vector; the second text is padded from its 20th token to the [CLS]."""
-        x, ids = golden.signal(2, 12, 640), golden.tokens(self.small.text.vocabulary, 2, 40)
-        ids[:, -1], attention = 2, torch.ones_like(ids)  # 2: the number of [CLS] in the golden file's texts
-        attention[1, 19:-1] = 0
-        text = self.text.from_tokens(ids, attention)
-        return {"feature": self.run(self.network, x), "shared": self.run(self.network.shared, x), "text": text}
 
 
 # -- D-BETA ------------------------------------------------------------------------------------------------------------
 # Pham et al. 2025, "Boosting Masked ECG-Text Auto-Encoders as Discriminative Learners", ICML, arXiv 2410.02131: a class
 # token, and Flan-T5, with a pooled vector of each. Written from the architecture that github.com/manhph2211/D-BETA
 # shows at 92e07e7 (CC BY-NC 4.0; none of its code is here); weights for non-commercial use.
-
-TEXT_PARTS = ("language_encoder.", "multi_modal_language_proj.", "unimodal_language_pooler.")
-WORDS = ("language_encoder.shared.weight", "language_encoder.encoder.embed_tokens.weight")
-"""Two names of one table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,12 +281,6 @@ class T5Size:
     shared_width: int = 768
     """Width that its pooled vector is projected to, the ECG encoder's."""
 
-    def config(self) -> T5Config:
-        """Hugging Face's configuration, with Flan-T5's gated GELU."""
-        from transformers import T5Config
-
-        return T5Config(**asdict(self), feed_forward_proj="gated-gelu")
-
 
 @dataclass(frozen=True, kw_only=True)
 class DBetaSize:
@@ -364,11 +288,6 @@ class DBetaSize:
 
     ecg: Wav2Vec2Size
     text: T5Size
-
-
-def tanh_pooler(width: int) -> nn.Sequential:
-    """[B, d] in (-1, 1), from the first token's [B, d]."""
-    return named(dense=nn.Linear(width, width), tanh=nn.Tanh())
 
 
 class DBetaNetwork(nn.Module):
@@ -380,33 +299,33 @@ class DBetaNetwork(nn.Module):
         self.class_embedding = nn.Parameter(torch.rand(width))
         self.ecg_encoder = Wav2Vec2(size.ecg)
         self.multi_modal_ecg_proj = nn.Linear(width, width)
-        self.unimodal_ecg_pooler = tanh_pooler(width)
+        self.unimodal_ecg_pooler = named(dense=nn.Linear(width, width), tanh=nn.Tanh())
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, d] from [B, L, T]."""
-        return self.unimodal_ecg_pooler(self.projected(x)[:, 0])
+        return self.unimodal_ecg_pooler(self.tokens(x)[:, 0])
 
-    def projected(self, x: Tensor) -> Tensor:
-        """[B, 1 + n, d] from [B, L, T]: the class token, which got no position, and the positions in time."""
+    def tokens(self, x: Tensor) -> Tensor:
+        """[B, 1 + n, d] from [B, L, T]: the class token, which got no position and is the feature, and the positions in
+        time.
+        """
         patches = self.ecg_encoder.patches(x)
         with_class = torch.cat([self.class_embedding.expand(len(patches), 1, -1), patches], 1)
         return self.multi_modal_ecg_proj(self.ecg_encoder.encoder(with_class))
-
-    def tokens(self, x: Tensor) -> Tensor:
-        """[B, n, d], the positions; their mean is not the feature, which is the class token's."""
-        return self.projected(x)[:, 1:]
 
 
 class FlanT5(nn.Module):
     """Flan-T5's first token, projected and pooled."""
 
-    def __init__(self, config: T5Config) -> None:
-        from transformers import T5EncoderModel
+    def __init__(self, size: T5Size) -> None:
+        from transformers import T5Config, T5EncoderModel
 
         super().__init__()
-        self.config, self.language_encoder = config, T5EncoderModel(config)
-        self.multi_modal_language_proj = nn.Linear(config.d_model, config.shared_width)
-        self.unimodal_language_pooler = tanh_pooler(config.shared_width)
+        self.config = T5Config(**asdict(size), feed_forward_proj="gated-gelu")
+        self.language_encoder = T5EncoderModel(self.config)
+        width = size.shared_width
+        self.multi_modal_language_proj = nn.Linear(size.d_model, width)
+        self.unimodal_language_pooler = named(dense=nn.Linear(width, width), tanh=nn.Tanh())
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """[B, d] from token numbers [B, n] and their mask, 1 for tokens, 0 for padding."""
@@ -415,19 +334,17 @@ class FlanT5(nn.Module):
 
 
 class DBetaText(TextTower):
-    """Flan-T5 with its projection and pooler, which its state holds too; the folder `text` has a tokenizer alone."""
+    """Flan-T5 with its projection and pooler, which its state holds too; the folder `text` has a tokenizer alone.
+    Padding is masked, which gives what the original gives, one text at a time.
+    """
 
+    what, with_config, lower, pooling = "D-BETA's text side", False, True, "output"
     max_tokens = 512  # where Flan-T5's tokenizer cuts, which the original's zero-shot code leaves to it
-    what, with_config = "D-BETA's text side", False
 
     @classmethod
-    def build(cls, config: T5Config) -> nn.Module:
+    def build(cls, size: T5Size, config: Any = None) -> nn.Module:
         """The model with random weights."""
-        return FlanT5(config)
-
-    def pool(self, output: Tensor, attention: Tensor) -> Tensor:
-        """[B, d] as it is: pooling is part of the network."""
-        return output
+        return FlanT5(size)
 
 
 class DBeta(TextAlignedEncoder):
@@ -452,58 +369,34 @@ class DBeta(TextAlignedEncoder):
         *("multi_modal_ecg_pooler.", "multi_modal_language_pooler."),
     )
     """What pretraining alone runs; its authors delete the first before they load the rest."""
+    tied = ("language_encoder.shared.weight", "language_encoder.encoder.embed_tokens.weight")  # one table of words
     text_class, text_prefix = DBetaText, "text/"  # our own prefix: the file has none
-    network_class, what = DBetaNetwork, "D-BETA's ECG side"
+    renames = ((r"^(?=language_encoder\.|multi_modal_language_proj\.|unimodal_language_pooler\.)", "text/"),)
+    network_class, what, class_token = DBetaNetwork, "D-BETA's ECG side", True
 
     @classmethod
     def shapes(cls, size: DBetaSize | None = None) -> State:
         """See the base class; by the names that older PyTorch gave to normalised weights."""
-        older = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-        state = {key.removeprefix(cls.text_prefix): value for key, value in super().shapes(size).items()}
-        for ours, theirs in older.items():
-            state = {key.replace(ours, theirs): value for key, value in state.items()}
-        return state
-
-    @classmethod
-    def seeded_state(cls, size: DBetaSize | None = None) -> State:
-        """See the base class; the table of words is one."""
-        state = super().seeded_state(size)
-        return state | {WORDS[1]: state[WORDS[0]]}
-
-    @classmethod
-    def renamed(cls, state: State, path: Path) -> State:
-        """The text side under its prefix, with its table of words under both names."""
-        words = [state[key] for key in WORDS if key in state]
-        if len(words) == 2 and not torch.equal(*words):
-            raise ValueError(f"{path}: {' and '.join(WORDS)} are one table, and differ")
-        state = state | {key: words[0] for key in WORDS if words}
-        return {cls.text_prefix * key.startswith(TEXT_PARTS) + key: value for key, value in state.items()}
+        older = {"original0": "weight_g", "original1": "weight_v"}
+        return {
+            re.sub(r"parametrizations\.weight\.(\w+)", lambda part: older[part[1]], key.removeprefix("text/")): value
+            for key, value in super().shapes(size).items()
+        }
 
     def embed_shared(self, signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
         """float32 [B, 770] of length 1 from [B, 12, T] millivolts; see the class."""
-        return unit_keeping_products(self.embed(signal_mv, fs_hz), own=0)
+        return self.unit_keeping_products(self.embed(signal_mv, fs_hz), own=0)
 
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [R, 770] of length 1 of lower-cased texts; see the class.
+        """float32 [R, 770] of length 1; see the class. Raises Unavailable where the tokenizer is not there."""
+        return self.unit_keeping_products(super().embed_text(texts), own=1)
 
-        The original encodes one text at a time, without padding; here padding is masked, which gives the same. (In
-        pretraining it pads and does not mask.) Raises Unavailable where the tokenizer is not there.
+    @staticmethod
+    def unit_keeping_products(vectors: np.ndarray, own: int) -> np.ndarray:
+        """float32 [N, d + 2] of length 1 from [N, d] in (-1, 1); between rows of different `own`, 0 or 1, products are
+        those of `vectors` over d.
         """
-        return unit_keeping_products(super().embed_text([text.lower() for text in texts]), own=1)
-
-    def golden(self) -> dict[str, np.ndarray]:
-        """Feature, text vector and their products."""
-        feature = self.run(self.network, golden.signal(2, 12, 640))
-        text = self.text.from_tokens(golden.tokens(self.small.text.vocab_size, 2, 9))
-        rows = unit_keeping_products(feature, 0), unit_keeping_products(text, 1)
-        return {"feature": feature, "text": text, "products": feature.shape[1] * rows[0] @ rows[1].T}
-
-
-def unit_keeping_products(vectors: np.ndarray, own: int) -> np.ndarray:
-    """float32 [N, d + 2] of length 1 from [N, d] in (-1, 1); between rows of different `own`, 0 or 1, products are
-    those of `vectors` over d.
-    """
-    inside = vectors.astype(np.float64) / np.sqrt(vectors.shape[1])
-    missing = np.zeros((len(vectors), 2))
-    missing[:, own] = np.sqrt(np.maximum(1 - np.square(inside).sum(1), 0))
-    return np.concatenate([inside, missing], 1).astype(np.float32)
+        inside = vectors.astype(np.float64) / np.sqrt(vectors.shape[1])
+        missing = np.zeros((len(vectors), 2))
+        missing[:, own] = np.sqrt(np.maximum(1 - np.square(inside).sum(1), 0))
+        return np.concatenate([inside, missing], 1).astype(np.float32)

@@ -23,12 +23,9 @@ from merit.config import one_of
 from merit.evaluate.tasks import NotEnoughData
 
 METRICS = ("euclidean", "cosine")
-BLOCK = 1000
-"""Rows whose distances are held at a time, for memory."""
-FEWEST = 2
-"""Patients that a class needs to be scored: one alone has no neighbour of its class."""
-DIGITS = 10
-"""Decimals that are kept: the last bits of sums depend on the number of cores."""
+BLOCK = 1000  # rows whose distances are held at a time, for memory
+FEWEST = 2  # patients that a class needs to be scored: one alone has no neighbour of its class
+DIGITS = 10  # decimals that are kept: the last bits of sums depend on the number of cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,8 +188,8 @@ def clusters(
             f"{int(scored.sum())} such classes and {len(features)} records"
         )
     plane = umap_plane(features, config, cache)
-    kept = scored[classes]
-    own, group = classes[kept], groups[kept]
+    counted = scored[classes]
+    own, group = classes[counted], groups[counted]
     about = [
         {"class": name, "n": int((classes == c).sum()), "n_groups": int(n_groups[c])} for c, name in enumerate(names)
     ]
@@ -204,10 +201,10 @@ def clusters(
         about[c]["highest"] = float(np.mean(np.minimum([same.sum() for same in others], k) / k))
     about.append({"class": "macro", "n": len(features), "n_several": int((labels.sum(axis=1) > 1).sum())})
     rows = []
-    for space, x, metric in (("encoder", features[kept], config.metric), ("umap", plane[kept], "euclidean")):
+    for space, x, metric in (("encoder", features[counted], config.metric), ("umap", plane[counted], "euclidean")):
         per_record = {"purity": purity(x, own, group, k, metric), "silhouette": silhouette(x, own, group, metric)}
         for name, values in per_record.items():
-            found = by_class(values, own, group, len(names), config, share=name == "purity")
-            rows += [{"space": space, "metric": name, **of, **number} for of, number in zip(about, found)]
+            numbers = by_class(values, own, group, len(names), config, share=name == "purity")
+            rows += [{"space": space, "metric": name, **of, **number} for of, number in zip(about, numbers)]
     points = pd.DataFrame(plane, columns=["x", "y"]).assign(**{"class": np.array(names)[classes]})
     return pd.DataFrame(rows), points

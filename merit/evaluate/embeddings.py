@@ -1,4 +1,4 @@
-"""Embed once, then evaluate arrays: a store through an encoder, kept on disk by the identity of both.
+"""Embed once, then evaluate arrays: a store through an encoder, stored by the identity of both.
 
 Shapes: N records, n tokens of a recording, D width.
 """
@@ -6,15 +6,13 @@ Shapes: N records, n tokens of a recording, D width.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from merit.data.store import Store
 from merit.encoders.base import Encoder
-from merit.runs import new_file
-from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
+from merit.parallel import MAX_THREADS, one_thread_an_operation, usable_cores
 
 
 def embed_store(
@@ -36,35 +34,24 @@ def embed_store(
     chosen = np.arange(len(store.records)) if rows is None else np.asarray(rows)
     if not hasattr(encoder, call):
         raise ValueError(f"encoder {encoder.name}: expected one with {call}; it has none")
-    embed = getattr(encoder, call)
+    ndim = 3 if call == "tokens" else 2
 
-    def one(start: int) -> np.ndarray:
+    def embed_batch(start: int) -> np.ndarray:
         part = chosen[start : start + batch]
-        signal_mv = store.signal_uv[part].astype(np.float32) / 1000
-        return check(embed(signal_mv, store.fs_hz), part, encoder.name, store, 3 if call == "tokens" else 2)
+        z = getattr(encoder, call)(store.signal_uv[part].astype(np.float32) / 1000, store.fs_hz)
+        if z.ndim != ndim or len(z) != len(part):
+            wanted = f"[{len(part)}, {'tokens, ' * (ndim - 2)}width]"
+            raise ValueError(f"encoder {encoder.name}: expected embeddings {wanted}; got {list(z.shape)}")
+        bad = np.flatnonzero(~np.isfinite(z).reshape(len(z), -1).all(1))
+        if len(bad):
+            record = store.records["record_id"].iloc[part[bad[0]]]
+            raise ValueError(f"encoder {encoder.name}: expected finite embeddings; got none for record {record}")
+        return z
 
     starts = range(0, len(chosen), batch)
     with one_thread_an_operation(), ThreadPoolExecutor(min(MAX_THREADS, threads or usable_cores())) as pool:
         done = tqdm(
-            pool.map(one, starts), total=len(starts), unit="batch", desc=f"embedding by {encoder.name}",
+            pool.map(embed_batch, starts), total=len(starts), unit="batch", desc=f"embedding by {encoder.name}",
             disable=not progress, mininterval=1.0,
         )  # fmt: skip
         return np.concatenate(list(done)).astype(np.float32)
-
-
-def check(z: np.ndarray, rows: np.ndarray, name: str, store: Store, ndim: int = 2) -> np.ndarray:
-    """The batch of these records itself, when it has `ndim` dimensions and is finite; a ValueError in one line else."""
-    if z.ndim != ndim or len(z) != len(rows):
-        wanted = f"[{len(rows)}, {'tokens, ' * (ndim - 2)}width]"
-        raise ValueError(f"encoder {name}: expected embeddings {wanted}; got {list(z.shape)}")
-    bad = np.flatnonzero(~np.isfinite(z).reshape(len(z), -1).all(1))
-    if len(bad):
-        record = store.records["record_id"].iloc[rows[bad[0]]]
-        raise ValueError(f"encoder {name}: expected finite embeddings; got none for record {record}")
-    return z
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """An .npy file, sealed."""
-    with new_file(path) as made:
-        np.save(made, array, allow_pickle=False)

@@ -2,26 +2,22 @@
 
 Three estimates of the same quantity, in nats, none of which scores what it was fitted on:
 
-* Gaussian: I = −½ Σ log(1 − ρᵢ²) over canonical correlations. Embeddings have more directions than pairs can support,
-  and those of most variance need not be those that are shared: an ECG's own directions may be louder. So directions
+* Gaussian: I = −½ Σ log(1 − ρᵢ²) over canonical correlations, less the known bias of the sample's value. Embeddings
+  have more directions than pairs can support, and an ECG's own may be louder than those that are shared: directions
   come from canonical correlation analysis with a ridge (Vinod 1976), its penalty and the number of pairs of directions
-  chosen by cross-validation on other patients. Independent sides therefore give 0, and directions that are found
-  imperfectly give too little. The known bias of the sample's value (the expected log-determinant of a Wishart matrix)
-  is taken off.
-* KSG: from distances to nearest neighbours (Kraskov, Stögbauer and Grassberger 2004, estimator 1). It assumes that the
-  density is even within the box that holds a point's k neighbours; with strong dependence in more than two or three
-  dimensions and a few thousand pairs the boxes are too big for that, and the value is too low. How much too low is
-  measured on Gaussians of the same covariance and number, and taken off.
-* InfoNCE (Oord et al. 2018): a lower bound by a critic that is trained afterwards. The temperature and heads that an
-  objective was trained with would favour it, so the same critic is trained for each on its frozen embeddings.
+  chosen by cross-validation on other patients. Independent sides give 0, imperfect directions too little.
+* KSG: from distances to nearest neighbours (Kraskov, Stögbauer and Grassberger 2004, estimator 1). With strong
+  dependence in more than two or three dimensions and a few thousand pairs its value is too low; by how much is measured
+  on Gaussians of the same covariance and number, and taken off.
+* InfoNCE (Oord et al. 2018): a lower bound by a critic that is trained afterwards, the same for each objective on its
+  frozen embeddings: the temperature and heads that an objective was trained with would favour it.
 
 Legend: N pairs, d and e columns of both sides, n canonical pairs, D encoder width, K pairs of a batch.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,43 +29,29 @@ from scipy.special import digamma
 
 from merit.evaluate.tasks import NotEnoughData
 from merit.intervals import Z
-from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
+from merit.parallel import MAX_THREADS, one_thread_an_operation, usable_cores
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 PENALTIES = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-6)
 """Ridge penalties that are tried, as shares of a side's mean variance along its directions."""
-FOLDS = 4
-"""Parts by patient: the directions of each are fitted on the others."""
-INNER_FOLDS = 3
-"""Parts of the fitting patients by which penalty and number of pairs are chosen."""
+FOLDS = 4  # parts by patient: the directions of each are fitted on the others
+INNER_FOLDS = 3  # parts of the fitting patients by which penalty and number of pairs are chosen
 MOST_PAIRS = 64
-ROWS_A_PAIR = 8
-"""Rows of a part for each canonical pair that is estimated on it."""
-SMALLEST = 1e-10
-"""Share of the largest variance under which a direction is rounding error."""
-HIGHEST = 1 - 1e-9
-"""Correlation that one of 1 is taken for, so that what is shared entirely has a number."""
+ROWS_A_PAIR = 8  # rows of a part for each canonical pair that is estimated on it
+SMALLEST = 1e-10  # share of the largest variance under which a direction is rounding error
+HIGHEST = 1 - 1e-9  # correlation that one of 1 is taken for, so that what is shared entirely has a number
 KSG_NEIGHBOURS = 3
 KSG_SURROGATES = 2
-CLIP = 4.0
-"""The critic's inputs are cut at this many standard deviations: a square of an outlier would rule the batch."""
-SPAN = 0.99
-"""Share of a cloud's variance that its span keeps."""
-COVERAGE_NEIGHBOURS = 10
-"""The radius of a point of a cloud reaches to this neighbour within the cloud."""
-FEWEST = 60
-"""Pairs with distinct reports under which nothing is estimated."""
-NO_VARIANCE = 1e-12
-"""Variance of unit vectors under which they are all alike."""
-DIGITS = 10
-"""Decimals that are kept: the last bits of linear algebra depend on the number of cores."""
-TOLERANCE = 0.2
-"""Nats by which an estimate may miss what is planted before it has no vote."""
-PLANTED = 1.0
-"""Nats that are planted at least."""
+CLIP = 4.0  # the critic's inputs are cut at this many standard deviations: a square of an outlier would rule the batch
+SPAN = 0.99  # share of a cloud's variance that its span keeps
+COVERAGE_NEIGHBOURS = 10  # the radius of a point of a cloud reaches to this neighbour within the cloud
+FEWEST = 60  # pairs with distinct reports under which nothing is estimated
+NO_VARIANCE = 1e-12  # variance of unit vectors under which they are all alike
+DIGITS = 10  # decimals that are kept: the last bits of linear algebra depend on the number of cores
+TOLERANCE = 0.2  # nats by which an estimate may miss what is planted before it has no vote
+PLANTED = 1.0  # nats that are planted at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +93,8 @@ class Estimate(NamedTuple):
     value: float
     """Bias taken off; can be slightly below 0."""
     plain: float
-    """As the sample has it."""
+    ceiling: float = np.nan
+    """The most that the estimator can give for as many pairs; NaN: no limit."""
 
 
 # ---------------------------------------------------------------- canonical directions, fitted on other patients
@@ -122,10 +105,9 @@ class CanonicalFrame(NamedTuple):
 
     means: tuple[np.ndarray, np.ndarray]
     directions: tuple[np.ndarray, np.ndarray]
-    """[d, n] and [e, n]."""
 
     def variables(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[N, n] and [N, n]."""
+        """[N, n] and [N, n] of rows x [N, d] and y [N, e]."""
         u, v = ((side - m) @ d for side, m, d in zip((x, y), self.means, self.directions))
         return u, v
 
@@ -154,12 +136,11 @@ class Part(NamedTuple):
 
     rows: np.ndarray
     u: np.ndarray
-    """float64 [rows, n]: of x."""
     v: np.ndarray
-    """float64 [rows, n]: of y."""
+    """Of x and of y, float64 [rows, n]."""
     penalty: float
     correlations: np.ndarray
-    """float64 [n]: both chosen on the other patients by `choose`."""
+    """float64 [n]; chosen on the other patients, as the penalty, by `choose`."""
 
 
 def cross_fit(x: np.ndarray, y: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> list[Part]:
@@ -212,9 +193,9 @@ def principal(side: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mean = side.mean(axis=0)
     variances, axes = np.linalg.eigh((side - mean).T @ (side - mean) / (len(side) - 1))
     variances, axes = np.maximum(variances[::-1], np.finfo(float).tiny), axes[:, ::-1]
-    kept = variances >= SMALLEST * variances[0]
-    axes = axes[:, kept] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(variances))])[kept]
-    return mean, variances[kept], axes
+    varies = variances >= SMALLEST * variances[0]
+    axes = axes[:, varies] * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(variances))])[varies]
+    return mean, variances[varies], axes
 
 
 def fold_of(groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
@@ -226,10 +207,9 @@ def fold_of(groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
 def mean_over_parts(
     parts: Sequence[Part], estimate: Callable[[np.ndarray, np.ndarray], Estimate], rows: np.ndarray | None = None
 ) -> Estimate:
-    """The mean of `estimate(u, v)` over parts, each weighted by its pairs.
+    """The mean of `estimate(u, v)` over parts, each weighted by its pairs; NaN where none has enough of them.
 
-    rows: bool [N], the pairs that count; None: all. Parts with too few pairs for their canonical variables are left
-    out; NaN where none is left.
+    rows: bool [N], the pairs that count; None: all. Parts with too few pairs for their variables are left out.
     """
     estimates, sizes = [], []
     for part in parts:
@@ -239,21 +219,23 @@ def mean_over_parts(
             estimates.append(estimate(u, v))
             sizes.append(len(u))
     if not estimates:
-        return Estimate(float("nan"), float("nan"))
+        return Estimate(np.nan, np.nan)
     return Estimate(*np.average(estimates, axis=0, weights=sizes).tolist())
 
 
 # ---------------------------------------------------------------- the Gaussian estimate
 
 
-def gaussian_information(parts: Sequence[Part], rows: np.ndarray | None = None) -> Estimate:
-    """Mutual information under the Gaussian assumption, over parts as in `mean_over_parts`."""
+def gaussian_information(u: np.ndarray, v: np.ndarray) -> Estimate:
+    """Mutual information of rows u [N, p] and v [N, q] under the Gaussian assumption, N > p + q.
 
-    def estimate(u: np.ndarray, v: np.ndarray) -> Estimate:
-        plain = from_correlations(np.minimum(canonical_correlations(u, v), HIGHEST))
-        return Estimate(plain - wishart_bias(len(u), u.shape[1], v.shape[1]), plain)
-
-    return mean_over_parts(parts, estimate, rows)
+    The sample's value is too high, whatever the correlations: E log det S − log det Σ = Σᵢ ψ((n − i)/2) +
+    p log(2/(n − 1)), i = 1…p, for the covariance S of n rows; in half of (side + side − both) the last term cancels.
+    """
+    n, p, q = len(u), u.shape[1], v.shape[1]
+    plain = from_correlations(np.minimum(canonical_correlations(u, v), HIGHEST))
+    of_p, of_q, of_both = (float(digamma((n - np.arange(1, width + 1)) / 2).sum()) for width in (p, q, p + q))
+    return Estimate(plain - 0.5 * (of_p + of_q - of_both), plain)
 
 
 def canonical_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -268,26 +250,15 @@ def from_correlations(correlations: np.ndarray) -> float:
         return float(-0.5 * np.log1p(-(correlations**2)).sum())
 
 
-def wishart_bias(n: int, p: int, q: int) -> float:
-    """By how much the sample's value is too high on average for Gaussians, whatever their correlations, nats.
-
-    E log det S − log det Σ = Σᵢ ψ((n − i)/2) + p log(2/(n − 1)), i = 1…p, for the covariance S of n rows; the value is
-    half of (side + side − both), in which the second term cancels. Needs n > p + q.
-    """
-    if n <= p + q:
-        raise ValueError(f"pairs: expected more than the {p + q} components of both sides; got {n}")
-    of_p, of_q, of_both = (float(digamma((n - np.arange(1, width + 1)) / 2).sum()) for width in (p, q, p + q))
-    return 0.5 * (of_p + of_q - of_both)
-
-
 # ---------------------------------------------------------------- the nearest-neighbour estimate
 
 
 def ksg(x: np.ndarray, y: np.ndarray, k: int = KSG_NEIGHBOURS) -> float:
     """Mutual information of rows x [N, p] and y [N, q], nats: ψ(k) + ψ(N) − ⟨ψ(nx + 1) + ψ(ny + 1)⟩ (Eq. 8).
 
-    nx, ny: other points nearer than the k-th neighbour in the joint space, maximum norm. At most `ksg_ceiling(N, k)`.
-    Made for continuous values: ties (one report many times) must be taken out before. ValueError for N ≤ k.
+    nx, ny: other points nearer than the k-th neighbour in the joint space, maximum norm. At most ψ(N) − ψ(k): every
+    marginal box then holds its k points alone. Made for continuous values: ties (one report many times) must be taken
+    out before. ValueError for N ≤ k.
     """
     if len(x) != len(y) or len(x) <= k:
         raise ValueError(f"pairs: expected two sides of the same number, more than k = {k}; got {len(x)} and {len(y)}")
@@ -298,21 +269,13 @@ def ksg(x: np.ndarray, y: np.ndarray, k: int = KSG_NEIGHBOURS) -> float:
     return float(digamma(k) + digamma(len(x)) - np.mean(digamma(counts[0]) + digamma(counts[1])))
 
 
-def ksg_ceiling(n: int, k: int = KSG_NEIGHBOURS) -> float:
-    """The most that the plain estimator can give for n pairs, nats: every marginal box holds its k points alone."""
-    return float(digamma(n) - digamma(k))
-
-
-def ksg_information(
-    x: np.ndarray, y: np.ndarray, *, k: int = KSG_NEIGHBOURS, n_surrogates: int = KSG_SURROGATES, seed: int = 0
-) -> Estimate:
+def ksg_information(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> Estimate:
     """The estimator's value less its mean error on Gaussians of the same covariance and number of pairs.
 
-    x, y: as for `ksg`, without constant directions. Exact for Gaussians up to noise, by construction; for others it
-    takes off what the dependence's strength and the number of dimensions cause. Near the ceiling, which it never
-    passes, it says little more than the Gaussian estimate. n_surrogates: Gaussian samples drawn.
+    x, y: as for `ksg`, without constant directions. Exact for Gaussians up to noise; for others it takes off what the
+    dependence's strength and the dimensions cause. Near its ceiling it says little more than the Gaussian estimate.
     """
-    plain = ksg(x, y, k)
+    plain, ceiling = ksg(x, y), float(digamma(len(x)) - digamma(KSG_NEIGHBOURS))
     correlations = np.minimum(canonical_correlations(x, y), HIGHEST)
     n, p, q = len(correlations), x.shape[1], y.shape[1]
     # Errors depend on the frame, so the surrogates are turned from canonical variables to the frames of x and y.
@@ -320,43 +283,14 @@ def ksg_information(
     left, _, right = np.linalg.svd(q_x.T @ q_y)
     turn_x, turn_y = (turn @ r / np.sqrt(len(x) - 1) for turn, r in ((left.T, r_x), (right, r_y)))
     generator, errors = np.random.default_rng(seed), []
-    for _ in range(n_surrogates):
+    for _ in range(KSG_SURROGATES):
         u, v = generator.normal(size=(2, len(x), max(p, q)))
         v[:, :n] = correlations * u[:, :n] + np.sqrt(1 - correlations**2) * v[:, :n]
-        errors.append(ksg(u[:, :p] @ turn_x, v[:, :q] @ turn_y, k) - from_correlations(correlations))
-    return Estimate(min(plain - float(np.mean(errors)), ksg_ceiling(len(x), k)), plain)
-
-
-def _leading_ksg(parts: Sequence[Part], n_pairs: int, seed: int, rows: np.ndarray | None = None) -> Estimate:
-    """The nearest-neighbour estimate on the leading canonical pairs, over parts as in `mean_over_parts`."""
-    return mean_over_parts(parts, lambda u, v: ksg_information(u[:, :n_pairs], v[:, :n_pairs], seed=seed), rows)
+        errors.append(ksg(u[:, :p] @ turn_x, v[:, :q] @ turn_y) - from_correlations(correlations))
+    return Estimate(min(plain - float(np.mean(errors)), ceiling), plain, ceiling)
 
 
 # ---------------------------------------------------------------- the InfoNCE bound
-
-
-def critic_information(
-    x: np.ndarray, y: np.ndarray, groups: np.ndarray, parts: Sequence[Part], config: CriticConfig, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """InfoNCE bound on the mutual information of rows x [N, d] and y [N, e]; every pair is scored once.
-
-    Returns contributions and ceilings, float64 [N], nats: the bound is the mean of the contributions, and at most the
-    mean of the ceilings, log K with K the pairs of the part that a pair is scored in. groups [N]: patients. parts: of
-    `cross_fit` on the same rows; the pairs of a part are scored by a critic that was trained on the others, in
-    directions found on the others. Every report must occur once: a second copy would be a wrong negative. The numbers
-    depend on the arguments alone, not on the number of threads.
-    """
-    contributions, ceilings = np.zeros(len(x)), np.zeros(len(x))
-
-    def score_part(f: int) -> None:
-        test = parts[f].rows
-        train = np.setdiff1d(np.arange(len(x)), test)
-        score = _train_critic(x[train], y[train], groups[train], parts[f], config, (seed, f))
-        contributions[test], ceilings[test] = bound_contributions(score(x[test], y[test])), np.log(len(test))
-
-    with one_thread_an_operation(), ThreadPoolExecutor(min(len(parts), MAX_THREADS, usable_cores())) as threads:
-        list(threads.map(score_part, range(len(parts))))
-    return contributions, ceilings
 
 
 def bound_contributions(scores: np.ndarray) -> np.ndarray:
@@ -365,148 +299,125 @@ def bound_contributions(scores: np.ndarray) -> np.ndarray:
     return np.log(len(scores)) + np.diag(scores) - 0.5 * (over[0] + over[1])
 
 
-def _train_critic(
-    x: np.ndarray, y: np.ndarray, groups: np.ndarray, part: Part, config: CriticConfig, seed: tuple[int, int]
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Train a critic for a part on the others' rows and return its scores [K, K] of any rows; seed: the seed, the part.
+def critic_information(
+    x: np.ndarray, y: np.ndarray, groups: np.ndarray, parts: Sequence[Part], config: CriticConfig, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """InfoNCE bound on the mutual information of rows x [N, d] and y [N, e]: contributions, whose mean is the bound,
+    and ceilings, log of the pairs that each is scored among; float64 [N], nats, the same on any number of threads.
 
-    The critic sums a product of two small networks, one a side, and a term of each side alone (separable critic, Poole
-    et al. 2019), on canonical variables. It starts as the ratio of Gaussian densities, so that a thousand pairs are
-    enough to train it. The weights of the pass with the best bound on the held-out sixth of the patients are kept; the
-    Gaussian critic before any pass takes part in the choice, and so does the critic that is 0 and bounds nothing.
+    groups [N]: patients. parts: of `cross_fit` on the same rows; each is scored by a critic, and in directions, of the
+    others. Every report must occur once: a second copy would be a wrong negative. The critic is separable (Poole et al.
+    2019): a product of two small networks, one a side, and a term of each side alone, on canonical variables. It starts
+    as the ratio of Gaussian densities, so that a thousand pairs are enough to train it. Chosen is the pass with the
+    best bound on a held-out sixth of the patients, among them none at all, and the critic that is 0 and bounds nothing.
     """
     import torch
 
-    inner = fold_of(groups, 6, seed[0] + 1) == 0
-    n_pairs = max(len(part.correlations), config.fewest_pairs)
-    frame = next(canonical_frames(x[~inner], y[~inner], (part.penalty,), n_pairs))
-    correlations = np.zeros(frame.directions[0].shape[1])
-    known = part.correlations[: len(correlations)]
-    correlations[: len(known)] = known
+    contributions, ceilings = np.zeros(len(x)), np.zeros(len(x))
 
-    def framed(left: np.ndarray, right: np.ndarray) -> tuple[Tensor, Tensor]:
-        both = (np.clip(side, -CLIP, CLIP).astype(np.float32) for side in frame.variables(left, right))
-        return tuple(map(torch.from_numpy, both))
+    def scores(towers: list[list[Tensor]], sides: Sequence[Tensor]) -> Tensor:
+        """[K, K]: row i holds the scores of the ECG side's row i with every row of the other side."""
+        products, alone = [], []
+        for side, (linear, squares, hidden, bias, out) in zip(sides, towers):
+            more = (side @ hidden + bias).relu() @ out
+            products.append(side @ linear + more[:, :-1])
+            alone.append(side**2 @ squares + more[:, -1])
+        return products[0] @ products[1].T + alone[0][:, None] + alone[1]
 
     def info_nce(scores: Tensor) -> Tensor:
         """Eq. 3 for scores [K, K]: the mean of both directions' cross-entropy, nats."""
         own = scores.diagonal().mean()
         return 0.5 * (scores.logsumexp(0).mean() + scores.logsumexp(1).mean()) - own
 
-    training, validation = (framed(x[which], y[which]) for which in (~inner, inner))
-    generator = torch.Generator().manual_seed(1000 * seed[0] + seed[1])
-    order = np.random.default_rng(seed)
-    towers = [_tower(correlations, config, generator) for _ in training]
-    weights = [w.requires_grad_() for tower in towers for w in tower]
-    optimiser = torch.optim.AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
-    best, best_weights, waited = 0.0, [torch.zeros_like(w) for w in weights], 0
-    n_batches = -(-len(training[0]) // config.batch)
-    for epoch in range(config.epochs + 1):
-        for rows in np.array_split(order.permutation(len(training[0])), n_batches) if epoch else []:
-            loss = info_nce(_scores(towers, *(side[rows] for side in training)))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        with torch.no_grad():
-            bound = float(np.log(len(validation[0])) - info_nce(_scores(towers, *validation)))
-        waited += 1
-        if bound > best:
-            best, best_weights, waited = bound, [w.detach().clone() for w in weights], 0
-        if waited > config.patience:
-            break
-    half = len(towers[0])
-    chosen = [best_weights[:half], best_weights[half:]]
-    with torch.inference_mode():
-        return lambda left, right: _scores(chosen, *framed(left, right)).double().numpy()
+    def score_part(f: int) -> None:
+        # The frame and the critic are fitted on the other parts, without a sixth of their patients.
+        part = parts[f]
+        others = np.setdiff1d(np.arange(len(x)), part.rows)
+        inner = fold_of(groups[others], 6, seed + 1) == 0
+        fitted = others[~inner]
+        n_pairs = max(len(part.correlations), config.fewest_pairs)
+        frame = next(canonical_frames(x[fitted], y[fitted], (part.penalty,), n_pairs))
+        variables = [frame.variables(x[rows], y[rows]) for rows in (fitted, others[inner], part.rows)]
+        training, validation, scored = (
+            [torch.from_numpy(np.clip(side, -CLIP, CLIP).astype(np.float32)) for side in sides] for sides in variables
+        )
 
+        # Both sides start at log p(u, v) / p(u) p(v) = Σ (ρ u v − ½ ρ² (u² + v²)) / (1 − ρ²) + constant; the hidden
+        # units add nothing at first. Weights of a side: linear, squares, hidden, bias, out.
+        rho = torch.zeros(training[0].shape[1])
+        known = np.minimum(part.correlations[: len(rho)], 0.999).astype(np.float32)
+        rho[: len(known)] = torch.from_numpy(known)
+        generator = torch.Generator().manual_seed(1000 * seed + f)
+        towers = [
+            [
+                torch.diag((rho / (1 - rho**2)).sqrt()),
+                -0.5 * rho**2 / (1 - rho**2),
+                torch.randn(len(rho), config.width, generator=generator) / len(rho) ** 0.5,
+                torch.zeros(config.width),
+                torch.zeros(config.width, len(rho) + 1),
+            ]
+            for _ in training
+        ]
+        weights = [w.requires_grad_() for tower in towers for w in tower]
+        optimiser = torch.optim.AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
 
-def _tower(correlations: np.ndarray, config: CriticConfig, generator: torch.Generator) -> list[Tensor]:
-    """Weights of one side, at the ratio of Gaussian densities: linear, squares, hidden, bias, out.
+        order = np.random.default_rng((seed, f))
+        best, best_towers, waited = 0.0, [[torch.zeros_like(w) for w in tower] for tower in towers], 0
+        n_batches = -(-len(training[0]) // config.batch)
+        for epoch in range(config.epochs + 1):
+            for rows in np.array_split(order.permutation(len(training[0])), n_batches) if epoch else []:
+                loss = info_nce(scores(towers, [side[rows] for side in training]))
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+            with torch.no_grad():
+                bound = float(np.log(len(validation[0])) - info_nce(scores(towers, validation)))
+            waited += 1
+            if bound > best:
+                best, best_towers, waited = bound, [[w.detach().clone() for w in tower] for tower in towers], 0
+            if waited > config.patience:
+                break
+        contributions[part.rows] = bound_contributions(scores(best_towers, scored).double().numpy())
+        ceilings[part.rows] = np.log(len(part.rows))
 
-    log p(u, v) / p(u) p(v) = Σ (ρ u v − ½ ρ² (u² + v²)) / (1 − ρ²) + constant. The hidden part adds nothing at first.
-    """
-    import torch
-
-    rho = torch.from_numpy(np.minimum(correlations, 0.999).astype(np.float32))
-    n = len(rho)
-    return [
-        torch.diag((rho / (1 - rho**2)).sqrt()),
-        -0.5 * rho**2 / (1 - rho**2),
-        torch.randn(n, config.width, generator=generator) / n**0.5,
-        torch.zeros(config.width),
-        torch.zeros(config.width, n + 1),
-    ]
-
-
-def _scores(towers: list[list[Tensor]], a: Tensor, b: Tensor) -> Tensor:
-    """[K, K]: row i holds the scores of a's row i with every row of b."""
-    products, alone = [], []
-    for side, (linear, squares, hidden, bias, out) in zip((a, b), towers):
-        more = (side @ hidden + bias).relu() @ out
-        products.append(side @ linear + more[:, :-1])
-        alone.append(side**2 @ squares + more[:, -1])
-    return products[0] @ products[1].T + alone[0][:, None] + alone[1]
+    with one_thread_an_operation(), ThreadPoolExecutor(min(len(parts), MAX_THREADS, usable_cores())) as threads:
+        list(threads.map(score_part, range(len(parts))))
+    return contributions, ceilings
 
 
 # ---------------------------------------------------------------- geometry: how two clouds lie to each other
 
 
-def modality_gap(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Distance of the centroids of x [N, d] and y [R, d], and its ratio to the root mean square distance of points
-    from their own centroid (both clouds, equal weight): above 1 the clouds are farther apart than wide.
+def spectrum(x: np.ndarray) -> tuple[float, np.ndarray]:
+    """Effective rank of rows x [N, d], exp of the entropy of the normalised eigenvalues of their covariance (Roy and
+    Vetterli 2007, its singular values): 1 for a line, d for a ball, NaN where nothing varies. And their span [d, n]:
+    the fewest leading principal directions that hold `SPAN` of the variance.
     """
-    distance = float(np.linalg.norm(x.mean(axis=0) - y.mean(axis=0)))
-    within = np.sqrt((spread(x) + spread(y)) / 2)
-    return distance, float(distance / within) if within > 0 else float("nan")
-
-
-def spread(x: np.ndarray) -> float:
-    """Mean squared distance from the centroid: the total variance; at most 1 for points of length 1."""
-    return float(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean())
-
-
-def eigenvalues(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Variances [d], falling and not negative, and the directions [d, d] (columns) that they are along."""
     centred = np.asarray(x, dtype=np.float64) - x.mean(axis=0)
     values, directions = np.linalg.eigh(centred.T @ centred / len(x))
-    return np.maximum(values[::-1], 0.0), directions[:, ::-1]
-
-
-def effective_rank(values: np.ndarray) -> float:
-    """exp of the entropy of the normalised eigenvalues [d] of the covariance matrix (Roy and Vetterli 2007, its
-    singular values): 1 for a line, d for a ball; NaN where nothing varies.
-    """
+    values, directions = np.maximum(values[::-1], 0.0), directions[:, ::-1]
+    n = int(np.searchsorted(np.cumsum(values), SPAN * values.sum() * (1 - 1e-12)) + 1)
     if values.sum() <= 0:
-        return float("nan")
+        return np.nan, directions[:, :n]
     share = values[values > 0] / values.sum()
-    return float(np.exp(-(share * np.log(share)).sum()))
-
-
-def span(values: np.ndarray, directions: np.ndarray, share: float = SPAN) -> np.ndarray:
-    """[d, n]: the fewest leading directions of `eigenvalues` that hold this share of the variance."""
-    n = int(np.searchsorted(np.cumsum(values), share * values.sum() * (1 - 1e-12)) + 1)
-    return directions[:, :n]
+    return float(np.exp(-(share * np.log(share)).sum())), directions[:, :n]
 
 
 def outside(x: np.ndarray, directions: np.ndarray) -> float:
-    """Share of the variance of x [N, d] outside a span [d, n]; NaN where x does not vary.
-
-    x is taken about its own centroid, so the gap plays no part. A cloud without direction has 1 − n / d outside.
+    """Share of the variance of x [N, d] about its centroid outside a span [d, n]; NaN where x does not vary. A cloud
+    without direction has 1 − n / d outside.
     """
     centred = np.asarray(x, dtype=np.float64) - x.mean(axis=0)
     total = (centred**2).sum()
-    return float(1 - ((centred @ directions) ** 2).sum() / total) if total > 0 else float("nan")
+    return float(1 - ((centred @ directions) ** 2).sum() / total) if total > 0 else np.nan
 
 
 def coverage(to_cloud: np.ndarray, within_cloud: np.ndarray, k: int = COVERAGE_NEIGHBOURS) -> float:
-    """Share of points that lie within the radius of some point of a cloud; the radius of a point of the cloud is the
-    distance to its k-th neighbour there (Kynkäänniemi et al. 2019, recall).
-
-    to_cloud: distances [points, cloud]. within_cloud: distances [cloud, cloud], 0 on the diagonal. NaN for a cloud of
-    k points or fewer.
+    """Share of points that lie within the radius of some point of a cloud: the distance to its k-th neighbour there
+    (Kynkäänniemi et al. 2019, recall). Distances [points, cloud] and [cloud, cloud]; NaN for k points or fewer.
     """
     if len(within_cloud) <= k:
-        return float("nan")
+        return np.nan
     radius = np.partition(within_cloud, k, axis=1)[:, k]
     return float((to_cloud <= radius).any(axis=1).mean())
 
@@ -518,48 +429,36 @@ def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squares, 0.0))
 
 
-def plane(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Both clouds on the first two principal components of their union, each cloud with the same weight: [N, 2],
-    [R, 2] and the components' shares of the variance. Signs are fixed: the largest entry of a direction is positive.
+def geometry(
+    ecg: np.ndarray, text: np.ndarray, encoded: np.ndarray, apart: Mapping[str, Sequence[np.ndarray]]
+) -> dict[str, float]:
+    """How clouds ecg [N, d] and text [R, d] lie to each other, and the rank of `encoded` [N, D], before projection.
+
+    gap: distance of the centroids; relative_gap: its ratio to the root mean square distance of points from their own
+    centroid, above 1 where the clouds are farther apart than wide. spread: total variance, at most 1 for points of
+    length 1. apart: ending of a name -> `distances` within the ECG cloud, within the text cloud, and between them.
     """
-    middle = (x.mean(axis=0) + y.mean(axis=0)) / 2
-    moments = sum((side - middle).T @ (side - middle) / len(side) for side in map(np.float64, (x, y)))
-    values, directions = np.linalg.eigh(moments)
-    two = directions[:, ::-1][:, :2]
-    two = two * np.sign(two[np.abs(two).argmax(axis=0), range(two.shape[1])])
-    shares = (values[::-1][:2] / max(values.sum(), np.finfo(float).tiny)).tolist()
-    return (x - middle) @ two, (y - middle) @ two, shares
-
-
-def geometry_of(ecg: np.ndarray, text: np.ndarray, encoded: np.ndarray) -> Callable[[np.ndarray], dict[str, float]]:
-    """A function of rows that gives every number of the geometry on them; distances are computed once."""
-    clouds = {"": (ecg, text), "_centred": (ecg - ecg.mean(axis=0), text - text.mean(axis=0))}
-    between = {name: (distances(x, x), distances(y, y), distances(x, y)) for name, (x, y) in clouds.items()}
-
-    def on(rows: np.ndarray) -> dict[str, float]:
-        x, y = ecg[rows], text[rows]
-        gap, relative = modality_gap(x, y)
-        (in_x, along_x), (in_y, along_y) = eigenvalues(x), eigenvalues(y)
-        span_x, span_y = span(in_x, along_x), span(in_y, along_y)
-        values = {
-            "gap": gap,
-            "relative_gap": relative,
-            "ecg_spread": spread(x),
-            "text_spread": spread(y),
-            "ecg_rank": effective_rank(in_x),
-            "text_rank": effective_rank(in_y),
-            "encoder_rank": effective_rank(eigenvalues(encoded[rows])[0]),
-            "ecg_outside_text": outside(x, span_y),
-            "text_outside_ecg": outside(y, span_x),
-            "text_span": float(span_y.shape[1]),
-            "ecg_span": float(span_x.shape[1]),
-        }
-        for name, both in between.items():
-            xx, yy, xy = (d[np.ix_(rows, rows)] for d in both)
-            values |= {f"text_in_ecg{name}": coverage(xy.T, xx), f"ecg_in_text{name}": coverage(xy, yy)}
-        return values
-
-    return on
+    gap = float(np.linalg.norm(ecg.mean(axis=0) - text.mean(axis=0)))
+    spreads = [float(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean()) for x in (ecg, text)]
+    within = np.sqrt((spreads[0] + spreads[1]) / 2)
+    (ecg_rank, ecg_span), (text_rank, text_span) = spectrum(ecg), spectrum(text)
+    values = {
+        "gap": gap,
+        "relative_gap": float(gap / within) if within > 0 else np.nan,
+        "ecg_spread": spreads[0],
+        "text_spread": spreads[1],
+        "ecg_rank": ecg_rank,
+        "text_rank": text_rank,
+        "encoder_rank": spectrum(encoded)[0],
+        "ecg_outside_text": outside(ecg, text_span),
+        "text_outside_ecg": outside(text, ecg_span),
+        "text_span": float(text_span.shape[1]),
+        "ecg_span": float(ecg_span.shape[1]),
+    }
+    for name, (in_ecg, in_text, between) in apart.items():
+        values[f"text_in_ecg{name}"] = coverage(between.T, in_ecg)
+        values[f"ecg_in_text{name}"] = coverage(between, in_text)
+    return values
 
 
 # ---------------------------------------------------------------- one encoder's pairs
@@ -574,12 +473,6 @@ def one_per_report(reports: Sequence[str], most: int, seed: int) -> np.ndarray:
     return np.sort(np.array(list(first.values())[:most], dtype=np.int64))
 
 
-def entropy(reports: Sequence[str]) -> float:
-    """Entropy of the reports as they repeat, nats (plug-in: too low where most occur once)."""
-    share = np.array(list(Counter(reports).values())) / len(reports)
-    return float(-(share * np.log(share)).sum())
-
-
 def halves_of(groups: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
     """n times the rows of a random half of the groups; the same for the same groups and seed."""
     names, place = np.unique(groups, return_inverse=True)
@@ -588,40 +481,45 @@ def halves_of(groups: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
 
 
 def estimate(
-    x: np.ndarray, y: np.ndarray, groups: np.ndarray, critic: CriticConfig | None, *, ksg_pairs: int = 4, seed: int = 0
-) -> tuple[dict[str, dict[str, Any]], Callable[[np.ndarray], dict[str, float]]]:
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    critic: CriticConfig | None,
+    *,
+    ksg_pairs: int = 4,
+    seed: int = 0,
+    halves: Sequence[np.ndarray] = (),
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, float]]]:
     """Three estimates of the mutual information of rows x [N, d] and y [N, e], in directions of other patients.
 
     groups [N]: patients. critic: None leaves the InfoNCE bound out. ksg_pairs: leading canonical pairs that the
     nearest-neighbour estimate sees, at most. Returns for info_nce, ksg and gaussian, in nats: value, ceiling, plain
     (bias left in), shuffled (texts dealt out at random), planted (of planted_truth, what is found) and no_vote, why it
-    cannot be trusted on pairs like these: the nearest-neighbour estimate where it does not find what is planted, or
-    finds what is not there. And a function that gives the values on some rows only.
+    cannot be trusted on pairs like these; and the values on each of `halves`, places of rows, in the same directions.
     """
+
+    def nearest(u: np.ndarray, v: np.ndarray) -> Estimate:
+        return ksg_information(u[:, :ksg_pairs], v[:, :ksg_pairs], seed=seed)
+
     parts = cross_fit(x, y, groups, seed=seed)
-    gaussian, nearest = gaussian_information(parts), _leading_ksg(parts, ksg_pairs, seed)
-    bound, contributions = {}, None
+    estimates: dict[str, dict[str, Any]] = {}
     if critic is not None:
         contributions, highest = critic_information(x, y, groups, parts, critic, seed)
-        bound = {"info_nce": {"value": float(contributions.mean()), "ceiling": float(highest.mean())}}
+        estimates["info_nce"] = {"value": float(contributions.mean()), "ceiling": float(highest.mean())}
     shuffled = cross_fit(x, y[np.random.default_rng([seed, 1]).permutation(len(x))], groups, seed=seed)
     truth, *known = planted(x, y, choose(x, y, groups, seed=seed)[1], seed=seed)
     again = cross_fit(*known, groups, seed=seed)
-    of_gaussian = {
-        "value": gaussian.value,
-        "plain": gaussian.plain,
-        "shuffled": gaussian_information(shuffled).value,
-        "planted": gaussian_information(again).value,
-        "planted_truth": truth,
-    }
-    of_ksg = {
-        "value": nearest.value,
-        "plain": nearest.plain,
-        "ceiling": mean_over_parts(parts, lambda u, v: Estimate(ksg_ceiling(len(u)), 0.0)).value,
-        "shuffled": _leading_ksg(shuffled, ksg_pairs, seed).value,
-        "planted": _leading_ksg(again, ksg_pairs, seed).plain,
-        "planted_truth": truth,
-    }
+    for name, of in (("ksg", nearest), ("gaussian", gaussian_information)):
+        own, of_known = mean_over_parts(parts, of), mean_over_parts(again, of)
+        estimates[name] = {
+            "value": own.value,
+            "plain": own.plain,
+            **({"ceiling": own.ceiling} if name == "ksg" else {}),
+            "shuffled": mean_over_parts(shuffled, of).value,
+            "planted": of_known.plain if name == "ksg" else of_known.value,
+            "planted_truth": truth,
+        }
+    of_ksg = estimates["ksg"]
     if not abs(of_ksg["planted"] - truth) <= TOLERANCE:
         of_ksg["no_vote"] = (
             f"of {truth:.2f} nats planted in Gaussians of the same number and covariance, it finds "
@@ -630,16 +528,15 @@ def estimate(
     elif not abs(of_ksg["shuffled"]) <= TOLERANCE:
         of_ksg["no_vote"] = f"with texts dealt out at random it finds {of_ksg['shuffled']:.2f} nats"
 
-    def on(rows: np.ndarray) -> dict[str, float]:
-        inside = np.zeros(len(x), dtype=bool)
-        inside[rows] = True
-        found = {} if contributions is None else {"info_nce": float(contributions[rows].mean())}
-        nearest, gaussian = _leading_ksg(parts, ksg_pairs, seed, inside), gaussian_information(parts, inside)
-        return found | {"ksg": nearest.value, "gaussian": gaussian.value}
-
-    estimates = bound | {"ksg": of_ksg, "gaussian": of_gaussian}
+    on_halves = []
+    for rows in halves:
+        inside = np.isin(np.arange(len(x)), rows)
+        on_half = {} if critic is None else {"info_nce": float(contributions[rows].mean())}
+        for name, of in (("ksg", nearest), ("gaussian", gaussian_information)):
+            on_half[name] = mean_over_parts(parts, of, inside).value
+        on_halves.append(on_half)
     n_pairs = [len(part.correlations) for part in parts]
-    return {name: {**of, "canonical_pairs": n_pairs} for name, of in estimates.items()}, on
+    return {name: {**of, "canonical_pairs": n_pairs} for name, of in estimates.items()}, on_halves
 
 
 def planted(
@@ -647,8 +544,8 @@ def planted(
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Known data like the data: its information in nats, and Gaussians of x's and y's covariances, as many rows.
 
-    They share `correlations` [n], strengthened in proportion to `PLANTED` nats where they hold less, in directions
-    drawn at random from all in which a side varies: what is shared need not lie where the variance is.
+    They share `correlations` [n], strengthened to `PLANTED` nats where they hold less, in directions drawn at random
+    from all in which a side varies: what is shared need not lie where the variance is.
     """
     along = [principal(side)[1:] for side in (x, y)]
     nats = -0.5 * np.log1p(-(correlations[: min(len(variances) for variances, _ in along)] ** 2))
@@ -671,10 +568,9 @@ def measure(
     """Scores of one encoder, one row per number of the information and the geometry; and points of the picture.
 
     ecg, text: [N, d] of length 1, row i of a pair, every report once; encoded: [N, D] before the projection; groups
-    [N]: patients. Intervals come from halves of the patients, drawn without replacement: the spread of a statistic over
-    halves is that over whole samples of this size (its variance at N/2 of N is σ²/N). Resampling with replacement would
-    make ties, which no nearest-neighbour estimate survives. `draws` are the halves' deviations from their mean. Points:
-    x and y on the joint principal plane by side, ecg or text. NotEnoughData under `FEWEST` pairs.
+    [N]: patients. Intervals come from the spread over halves of the patients (`merit.intervals`): resampling with
+    replacement would make ties, which no nearest-neighbour estimate survives. `draws` are the halves' deviations from
+    their mean. Points: x and y on the joint principal plane by side. NotEnoughData under `FEWEST` pairs.
     """
     if len(ecg) < FEWEST:
         raise NotEnoughData(f"information: expected at least {FEWEST} pairs with distinct reports; got {len(ecg)}")
@@ -683,31 +579,42 @@ def measure(
         raise NotEnoughData(f"information: expected at least {fewest} patients; got {n_patients}")
     if min(float(np.var(side, axis=0).sum()) for side in (ecg, text)) < NO_VARIANCE:
         raise NotEnoughData("information: expected embeddings that differ; those of one side are all alike")
-    estimates, on = estimate(ecg, text, groups, config.critic, ksg_pairs=config.ksg_pairs, seed=config.seed)
-    geometry = geometry_of(ecg, text, encoded)
-    numbers = estimates | {name: {"value": value} for name, value in geometry(np.arange(len(ecg))).items()}
-    halves = [on(rows) | geometry(rows) for rows in halves_of(groups, config.halves, config.seed)]
+    halves = halves_of(groups, config.halves, config.seed)
+    asked = {"ksg_pairs": config.ksg_pairs, "seed": config.seed, "halves": halves}
+    estimates, on_halves = estimate(ecg, text, groups, config.critic, **asked)
+    clouds = {"": (ecg, text), "_centred": (ecg - ecg.mean(axis=0), text - text.mean(axis=0))}
+    apart = {name: (distances(x, x), distances(y, y), distances(x, y)) for name, (x, y) in clouds.items()}
+    numbers = estimates | {name: {"value": value} for name, value in geometry(ecg, text, encoded, apart).items()}
+    for on_half, half in zip(on_halves, halves):
+        near = {name: [between[np.ix_(half, half)] for between in of] for name, of in apart.items()}
+        on_half |= geometry(ecg[half], text[half], encoded[half], near)
+
     size = {"n": len(ecg), "n_patients": n_patients, "log_n": float(np.log(len(ecg)))}
     rows = []
     for name, number in numbers.items():
-        value, away = number["value"], np.asarray([half[name] for half in halves], dtype=float)
+        value, away = number["value"], np.asarray([on_half[name] for on_half in on_halves], dtype=float)
         away = away - np.mean(away)
-        reach = Z * float(np.std(away, ddof=1)) if len(away) > 1 else float("nan")
+        reach = Z * float(np.std(away, ddof=1)) if len(away) > 1 else np.nan
         row = {**size, "metric": name, **number}
         if np.isfinite([value, reach]).all():
             ends = np.array([value - reach, value + reach])
             share = "_in_" in name or "outside" in name
             row["low"], row["high"] = (np.clip(ends, 0.0, 1.0) if share else ends).tolist()
             row["draws"] = np.round(away, 5).tolist()
-        rows.append({key: round(one, DIGITS) if isinstance(one, float) else one for key, one in row.items()})
-    *sides, shares = plane(ecg, text)
-    rows += [
-        {**size, "metric": f"plane_share_{k + 1}", "value": round(share, DIGITS)} for k, share in enumerate(shares)
-    ]
+        rows.append({key: round(entry, DIGITS) if isinstance(entry, float) else entry for key, entry in row.items()})
+
+    # Both clouds on the first two principal components of their union, each cloud with the same weight; signs fixed.
+    middle = (ecg.mean(axis=0) + text.mean(axis=0)) / 2
+    moments = sum((side - middle).T @ (side - middle) / len(side) for side in map(np.float64, (ecg, text)))
+    variances, directions = np.linalg.eigh(moments)
+    two = directions[:, ::-1][:, :2]
+    two = two * np.sign(two[np.abs(two).argmax(axis=0), range(two.shape[1])])
+    for k, share in enumerate(variances[::-1][:2] / max(variances.sum(), np.finfo(float).tiny)):
+        rows.append({**size, "metric": f"plane_share_{k + 1}", "value": round(float(share), DIGITS)})
     chosen = np.sort(np.random.default_rng([config.seed, 3]).permutation(len(ecg))[: config.most_points])
     points = [
-        pd.DataFrame(np.round(side[chosen], 3), columns=["x", "y"]).assign(side=name)
-        for name, side in zip(("ecg", "text"), sides)
+        pd.DataFrame(np.round(((side - middle) @ two)[chosen], 3), columns=["x", "y"]).assign(side=name)
+        for name, side in (("ecg", ecg), ("text", text))
     ]
     return pd.DataFrame(rows), pd.concat(points, ignore_index=True)
 
@@ -723,10 +630,9 @@ def known_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """x and y, float64 [n, width + private] each, of mutual information `nats`; shape: gaussian or cubed.
 
-    d independent couples of Gaussians of one correlation have I = −d/2 log(1 − ρ²). Cubing every coordinate leaves the
-    information as it is (it can be undone) but makes both sides far from Gaussian. private: directions that each side
-    has for itself, Gaussian, `scale` times as loud as those that are shared, which change it neither; both sides are
-    then turned at random, so that no column is a direction.
+    d independent couples of Gaussians of one correlation have I = −d/2 log(1 − ρ²), and so have their cubes, which are
+    far from Gaussian. private: directions that each side has for itself, `scale` times as loud as those that are
+    shared; both sides are then turned at random, so that no column is a direction.
     """
     if shape not in SHAPES:
         raise ValueError(f"shape: expected one of {', '.join(SHAPES)}; got {shape!r}")
@@ -739,22 +645,3 @@ def known_pairs(
         turn = np.linalg.qr(generator.normal(size=(side.shape[1],) * 2))[0]
         sides.append(side @ turn if own else side)
     return sides[0], sides[1]
-
-
-def estimates_against_truth(
-    shape: str, width: int, n: int, truths: Sequence[float], private: tuple[int, int], critic: CriticConfig | None
-) -> list[dict[str, Any]]:
-    """One row per truth and estimator (`metric`): what the pairs are, truth, value, for InfoNCE its ceiling and, in
-    no_vote, why it cannot be trusted; nats. critic: None leaves the InfoNCE bound out, which takes longest.
-    """
-    rows = []
-    for truth in truths:
-        x, y = known_pairs(shape, width, truth, n, seed=0, private=private)
-        estimates, _ = estimate(x, y, np.arange(n), critic)
-        pairs = {"shape": shape, "width": width, "own_ecg": private[0], "own_text": private[1], "n": n, "truth": truth}
-        estimates["ksg_plain"] = {"value": estimates["ksg"]["plain"]}
-        for name, of in estimates.items():
-            ceiling = of["ceiling"] if name == "info_nce" else None
-            row = {"metric": name, "value": round(of["value"], DIGITS), "ceiling": ceiling}
-            rows.append(pairs | row | {"no_vote": of.get("no_vote")})
-    return rows

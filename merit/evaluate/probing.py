@@ -25,7 +25,7 @@ from merit import intervals
 from merit.config import ProbeConfig, one_of
 from merit.evaluate import metrics
 from merit.evaluate.tasks import TEN_FOLDS, Split, TaskData, make_splits, scored_classes
-from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
+from merit.parallel import MAX_THREADS, one_thread_an_operation, usable_cores
 
 AS_PUBLISHED = "as_published"
 """Features as the encoder gives them."""

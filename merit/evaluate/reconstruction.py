@@ -1,35 +1,16 @@
-"""Errors of masked reconstruction, and what they are held against: linear maps, interpolation, and noise.
+"""Errors of masked reconstruction, and what they are held against: interpolation and a linear map between leads.
 
 Shapes: R recordings, L leads, T samples, N patches of a lead, P samples of a patch. Hidden: True = masked.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 
 from merit import intervals
-from merit.data.leads import RIDGE, hardness, lead_covariances, masked_bound
+from merit.data.preprocess import RIDGE
 
 RESAMPLES = 1000
-
-
-def bounds(signal: np.ndarray, mask_ratio: float, truth: Path | None) -> dict[str, float | None]:
-    """three_lead_error: a linear map from three whole leads; linear_bound: one from what the mask leaves visible at an
-    instant; noise_floor: the share that is noise of the electrodes, from the hidden truth of a synthetic hospital.
-
-    signal: [R, L, T] of any unit. truth: `truth.parquet` of the hospital, or None: not known. See `merit.data.leads`.
-    """
-    shares = hardness(signal)
-    noise = None if truth is None else float(pd.read_parquet(truth, columns=["noise_share"])["noise_share"].mean())
-    return {
-        **shares,
-        "three_lead_error": shares["three_lead_bound"],
-        "linear_bound": masked_bound(lead_covariances(signal).mean(0), mask_ratio),
-        "noise_floor": noise,
-    }
 
 
 def interpolated(patches: np.ndarray, hidden: np.ndarray) -> np.ndarray:
@@ -80,12 +61,6 @@ def masked_errors(prediction: np.ndarray, target: np.ndarray, hidden: np.ndarray
     return np.divide(total, counts, out=np.full(len(total), np.nan), where=counts > 0)
 
 
-def median_place(errors: np.ndarray) -> int:
-    """Place of the median error: of an even number the lower of the middle two, of equal ones the first."""
-    order = np.argsort(errors, kind="stable")
-    return int(np.flatnonzero(errors == errors[order[(len(errors) - 1) // 2]])[0])
-
-
 def summary(errors: np.ndarray, seed: int) -> dict[str, float]:
     """Mean (`value`) of [R] errors or differences with its 95 % interval from halves of the recordings (one a patient),
     and their quartiles.
@@ -93,5 +68,5 @@ def summary(errors: np.ndarray, seed: int) -> dict[str, float]:
     weights = intervals.weights_of(np.arange(len(errors)), RESAMPLES, seed)[:, 1:].astype(np.float64)
     low, high = intervals.ends(errors.mean(), errors @ weights / weights.sum(axis=0))
     first, median, third = np.percentile(errors, (25, 50, 75))
-    found = {"value": errors.mean(), "low": low, "high": high, "first": first, "median": median, "third": third}
-    return {name: float(value) for name, value in found.items()}
+    numbers = {"value": errors.mean(), "low": low, "high": high, "first": first, "median": median, "third": third}
+    return {name: float(value) for name, value in numbers.items()}

@@ -2,7 +2,7 @@
 
 Beats and, lead by lead, the onset of P and the end of T are NeuroKit2's (Makowski et al. 2021; by peak prominence:
 Emrich et al. 2024, its fastest method). Onset and end of QRS are ours (`qrs_extent`): the library's own hardly follow
-manual ones, by any of its methods. Marks by hand (`retention_reliability`) go through the same functions as the
+manual ones, by any of its methods. Marks by hand (`retention.manual_marks`) go through the same functions as the
 library's, so that the two differ by the marks alone. Columns are named as `synthetic.truth` names them.
 
 Legend: N recordings, L leads, T samples, B beats, S sources of marks (leads, or one signal made of them), W samples of
@@ -11,9 +11,7 @@ a beat. Times are seconds; NaN: not marked, not measured.
 
 from __future__ import annotations
 
-import importlib.metadata
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from types import ModuleType
@@ -23,17 +21,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from merit.data.leads import DERIVED
-from merit.data.preprocess import resample
+from merit.data.preprocess import DERIVED, resample
 from merit.data.recording import LEADS
-from merit.pool import ordered_map
+from merit.parallel import ordered_map
 
 # ------------------------------------------------------------------------------------------------ marks and intervals
 
-FEWEST_BEATS = 2
-"""Beats with a mark under which nothing follows from it."""
-SHARE = 0.5
-"""Share of the beats that must have a mark: PR means nothing where half of the beats have no P wave."""
+FEWEST_BEATS = 2  # beats with a mark under which nothing follows from it
+SHARE = 0.5  # share of the beats that must have a mark: PR means nothing where half of the beats have no P wave
 STEADY_PR_MS = 10.0
 """Median deviation of PR from its median, over beats, above which it is not measured: conducted beats keep their PR,
 and what a delineator takes for P where there is none does not. Of 10 and 20 ms, tried on LUDB, 10 invents fewer."""
@@ -79,7 +74,7 @@ def over_beats(values: np.ndarray) -> float:
     return float(np.median(finite)) if len(finite) >= max(FEWEST_BEATS, SHARE * len(values)) else np.nan
 
 
-def intervals(marks: Marks) -> dict[str, float]:
+def beat_intervals(marks: Marks) -> dict[str, float]:
     """pr_ms, qrs_ms and qt_ms, each the median over beats; heart_rate_bpm from the mean distance of beats, rr_rmssd_ms
     from their successive differences. NaN: not measured.
     """
@@ -104,48 +99,38 @@ def intervals(marks: Marks) -> dict[str, float]:
 
 # ---------------------------------------------------------------------------------------------------- the typical beat
 
-BEFORE_S, AFTER_S = 0.25, 0.6
-"""Reach of a beat around its mark."""
-LEVEL_S = 0.02
-"""Stretch before QRS whose mean is zero volts."""
-AFTER_J_S = 0.06
-"""Where ST is read, and from where T is looked for, after the end of QRS (as in `synthetic.truth`)."""
-QRS_REACH_S = 0.15
-"""Farthest that QRS reaches from the mark of its beat, either way."""
+BEFORE_S, AFTER_S = 0.25, 0.6  # reach of a beat around its mark
+LEVEL_S = 0.02  # stretch before QRS whose mean is zero volts
+AFTER_J_S = 0.06  # where ST is read, and from where T is looked for, after the end of QRS (as in `synthetic.truth`)
+QRS_REACH_S = 0.15  # farthest that QRS reaches from the mark of its beat, either way
 QRS_SHARE = 0.2
 """Share of its peak above which the speed of voltage is that of QRS. Of 5, 10, 15, 20 and 25 %, tried on LUDB, the one
 that agrees best with manual marks; 15 and 25 % agree nearly as well."""
-REST_SHARE = 0.2
-"""Share of the samples, the slowest, whose median speed is that of noise."""
+REST_SHARE = 0.2  # share of the samples, the slowest, whose median speed is that of noise
 WAVES = ("r", "s", "t", "st")
 NO_VOLTAGES = {"axis_deg": np.nan} | {f"{wave}_mv_{lead}": np.nan for wave in WAVES for lead in LEADS}
 
 
-def typical_beat(signal: np.ndarray, r_s: np.ndarray, fs_hz: float) -> np.ndarray | None:
-    """float64 [L, W]: the median over beats of signal [L, T] from `BEFORE_S` before each; None without whole beats."""
+def typical_beat(signal: np.ndarray, r_s: np.ndarray, fs_hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds [W] from the mark of a beat, from `BEFORE_S` before it, and the median over beats of signal [L, T] there,
+    float64 [L, W]; NaN without whole beats.
+    """
     before, after = round(BEFORE_S * fs_hz), round(AFTER_S * fs_hz)
+    t = np.arange(before + after) / fs_hz - before / fs_hz
     at = np.rint(r_s * fs_hz).astype(int)
     at = at[(at >= before) & (at + after <= signal.shape[1])]
     if not len(at):
-        return None
+        return t, np.full((len(signal), len(t)), np.nan)
     places = at[:, None] + np.arange(-before, after)
-    return np.median(signal[:, places].astype(np.float64), axis=1)
+    return t, np.median(signal[:, places].astype(np.float64), axis=1)
 
 
-def _beat_times(beat: np.ndarray, fs_hz: float) -> np.ndarray:
-    """[W]: seconds from the mark of a typical beat [L, W]."""
-    return np.arange(beat.shape[1]) / fs_hz - round(BEFORE_S * fs_hz) / fs_hz
-
-
-def qrs_extent(beat: np.ndarray | None, fs_hz: float) -> tuple[float, float]:
-    """Onset and end of QRS in seconds from the mark, of a typical beat [L, W]; NaN for None or a flat one.
+def qrs_extent(t: np.ndarray, beat: np.ndarray, fs_hz: float) -> tuple[float, float]:
+    """Onset and end of QRS in seconds from the mark, of a `typical_beat`; NaN for none or a flat one.
 
     First and last time within `QRS_REACH_S` at which the speed of voltage over leads (root of the sum of squares) lies
     more than `QRS_SHARE` of the way from noise to its peak.
     """
-    if beat is None:
-        return np.nan, np.nan
-    t = _beat_times(beat, fs_hz)
     near = np.abs(t) < QRS_REACH_S
     speed = np.sqrt((np.gradient(beat, axis=1) ** 2).sum(axis=0))[near]
     rest = np.median(np.sort(speed)[: max(1, round(REST_SHARE * len(speed)))])
@@ -163,13 +148,10 @@ def voltages(signal_mv: np.ndarray, fs_hz: float, marks: Marks) -> dict[str, flo
     begin, end = over_sources(marks.qrs_on_s), over_sources(marks.qrs_off_s)
     on_s, off_s = over_beats(begin - marks.r_s), over_beats(end - marks.r_s)
     t_end_s = over_beats(over_sources(marks.t_off_s) - marks.r_s)
-    beat = typical_beat(signal_mv, marks.r_s, fs_hz) if np.isfinite(on_s + off_s) else None
-    if beat is None:
-        return dict(NO_VOLTAGES)
-    t = _beat_times(beat, fs_hz)
+    t, beat = typical_beat(signal_mv, marks.r_s, fs_hz)
     level = (t >= on_s - LEVEL_S) & (t < on_s)
     inside, late = (t >= on_s) & (t <= off_s), (t > off_s + AFTER_J_S) & (t < t_end_s)
-    if not level.any() or not inside.any():
+    if not level.any() or not inside.any() or np.isnan(beat).all():
         return dict(NO_VOLTAGES)
     beat = beat - beat[:, level].mean(axis=1, keepdims=True)
     area = beat[:, inside].sum(axis=1)
@@ -190,11 +172,8 @@ INDEPENDENT = [k for k, lead in enumerate(LEADS) if lead not in DERIVED]
 """Leads that marks are looked for in; the other four are sums of I and II."""
 ANALYSIS_HZ = 500.0
 """Rate at which marks are looked for, whatever the recording's: the library rounds them to whole samples."""
-LEAST_SPREAD = 1e-3
-"""Standard deviation (mV) under which a lead is flat and gives no marks."""
+LEAST_SPREAD = 1e-3  # standard deviation (mV) under which a lead is flat and gives no marks
 LIBRARY_MARKS = ("ECG_P_Onsets", "ECG_R_Onsets", "ECG_R_Offsets", "ECG_T_Offsets")
-CHUNK = 16
-"""Recordings handed to a process at once."""
 
 
 @cache
@@ -204,11 +183,6 @@ def neurokit() -> ModuleType:
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports scipy.misc, of which it uses nothing here
         import neurokit2
     return neurokit2
-
-
-def version() -> str:
-    """The library's version, without importing it."""
-    return importlib.metadata.version("neurokit2")
 
 
 def delineate(signal_mv: np.ndarray, fs_hz: float, method: str = "prominence", own_qrs: bool = True) -> Marks:
@@ -246,7 +220,7 @@ def delineate(signal_mv: np.ndarray, fs_hz: float, method: str = "prominence", o
     r_s = beats / ANALYSIS_HZ
     p_on, qrs_on, qrs_off, t_off = (samples / ANALYSIS_HZ).swapaxes(0, 1)
     if own_qrs:
-        on_s, off_s = qrs_extent(typical_beat(cleaned, r_s, ANALYSIS_HZ), ANALYSIS_HZ)
+        on_s, off_s = qrs_extent(*typical_beat(cleaned, r_s, ANALYSIS_HZ), ANALYSIS_HZ)
         qrs_on, qrs_off = (r_s + on_s)[None], (r_s + off_s)[None]
     return Marks(r_s, p_on, qrs_on, qrs_off, t_off)
 
@@ -254,26 +228,15 @@ def delineate(signal_mv: np.ndarray, fs_hz: float, method: str = "prominence", o
 def measure_recording(signal_mv: np.ndarray, fs_hz: float) -> dict[str, float]:
     """The columns that `continuous` reads, of one recording [L, T], and n_beats; NaN: not measured."""
     marks = delineate(signal_mv, fs_hz)
-    return {"n_beats": float(len(marks.r_s))} | intervals(marks) | voltages(signal_mv, fs_hz, marks)
+    return {"n_beats": float(len(marks.r_s))} | beat_intervals(marks) | voltages(signal_mv, fs_hz, marks)
 
 
 def measure_recordings(signal_uv: np.ndarray, fs_hz: float, workers: int, progress: bool = True) -> pd.DataFrame:
     """One row per recording of signal_uv int16 [N, L, T], measured in `workers` processes."""
-
-    def chunks() -> Iterator[np.ndarray]:
-        return (np.array(signal_uv[start : start + CHUNK]) for start in range(0, len(signal_uv), CHUNK))
-
-    rows: list[dict[str, float]] = []
-    with tqdm(total=len(signal_uv), desc="delineating", unit="rec", disable=not progress, mininterval=1.0) as bar:
-        for measured in ordered_map(partial(_measure_chunk, fs_hz=fs_hz), chunks(), workers):
-            rows += measured
-            bar.update(len(measured))
-    return pd.DataFrame(rows)
-
-
-def _measure_chunk(signal_uv: np.ndarray, fs_hz: float) -> list[dict[str, float]]:
-    """At module level, because processes are handed it by name."""
-    return [measure_recording(signal / 1000.0, fs_hz) for signal in signal_uv]
+    signals_mv = (np.array(signal) / 1000.0 for signal in signal_uv)
+    rows = ordered_map(partial(measure_recording, fs_hz=fs_hz), signals_mv, workers)
+    bar = {"total": len(signal_uv), "desc": "delineating", "unit": "rec", "disable": not progress, "mininterval": 1.0}
+    return pd.DataFrame(list(tqdm(rows, **bar)))
 
 
 # --------------------------------------------------------------------------------------- leads on one scale (Einthoven)
@@ -300,12 +263,8 @@ def on_one_scale(signal_uv: np.ndarray) -> np.ndarray:
 
 # --------------------------------------------------------------------------------------------------- factors as targets
 
-LEAST_MV = 1e-3
-"""Size of QRS under which it counts as this."""
-LEAST_MS = 1.0
-"""Variability under which it counts as this, so that it has a logarithm."""
-NORMAL_AXIS = (-30.0, 90.0)
-"""Degrees between which the axis does not deviate."""
+LEAST_MV = 1e-3  # size of QRS under which it counts as this
+LEAST_MS = 1.0  # variability under which it counts as this, so that it has a logarithm
 
 
 def continuous(measured: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -334,9 +293,3 @@ def continuous(measured: pd.DataFrame) -> dict[str, np.ndarray]:
         "t_leads": t / size,
         "st_leads": st / size,
     }
-
-
-def axis_deviates(measured: pd.DataFrame) -> np.ndarray:
-    """bool [N]: whether the axis lies outside `NORMAL_AXIS`."""
-    axis = measured["axis_deg"].to_numpy(np.float64)
-    return (axis < NORMAL_AXIS[0]) | (axis > NORMAL_AXIS[1])

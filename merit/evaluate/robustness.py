@@ -23,8 +23,7 @@ import scipy.fft
 
 from merit import intervals
 from merit.config import ProbeConfig, SignalConfig, one_of
-from merit.data.leads import DERIVED, derive
-from merit.data.preprocess import MARGIN_S, process, repair_gaps, resample
+from merit.data.preprocess import DERIVED, MARGIN_S, derive, process, repair_gaps, resample
 from merit.data.recording import LEADS, Recording, RejectedRecording
 from merit.evaluate import metrics
 from merit.evaluate.probing import STANDARDISED

@@ -28,7 +28,7 @@ def token_codes(position: Tensor, n_positions: int, n_leads: int) -> Tensor:
 
 
 class BiasedAttention(nn.Module):
-    """Multi-head self-attention; `bias_start` None leaves the biases out."""
+    """Multi-head attention to a sequence's own tokens or to another's; `bias_start` None leaves the biases out."""
 
     def __init__(self, width: int, heads: int, n_positions: int, n_leads: int, bias_start: float | None) -> None:
         super().__init__()
@@ -42,42 +42,51 @@ class BiasedAttention(nn.Module):
             place = torch.arange(n_positions)
             self.register_buffer("offset", place[:, None] - place[None, :] + n_positions - 1, persistent=False)
 
-    def bias_table(self) -> Tensor:
-        """[H, P + L, P + L]: biases over time offsets and over pairs of leads, block-diagonal."""
-        time = self.offset_bias[:, self.offset]
-        positions, leads = time.shape[-1], self.lead_bias.shape[-1]
-        return F.pad(time, (0, leads, 0, leads)) + F.pad(self.lead_bias, (positions, 0, positions, 0))
-
-    def forward(self, tokens: Tensor, codes: Tensor) -> Tensor:
-        """tokens: [B, n, D]; codes: [B or 1, n, P + L] of `token_codes`, in the tokens' dtype."""
+    def forward(
+        self, tokens: Tensor, codes: Tensor, memory: Tensor | None = None, memory_codes: Tensor | None = None
+    ) -> Tensor:
+        """[B, n, D]; tokens: [B, n, D]; codes: [B or 1, n, P + L] of `token_codes`, in the tokens' dtype; memory:
+        [B, m, D] with codes of its own, the tokens that are attended to in place of the sequence's own.
+        """
         batch, n, width = tokens.shape
-        q, k, v = self.qkv(tokens).view(batch, n, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        if memory is None:
+            q, k, v = self.qkv(tokens).view(batch, n, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+            memory_codes = codes
+        else:
+            (of_q, of_kv), (bias_q, bias_kv) = (x.split((width, 2 * width)) for x in (self.qkv.weight, self.qkv.bias))
+            q = F.linear(tokens, of_q, bias_q).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            k, v = F.linear(memory, of_kv, bias_kv).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         scale = q.shape[-1] ** -0.5
         if self.kernel == "flex" and self.training:
-            return self.out(self._flex(q, k, v, codes, scale).transpose(1, 2).reshape(batch, n, width))
-        if self.has_bias:
-            # q.k + code_i.table.code_j as one product: queries and keys grow by P + L columns, no mask is materialised.
-            rows = codes[:, None] @ self.bias_table().to(codes.dtype)
-            q = torch.cat((q * scale, rows.expand(batch, -1, -1, -1)), -1)
-            k = torch.cat((k, codes[:, None].expand(batch, self.heads, -1, -1)), -1)
-            v, scale = F.pad(v, (0, codes.shape[-1])), 1.0
-        mixed = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : width // self.heads]
+            mixed = self._flex(q, k, v, codes, memory_codes, scale)
+        else:
+            if self.has_bias:
+                # q.k + code_i.table.code_j as one product: queries and keys grow by P + L columns, no mask is
+                # materialised; the table is block-diagonal, biases over time offsets, then over pairs of leads.
+                time = self.offset_bias[:, self.offset]
+                positions, leads = time.shape[-1], self.lead_bias.shape[-1]
+                table = F.pad(time, (0, leads, 0, leads)) + F.pad(self.lead_bias, (positions, 0, positions, 0))
+                rows = codes[:, None] @ table.to(codes.dtype)
+                q = torch.cat((q * scale, rows.expand(batch, -1, -1, -1)), -1)
+                k = torch.cat((k, memory_codes[:, None].expand(batch, self.heads, -1, -1)), -1)
+                v, scale = F.pad(v, (0, codes.shape[-1])), 1.0
+            mixed = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : width // self.heads]
         return self.out(mixed.transpose(1, 2).reshape(batch, n, width))
 
-    def _flex(self, q: Tensor, k: Tensor, v: Tensor, codes: Tensor, scale: float) -> Tensor:
+    def _flex(self, q: Tensor, k: Tensor, v: Tensor, codes: Tensor, memory_codes: Tensor, scale: float) -> Tensor:
         """[B, H, n, D / H]: the same by FlexAttention, the biases looked up by the tokens' places."""
         # imported here: it takes seconds and starts threads
         from torch.nn.attention.flex_attention import flex_attention
 
         if not self.has_bias:
             return flex_attention(q, k, v, scale=scale)
-        time = codes[..., : self.n_positions].argmax(-1).expand(len(q), -1)
-        lead = codes[..., self.n_positions :].argmax(-1).expand(len(q), -1)
+        time, of_time = (x[..., : self.n_positions].argmax(-1).expand(len(q), -1) for x in (codes, memory_codes))
+        lead, of_lead = (x[..., self.n_positions :].argmax(-1).expand(len(q), -1) for x in (codes, memory_codes))
 
         def biased(score: Tensor, b: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
             """A score of query i and key j, with both biases."""
-            offset = time[b, i] - time[b, j] + self.n_positions - 1
-            return score + self.offset_bias[head, offset] + self.lead_bias[head, lead[b, i], lead[b, j]]
+            offset = time[b, i] - of_time[b, j] + self.n_positions - 1
+            return score + self.offset_bias[head, offset] + self.lead_bias[head, lead[b, i], of_lead[b, j]]
 
         return flex_attention(q, k, v, score_mod=biased, scale=scale)
 
@@ -101,9 +110,12 @@ class Block(nn.Module):
         self.attention = BiasedAttention(width, heads, n_positions, n_leads, bias_start)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, tokens: Tensor, codes: Tensor) -> Tensor:
-        """tokens: [B, n, D]; codes: [B or 1, n, P + L]."""
-        tokens = tokens + self.attention(self.norm1(tokens), codes)
+    def forward(
+        self, tokens: Tensor, codes: Tensor, memory: Tensor | None = None, memory_codes: Tensor | None = None
+    ) -> Tensor:
+        """[B, n, D]; arguments as for `BiasedAttention`, before the norm."""
+        attended = None if memory is None else self.norm1(memory)
+        tokens = tokens + self.attention(self.norm1(tokens), codes, attended, memory_codes)
         return tokens + self.mlp(self.norm2(tokens))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class Outputs:
     target: Tensor | None
     """[B, L, N, patch]."""
     hidden: Tensor | None
-    """[B, L, N], True = masked; None: whole recordings were shown."""
+    """[B, L, N], True = masked and predicted; None: whole recordings were shown."""
     views: Tensor | None = None
     """[2, B, d], not yet normalised."""
 
@@ -61,8 +62,8 @@ class Outputs:
 class Merit(nn.Module):
     """Encoder, decoder and projection heads (Sec. 3.3); `reconstructs` and `aligns` say which branches exist.
 
-    For peers: `contrasts`, a head on two views that follow each other in a batch (SimCLR, CLOCS); `drops`, two linear
-    maps with dropout on their outputs (MERL). ValueError for a decoder without tokens to read (resnet18).
+    `contrasts`: a head on two views that follow each other in a batch (SimCLR, CLOCS); `drops`: two linear maps with
+    dropout on their outputs (MERL); `masks`: patches are hidden, for which a resnet18 needs a value to put there.
     """
 
     def __init__(
@@ -73,17 +74,15 @@ class Merit(nn.Module):
         aligns: bool = True,
         contrasts: bool = False,
         drops: bool = False,
+        masks: bool = False,
     ) -> None:
         super().__init__()
         self.config = config
         kind, width, shared = config.encoder.kind, config.encoder.embedding_width, config.shared_width
-        self.encoder = {"vit": Encoder, "tiny_vit": TinyVit, "resnet18": ResNet18}[kind](config.encoder)
-        if reconstructs and kind == "resnet18":
-            raise ValueError("kind: expected vit or tiny_vit for an objective that reconstructs; got resnet18")
-        self.decoder = None
+        kinds = {"vit": Encoder, "tiny_vit": TinyVit, "resnet18": partial(ResNet18, masks=masks)}
+        self.encoder, self.decoder = kinds[kind](config.encoder), None
         if reconstructs:
-            tiny = kind == "tiny_vit"
-            self.decoder = SampleHead(config.encoder) if tiny else Decoder(config.decoder, config.encoder)
+            self.decoder = Decoder(config.decoder, config.encoder) if kind == "vit" else SampleHead(config.encoder)
         self.ecg_head = projection_head(width, shared) if aligns else None
         self.text_head = projection_head(config.text_width, shared) if aligns else None
         log_temperature = torch.tensor(math.log(config.temperature))
@@ -97,10 +96,16 @@ class Merit(nn.Module):
         self.text_tower = TextTower(config.text_tower) if aligns and config.text_tower is not None else None
 
     def forward(
-        self, signal_mv: Tensor, text: Tensor | tuple | None, visible: Tensor | None, dropout: Tensor | None = None
+        self,
+        signal_mv: Tensor,
+        text: Tensor | tuple | None,
+        visible: Tensor | None,
+        dropout: Tensor | None = None,
+        decoded: Tensor | None = None,
     ) -> Outputs:
         """signal_mv: [B, L, T]; text: [B, Dt], embeddings of the frozen text encoder, or `Words` for layers of it that
-        are trained; visible: int64 [B, L, K], None: all; dropout: [B, 2, d], factors on the outputs of the two maps.
+        are trained; visible: int64 [B, L, K], None: all; dropout: [B, 2, d], factors on the outputs of the two maps;
+        decoded: int64 [B, L, M], the hidden patches that are predicted, None: all of them.
 
         The contrastive branch sees the same masked view as the decoder: one forward (Sec. 3.3). Where two views are
         contrasted, the first half of the batch holds the first views and the second half the second ones.
@@ -112,9 +117,11 @@ class Merit(nn.Module):
         if self.ecg_head is not None:
             ecg, text_out = self.ecg_head(self.encoder.pool(tokens)), self.text_head(embedded)
         if self.decoder is not None:
-            prediction, target = self.decoder(tokens, visible), self.encoder.patches(signal)
+            prediction, target = self.decoder(tokens, visible, decoded), self.encoder.patches(signal)
             target = normalise_patches(target) if self.config.patch_target else target
         hidden = None if visible is None else hidden_from(visible, self.config.encoder.n_patches)
+        if decoded is not None:
+            hidden = ~hidden_from(decoded, self.config.encoder.n_patches)
         if self.view_head is not None:
             views = self.view_head(self.encoder.pool(tokens)).unflatten(0, (2, -1))
         elif self.view_maps is not None:

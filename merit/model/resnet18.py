@@ -1,16 +1,19 @@
-"""MERL's backbone: a ResNet18 in one dimension that sees whole recordings (He et al., 2016; Liu et al., 2024).
+"""MERL's backbone: a ResNet18 in one dimension (He et al., 2016; Liu et al., 2024).
 
 A convolution 7 wide with stride 2 over all leads, no max-pooling, four stages of two basic blocks, each stage twice as
 wide as the one before, BatchNorm after every convolution. With 64 channels first it has MERL's 3.85 million weights.
 
-Nothing is masked: hidden samples would enter the statistics of a batch. With several processes on GPUs these statistics
-are those of the whole batch (SyncBatchNorm, `pretrain.train.compile_model`); on CPUs each process has its own.
+Where patches are hidden, their samples are replaced by a learned value before the stem, as in SimMIM. These enter the
+statistics of a batch, so that those that are kept are taken anew from whole recordings when training ends
+(`pretrain.train.whole_statistics`). With several processes on GPUs the statistics are those of the whole batch
+(SyncBatchNorm, `pretrain.train.compile_model`); on CPUs each process has its own.
 
 Shapes: B batch, L leads, T samples, n tokens, C channels, D channels of the last stage.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,10 +26,11 @@ BLOCKS = 2
 
 
 class ResNet18(EcgEncoder):
-    """Scaled signal in, one token per 16 samples out; MERL probes their mean."""
+    """Scaled signal in, one token per 16 samples out; MERL probes their mean. `masks`: patches may be hidden."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, *, masks: bool = False) -> None:
         super().__init__(config)
+        self.mask_value = nn.Parameter(torch.zeros(config.n_leads)) if masks else None
         widths = [config.resnet_width * 2**stage for stage in range(STAGES)]
         self.stem = convolution(config.n_leads, widths[0], size=7, stride=2)
         inputs = [widths[0], *widths[:-1]]
@@ -39,11 +43,10 @@ class ResNet18(EcgEncoder):
         )
 
     def forward(self, signal: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Tokens [B, n, D] in the order of time; a ValueError where patches are to be hidden."""
-        if visible is not None:
-            raise ValueError("visible: expected None, whole recordings, for kind resnet18; got indices of patches")
-        whole = self.patches(signal).flatten(2)
-        return self.blocks(F.relu(self.stem(whole))).transpose(1, 2)
+        """Tokens [B, n, D] in the order of time; a ValueError where patches are hidden of a network made without."""
+        if visible is not None and self.mask_value is None:
+            raise ValueError("visible: expected None, whole recordings, for a resnet18 without masks; got patches")
+        return self.blocks(F.relu(self.stem(self.filled(signal, visible)))).transpose(1, 2)
 
 
 class BasicBlock(nn.Module):

@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from merit.config import TextConfig, TextTowerConfig
 from merit.model.weights import GLOSSARY
+from merit.parallel import one_thread_an_operation
 from merit.runs import loading, new_folder, sealed
-from merit.threads import one_thread_an_operation
 
 # -- the frozen encoder -----------------------------------------------------------------------------------------------
 

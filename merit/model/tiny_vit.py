@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from merit.config import EncoderConfig
-from merit.model.vit import EcgEncoder, cut, hidden_from
+from merit.model.vit import EcgEncoder, cut
 
 GROWTH = 4
 """Hidden width of inverted bottlenecks and MLPs, in widths."""
@@ -59,16 +59,12 @@ class TinyVit(EcgEncoder):
 
     def forward(self, signal: Tensor, visible: Tensor | None = None) -> Tensor:
         """Tokens [B, n, D] in the order of time; visible: int64 [B, L, K], or None: all patches."""
-        patches = self.patches(signal)
-        if visible is not None:
-            hidden = hidden_from(visible, self.config.n_patches)[..., None]
-            patches = torch.where(hidden, self.mask_value[:, None, None], patches)
-        return self.norm(self.blocks(self.stem(patches.flatten(2).transpose(1, 2))))
+        return self.norm(self.blocks(self.stem(self.filled(signal, visible).transpose(1, 2))))
 
 
 class SampleHead(nn.Module):
-    """The decoder: one linear map from a token to the samples of its stretch in all leads, as in SimMIM (Xie et al.,
-    2022). Every token is there already, so there are no mask tokens to put in.
+    """The decoder of tiny_vit and resnet18: one linear map from a token to the samples of its stretch in all leads, as
+    in SimMIM (Xie et al., 2022). Every token is there already, so there are no mask tokens to put in.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -76,7 +72,7 @@ class SampleHead(nn.Module):
         self.config, self.stride = config, stride_of(config)
         self.samples = nn.Linear(config.embedding_width, config.n_leads * self.stride)
 
-    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, visible: Tensor, decoded: Tensor | None = None) -> Tensor:
         """Predicted patches [B, L, N, patch]; tokens: [B, n, D]; visible: what other decoders need, not read here.
 
         The last token's stretch may go past the end of the recording; that part is cut off.
@@ -86,8 +82,8 @@ class SampleHead(nn.Module):
 
 
 def stride_of(config: EncoderConfig) -> int:
-    """Samples per token of the last stage: the stem shortens time by 4, every stage after the first by 2."""
-    return 4 * 2 ** (len(config.tiny_vit.widths) - 1)
+    """Samples per token: a stem shortens time (TinyViT: by 4, ResNet18: by 2), every stage after the first by 2."""
+    return 16 if config.kind == "resnet18" else 4 * 2 ** (len(config.tiny_vit.widths) - 1)
 
 
 class Convolution(nn.Module):

@@ -22,8 +22,19 @@ def n_visible(n_patches: int, mask_ratio: float) -> int:
 
 def random_visible(shape: tuple[int, int, int], mask_ratio: float, generator: torch.Generator) -> Tensor:
     """Indices of the visible patches, int64 [B, L, K], rising, on the generator's device; shape: (B, L, N)."""
-    noise = torch.rand(shape, generator=generator, device=generator.device)
-    return noise.argsort(-1)[..., : n_visible(shape[-1], mask_ratio)].sort(-1).values
+    return random_patches(shape, mask_ratio, 0.0, generator)[0]
+
+
+def random_patches(
+    shape: tuple[int, int, int], mask_ratio: float, share: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Indices of the visible patches, int64 [B, L, K], and of a random `share` of the hidden ones, [B, L, M], both
+    rising; the visible ones are the same at every share. shape: (B, L, N).
+    """
+    order = torch.rand(shape, generator=generator, device=generator.device).argsort(-1)
+    seen = n_visible(shape[-1], mask_ratio)
+    some = max(1, round(share * (shape[-1] - seen))) if share else 0
+    return order[..., :seen].sort(-1).values, order[..., seen : seen + some].sort(-1).values
 
 
 def hidden_from(visible: Tensor, n_patches: int) -> Tensor:
@@ -59,6 +70,14 @@ class EcgEncoder(nn.Module):
     def patches(self, signal: Tensor) -> Tensor:
         """[B, L, T] cut into [B, L, N, patch]; a ValueError for any other shape."""
         return cut(signal, self.config)
+
+    def filled(self, signal: Tensor, visible: Tensor | None) -> Tensor:
+        """[B, L, T] with `mask_value`, a number per lead, in place of the hidden samples (SimMIM; Xie et al., 2022)."""
+        patches = self.patches(signal)
+        if visible is not None:
+            hidden = hidden_from(visible, self.config.n_patches)[..., None]
+            patches = torch.where(hidden, self.mask_value[:, None, None], patches)
+        return patches.flatten(2)
 
     def over_time(self, tokens: Tensor) -> Tensor:
         """One token per stretch of time, [B, n, D]."""
@@ -114,13 +133,14 @@ class Encoder(EcgEncoder):
 
 
 class Decoder(nn.Module):
-    """Predicts every patch from the tokens of the visible ones (Sec. 3.3; the Gaussian decoder's mean of Eq. 5): mask
-    tokens where patches were hidden, a few blocks, one linear map back to samples.
+    """Predicts patches from the tokens of the visible ones (Sec. 3.3; the Gaussian decoder's mean of Eq. 5): mask
+    tokens where patches were hidden, a few blocks, one linear map back to samples. `DecoderConfig.attention` says what
+    attends to what; with cross, it is the decoder of CrossMAE (Fu et al., 2024, arXiv 2401.14391).
     """
 
     def __init__(self, config: DecoderConfig, encoder: EncoderConfig) -> None:
         super().__init__()
-        self.n_patches, self.n_leads, self.lead_wise = encoder.n_patches, encoder.n_leads, config.lead_wise
+        self.n_patches, self.n_leads, self.attention = encoder.n_patches, encoder.n_leads, config.attention
         self.n_positions = self.n_patches + 2
         self.narrow = nn.Linear(encoder.width, config.width)
         self.mask_token = nn.Parameter(torch.zeros(config.width))
@@ -132,19 +152,47 @@ class Decoder(nn.Module):
         )
         self.head = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, encoder.patch))
 
-    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
-        """Predicted patches [B, L, N, patch]; tokens: [B, L, K + 2, D]; visible: int64 [B, L, K]."""
-        narrow = self.narrow(tokens)
-        batch, leads, _, width = narrow.shape
-        place = with_separators(visible, self.n_positions)[..., None].expand(batch, -1, -1, width)
-        full = self.mask_token.to(narrow.dtype).expand(batch, leads, self.n_positions, width).scatter(2, place, narrow)
-        full = full + self.position + self.lead_embedding  # [B, L, P, E]
-        every = torch.arange(self.n_positions, device=tokens.device).expand(1, leads, -1)
-        codes = token_codes(every, self.n_positions, self.n_leads).to(full.dtype)
-        flat = full.flatten(1, 2)
-        if self.lead_wise:
-            flat = full.flatten(0, 1)
-            codes = codes.view(self.n_leads, self.n_positions, -1).repeat(batch, 1, 1)
-        for block in self.blocks:
-            flat = block(flat, codes)
-        return self.head(flat.view(full.shape)[:, :, 1:-1])
+    def forward(self, tokens: Tensor, visible: Tensor, decoded: Tensor | None = None) -> Tensor:
+        """Predicted patches [B, L, N, patch]; tokens: [B, L, K + 2, D]; visible: int64 [B, L, K]; decoded: int64
+        [B, L, M], the hidden patches that are predicted, None: all of them. What is not predicted is 0.
+        """
+        memory = self.narrow(tokens)
+        batch, leads, _, width = memory.shape
+        seen = with_separators(visible, self.n_positions).expand(batch, -1, -1)
+        if decoded is None:
+            hidden = hidden_from(visible, self.n_patches).expand(batch, -1, -1).int()
+            first = hidden.argsort(
+                stable=True, dim=-1, descending=True
+            )  # no nonzero, whose shape a compiler does not know
+            decoded = first[..., : self.n_patches - visible.shape[-1]]
+        masks = self.mask_token.to(memory.dtype)
+        if self.attention == "cross":
+            memory = (memory + self.position[seen] + self.lead_embedding).flatten(1, 2)
+            states = masks + self.position[decoded + 1].to(masks.dtype) + self.lead_embedding
+            codes, of_memory = (
+                token_codes(at, self.n_positions, self.n_leads).to(memory.dtype) for at in (decoded + 1, seen)
+            )
+            for block in self.blocks:
+                states = block(states.flatten(1, 2), codes, memory, of_memory).view(states.shape)
+            values, place = self.head(states), decoded
+        else:
+            # all tokens of a lead in the order of time: those of the encoder at their ranks, mask tokens between them
+            position, order = torch.cat((seen, decoded + 1), -1).sort(-1)
+            n, rank = position.shape[-1], order.argsort(-1)[..., : seen.shape[-1], None].expand_as(memory)
+            states = masks.expand(batch, leads, n, width).scatter(2, rank, memory)
+            states = states + self.position[position] + self.lead_embedding
+            alike = position[:1] if n == self.n_positions else position  # whole leads: one code for all recordings
+            codes = token_codes(alike, self.n_positions, self.n_leads).to(states.dtype)
+            by_lead = codes.view(*alike.shape, -1).expand(batch, -1, -1, -1)
+            for number, block in enumerate(self.blocks):
+                if self.attention == "joint":
+                    mixed = block(states.flatten(1, 2), codes)
+                elif self.attention == "axial" and number % 2:  # over the leads of an instant
+                    mixed = block(states.transpose(1, 2).flatten(0, 1), by_lead.transpose(1, 2).flatten(0, 1))
+                    mixed = mixed.view(batch, n, leads, width).transpose(1, 2)
+                else:
+                    mixed = block(states.flatten(0, 1), by_lead.flatten(0, 1))
+                states = mixed.reshape(states.shape)
+            values, place = self.head(states[:, :, 1:-1]), position[..., 1:-1] - 1
+        whole = values.new_zeros(batch, leads, self.n_patches, values.shape[-1])
+        return whole.scatter(2, place[..., None].expand_as(values), values)

@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from merit.config import EncoderConfig, ModelConfig, ViewsConfig
-from merit.model.vit import random_visible
+from merit.model.vit import random_patches
 
 AugmentParams = Mapping[str, Tensor]
 """Name -> what was drawn, one row per recording."""
@@ -31,6 +31,8 @@ class ViewBatch(NamedTuple):
     """int64 [B or 2B, L, K]; None: all patches."""
     dropout: Tensor | None = None
     """[B, 2, d], factors of dropout."""
+    decoded: Tensor | None = None
+    """int64 [B, L, M], the hidden patches that are predicted; None: all of them."""
 
 
 class Augmentation(NamedTuple):
@@ -45,15 +47,18 @@ class Augmentation(NamedTuple):
 # -- the paper's: one view of each recording, most of it hidden (Sec. 3.3), or none of it at mask ratio 0 -------------
 
 
-def draw_masks(n: int, model: ModelConfig, views: ViewsConfig, generator: Generator) -> AugmentParams:
-    """Which patches stay visible, int64 [n, L, K]; nothing is drawn where none is hidden."""
+def draw_masks(n: int, model: ModelConfig, views: ViewsConfig, generator: Generator) -> dict[str, Tensor]:
+    """Which patches stay visible, int64 [n, L, K], and which of the others are predicted, [n, L, M], where not all are;
+    nothing is drawn where none is hidden.
+    """
     if not model.hides:
         return {}
-    shape = (n, model.encoder.n_leads, model.encoder.n_patches)
-    return {"visible": random_visible(shape, model.mask_ratio, generator)}
+    shape, share = (n, model.encoder.n_leads, model.encoder.n_patches), model.decoder.decode_share
+    visible, decoded = random_patches(shape, model.mask_ratio, share, generator)
+    return {"visible": visible} | ({"decoded": decoded} if share < 1 else {})
 
 
-MASKED = Augmentation(draw_masks, lambda signal_mv, params, encoder: ViewBatch(signal_mv, params.get("visible")))
+MASKED = Augmentation(draw_masks, lambda signal_mv, params, encoder: ViewBatch(signal_mv, **params))
 
 # -- MERL: dropout on two maps of one latent --------------------------------------------------------------------------
 
@@ -132,6 +137,8 @@ AUGMENTATIONS = {
 """Objective -> how its recordings are shown; `MASKED` for those that are not here."""
 
 
-def augmentation(objective: str) -> Augmentation:
-    """How an objective is shown recordings."""
-    return AUGMENTATIONS.get(objective, MASKED)
+def augmentation(objective: str, *, views: bool = False) -> Augmentation:
+    """How an objective is shown recordings; views: with factors of dropout, where they are added to it."""
+    if not views:
+        return AUGMENTATIONS.get(objective, MASKED)
+    return Augmentation(lambda *given: {**draw_masks(*given), **draw_dropout(*given)}, MASKED.apply)

@@ -19,6 +19,7 @@ from merit.config import DecoderConfig, EncoderConfig, ModelConfig, TextConfig, 
 from merit.model.merit import Merit
 from merit.objectives import OBJECTIVES
 from merit.pretrain import TEXT_SETTINGS
+from merit.pretrain.augmentation import AUGMENTATIONS
 from merit.runs import commit, plain, versions, write_json, write_text, written
 
 STATE = "training_state.pt"
@@ -28,10 +29,11 @@ KEPT = ("config.json", "history.jsonl", "model.safetensors", ORIGIN, "seen.parqu
 """What stays after training, beside a README.md that anybody may change."""
 
 
-def network(config: ModelConfig, objective: str) -> Merit:
+def network(config: ModelConfig, objective: str, *, views: bool = False) -> Merit:
     """The network with the branches that the objective needs, its weights from torch's own random state.
 
-    ValueError for an objective that reconstructs hidden patches where the mask hides none.
+    views: dropout views are added (`view_scale`). ValueError for an objective that reconstructs hidden patches where
+    the mask hides none.
     """
     terms = OBJECTIVES[objective].keys()
     require_hidden(config, objective)
@@ -40,7 +42,8 @@ def network(config: ModelConfig, objective: str) -> Merit:
         reconstructs="masked_mse" in terms,
         aligns="info_nce" in terms,
         contrasts=bool(terms & {"nt_xent", "segments"}),
-        drops="dropout_views" in terms,
+        drops=views or "dropout_views" in terms,
+        masks=objective not in AUGMENTATIONS and config.hides,
     )
 
 
@@ -92,9 +95,12 @@ def load_model(folder: Path) -> tuple[Merit, dict[str, Any]]:
             "checkpoint of an earlier edition has none; where you trust it: `merit.runs.seal(folder)`"
         )
     settings = runs.read_json(runs.check(folder) / "config.json")
-    sizes = dict(settings["model"])
-    sizes["encoder"], sizes["decoder"] = EncoderConfig(**sizes["encoder"]), DecoderConfig(**sizes["decoder"])
-    model = network(ModelConfig(**sizes), settings["pretrain"]["objective"])
+    sizes, run = dict(settings["model"]), settings["pretrain"]
+    decoder = dict(sizes["decoder"])
+    if decoder.pop("lead_wise", False):  # its name before there were other kinds of attention
+        decoder["attention"] = "lead"
+    sizes["encoder"], sizes["decoder"] = EncoderConfig(**sizes["encoder"]), DecoderConfig(**decoder)
+    model = network(ModelConfig(**sizes), run["objective"], views=bool(run.get("view_scale")))
     model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     return model.eval(), settings
 

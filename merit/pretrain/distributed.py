@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from merit.threads import together
+from merit.parallel import together
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from merit.config import ModelConfig, PretrainConfig
+from merit.config import ModelConfig, PretrainConfig, replace
 from merit.data.batches import PairedRecordings
 from merit.model.merit import FLAT_MV, Merit, scale
 from merit.objectives import info_nce, masked_mse
+from merit.parallel import one_thread_an_operation
 from merit.pretrain.distributed import World
 from merit.pretrain.loaders import Batch
 from merit.pretrain.train import FiniteCheck, build, draw, make_optimiser, mask_generator, positions, train_step
-from merit.threads import one_thread_an_operation
 
 
 def gradient_norms(
@@ -80,10 +80,10 @@ def short_run(
     world = World(device=torch.device(device))
     model = build(model_config, config).to(world.device).train()
     optimiser, finite, total = make_optimiser(model, config), FiniteCheck(world.device), config.updates
-    weights = {"info_nce": 1.0, "masked_mse": weight}
+    config = replace(config, masked_mse_scale=weight)
     for update in range(total):
         batch = data.take(positions(len(data), update, config), world.device)
-        train_step(model, model, optimiser, batch, config, update, total, world, finite, scale=weights)
+        train_step(model, model, optimiser, batch, config, update, total, world, finite)
     finite.check()
     return model.eval()
 

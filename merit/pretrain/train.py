@@ -34,12 +34,13 @@ from merit.config import ModelConfig, PretrainConfig
 from merit.data.batches import PairedRecordings, hold_out_patients
 from merit.model.attention import KERNELS, use_kernel
 from merit.model.merit import Merit, Outputs
-from merit.objectives import OBJECTIVES, bottleneck, info_nce, masked_mse, nt_xent, segments, weights
+from merit.model.resnet18 import ResNet18
+from merit.objectives import bottleneck, info_nce, masked_mse, nt_xent, segments, weights
+from merit.parallel import one_thread_an_operation
 from merit.pretrain import NOT_OF_TRAINING, checkpoint
 from merit.pretrain.augmentation import AugmentParams, augmentation
 from merit.pretrain.distributed import World, joined
 from merit.pretrain.loaders import Batch, loader
-from merit.threads import one_thread_an_operation
 
 AGREE_EVERY = 10
 """Updates between two checks of whether any of several processes was told to stop."""
@@ -176,6 +177,8 @@ def pretrain(
 
         # -- what stays -----------------------------------------------------------------------------------------------
         if update == total and world.leads:
+            if isinstance(model.encoder, ResNet18) and model.encoder.mask_value is not None:
+                whole_statistics(model, training, config, world.device)
             checkpoint.finish(folder, model, settings, seen, before + time.perf_counter() - began, about)
         world.wait()
     return folder
@@ -195,17 +198,15 @@ def train_step(
     world: World,
     finite: FiniteCheck,
     lap: Callable[[str], None] = lambda part: None,
-    scale: Mapping[str, float] | None = None,
 ) -> Terms:
     """Update number `update` (from 0) of `total`; the terms of its loss. Nothing in it waits for a GPU.
 
-    called: the network as `compile_model` gives it. lap: called at the end of forward, backward and optimiser. scale:
-    weights of the terms in place of the objective's.
+    called: the network as `compile_model` gives it. lap: called at the end of forward, backward and optimiser.
     """
     for group in optimiser.param_groups:
         group["lr"] = group["peak_lr"] * rate_factor(update, total, config.warmup_share)
     terms = update_terms(called, model, batch, config, update, world)
-    loss = total_loss(terms, config, scale)
+    loss = total_loss(terms, config)
     lap("forward")
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -245,11 +246,11 @@ def forward_terms(
         return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
     signal_mv, text, valid, patient = batch
-    shown = augmentation(config.objective).apply(signal_mv, params, model.config.encoder)
+    shown = augmentation(config.objective, views=bool(config.view_scale)).apply(signal_mv, params, model.config.encoder)
     cast = torch.autocast("cuda", torch.bfloat16) if signal_mv.is_cuda else contextlib.nullcontext()
     with cast:
-        out = called(shown.signal_mv, text, shown.visible, shown.dropout)
-    wanted, terms = OBJECTIVES[config.objective], {}
+        out = called(shown.signal_mv, text, shown.visible, shown.dropout, shown.decoded)
+    wanted, terms = weights(config.objective, asdict(config)), {}
     if "info_nce" in wanted:
         ecg, texts = world.gather(wide(out.ecg)), world.gather(wide(out.text))
         every = world.gather(valid.to(torch.uint8)).bool()
@@ -269,15 +270,15 @@ def forward_terms(
     return terms
 
 
-def total_loss(terms: Terms, config: PretrainConfig, scale: Mapping[str, float] | None = None) -> Tensor:
-    """The objective: its terms, weighted (by `scale`, where it is given)."""
-    scale = weights(config.objective, asdict(config)) if scale is None else scale
+def total_loss(terms: Terms, config: PretrainConfig) -> Tensor:
+    """The objective: its terms, weighted."""
+    scale = weights(config.objective, asdict(config))
     return sum(scale[name] * value for name, value in terms.items())
 
 
 def draw(model: Merit, n: int, config: PretrainConfig, generator: torch.Generator) -> AugmentParams:
     """All that is random in showing n recordings to the network."""
-    return augmentation(config.objective).draw(n, model.config, config.views, generator)
+    return augmentation(config.objective, views=bool(config.view_scale)).draw(n, model.config, config.views, generator)
 
 
 def mask_generator(seed: int, update: int, device: torch.device) -> torch.Generator:
@@ -332,7 +333,7 @@ def build(model_config: ModelConfig, config: PretrainConfig, text: Mapping[str, 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = checkpoint.network(model_config, config.objective)
+        model = checkpoint.network(model_config, config.objective, views=bool(config.view_scale))
     if model.text_tower is not None and text is not None:
         model.text_tower.load_state_dict(text)
     return model
@@ -442,6 +443,22 @@ def validate(model: Merit, data: PairedRecordings, config: PretrainConfig, devic
             sums[name] = sums.get(name, 0.0) + value.item()
     model.train()
     return {name: total / len(starts) for name, total in sums.items()}
+
+
+@torch.no_grad()
+def whole_statistics(model: Merit, data: PairedRecordings, config: PretrainConfig, device: torch.device) -> None:
+    """BatchNorm's running statistics anew, as the plain mean over batches of whole recordings, as the encoder is used:
+    at most 64 batches of the first epoch's order ("precise BN"; Wu and Johnson, 2021, arXiv 2105.07576).
+    """
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    for update in range(min(64, updates_per_epoch(config, len(data)))):
+        model.train().embed(data.take(positions(len(data), update, config), device)[0])
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
 
 
 def seen_records(data: PairedRecordings, cohort: str) -> pd.DataFrame:

@@ -16,8 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from merit.config import converted
-from merit.profiles import resolve
+from merit.config import converted, resolve
 
 TYPES = {
     "None": type(None),
@@ -59,10 +58,9 @@ def declared(notebook: Path | Mapping) -> dict[str, Declared]:
     cells = [cell for cell in parsed["cells"] if "parameters" in cell.get("metadata", {}).get("tags", [])]
     if len(cells) != 1:
         raise ValueError(f"{where}: expected one cell tagged 'parameters', found {len(cells)}")
-    source = "".join(cells[0]["source"])
-    if not _only_declares(source):
+    if (found := _assignments("".join(cells[0]["source"]))) is None:
         raise ValueError(f"{where}: the parameters cell holds lines other than `name: type = literal  # comment`")
-    return _assignments(source)
+    return found
 
 
 def check(given: Mapping[str, Any], known: Mapping[str, Declared]) -> dict[str, Any]:
@@ -85,35 +83,33 @@ def guard(namespace: Mapping[str, Any]) -> None:
     known: dict[str, Declared] = {}
     for source in namespace.get("In", []):
         if source.startswith(INJECTED):
-            check({name: injected.default for name, injected in _assignments(source).items()}, known)
-        elif not known and _only_declares(source):
-            known = _assignments(source)
+            check(
+                {name: injected.default for name, injected in (_assignments(source, typed=False) or {}).items()}, known
+            )
+        elif not known:
+            known = _assignments(source) or {}
     given = check({name: namespace[name] for name in known if name in namespace}, known)
     if "profile" in given:
         resolve(given["profile"], given.get("settings", ""))
 
 
-def _only_declares(source: str) -> bool:
+def _assignments(source: str, typed: bool = True) -> dict[str, Declared] | None:
+    """Every `name: type = literal` of a cell, None for one that holds anything else; typed: False: of those that
+    papermill injects, without types. ValueError where a default is not of its type.
+    """
     try:
         body = ast.parse(source).body
     except SyntaxError:
-        return False
-    return bool(body) and all(isinstance(node, ast.AnnAssign) and node.value is not None for node in body)
-
-
-def _assignments(source: str) -> dict[str, Declared]:
-    """Every `name = literal` or `name: type = literal` of a cell; ValueError where a default is not of its type."""
+        return None
+    kind = ast.AnnAssign if typed else ast.Assign
+    if not body or not all(isinstance(node, kind) and node.value is not None for node in body):
+        return None
     lines, found = source.splitlines(), {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.AnnAssign):
-            name, kind = ast.unparse(node.target), ast.unparse(node.annotation)
-        elif isinstance(node, ast.Assign):
-            name, kind = ast.unparse(node.targets[0]), ""
-        else:
-            continue
+    for node in body:
+        name = ast.unparse(node.target if typed else node.targets[0])
         comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode().strip().lstrip("# ").strip()
-        found[name] = Declared(kind, ast.literal_eval(node.value), comment)
-        if kind:
+        found[name] = Declared(ast.unparse(node.annotation) if typed else "", ast.literal_eval(node.value), comment)
+        if typed:
             found[name].convert(name, found[name].default)
     return found
 

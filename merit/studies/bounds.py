@@ -3,71 +3,74 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from merit import runs
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, ProbeConfig, Profile, replace
+from merit import intervals, runs
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, ProbeConfig, replace
 from merit.evaluate.tasks import NotEnoughData
 from merit.studies.core import study
 
 if TYPE_CHECKING:
-    from merit.evaluate.tasks import TaskData
-    from merit.model.merit import Merit
     from merit.studies.workspace import Workspace
 
 TASK, COHORT = "superclass", "ptb-xl"
 PAPER_BATCH = PretrainConfig().batch
-SIZES = tuple(2**k for k in range(1, 11))
-"""Batch sizes of the contrastive bound; the paper's, 128, is among them."""
-DRAWS = {"demo": 6}
-"""Profile -> samples of pairs that the contrastive bound is taken on; 12 in others."""
-TRIAL_DRAWS = 4
+SIZES = tuple(2**k for k in range(1, 11))  # batch sizes of the contrastive bound; the paper's, 128, is among them
 TERMS = ("info_nce", "masked_mse")
+TEMPERATURES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3, 0.5, 1.0)
+"""Temperatures among which the best is chosen, on pairs of their own."""
+CHOOSING_SEED = 10_000  # seed of the pairs that a temperature is chosen on; seeds of the estimates stay below
+WIDTH = 16  # dimensions a side of the contrastive bound
+N_CHAINS, N_BATCHES = 200, 200  # chains of a kind; batches of a size that reports are drawn into
+N_DRAWN = 200  # signals that the decoder's bound is taken on, and draws that a chain's tables are counted on
+
+# -- contrastive: InfoNCE and its ceiling log B (Eq. 3) ----------------------------------------------------------------
 
 
 def _contrastive_plan(ws: Workspace) -> dict[str, Any]:
+    """What is true, batch sizes, temperature of the model, samples of pairs, and batches of a size within a sample."""
     small = ws.trial
     return {
-        "width": 16,
         "truths": [1.0, 8.0] if small else [1.0, 2.0, 4.0, 8.0],
         "sizes": [2, 16, 128] if small else list(SIZES),
         "temperature": ws.profile.model.temperature,
-        "seeds": TRIAL_DRAWS if small else DRAWS.get(ws.profile.name, 12),
+        "seeds": 4 if small else 6 if ws.profile.name == "demo" else 12,
         "most": 8 if small else 16,
     }
 
 
 @study(over={}, needs=lambda ws: {"plan": runs.digest(_contrastive_plan(ws))})
 def contrastive_bound(ws: Workspace) -> pd.DataFrame:
-    """InfoNCE under its ceiling on Gaussians of 16 dimensions a side, by the optimal critic and the model's cosine."""
-    from merit.evaluate.bounds import contrastive_bound as bound
+    """InfoNCE under its ceiling on Gaussians, one row per true information, critic and batch size: mean of the bound
+    over samples, its middle 95 %, the largest.
+
+    Critics: best (the log ratio of densities), model (the cosine of the raw coordinates over the model's temperature),
+    tuned (over the best of `TEMPERATURES`).
+    """
+    from merit.evaluate.bounds import info_nce_bound
+    from merit.evaluate.information import known_pairs
 
     plan = _contrastive_plan(ws)
-    return pd.DataFrame(bound(**plan)).assign(metric="bound", seeds=plan["seeds"], paper_batch=PAPER_BATCH)
-
-
-@study(over={}, needs=lambda ws: {})
-def decoder_bound(ws: Workspace) -> pd.DataFrame:
-    """The Barber-Agakov bound of Gaussian decoders from drawn signals, with its formula, its gap and the truth."""
-    from merit.evaluate.bounds import decoder_bound as bound
-
-    return pd.DataFrame(bound([1.0, 0.5, 0.0], n=200, seeds=20)).assign(metric="bound")
-
-
-@study(over={}, needs=lambda ws: {})
-def processing_bound(ws: Workspace) -> dict[str, pd.DataFrame]:
-    """Information at a resolution; part "chains": both sides of the data-processing inequality on random chains."""
-    from merit.evaluate.bounds import discrete_chains, gaussian_chains, resolutions
-
-    chains = {"discrete": discrete_chains(200, n_samples=200, seed=0), "gaussian": gaussian_chains(200, seed=1)}
-    rows = [{"kind": kind, "n": 200, **row} for kind, of_kind in chains.items() for row in of_kind]
-    scores = pd.DataFrame(resolutions(np.geomspace(10, 1e-4, 41).round(7).tolist()))
-    return {"scores": scores, "chains": pd.DataFrame(rows)}
+    largest, rows = max(plan["sizes"]), []
+    for truth in plan["truths"]:
+        correlation = float(np.sqrt(1 - np.exp(-2 * truth / WIDTH)))
+        x, y = known_pairs("gaussian", WIDTH, truth, largest, CHOOSING_SEED)
+        batch = min(128, largest)
+        tuned = max(TEMPERATURES, key=lambda t: info_nce_bound(x, y, batch, largest // batch, temperature=t))
+        samples = [known_pairs("gaussian", WIDTH, truth, largest, seed) for seed in range(plan["seeds"])]
+        for name, temperature in (("best", None), ("model", plan["temperature"]), ("tuned", tuned)):
+            for batch in plan["sizes"]:
+                how = {"temperature": temperature, "correlation": correlation}
+                values = np.array([info_nce_bound(x, y, batch, plan["most"], **how) for x, y in samples])
+                low, high = intervals.middle(values)
+                row = {"truth": truth, "critic": name, "batch": batch, "value": float(values.mean())}
+                row |= {"low": low, "high": high, "largest": float(values.max())}
+                rows.append(row | {"ceiling": float(np.log(batch)), "temperature": temperature})
+    return pd.DataFrame(rows).assign(metric="bound", seeds=plan["seeds"], paper_batch=PAPER_BATCH)
 
 
 def _reports(ws: Workspace) -> list[str]:
@@ -77,18 +80,126 @@ def _reports(ws: Workspace) -> list[str]:
 
 @study(over={}, needs=lambda ws: {"reports": runs.digest(_reports(ws)), "batch": str(ws.profile.pretrain.batch)})
 def report_ceiling(ws: Workspace) -> pd.DataFrame:
-    """What repeated reports of the pretraining recordings leave of the ceiling log B, by batch size."""
-    from merit.evaluate.bounds import report_ceilings
+    """What repeated reports of the pretraining recordings leave of the ceiling log B, by batch size: mean over batches.
 
-    reports, batch = _reports(ws), ws.profile.pretrain.batch
+    A report that stands m times in a batch gives m equal columns, so that each of its rows loses log m at least, in
+    both directions on average. Batches are drawn without replacement; sizes beyond the reports are left out. The
+    interval is that of the mean over batches: where few hold a repeated report, the middle 95 % of them are all at the
+    ceiling, and the mean below it.
+    """
+    reports, own_batch = _reports(ws), ws.profile.pretrain.batch
     if len(reports) < 2:
         raise NotEnoughData(f"expected two recordings with reports to align; got {len(reports)}")
-    rows = pd.DataFrame(report_ceilings(reports, sorted({*SIZES, batch}), draws=200, seed=0))
-    about = {"n": len(reports), "n_distinct": len(set(reports)), "own_batch": batch, "paper_batch": PAPER_BATCH}
-    return rows.assign(metric="left", cohort=ws.pretraining_cohort, **about)
+    codes = np.unique(np.asarray(reports, dtype=object).astype(str), return_inverse=True)[1]
+    rows = []
+    for batch in (size for size in sorted({*SIZES, own_batch}) if size <= len(codes)):
+        generator, lost = np.random.default_rng([0, batch]), []
+        for _ in range(N_BATCHES):
+            counts = np.unique(generator.choice(codes, batch, replace=False), return_counts=True)[1]
+            lost.append(float((counts * np.log(counts)).sum() / batch))
+        left = np.log(batch) - np.array(lost)
+        value, ceiling = float(left.mean()), float(np.log(batch))
+        reach = intervals.Z * float(left.std(ddof=1)) / N_BATCHES**0.5
+        high = max(value, min(value + reach, ceiling))
+        rows.append({"batch": batch, "ceiling": ceiling, "value": value, "low": value - reach, "high": high})
+    about = {"n": len(reports), "n_distinct": len(set(reports)), "own_batch": own_batch, "paper_batch": PAPER_BATCH}
+    return pd.DataFrame(rows).assign(metric="left", cohort=ws.pretraining_cohort, **about)
 
 
-# -- the scale of the target ------------------------------------------------------------------------------------------
+# -- the decoder's bound (Barber-Agakov, Eq. 4 to 6) -------------------------------------------------------------------
+
+
+@study(over={}, needs=lambda ws: {})
+def decoder_bound(ws: Workspace) -> pd.DataFrame:
+    """The bound of Gaussian decoders, whose mean is `factor` times the best prediction: from drawn signals (mean over
+    seeds and its middle 95 %), and error, `bound` and gap by formula, beside the true information.
+
+    kind: at the variance of the decoder's best bound (v = L_MSE), or at the one that a weight of one stands for
+    (v = d / 2).
+    """
+    from merit.evaluate.bounds import Signal
+
+    signal, seeds = Signal(), 20
+    d, rows = len(signal.hidden), []
+    about = {"information": signal.information, "entropy": signal.hidden_entropy, "d": d, "n": N_DRAWN, "seeds": seeds}
+    for factor in (1.0, 0.5, 0.0):
+        error = signal.error(factor)
+        drawn = np.array([signal.measured_error(factor, N_DRAWN, seed) for seed in range(seeds)])
+        for kind, variance in (("best", error), ("weight one", d / 2)):
+            values = signal.bound(drawn, variance)
+            low, high = intervals.middle(values)
+            row = {"factor": factor, "kind": kind, "variance": variance, "error": error}
+            row |= {"value": float(values.mean()), "low": low, "high": high}
+            row |= {"bound": float(signal.bound(error, variance)), "gap": float(signal.gap(factor, variance))}
+            rows.append(row | about)
+    return pd.DataFrame(rows).assign(metric="bound")
+
+
+# -- data processing: X → Y → Z has I(X; Z) ≤ I(X; Y) ------------------------------------------------------------------
+
+
+@study(over={}, needs=lambda ws: {})
+def processing_bound(ws: Workspace) -> dict[str, pd.DataFrame]:
+    """Information of embeddings of the signal with noise of sd σ added, one row per noise and embedding (`metric`).
+
+    copy: I(x; x₁ + σε), one sample copied, which grows without end as σ falls. one: I(x_h; w·x_v + σε), of the
+    direction of the visible part with the highest correlation with the hidden one; whole: the same for the whole
+    visible part; ceiling: I(x_v; x_h), which processing cannot pass. Part "chains": both sides of the inequality on
+    random chains, for discrete ones from counts of draws too.
+    """
+    from merit.evaluate.bounds import Signal, discrete_information, information, regression
+
+    signal = Signal()
+    visible, hidden = signal.visible, signal.hidden
+    seen = signal.covariance[np.ix_(visible, visible)]
+    matrix, _ = regression(signal.covariance, hidden, visible)
+    told = matrix @ signal.covariance[np.ix_(hidden, visible)]
+    root = np.linalg.inv(np.linalg.cholesky(seen))
+    best = np.linalg.eigh(root @ told @ root.T)[1][:, -1] @ root
+    d, rows = len(hidden), []
+    for noise in np.geomspace(10, 1e-4, 41).round(7).tolist():
+        values = {"copy": 0.5 * float(np.log1p(1 / noise**2))}
+        for name, weights in (("one", best[None]), ("whole", np.eye(len(visible)))):
+            k, cross = len(weights), weights @ signal.covariance[np.ix_(visible, hidden)]
+            own = weights @ seen @ weights.T + noise**2 * np.eye(k)
+            covariance = np.block([[own, cross], [cross.T, signal.covariance[np.ix_(hidden, hidden)]]])
+            values[name] = information(covariance, np.arange(k), np.arange(k, k + d))
+        for name, value in values.items():
+            rows.append({"noise": noise, "metric": name, "value": value, "ceiling": signal.information})
+
+    # Three variables of 6 values. Rows of the first channel are Dirichlet draws, from nearly deterministic to nearly
+    # uniform; the second mixes such a channel with one that only renames, in any share.
+    chains: list[dict[str, Any]] = []
+    generator = np.random.default_rng(0)
+    for _ in range(N_CHAINS):
+        p = generator.dirichlet(np.ones(6))
+        first, second = (generator.dirichlet(np.full(6, generator.uniform(0.05, 1.0)), size=6) for _ in range(2))
+        share = generator.uniform()
+        second = share * np.eye(6)[generator.permutation(6)] + (1 - share) * second
+        joint = p[:, None] * first
+        cells = generator.multinomial(N_DRAWN, (joint[:, :, None] * second).ravel() / joint.sum()).reshape(6, 6, 6)
+        tables = {"first": joint, "both": joint @ second}
+        tables |= {"first_counted": cells.sum(2) / N_DRAWN, "both_counted": cells.sum(1) / N_DRAWN}
+        sides = {name: discrete_information(table) for name, table in tables.items()}
+        chains.append({"kind": "discrete", "n": N_CHAINS, **sides})
+
+    # y = A x + noise, z = B y + noise, with x of 4, y of 4 and z of 3 dimensions.
+    generator = np.random.default_rng(1)
+    x, y, z = np.arange(4), np.arange(4, 8), np.arange(8, 11)
+    for _ in range(N_CHAINS):
+        a, b = generator.normal(size=(4, 4)), generator.normal(size=(3, 4))
+        noise = np.exp(generator.uniform(np.log(0.1), np.log(3.0), size=2))
+        mix = np.zeros((11, 11))  # x, y, z from the sources x, noise of y, noise of z
+        mix[:4, :4], mix[4:8, :4], mix[4:8, 4:8] = np.eye(4), a, noise[0] * np.eye(4)
+        mix[8:] = b @ mix[4:8]
+        mix[8:, 8:] += noise[1] * np.eye(3)
+        covariance = mix @ mix.T
+        sides = {"first": information(covariance, x, y), "both": information(covariance, x, z)}
+        chains.append({"kind": "gaussian", "n": N_CHAINS, **sides})
+    return {"scores": pd.DataFrame(rows), "chains": pd.DataFrame(chains)}
+
+
+# -- the scale of the target -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,24 +226,23 @@ class ScaleConfig:
     n_resamples: int = 200
 
 
-def _scale_config(profile: Profile) -> ScaleConfig:
-    small = {"batches": 2, "first": 2, "seeds": 2, "updates": 6, "batch": 8, "probe_epochs": 2, "n_resamples": 20}
-    return ScaleConfig(**small) if profile.trial else ScaleConfig()
+TRIAL = {"batches": 2, "first": 2, "seeds": 2, "updates": 6, "batch": 8, "probe_epochs": 2, "n_resamples": 20}
+"""Settings of the sweep where results are only tried."""
 
 
 def _scale_inputs(ws: Workspace, **_: object) -> dict[str, str]:
-    found = {
+    inputs = {
         "recordings": f"{ws.store(ws.pretraining_cohort).identity}:{runs.digest(ws.pretraining_rows.tolist())}",
         "text": ws.text_identity,
         "settings": runs.digest([ws.profile.model, ws.profile.pretrain]),
         "protocol": ws.protocol(COHORT),
     }
     with contextlib.suppress(runs.Unavailable):
-        found["probed"] = ws.store(COHORT).identity
-    return found
+        inputs["probed"] = ws.store(COHORT).identity
+    return inputs
 
 
-@study(over={}, needs=_scale_inputs, config=_scale_config)
+@study(over={}, needs=_scale_inputs, config=lambda profile: ScaleConfig(**(TRIAL if profile.trial else {})))
 def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFrame]:
     """Short runs of a small network at each scale of the target, and of one left random: held-out terms, and probing.
 
@@ -144,6 +254,12 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
     import torch
 
     from merit.data.batches import hold_out_patients, pair
+    from merit.encoders.ours import MeritEncoder
+    from merit.evaluate.embeddings import embed_store
+    from merit.evaluate.metrics import number
+    from merit.evaluate.probing import probe
+    from merit.evaluate.tasks import refuse_seen, select
+    from merit.model.vit import n_visible
     from merit.pretrain.target_scale import first_samples, gradients, short_run, target_spreads
     from merit.pretrain.train import build, seen_records, validate
 
@@ -161,12 +277,12 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
     norms: list[tuple[str, float, np.ndarray, np.ndarray]] = []
     fresh = build(model, pretrain).to(device).train()
     for way, own_unit in (("start", True), ("target alone", False)):
-        found = gradients(fresh, aligned, pretrain, config.scales, config.batches, own_unit=own_unit, device=device)
-        norms += [(way, s, found[:, 0], found[:, 1 + k]) for k, s in enumerate(config.scales)]
+        norm = gradients(fresh, aligned, pretrain, config.scales, config.batches, own_unit=own_unit, device=device)
+        norms += [(way, s, norm[:, 0], norm[:, 1 + k]) for k, s in enumerate(config.scales)]
     for s in config.scales:
         trained = short_run(training, model, pretrain, s**2, device=device).train()
-        found = gradients(trained, aligned, pretrain, [s], config.batches, own_unit=True, device=device)
-        norms.append(("trained", s, found[:, 0], found[:, 1]))
+        norm = gradients(trained, aligned, pretrain, [s], config.batches, own_unit=True, device=device)
+        norms.append(("trained", s, norm[:, 0], norm[:, 1]))
     ratios = [
         {
             "way": way,
@@ -189,7 +305,17 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
         shared_width=64,
     )
     short_training, short_validation = (first_samples(part, config.n_samples) for part in (training, validation))
-    task, probed = _probe_of(ws, config, seen_records(data, cohort), device)
+
+    # What is probed, with no patient that the short runs saw: pooled macro AUROC with its interval.
+    task, task_reason, protocol = None, None, ws.protocol(COHORT)
+    settings = ProbeConfig(epochs=config.probe_epochs, learning_rate=config.probe_rate, n_resamples=config.n_resamples)
+    try:
+        task = select(TASK, ws.store(COHORT).records, protocol=protocol)
+    except (runs.Unavailable, NotEnoughData) as reason:
+        task_reason = str(reason)
+    else:
+        refuse_seen(task.scored_patients(protocol), seen_records(data, cohort))
+
     seeds_of: dict[float | None, list[dict[str, Any]]] = {}
     for seed in range(config.seeds):
         short = replace(pretrain, seed=seed, updates=config.updates, learning_rate=config.learning_rate)
@@ -199,7 +325,21 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
             else:
                 network = short_run(short_training, small, short, s**2, device=device)
             terms = validate(network, short_validation, replace(short, seed=0), torch.device(device))
-            seeds_of.setdefault(s, []).append({**terms, "auroc": probed(network.eval())})
+            if task is not None:
+                encoder = MeritEncoder(network.eval(), "short run", device)
+                features = embed_store(
+                    encoder, ws.store(COHORT), ws.profile.embed_batch, progress=False, rows=task.rows
+                )
+                how = {"variants": ("standardised",), "protocol": protocol, "device": device}
+                probed = probe(features, task, settings, **how).set_index(["scored", "class", "metric"])
+                pooled = probed.loc[("pooled", "macro", "auroc")]
+                terms = {**terms, "auroc": {name: number(pooled[name]) for name in ("value", "low", "high")}}
+            seeds_of.setdefault(s, []).append(terms)
+
+    n_hidden, n_hidden_short = (  # d: samples of a recording that are hidden
+        of.encoder.n_leads * of.encoder.patch * (of.encoder.n_patches - n_visible(of.encoder.n_patches, of.mask_ratio))
+        for of in (model, small)
+    )
     about = {
         "cohort": cohort,
         "batch": batch,
@@ -209,73 +349,29 @@ def target_scale(ws: Workspace, *, config: ScaleConfig) -> dict[str, pd.DataFram
         "first": config.first,
         "n": len(short_training),
         "n_validation": len(short_validation),
-        "n_probed": 0 if isinstance(task, str) else len(task.rows),
+        "n_probed": 0 if task is None else len(task.rows),
         "window_s": config.n_samples / model.encoder.fs_hz,
-        "n_hidden": _hidden_samples(model),
-        "n_hidden_short": _hidden_samples(small),
+        "n_hidden": n_hidden,
+        "n_hidden_short": n_hidden_short,
     }
+
+    def over_seeds(values: list[float]) -> dict[str, Any]:
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return {"value": float(np.mean(values)), "sd": sd, "each": [float(value) for value in values]}
+
     rows: list[dict[str, Any]] = []
     for s, seeds in seeds_of.items():
-        rows += [{"scale": s, "metric": term, **_over_seeds([one[term] for one in seeds])} for term in TERMS]
-        scores = [one["auroc"] for one in seeds if one["auroc"] is not None and one["auroc"]["value"] is not None]
-        if scores:
-            ends = {end: float(np.mean([one[end] for one in scores])) for end in ("low", "high")}
-            rows.append({"scale": s, "metric": "auroc", **_over_seeds([one["value"] for one in scores]), **ends})
-    if isinstance(task, str):
-        rows.append({"scale": None, "metric": "auroc", "reason": task})
-
-    spreads = target_spreads(training)
-    middles = [
-        {"scaling": how, "metric": "scale", "n": len(of), **dict(zip(("low", "value", "high"), _percentiles(of)))}
-        for how, of in spreads.items()
-    ]
+        rows += [{"scale": s, "metric": term, **over_seeds([terms[term] for terms in seeds])} for term in TERMS]
+        auroc = [terms["auroc"] for terms in seeds if task is not None and terms["auroc"]["value"] is not None]
+        if auroc:
+            ends = {end: float(np.mean([of_seed[end] for of_seed in auroc])) for end in ("low", "high")}
+            rows.append({"scale": s, "metric": "auroc", **over_seeds([of_seed["value"] for of_seed in auroc]), **ends})
+    if task is None:
+        rows.append({"scale": None, "metric": "auroc", "reason": task_reason})
+    middles = []
+    for how, spread in target_spreads(training).items():
+        low, value, high = np.percentile(spread, (5, 50, 95)).tolist()
+        row = {"scaling": how, "metric": "scale", "n": len(spread), "low": low, "value": value, "high": high}
+        middles.append(row)
     scores = pd.DataFrame(rows).assign(**about)
     return {"scores": scores, "gradients": pd.DataFrame(ratios), "spreads": pd.DataFrame(middles)}
-
-
-def _probe_of(
-    ws: Workspace, config: ScaleConfig, seen: pd.DataFrame, device: str
-) -> tuple[TaskData | str, Callable[[Merit], dict[str, Any] | None]]:
-    """What is probed, with no patient that the short runs saw, or why nothing is; and what gives a network's pooled
-    macro AUROC there with its interval, None without a task.
-    """
-    from merit.encoders.ours import MeritEncoder
-    from merit.evaluate.embeddings import embed_store
-    from merit.evaluate.metrics import number
-    from merit.evaluate.probing import probe
-    from merit.evaluate.tasks import refuse_seen, select
-
-    protocol = ws.protocol(COHORT)
-    try:
-        task = select(TASK, ws.store(COHORT).records, protocol=protocol)
-    except (runs.Unavailable, NotEnoughData) as reason:
-        return str(reason), lambda model: None
-    refuse_seen(task.scored_patients(protocol), seen)
-    settings = ProbeConfig(epochs=config.probe_epochs, learning_rate=config.probe_rate, n_resamples=config.n_resamples)
-
-    def probed(model: Merit) -> dict[str, Any]:
-        encoder = MeritEncoder(model, "short run", device)
-        store = ws.store(COHORT)
-        features = embed_store(encoder, store, ws.profile.embed_batch, progress=False, rows=task.rows)
-        found = probe(features, task, settings, variants=("standardised",), protocol=protocol, device=device)
-        pooled = found.set_index(["scored", "class", "metric"]).loc[("pooled", "macro", "auroc")]
-        return {name: number(pooled[name]) for name in ("value", "low", "high")}
-
-    return task, probed
-
-
-def _hidden_samples(model: ModelConfig) -> int:
-    """d: samples of a recording that are hidden."""
-    from merit.model.vit import n_visible
-
-    encoder = model.encoder
-    return encoder.n_leads * encoder.patch * (encoder.n_patches - n_visible(encoder.n_patches, model.mask_ratio))
-
-
-def _percentiles(values: np.ndarray) -> list[float]:
-    return [float(value) for value in np.percentile(values, (5, 50, 95))]
-
-
-def _over_seeds(values: list[float]) -> dict[str, Any]:
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"value": float(np.mean(values)), "sd": sd, "each": [float(v) for v in values]}

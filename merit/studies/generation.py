@@ -6,165 +6,28 @@ import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from merit import runs
 from merit.config import GenerationConfig
-from merit.evaluate.generation.pairs import Joined, composed_pairs, join, published_files, read_pairs, write_pairs
+from merit.evaluate.generation.texts import Joined, composed_pairs, join, published_files, read_pairs, write_pairs
 from merit.evaluate.tasks import NotEnoughData
 from merit.model.weights import downloaded, pinned, weights_identity
 from merit.studies.core import study
 from merit.studies.workspace import ENCODER_NAMES, NoCohort
 
 if TYPE_CHECKING:
-    from merit.evaluate.generation.scores import Summary
     from merit.studies.workspace import Workspace
 
 ROWS = (*ENCODER_NAMES, "medtvt-r1", "qoq", "ecg-chat")
 TRAINED = "trained"
 """A language model, and a model for BERTScore, that are the workspace's own."""
-LANGUAGE_SETTINGS = (
-    "lm_width", "lm_depth", "lm_heads", "lm_kv_heads", "lm_vocabulary", "lm_updates", "lm_learning_rate", "max_tokens",
-    "seed",
-)  # fmt: skip
-"""What the tiny language model depends on."""
+MODULE = "merit.evaluate.generation.language_model"
 EXAMPLE = runs.PACKAGE_ROOT / "evaluate" / "generation" / "paper_example.json"
-
-
-def _inputs(
-    ws: Workspace, config: GenerationConfig, encoder: str | None = None, encoder_seed: int = 0, **_: object
-) -> dict[str, str]:
-    asked = questions(ws, config.seed)
-    found = {"pairs": asked.identity, "store": ws.store(asked.cohort).identity}
-    found["resamples"] = str(ws.profile.probe.n_resamples)
-    found["bert"] = ws.text_identity if config.bert == TRAINED else weights_identity(config.bert)
-    if encoder is not None:
-        found["language_model"] = _language_identity(asked, config)
-        found["embedding"] = ws.embedding_identity(encoder, asked.cohort, encoder_seed)
-    return found
-
-
-@study(over={"encoder": ROWS}, needs=_inputs, config="generation", columns=("condition", "draws"))
-def generation(
-    ws: Workspace, encoder: str, encoder_seed: int = 0, allow_seen: bool = False, *, config: GenerationConfig
-) -> dict[str, pd.DataFrame]:
-    """Scores of the answers to the test questions that a language model writes, adapted to a frozen encoder on the
-    training pairs, and of others in their place (`condition`).
-
-    `model`: written from the recording's own ECG; `shuffled`: from another patient's; `nearest`: the answer of the
-    nearest training recording; `most_common`: the commonest training answer. Other parts: `texts`, one row per test
-    pair with the statements of both texts (code, state, characters); `statements`, one per condition and statement.
-    """
-    from merit.evaluate.generation.findings import mentions
-    from merit.evaluate.generation.language_model import Conditioned, NoLanguageModel, generate, load_language_model
-    from merit.evaluate.generation.scores import most_common, nearest, swapped
-    from merit.evaluate.generation.training import describe, total_updates, train
-    from merit.evaluate.tasks import refuse_seen
-
-    asked = _asked(ws, config)
-    pairs, test, n_train = asked.train.pairs, asked.test.pairs, len(asked.train.pairs)
-    every = ws.store(asked.cohort).records
-    records = every.iloc[asked.test.rows]
-    patients = records["patient_id"].astype(str).to_numpy(dtype=object)
-    n_seen = refuse_seen([(asked.cohort, name) for name in patients], ws.seen(encoder, encoder_seed), allow_seen)
-
-    # -- the adapted language model
-    rows = np.concatenate([asked.train.rows, asked.test.rows])
-    embedding = ws.embedding(encoder, asked.cohort, encoder_seed, rows)
-    ecg = ws.tokens(encoder, asked.cohort, rows, encoder_seed) if config.ecg_input == "tokens" else embedding
-    source = _language_model(ws, asked, config)
-    try:
-        model = Conditioned(*load_language_model(source, config, ws.torch_device()), ecg.shape[-1], config)
-    except NoLanguageModel as reason:
-        raise runs.Unavailable(str(reason)) from reason
-    folder = generator_folder(ws, encoder, asked, config, encoder_seed)
-    prompts, answers, names = zip(*pairs)
-    with contextlib.nullcontext() if runs.sealed(folder) else runs.claimed(folder):
-        train(model, prompts, answers, ecg[:n_train], config, folder, records=names, source=source)
-    describe(folder, encoder, ws.checkpoint(encoder, encoder_seed) if ws.trains(encoder) else None, config)
-
-    # -- what it writes, and what that is held against
-    prompts, references, names = zip(*test)
-    texts = {"model": generate(model, prompts, ecg[n_train:], config, records=names)}
-    not_shuffled = None
-    try:
-        texts["shuffled"] = generate(
-            model, prompts, ecg[n_train:][swapped(patients, config.seed)], config, records=names
-        )
-    except ValueError as reason:
-        not_shuffled = {"condition": "shuffled", "value": None, "reason": str(reason)}
-    texts["nearest"] = [answers[i] for i in nearest(embedding[:n_train], embedding[n_train:])]
-    texts["most_common"] = [most_common(answers)] * len(test)
-    summaries = {condition: _summary(ws, asked, config, written) for condition, written in texts.items()}
-
-    parts = [_rows(summary).assign(condition=condition) for condition, summary in summaries.items()]
-    parts += [pd.DataFrame([not_shuffled])] * (not_shuffled is not None)
-    trained_on = set(every["patient_id"].iloc[asked.train.rows].astype(str))
-    scores = pd.concat(parts, ignore_index=True).assign(**{
-        "source": asked.source, "cohort": asked.cohort, "n": len(test), "n_patients": len(set(patients)),
-        "n_train": n_train, "n_seen": n_seen, "shared_patients": len(trained_on & set(patients)),
-        "missing_train": len(asked.train.missing), "missing_test": len(asked.test.missing),
-        "updates": total_updates(config, n_train),
-        "truncated": runs.read_json(runs.check(folder) / "config.json")["pairs"]["truncated"],
-        "trained_parameters": sum(parameter.numel() for parameter in model.trained().values()),
-        "language_model": "tiny Llama trained on the answers" if config.language_model == TRAINED
-        else Path(source).name,
-        "language_model_parameters": model.frozen_size, "bert": _bert_name(ws, config),
-        **ws.remarks(encoder, asked.cohort),
-    })  # fmt: skip
-    statements = [
-        {"condition": condition, "code": code, **counts}
-        for condition, summary in summaries.items()
-        for code, counts in summary.per_statement.items()
-    ]
-    written = {"record": records["record_id"].astype(str), "question": prompts, "reference": references}
-    written |= {"text": texts["model"], "reference_mentions": [mentions(text) for text in references]}
-    written["mentions"] = [mentions(text) for text in texts["model"]]
-    return {"scores": scores, "texts": pd.DataFrame(written), "statements": pd.DataFrame(statements)}
-
-
-@study(over={}, needs=_inputs, config="generation")
-def common_answer(ws: Workspace, *, config: GenerationConfig) -> pd.DataFrame:
-    """Scores of the baseline that looks at no ECG: the commonest training `answer` for every test question."""
-    from merit.evaluate.generation.scores import most_common
-
-    asked = _asked(ws, config)
-    answer, n = most_common([pair.answer for pair in asked.train.pairs]), len(asked.test.pairs)
-    return _rows(_summary(ws, asked, config, [answer] * n)).assign(condition="most_common", answer=answer, n=n)
-
-
-def _example_inputs(ws: Workspace, config: GenerationConfig) -> dict[str, str]:
-    found = {"example": runs.file_digest(EXAMPLE)}
-    with contextlib.suppress(NoCohort):
-        found["bert"] = ws.text_identity if config.bert == TRAINED else weights_identity(config.bert)
-    return found
-
-
-@study(over={}, needs=_example_inputs, config="generation")
-def paper_example(ws: Workspace, *, config: GenerationConfig) -> dict[str, pd.DataFrame]:
-    """Scores of the one answer that the paper prints, and as part `texts` both texts with their statements."""
-    from merit.evaluate.generation.findings import contradictions, mentions
-    from merit.evaluate.generation.scores import summarise
-
-    pair = json.loads(EXAMPLE.read_text(encoding="utf-8"))
-    reference, text, bert = pair["reference"], pair["response"], _bert(ws, config)
-    found = summarise(
-        [reference], [text], ["paper"], bert=bert, bert_layers=config.bert_layers, device=ws.torch_device(),
-        n_resamples=0, seed=0,
-    )  # fmt: skip
-    row = {"question": "not printed", "reference": reference, "text": text, "source": pair["source"]}
-    row |= {"reference_mentions": mentions(reference), "mentions": mentions(text)}
-    row["contradictions"] = contradictions(text)
-    scores = _rows(found).assign(condition="model", bert=_bert_name(ws, config))
-    return {"scores": scores, "texts": pd.DataFrame([row])}
-
-
-# -- questions and answers ---------------------------------------------------------------------------------------------
-
-PUBLISHED, COMPOSED = "MedTVT-QA", "composed"
+COMPOSED = "composed"
 FOLDS = {"train": range(1, 9), "test": range(10, 11)}
 """PTB-XL's folds for composed pairs: nobody is asked about whom the model or an encoder was trained on."""
 
@@ -181,17 +44,18 @@ class Questions(NamedTuple):
     """Of the files and the store."""
 
 
-def questions(ws: Workspace, seed: int = 0) -> Questions:
+def questions(ws: Workspace, seed: int = 0, test_pairs: int | None = None) -> Questions:
     """MedTVT-QA's pairs where it lies beside MIMIC-IV-ECG, else pairs that are composed for PTB-XL, worded by `seed`.
 
-    No recording of the test part is in the training part, whatever the files say. NoCohort without a data set to ask
-    about, NotEnoughData where a part has no pair, NotTheForm for a wrong file.
+    No recording of the test part is in the training part, whatever the files say. test_pairs: so many of the test pairs
+    at most, spread evenly over their file; None: all. NoCohort without a data set to ask about, NotEnoughData where a
+    part has no pair, NotTheForm for a wrong file.
     """
-    files, source, cohort = published_files(ws.data), PUBLISHED, "mimic-iv-ecg"
+    files, source, cohort = published_files(ws.data), "MedTVT-QA", "mimic-iv-ecg"
     if not files:
         source, cohort = COMPOSED, "ptb-xl"
-        store, modules = ws.store(cohort), ["merit.evaluate.generation.pairs"]
-        key = runs.identity("questions", {"seed": seed}, {"store": store.identity}, modules)
+        store, wording = ws.store(cohort), ["merit.evaluate.generation.texts"]
+        key = runs.identity("questions", {"seed": seed}, {"store": store.identity}, wording)
         files = {part: ws.folder / "questions" / key / f"{part}.json" for part in FOLDS}
         for part, folds in FOLDS.items():
             pairs = composed_pairs(store.records[store.records["fold"].isin(folds)], seed)
@@ -202,92 +66,194 @@ def questions(ws: Workspace, seed: int = 0) -> Questions:
         store = ws.store(cohort)
     except NoCohort as reason:
         raise NoCohort(f"{source} asks about {cohort}: {reason}") from reason
-    train, test = (join(read_pairs(files[part]), store.records) for part in FOLDS)
-    for part, joined in (("train", train), ("test", test)):
+    parts = {part: join(read_pairs(files[part]), store.records) for part in FOLDS}
+    for part, joined in parts.items():
         if not joined.pairs:
             missing = len(joined.missing)
             raise NotEnoughData(f"{source}, {part}: none of its {missing} recordings is in the store of {cohort}")
-    unasked = np.flatnonzero(~np.isin(train.rows, test.rows))
-    train = train._replace(pairs=[train.pairs[i] for i in unasked], rows=train.rows[unasked])
+    n = len(parts["test"].pairs)
+    asked = np.unique(np.linspace(0, n - 1, min(n, test_pairs or n)).round().astype(int))
+    chosen = {"train": np.flatnonzero(~np.isin(parts["train"].rows, parts["test"].rows)), "test": asked}
+    train, test = (
+        joined._replace(pairs=[joined.pairs[i] for i in chosen[part]], rows=joined.rows[chosen[part]])
+        for part, joined in parts.items()
+    )
     digests = {part: runs.file_digest(path) for part, path in files.items()}
     return Questions(source, cohort, train, test, runs.digest([digests, store.identity]))
 
 
-def _asked(ws: Workspace, config: GenerationConfig) -> Questions:
-    """The pairs, with `test_pairs` of the test pairs, spread evenly over their file; all where that is None."""
-    asked = questions(ws, config.seed)
-    n, wanted = len(asked.test.pairs), config.test_pairs
-    if wanted is None or wanted >= n:
-        return asked
-    kept = np.unique(np.linspace(0, n - 1, wanted).round().astype(int))
-    test = asked.test._replace(pairs=[asked.test.pairs[i] for i in kept], rows=asked.test.rows[kept])
-    return asked._replace(test=test)
-
-
-# -- models and scores that the studies share --------------------------------------------------------------------------
-
-
-def generator_folder(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> Path:
-    """Where the adapted model of an encoder lies, or will."""
-    from merit.evaluate.generation.training import NOT_OF_TRAINING
-
-    inputs = {"pairs": asked.identity, "language_model": _language_identity(asked, config)}
-    inputs["embedding"] = ws.embedding_identity(encoder, asked.cohort, seed)
-    trained = {name: value for name, value in runs.plain(config).items() if name not in NOT_OF_TRAINING}
-    key = runs.identity("adapt", {"generation": trained}, inputs, ["merit.evaluate.generation.training"])
-    return ws.folder / "generators" / f"{encoder}-seed{seed}-{key}"
+# -- models ------------------------------------------------------------------------------------------------------------
 
 
 def _language_identity(asked: Questions, config: GenerationConfig) -> str:
     if config.language_model != TRAINED:
         return weights_identity(config.language_model)
-    settings = {name: value for name, value in runs.plain(config).items() if name in LANGUAGE_SETTINGS}
-    modules = ["merit.evaluate.generation.language_model"]
-    return runs.identity("language_model", settings, {"pairs": asked.identity}, modules)
+    tiny = (*(name for name in runs.plain(config) if name.startswith("lm_")), "max_tokens", "seed")
+    settings = {name: getattr(config, name) for name in tiny}
+    return runs.identity("language_model", settings, {"pairs": asked.identity}, [MODULE])
 
 
-def _language_model(ws: Workspace, asked: Questions, config: GenerationConfig) -> Path | str:
-    """Folder or hub name; the tiny one is trained on the training answers where it is missing."""
-    if config.language_model != TRAINED:
-        return pinned(config.language_model)
-    from merit.evaluate.generation.language_model import train_language_model
+def generator_folder(ws: Workspace, encoder: str, asked: Questions, config: GenerationConfig, seed: int) -> Path:
+    """Where the adapted model of an encoder lies, or will."""
+    from merit.evaluate.generation.language_model import NOT_OF_TRAINING
 
-    folder = ws.folder / "language_models" / _language_identity(asked, config)
-    prompts, answers, _ = zip(*asked.train.pairs)
-    return runs.once(folder, lambda: train_language_model(answers, config, folder, questions=prompts))
+    inputs = {"pairs": asked.identity, "language_model": _language_identity(asked, config)}
+    inputs["embedding"] = ws.embedding_identity(encoder, asked.cohort, seed)
+    trained = {name: value for name, value in runs.plain(config).items() if name not in NOT_OF_TRAINING}
+    key = runs.identity("adapt", {"generation": trained}, inputs, [MODULE])
+    return ws.folder / "generators" / f"{encoder}-seed{seed}-{key}"
 
 
-def _summary(ws: Workspace, asked: Questions, config: GenerationConfig, texts: Sequence[str]) -> Summary:
-    from merit.evaluate.generation.scores import summarise
+def _scored(
+    ws: Workspace, config: GenerationConfig, references: Sequence[str], texts: Sequence[str],
+    groups: Sequence[str], n_resamples: int,
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:  # fmt: skip
+    """Scores, with the name of what BERTScore compares with in `bert` (None where it is not there, or nothing is
+    pretrained on that it came from); and statements, one row each.
+    """
+    from merit.evaluate.generation.scores import available, summarise
 
-    groups = ws.store(asked.cohort).records["group"].iloc[asked.test.rows].astype(str).to_numpy()
-    references = [pair.answer for pair in asked.test.pairs]
-    return summarise(
-        references, texts, groups, bert=_bert(ws, config), bert_layers=config.bert_layers, device=ws.torch_device(),
-        n_resamples=ws.profile.probe.n_resamples, seed=config.seed,
+    name, bert = "the profile's text encoder", None
+    if config.bert == TRAINED:
+        with contextlib.suppress(NoCohort):
+            bert = ws.text_encoder()
+    elif available(pinned(config.bert)):
+        name, bert = Path(config.bert).name, downloaded(config.bert)
+    found, statements = summarise(
+        references, texts, groups, bert=bert, bert_layers=config.bert_layers, device=ws.torch_device(),
+        n_resamples=n_resamples, seed=config.seed,
     )  # fmt: skip
+    return found.assign(bert=name if bert else None), statements
 
 
-def _rows(summary: Summary) -> pd.DataFrame:
-    """One row per score, with the halves' values where differences are taken."""
-    return pd.DataFrame([
-        {"metric": name, **score, "draws": summary.resamples.get(name)} for name, score in summary.scores.items()
-    ])  # fmt: skip
+def _inputs(
+    ws: Workspace, config: GenerationConfig, encoder: str | None = None, encoder_seed: int = 0, **_: object
+) -> dict[str, str]:
+    asked = questions(ws, config.seed)
+    found = {"pairs": asked.identity, "store": ws.store(asked.cohort).identity}
+    found["resamples"] = str(ws.profile.probe.n_resamples)
+    found["bert"] = ws.text_identity if config.bert == TRAINED else weights_identity(config.bert)
+    if encoder is not None:
+        found["language_model"] = _language_identity(asked, config)
+        found["embedding"] = ws.embedding_identity(encoder, asked.cohort, encoder_seed)
+    return found
 
 
-def _bert(ws: Workspace, config: GenerationConfig) -> Path | str | None:
-    """What BERTScore compares with; None where it is not there, or nothing is pretrained on that it came from."""
-    from merit.evaluate.generation.scores import available
+# -- the studies -------------------------------------------------------------------------------------------------------
 
-    if config.bert != TRAINED:
-        return downloaded(config.bert) if available(pinned(config.bert)) else None
+
+@study(over={"encoder": ROWS}, needs=_inputs, config="generation", columns=("condition", "draws"))
+def generation(
+    ws: Workspace, encoder: str, encoder_seed: int = 0, allow_seen: bool = False, *, config: GenerationConfig
+) -> dict[str, pd.DataFrame]:
+    """Scores of the answers to the test questions that a language model writes, adapted to a frozen encoder on the
+    training pairs, and of others in their place (`condition`).
+
+    `model`: written from the recording's own ECG; `shuffled`: from another patient's; `nearest`: the answer of the
+    nearest training recording; `most_common`: the commonest training answer. Other parts: `texts`, one row per test
+    pair with the statements of both texts (code, state, characters); `statements`, one per condition and statement.
+    """
+    from merit.evaluate.generation import language_model as llm
+    from merit.evaluate.generation.generator import describe
+    from merit.evaluate.generation.scores import most_common, nearest, swapped
+    from merit.evaluate.generation.texts import mentions
+    from merit.evaluate.tasks import refuse_seen
+
+    asked = questions(ws, config.seed, config.test_pairs)
+    test, n_train = asked.test.pairs, len(asked.train.pairs)
+    prompts, answers, names = zip(*asked.train.pairs)
+    every = ws.store(asked.cohort).records
+    records = every.iloc[asked.test.rows]
+    patients = records["patient_id"].astype(str).to_numpy(dtype=object)
+    n_seen = refuse_seen([(asked.cohort, name) for name in patients], ws.seen(encoder, encoder_seed), allow_seen)
+
+    # -- the adapted language model
+    rows = np.concatenate([asked.train.rows, asked.test.rows])
+    embedding = ws.embedding(encoder, asked.cohort, encoder_seed, rows)
+    ecg = ws.tokens(encoder, asked.cohort, rows, encoder_seed) if config.ecg_input == "tokens" else embedding
+    if config.language_model == TRAINED:
+        lm = ws.folder / "language_models" / _language_identity(asked, config)
+        source = runs.once(lm, lambda: llm.train_language_model(answers, config, lm, questions=prompts))
+    else:
+        source = pinned(config.language_model)
     try:
-        return ws.text_encoder()
-    except NoCohort:
-        return None
+        model = llm.Conditioned(*llm.load_language_model(source, config, ws.torch_device()), ecg.shape[-1], config)
+    except llm.NoLanguageModel as reason:
+        raise runs.Unavailable(str(reason)) from reason
+    folder = generator_folder(ws, encoder, asked, config, encoder_seed)
+    with contextlib.nullcontext() if runs.sealed(folder) else runs.claimed(folder):
+        llm.train(model, prompts, answers, ecg[:n_train], config, folder, records=names, source=source)
+    describe(folder, encoder, ws.checkpoint(encoder, encoder_seed) if ws.trains(encoder) else None, config)
+
+    # -- what it writes, and what that is held against
+    prompts, references, names = zip(*test)
+    texts = {"model": llm.generate(model, prompts, ecg[n_train:], config, records=names)}
+    not_shuffled = []
+    try:
+        other = ecg[n_train:][swapped(patients, config.seed)]
+        texts["shuffled"] = llm.generate(model, prompts, other, config, records=names)
+    except ValueError as reason:
+        not_shuffled = [pd.DataFrame([{"condition": "shuffled", "value": None, "reason": str(reason)}])]
+    texts["nearest"] = [answers[i] for i in nearest(embedding[:n_train], embedding[n_train:])]
+    texts["most_common"] = [most_common(answers)] * len(test)
+
+    # -- scores, with the facts of their rows
+    groups, n_resamples = records["group"].astype(str).to_numpy(), ws.profile.probe.n_resamples
+    parts, statements = [], []
+    for condition, written in texts.items():
+        found, stated = _scored(ws, config, references, written, groups, n_resamples)
+        parts.append(found.assign(condition=condition))
+        statements += [{"condition": condition, **row} for row in stated]
+    parts += not_shuffled
+    trained_on = set(every["patient_id"].iloc[asked.train.rows].astype(str))
+    language_model = "tiny Llama trained on the answers" if config.language_model == TRAINED else Path(source).name
+    scores = pd.concat(parts, ignore_index=True).assign(**{
+        "source": asked.source, "cohort": asked.cohort, "n": len(test), "n_patients": len(set(patients)),
+        "n_train": n_train, "n_seen": n_seen, "shared_patients": len(trained_on & set(patients)),
+        "missing_train": len(asked.train.missing), "missing_test": len(asked.test.missing),
+        "updates": llm.total_updates(config, n_train),
+        "truncated": runs.read_json(runs.check(folder) / "config.json")["pairs"]["truncated"],
+        "trained_parameters": sum(p.numel() for p in model.trained().values()), "language_model": language_model,
+        "language_model_parameters": sum(
+            p.numel() for p in model.language_model.parameters() if not p.requires_grad
+        ),
+        "bert": parts[0]["bert"].iloc[0], **ws.remarks(encoder, asked.cohort),
+    })  # fmt: skip
+    written = {"record": records["record_id"].astype(str), "question": prompts, "reference": references}
+    written |= {"text": texts["model"], "reference_mentions": [mentions(text) for text in references]}
+    written["mentions"] = [mentions(text) for text in texts["model"]]
+    return {"scores": scores, "texts": pd.DataFrame(written), "statements": pd.DataFrame(statements)}
 
 
-def _bert_name(ws: Workspace, config: GenerationConfig) -> str | None:
-    if _bert(ws, config) is None:
-        return None
-    return "the profile's text encoder" if config.bert == TRAINED else Path(config.bert).name
+@study(over={}, needs=_inputs, config="generation")
+def common_answer(ws: Workspace, *, config: GenerationConfig) -> pd.DataFrame:
+    """Scores of the baseline that looks at no ECG: the commonest training `answer` for every test question."""
+    from merit.evaluate.generation.scores import most_common
+
+    asked = questions(ws, config.seed, config.test_pairs)
+    answer, references = most_common([pair.answer for pair in asked.train.pairs]), [p.answer for p in asked.test.pairs]
+    groups = ws.store(asked.cohort).records["group"].iloc[asked.test.rows].astype(str).to_numpy()
+    n, n_resamples = len(references), ws.profile.probe.n_resamples
+    found, _ = _scored(ws, config, references, [answer] * n, groups, n_resamples)
+    return found.assign(condition="most_common", answer=answer, n=n)
+
+
+def _example_inputs(ws: Workspace, config: GenerationConfig) -> dict[str, str]:
+    found = {"example": runs.file_digest(EXAMPLE)}
+    with contextlib.suppress(NoCohort):
+        found["bert"] = ws.text_identity if config.bert == TRAINED else weights_identity(config.bert)
+    return found
+
+
+@study(over={}, needs=_example_inputs, config="generation")
+def paper_example(ws: Workspace, *, config: GenerationConfig) -> dict[str, pd.DataFrame]:
+    """Scores of the one answer that the paper prints, and as part `texts` both texts with their statements."""
+    from merit.evaluate.generation.texts import contradictions, mentions
+
+    pair = json.loads(EXAMPLE.read_text(encoding="utf-8"))
+    reference, text = pair["reference"], pair["response"]
+    found, _ = _scored(ws, config, [reference], [text], ["paper"], 0)
+    row = {"question": "not printed", "reference": reference, "text": text, "source": pair["source"]}
+    row |= {"reference_mentions": mentions(reference), "mentions": mentions(text)}
+    row["contradictions"] = contradictions(text)
+    return {"scores": found.assign(condition="model"), "texts": pd.DataFrame([row])}

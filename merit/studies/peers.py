@@ -33,17 +33,19 @@ def peers(ws: Workspace, encoder: str) -> pd.DataFrame:
     Whether weights are at hand is no part of it: see `registry.choose`.
     """
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
     from merit.encoders import golden
-    from merit.evaluate.flops import total_flops
-    from merit.threads import one_thread_an_operation
+    from merit.parallel import one_thread_an_operation
 
     entry = PUBLISHED[encoder]
     adapter = entry.adapter_class()
     spec, original = adapter.input_spec, golden.read(encoder)["about"]
     with torch.device("meta"):
         network, x = adapter.ecg_network().eval(), torch.empty(entry.input_shape)
-    flops = total_flops(lambda: network(x))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(x)
+    flops = counter.get_total_flops()
     with one_thread_an_operation():  # so that sums do not depend on the cores
         agreement = golden.agreement(adapter)
     rows = [{"metric": output, "value": value, "tolerance": golden.TOLERANCE} for output, value in agreement.items()]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from merit import runs
 from merit.config import COHORTS
+from merit.data.preprocess import hardness, lead_covariances, masked_bound
 from merit.data.recording import LEADS
 from merit.evaluate.tasks import NotEnoughData
 from merit.studies.core import study
@@ -20,8 +21,7 @@ from merit.studies.core import study
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
 
-RECORDINGS = 200
-"""Held-out recordings at most; one a patient."""
+RECORDINGS = 200  # held-out recordings at most; one a patient
 FITTED_ON = 2000
 """Recordings that are pretrained on from which the linear map's covariance is taken; more change the third digit."""
 
@@ -42,8 +42,7 @@ def _inputs(
     }
 
 
-BOUNDED_ON = 5000
-"""Recordings that the linear bounds are fitted on; more change the third digit."""
+BOUNDED_ON = 5000  # recordings that the linear bounds are fitted on; more change the third digit
 
 
 def _bounded(ws: Workspace) -> dict[str, str]:
@@ -58,15 +57,19 @@ def _bounded(ws: Workspace) -> dict[str, str]:
 
 @study(over={}, needs=_bounded)
 def bounds(ws: Workspace) -> pd.DataFrame:
-    """What masked reconstruction is held against, on the recordings that are pretrained on: one row per bound of
-    `evaluate.reconstruction.bounds`; a reason where there are none.
-    """
-    from merit.evaluate import reconstruction as evaluated
+    """What masked reconstruction is held against, on the recordings that are pretrained on: one row per bound.
 
-    store, ratio = ws.store(ws.pretraining_cohort), ws.profile.model.mask_ratio
-    rows, truth = ws.pretraining_rows[:BOUNDED_ON], ws.truth(ws.pretraining_cohort)
-    found = evaluated.bounds(store.signal_uv[rows], ratio, truth)
-    return pd.DataFrame([{"metric": name, "value": value} for name, value in found.items()])
+    Those of `data.preprocess.hardness`, and three_lead_error: a linear map from three whole leads; linear_bound: one
+    from what the mask leaves visible at an instant; noise_floor: the share that is noise of the electrodes, from the
+    hidden truth of a synthetic hospital, none where that is not known.
+    """
+    store, truth = ws.store(ws.pretraining_cohort), ws.truth(ws.pretraining_cohort)
+    signal = store.signal_uv[ws.pretraining_rows[:BOUNDED_ON]]
+    values = hardness(signal)
+    values["three_lead_error"] = values["three_lead_bound"]
+    values["linear_bound"] = masked_bound(lead_covariances(signal).mean(0), ws.profile.model.mask_ratio)
+    noise = None if truth is None else float(pd.read_parquet(truth, columns=["noise_share"])["noise_share"].mean())
+    return pd.DataFrame([{"metric": name, "value": value} for name, value in (values | {"noise_floor": noise}).items()])
 
 
 @study(over={}, needs=_inputs)
@@ -88,12 +91,11 @@ def reconstruction(
     """
     import torch
 
-    from merit.data.leads import lead_covariances
-    from merit.evaluate.reconstruction import from_other_leads, interpolated, masked_errors, median_place, summary
+    from merit.evaluate.reconstruction import from_other_leads, interpolated, masked_errors, summary
     from merit.model.merit import scale
     from merit.model.vit import hidden_from, random_visible
+    from merit.parallel import one_thread_an_operation
     from merit.pretrain.checkpoint import load_model
-    from merit.threads import one_thread_an_operation
 
     cohort, rows = held_out(ws, encoders, encoder_seed, seed, most)
     store, config = ws.store(cohort), ws.profile.model
@@ -123,7 +125,8 @@ def reconstruction(
     filled["instant"] = from_other_leads(target, hidden, lead_covariances(own).mean(0))
 
     errors = {name: masked_errors(prediction, target, hidden) for name, prediction in filled.items()}
-    place = median_place(errors[decoders[0]])
+    first = errors[decoders[0]]  # its median: of an even number the lower of the middle two, of equal ones the first
+    place = int(np.flatnonzero(first == np.sort(first)[(len(first) - 1) // 2])[0])
     about = {
         "cohort": cohort,
         "scaling": config.scaling,
@@ -145,9 +148,8 @@ def reconstruction(
         {"encoder": name, "metric": "masked_error", "reason": "no decoder"} for name in encoders if name not in filled
     ]
     if len(decoders) > 1:
-        first, second = decoders[:2]
-        paired = summary(errors[first] - errors[second], seed)
-        scores.append({"encoder": first, "other": second, "metric": "difference", **paired})
+        paired = summary(first - errors[decoders[1]], seed)
+        scores.append({"encoder": decoders[0], "other": decoders[1], "metric": "difference", **paired})
 
     record, chosen = store.records.iloc[rows[place]], [LEADS.index(lead) for lead in leads]
 

@@ -17,19 +17,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from merit import runs, scores
+from merit.config import ABLATIONS, PEERS, without_text
 from merit.data.taxonomy import TASKS
 from merit.encoders import registry
-from merit.methods import ABLATIONS, PEERS, without_text
-from merit.studies.clusters import clusters
-from merit.studies.costs import costs
+from merit.parallel import usable_cores
+from merit.studies.framework import costs
 from merit.studies.generation import generation
-from merit.studies.information import information
+from merit.studies.information import clusters, information
 from merit.studies.probing import linear_probe
 from merit.studies.retention import reliability, report_omission, retention, synthetic_to_real, to_commit
 from merit.studies.shift import shift
 from merit.studies.workspace import NoCohort
 from merit.studies.zero_shot import zero_shot
-from merit.threads import usable_cores
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace

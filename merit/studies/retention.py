@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,23 +17,19 @@ import numpy as np
 import pandas as pd
 
 from merit import runs, scores
-from merit.config import replace
+from merit.config import folder_name, replace, without_text
 from merit.data.store import Store
 from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionConfig
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
-from merit.methods import without_text
-from merit.profiles import folder_name
+from merit.parallel import usable_cores
 from merit.studies.core import study
-from merit.threads import usable_cores
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
 
 ENCODERS = ("merit", "cma", "ib", "mse", "random")
-COHORT = "ptb-xl"
-"""The evaluated data set that has reports."""
-FEWEST_STATED = 5
-"""Reports that make a statement, under which it is no feature."""
+COHORT = "ptb-xl"  # the evaluated data set that has reports
+FEWEST_STATED = 5  # reports that make a statement, under which it is no feature
 AXIS = "axis deviation"
 FINDINGS = {
     "atrial fibrillation": ("AFIB",),
@@ -80,129 +77,109 @@ def retention(ws: Workspace, encoder: str, encoder_seed: int = 0, *, config: Ret
     `source` says whether factors are known (truth) or measured. Measured, a report is its words and the codes that were
     taken from it, and no finding is scored as unstated: in PTB-XL a code is there because the report says so.
     """
-    from merit.evaluate.retention import measure, partial_r2_beyond
+    from merit.evaluate.retention import measure
     from merit.evaluate.tasks import refuse_seen
 
-    known, asked = _known(ws), _asked(ws, config)
-    question = asked.question
-    patients = known.records["patient_id"][question.scored]
+    asked = _asked(ws, config)
+    question, scored = asked.question, asked.question.scored
+    patients = asked.records["patient_id"][scored]
     n_seen = refuse_seen({(COHORT, patient) for patient in patients}, ws.seen(encoder, encoder_seed))
     embedding = ws.embedding(encoder, COHORT, encoder_seed)
-    found = pd.DataFrame(measure(embedding, question, asked.by_words, config))
-    n_scored = int(question.scored.sum())
-    beyond_text = partial_r2_beyond(embedding, question, asked.by_text, config)
-    last = {"kind": "summary", "target": "mean", "decoder": "linear", "metric": "r2_partial_text", "n": n_scored}
-    found = pd.concat([found, pd.DataFrame([last | beyond_text])], ignore_index=True)
-    return found.assign(
+    return pd.DataFrame(measure(embedding, question, asked.by_words, asked.by_text, config)).assign(
         cohort=COHORT,
         protocol=ws.protocol(COHORT),
-        source=known.source,
-        n_records=n_scored,
-        n_patients=len(np.unique(question.groups[question.scored])),
+        source=asked.source,
+        n_records=int(scored.sum()),
+        n_patients=len(np.unique(question.groups[scored])),
         n_seen=n_seen,
-        n_features=asked.n_features,
-        n_failed=int((known.table["heart_rate_bpm"].isna() & question.scored).sum()),
-        n_scaled=int((~known.on_one_scale & question.scored).sum()),
+        n_features=asked.by_words[0].report.shape[1],
+        n_failed=int((asked.table["heart_rate_bpm"].isna() & scored).sum()),
+        n_scaled=int((~asked.on_one_scale & scored).sum()),
     )
 
 
 # ------------------------------------------------------------------------------------------------- what is asked, once
 
+NEEDED = ("heart_rate_bpm", "rr_rmssd_ms", "qrs_ms")
+"""Measurements without which a delineation has failed, and none of that recording counts. P and T may be missing."""
+COMPARES_LEADS = ("axis_deg", "_mv_")  # in names of columns that mean nothing where leads are not on one scale
+NORMAL_AXIS = (-30.0, 90.0)  # degrees between which the axis does not deviate
+
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What all encoders of a workspace are asked, and what reports alone say of it."""
+    """What is known of each recording, what all encoders of a workspace are asked, and what reports alone say of it."""
 
+    source: str
+    """Of the factors. truth: as the synthetic hospitals wrote it down; measured: by delineation."""
+    records: pd.DataFrame
+    """The store's rows."""
+    table: pd.DataFrame
+    """One row per record, columns as `synthetic.truth` names them; NaN: not measured, or without meaning."""
+    on_one_scale: np.ndarray
+    """bool [N]: records whose leads can be compared with each other."""
     question: Question
-    n_features: int
-    """Numbers that decoders read of a report."""
     by_words: list[Block]
     by_text: list[Block]
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=1)  # of the workspace at hand alone: reports are decoded once for all its encoders
 def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
     from merit.evaluate.information import fold_of
     from merit.evaluate.retention import blocks, words
-    from merit.evaluate.retention_factors import axis_deviates, continuous
+    from merit.evaluate.retention_factors import continuous, on_one_scale
+    from merit.synthetic.labels import statements
 
-    known = _known(ws)
-    made = sorted(frozenset().union(*known.stated))
-    stated = {name: np.array([name in said for said in known.stated], dtype=bool) for name in made}
-    findings, silent, axis = {}, {}, axis_deviates(known.table)
+    # Factors, what is there, and what each report states: known from the truth, or measured and taken from the codes.
+    store, truth = ws.store(COHORT), ws.truth(COHORT)
+    records = store.records
+    reports = records["report"].tolist()
+    table = measured_factors(ws) if truth is None else pd.read_parquet(truth)
+    table.index = table["record_id"].astype(str)
+    table = table.loc[records["record_id"].astype(str)].reset_index(drop=True)
+    if truth is not None:
+        one_scale, in_words = np.ones(len(records), bool), np.zeros((len(records), 0), np.uint8)
+        present = [frozenset(codes) for codes in table["findings"]]
+        said = [frozenset(statements(report)) for report in reports]
+    else:
+        one_scale, in_words = on_one_scale(store.signal_uv), words(reports, FEWEST_STATED)
+        numbers = table.columns.drop("record_id")
+        table.loc[table[list(NEEDED)].isna().any(axis=1), numbers] = np.nan
+        table.loc[~one_scale, [name for name in numbers if any(part in name for part in COMPARES_LEADS)]] = np.nan
+        present = said = [frozenset(labels) for labels in records["labels"]]
+    stated = {
+        name: np.array([name in of_report for of_report in said], dtype=bool)
+        for name in sorted(frozenset().union(*said))
+    }
+    findings, silent, axis = {}, {}, table["axis_deg"].to_numpy(np.float64)
     for name, codes in FINDINGS.items():
-        if name == AXIS and known.source == "measured":
+        if name == AXIS and truth is None:
             continue  # asked in degrees alone: no code of PTB-XL says it
-        findings[name] = axis if name == AXIS else np.array([bool(p & set(codes)) for p in known.present], dtype=bool)
+        if name == AXIS:
+            findings[name] = (axis < NORMAL_AXIS[0]) | (axis > NORMAL_AXIS[1])
+        else:
+            findings[name] = np.array([bool(there & set(codes)) for there in present], dtype=bool)
         said_as = set(codes) | set(ALSO_STATED_AS.get(name, ()))
-        leaves_out = known.source == "truth"  # measured: what is there is what the report states
-        silent[name] = np.array([leaves_out and not said & said_as for said in known.stated], dtype=bool)
-    groups = known.records["group"].astype(str).to_numpy()
+        leaves_out = truth is not None  # measured: what is there is what the report states
+        silent[name] = np.array([leaves_out and not of_report & said_as for of_report in said], dtype=bool)
+
+    groups = records["group"].astype(str).to_numpy()
     if ws.protocol(COHORT) == OFFICIAL_SPLIT:
-        official = known.records["fold"].to_numpy()
+        official = records["fold"].to_numpy()
         folds = np.full(len(groups), TRAINING_ONLY)
         for k, fold in enumerate(UNSEEN_FOLDS):
             folds[official == fold] = k
     else:
         folds = fold_of(groups, config.folds, config.seed)
-    question = Question(continuous(known.table), findings, silent, stated, groups, folds)
+    question = Question(continuous(table), findings, silent, stated, groups, folds)
 
-    reports = known.records["report"].tolist()
-    in_words = words(reports, FEWEST_STATED) if known.source == "measured" else np.zeros((len(reports), 0), np.uint8)
+    # A report as its words and statements, and as the frozen text encoder embeds it.
     columns = [states for states in stated.values() if states.sum() >= FEWEST_STATED]
-    statements = np.column_stack([in_words, *columns]).astype(np.uint8)
-    by_words = blocks(question, statements, seed=config.seed)
-    distinct = sorted(set(reports))
-    place = {report: k for k, report in enumerate(distinct)}
-    embedded = ws.text_embeddings(distinct)[[place[report] for report in reports]]
+    by_words = blocks(question, np.column_stack([in_words, *columns]).astype(np.uint8), seed=config.seed)
+    distinct, place = np.unique(np.array(reports, dtype=object), return_inverse=True)
+    embedded = ws.text_embeddings(distinct.tolist())[place]
     by_text = blocks(question, embedded, standardise=True, findings=False, seed=config.seed)
-    return Asked(question, statements.shape[1], by_words, by_text)
-
-
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """What is known of each recording, by truth or by measurement."""
-
-    source: str
-    """truth: as the synthetic hospitals wrote it down; measured: by delineation."""
-    records: pd.DataFrame
-    """The store's rows."""
-    table: pd.DataFrame
-    """One row per record, columns as `synthetic.truth` names them; NaN: not measured, or without meaning."""
-    present: list[frozenset[str]]
-    """Codes of what is there in each recording."""
-    stated: list[frozenset[str]]
-    """What each report states."""
-    on_one_scale: np.ndarray
-    """bool [N]: records whose leads can be compared with each other."""
-
-
-NEEDED = ("heart_rate_bpm", "rr_rmssd_ms", "qrs_ms")
-"""Measurements without which a delineation has failed, and none of that recording counts. P and T may be missing."""
-COMPARES_LEADS = ("axis_deg", "_mv_")
-"""In names of columns that mean nothing where leads are not on one scale."""
-
-
-@functools.lru_cache(maxsize=2)
-def _known(ws: Workspace) -> Known:
-    from merit.evaluate.retention_factors import on_one_scale
-    from merit.synthetic.reports import statements
-
-    store, truth = ws.store(COHORT), ws.truth(COHORT)
-    records = store.records
-    table = measured_factors(ws) if truth is None else pd.read_parquet(truth)
-    table.index = table["record_id"].astype(str)
-    table = table.loc[records["record_id"].astype(str)].reset_index(drop=True)
-    if truth is not None:
-        present = [frozenset(found) for found in table["findings"]]
-        stated = [frozenset(statements(report)) for report in records["report"]]
-        return Known("truth", records, table, present, stated, np.ones(len(records), bool))
-    numbers = table.columns.drop("record_id")
-    table.loc[table[list(NEEDED)].isna().any(axis=1), numbers] = np.nan
-    one_scale = on_one_scale(store.signal_uv)
-    table.loc[~one_scale, [name for name in numbers if any(part in name for part in COMPARES_LEADS)]] = np.nan
-    present = [frozenset(labels) for labels in records["labels"]]
-    return Known("measured", records, table, present, present, one_scale)
+    return Asked("measured" if truth is None else "truth", records, table, one_scale, question, by_words, by_text)
 
 
 # -------------------------------------------------------------------------- factors that are measured, and how reliably
@@ -210,11 +187,8 @@ def _known(ws: Workspace) -> Known:
 
 def measured_identity(store: Store) -> str:
     """Of the table of a store's measured factors: its signals, the library and our code around it."""
-    from merit.evaluate.retention_factors import version
-
-    return runs.identity(
-        "measured", {"neurokit2": version()}, {"store": store.identity}, ["merit.evaluate.retention_factors"]
-    )
+    library = {"neurokit2": importlib.metadata.version("neurokit2")}
+    return runs.identity("measured", library, {"store": store.identity}, ["merit.evaluate.retention_factors"])
 
 
 def measured_factors(ws: Workspace, cohort: str = COHORT, progress: bool = True) -> pd.DataFrame:
@@ -247,18 +221,19 @@ def _ludb(ws: Workspace) -> Path:
 
 
 def _reliability_inputs(ws: Workspace, **_: object) -> dict[str, str]:
-    from merit.evaluate.retention_factors import version
-    from merit.evaluate.retention_reliability import files
-
-    return {"neurokit2": version(), "ludb": runs.digest([runs.file_digest(path) for path in files(_ludb(ws))])}
+    files = sorted(path for path in (_ludb(ws) / "data").iterdir() if path.is_file() and path.name[0] != ".")
+    return {
+        "neurokit2": importlib.metadata.version("neurokit2"),
+        "ludb": runs.digest([runs.file_digest(path) for path in files]),
+    }
 
 
 @study(over={}, needs=_reliability_inputs)
 def reliability(ws: Workspace, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """How well measured factors agree with LUDB's manual marks, with 95 % intervals over records: bias, sd and r2, one
-    row each per delineator (fs_hz, method, own_qrs) and factor (`evaluate.retention_reliability.agreement`).
+    row each per delineator (fs_hz, method, own_qrs) and factor (`evaluate.retention.agreement`).
     """
-    from merit.evaluate.retention_reliability import measure_agreement
+    from merit.evaluate.retention import measure_agreement
 
     rows = measure_agreement(_ludb(ws), n_resamples=n_resamples, seed=seed, workers=usable_cores())
     metrics = [(row, metric, row.pop(metric)) for row in rows for metric in ("bias", "sd", "r2")]
@@ -268,28 +243,40 @@ def reliability(ws: Workspace, n_resamples: int = 2000, seed: int = 0) -> pd.Dat
 # --------------------------------------------------------------------------------------- committed, and what changes it
 
 
-def differences(found: pd.DataFrame, by: str) -> pd.DataFrame:
+def differences(result: pd.DataFrame, by: str) -> pd.DataFrame:
     """Each encoder minus each later one in every summary, paired by half of the patients; rows of kind "difference".
 
     by: the column within which encoders are compared, besides pretraining seed and decoder.
     """
-    summary = scores.scored(found, kind="summary")
+    summary = scores.scored(result, kind="summary")
     pairs = []
     for seed, of_seed in summary.groupby("encoder_seed", sort=False):
         names = list(dict.fromkeys(of_seed["encoder"]))
         for k, first in enumerate(names):
             own = of_seed[of_seed["encoder"].isin(names[k:])]
             pairs.append(scores.paired(own, [by, "decoder"], first=first).assign(encoder_seed=seed))
-    kept = ["study", "encoder_seed", "kind", by, "decoder", "metric", "encoder", "other", "value", "low", "high", "n"]
+    columns = [
+        "study",
+        "encoder_seed",
+        "kind",
+        by,
+        "decoder",
+        "metric",
+        "encoder",
+        "other",
+        "value",
+        "low",
+        "high",
+        "n",
+    ]
     if not pairs:
-        return pd.DataFrame(columns=kept)
-    return pd.concat(pairs).assign(study="retention", kind="difference")[kept].dropna(subset="low")
+        return pd.DataFrame(columns=columns)
+    return pd.concat(pairs).assign(study="retention", kind="difference")[columns].dropna(subset="low")
 
 
 SHARES = (0.0, 0.3, 0.6, 1.0)
 """Shares of a recording's findings that its report leaves out (`HospitalConfig.report_omission`)."""
-PRETRAINED_ON = "mimic-iv-ecg"
-"""The site whose reports change."""
+PRETRAINED_ON = "mimic-iv-ecg"  # the site whose reports change
 MADE, RECORDED = "synthetic hearts", "real hearts"
 
 
@@ -305,12 +292,12 @@ def report_omission(ws: Workspace, encoders: Sequence[str], *, encoder_seed: int
     usual = ws.profile.hospitals.report_omission
     readers = [name for name in encoders if name != "random" and not without_text(name)]
     others = [name for name in encoders if name not in readers]
-    found = [retention(ws, others, encoder_seed=encoder_seed).assign(share=usual)]
+    results = [retention(ws, others, encoder_seed=encoder_seed).assign(share=usual)]
     for share in SHARES:
         where = ws if share == usual else _with_reports(ws, share)
         where.checkpoints(readers, (encoder_seed,))
-        found.append(retention(where, readers, encoder_seed=encoder_seed).assign(share=share))
-    return pd.concat(found, ignore_index=True)
+        results.append(retention(where, readers, encoder_seed=encoder_seed).assign(share=share))
+    return pd.concat(results, ignore_index=True)
 
 
 def _with_reports(ws: Workspace, share: float) -> Workspace:
@@ -336,10 +323,10 @@ def synthetic_to_real(ws: Workspace, encoders: Sequence[str], *, encoder_seed: i
     trained = [name for name in encoders if name != "random"]
     made.checkpoints(trained, (encoder_seed,))
     both = ((RECORDED, ws, encoders), (MADE, dataclasses.replace(ws, origin=made, used={}), trained))
-    found = [retention(at, names, encoder_seed=encoder_seed).assign(hearts=hearts) for hearts, at, names in both]
-    return pd.concat(found, ignore_index=True)
+    results = [retention(at, names, encoder_seed=encoder_seed).assign(hearts=hearts) for hearts, at, names in both]
+    return pd.concat(results, ignore_index=True)
 
 
-def to_commit(found: pd.DataFrame, by: str, *more: pd.DataFrame) -> pd.DataFrame:
+def to_commit(result: pd.DataFrame, by: str, *more: pd.DataFrame) -> pd.DataFrame:
     """The scores of one pretraining seed as they are committed, their differences beside them; no row where none is."""
-    return pd.concat([found, differences(found, by), *more], ignore_index=True) if len(found) else found
+    return pd.concat([result, differences(result, by), *more], ignore_index=True) if len(result) else result

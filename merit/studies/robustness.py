@@ -6,7 +6,6 @@ their own rate and preprocessed as ingest does; the corrupted rows of one streng
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ from merit.encoders import registry
 from merit.evaluate.robustness import CLEAN, STRENGTHS, Probe, Rows, stored_row, stored_rows
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TaskData, refuse_seen, select
 from merit.studies.core import embedded, study
-from merit.studies.workspace import ENCODER_NAMES
+from merit.studies.workspace import ENCODER_NAMES, remembered
 
 if TYPE_CHECKING:
     from merit.data.recording import Recording
@@ -135,26 +134,26 @@ def corrupted_example(ws: Workspace, strength: str, task: str = "superclass", *,
     return pd.DataFrame({"corruption": kind, "metric": "uv", "second": seconds, "value": trace})
 
 
-@functools.lru_cache(maxsize=2)
+@remembered(2)
 def _task(ws: Workspace, task: str, min_positives: int) -> TaskData:
     """The task under the official split, whatever was pretrained on."""
     records = ws.store(TASK_COHORT[task]).records
     return select(task, records, protocol=OFFICIAL_SPLIT, min_positives=min_positives)
 
 
-@functools.lru_cache(maxsize=32)
+@remembered(32)
 def _encoder(ws: Workspace, encoder: str, encoder_seed: int) -> Encoder:
     return ws.encoder(encoder, encoder_seed)
 
 
-@functools.lru_cache(maxsize=32)
+@remembered(32)
 def _probe(ws: Workspace, task: str, encoder: str, encoder_seed: int, config: ProbeConfig) -> Probe:
     chosen = _task(ws, task, config.min_positives)
     features = ws.embedding(encoder, chosen.cohort, encoder_seed)[chosen.rows]
     return Probe(chosen, features, config, ws.torch_device())
 
 
-@functools.lru_cache(maxsize=1)
+@remembered(1)
 def _corrupted(ws: Workspace, task: str, min_positives: int, strength: str, seed: int, store_hz: float) -> Rows:
     """The test part under one strength, as a store at that rate would hold it."""
     kind, level = _parsed(strength)
@@ -165,7 +164,7 @@ def _corrupted(ws: Workspace, task: str, min_positives: int, strength: str, seed
     return stored_rows(_recordings(ws, task, min_positives, fs_hz), kind, level, seed, signal, gap)
 
 
-@functools.lru_cache(maxsize=2)  # at the rates of ours and of others
+@remembered(2)  # at the rates of ours and of others
 def _recordings(ws: Workspace, task: str, min_positives: int, fs_hz: float) -> list[Recording]:
     """The test part as its files have it, in the order of the task."""
     from merit.data.cohorts import open_cohort

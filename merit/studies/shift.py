@@ -5,7 +5,6 @@ there are: merges, classes without counterpart, and how many carry what.
 from __future__ import annotations
 
 import contextlib
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ from merit.evaluate.tasks import (
     refuse_seen,
 )
 from merit.studies.core import embedded, study
-from merit.studies.workspace import ENCODER_NAMES
+from merit.studies.workspace import ENCODER_NAMES, remembered
 
 if TYPE_CHECKING:
     from merit.evaluate.shift import Domain
@@ -99,7 +98,7 @@ def shift(
     })  # fmt: skip
 
 
-@functools.lru_cache(maxsize=8)
+@remembered(8)
 def _task(ws: Workspace, space: str) -> tuple[TaskData, np.ndarray, np.ndarray]:
     """The task, its folds (MERL's where its lists are there) and which records may be scored as a target."""
     cohort = TASK_COHORT[space]
@@ -112,7 +111,7 @@ def _task(ws: Workspace, space: str) -> tuple[TaskData, np.ndarray, np.ndarray]:
     return task, folds, np.isin(folds, UNSEEN_FOLDS) if pretrained_on else np.ones(len(folds), dtype=bool)
 
 
-@functools.lru_cache(maxsize=64)
+@remembered(64)
 def _domain(ws: Workspace, space: str, encoder: str, encoder_seed: int, config: ProbeConfig, variant: str) -> Domain:
     """A data set with its own head, trained once for all directions; or with the reason why there is none."""
     from merit.evaluate.shift import Domain, train_head

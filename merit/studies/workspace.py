@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import os
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,22 +25,27 @@ from merit import runs
 from merit.config import (
     COHORTS,
     OBJECTIVE_NAMES,
+    PEERS,
+    SHORT,
+    WITHOUT_TEXT,
     ModelConfig,
     PretrainConfig,
     Profile,
     TextTowerConfig,
+    folder_name,
+    method,
     one_of,
+    profile,
     replace,
     require_hidden,
+    resolve,
+    settings_of,
 )  # fmt: skip
 from merit.encoders import registry
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, remarks
-from merit.methods import PEERS, WITHOUT_TEXT, method
 from merit.model.weights import GLOSSARY, TEXT_RECIPE, pinned, weights_identity
-from merit.pool import ordered_map
+from merit.parallel import ordered_map, together, torch_device, usable_cores
 from merit.pretrain import NOT_OF_TRAINING, RECIPE, TEXT_SETTINGS
-from merit.profiles import SHORT, folder_name, profile, resolve, settings_of
-from merit.threads import together, torch_device, usable_cores
 
 if TYPE_CHECKING:
     from merit.data.store import Store
@@ -49,7 +56,6 @@ if TYPE_CHECKING:
 ENCODER_NAMES = (*OBJECTIVE_NAMES, "random")
 OFFICIAL_TRAINING_FOLDS = range(1, 9)
 """PTB-XL's folds 1 to 8: what may be pretrained on when PTB-XL is also evaluated."""
-VARIANTS = ("as_published", "standardised")
 WHOLE = 50_000
 """Records of a store up to which all are embedded, once for every page; of a larger one, MIMIC-IV-ECG's, those alone
 that are asked for."""
@@ -59,15 +65,24 @@ class NoCohort(runs.Unavailable):
     """A data set that is not there; the message says in one line what was looked for where."""
 
 
-def by_origin(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of the workspace that the encoders come from."""
+def remembered(most: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A function of a workspace whose last results are held as long as that workspace is, and no longer."""
 
-    @functools.wraps(method)
-    def called(self: Workspace, *args: Any, **given: Any) -> Any:
-        """The same method of `origin`."""
-        return method(self.origin or self, *args, **given)
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        held: weakref.WeakKeyDictionary[Workspace, dict[tuple, Any]] = weakref.WeakKeyDictionary()
 
-    return called
+        @functools.wraps(function)
+        def call(ws: Workspace, *args: Any) -> Any:
+            own = held.setdefault(ws, {})
+            own[args] = own.pop(args) if args in own else function(ws, *args)  # the one asked for last is last
+            while len(own) > most:
+                own.pop(next(iter(own)))
+            return own[args]
+
+        call.cache_clear = held.clear
+        return call
+
+    return declare
 
 
 @dataclass(eq=False)
@@ -88,6 +103,8 @@ class Workspace:
     """What differs from the profile of that name, for the page's foot."""
     used: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What this session read or made, by kind and id, for `provenance`."""
+    _stores: dict[str, Store] = field(default_factory=dict, init=False, repr=False)
+    """Those that this session opened, by their folders' names."""
     origin: Workspace | None = None
     """Another workspace, of the same network, whose encoders are evaluated on the recordings of this one."""
 
@@ -96,7 +113,7 @@ class Workspace:
         cls, profile: str = "demo", data: str | Path | None = None, device: str = "auto", settings: str = ""
     ) -> Self:  # fmt: skip
         """profile: smoke, demo or paper. data: folder with real data sets, None: synthetic hospitals. device: auto: GPU
-        where there is one. settings: what is changed of the profile, "model.mask_ratio=0.5" (`profiles.resolve`, which
+        where there is one. settings: what is changed of the profile, "model.mask_ratio=0.5" (`config.resolve`, which
         reads the environment too). Nothing is computed yet; what is wrong of these is refused. MERIT_COMPILED,
         MERIT_GRAPHS and MERIT_ATTENTION=flex say how pretraining computes, the same numbers but for rounding.
         """
@@ -104,11 +121,13 @@ class Workspace:
         root = None if data is None else Path(data).resolve()
         if root is not None and not root.is_dir():
             raise NoCohort(f"data: expected a folder that holds {', '.join(COHORTS)}; there is no folder {root}")
-        opened = cls(
-            chosen, root, device, runs.home() / "artifacts" / folder_name(chosen, root),
-            compiled=_switched("MERIT_COMPILED"), graphs=_switched("MERIT_GRAPHS"),
-            attention=os.environ.get("MERIT_ATTENTION") or "sdpa", settings=settings_of(chosen),
-        )  # fmt: skip
+        given = {name: os.environ.get(f"MERIT_{name.upper()}") or "0" for name in ("compiled", "graphs")}
+        for name, value in given.items():
+            one_of(f"MERIT_{name.upper()}", value, ("0", "1"))
+        how = {name: value == "1" for name, value in given.items()}
+        how["attention"] = os.environ.get("MERIT_ATTENTION") or "sdpa"
+        folder = runs.home() / "artifacts" / folder_name(chosen, root)
+        opened = cls(chosen, root, device, folder, settings=settings_of(chosen), **how)
         one_of("MERIT_ATTENTION", opened.attention, ("sdpa", "flex"))
         fast = "MERIT_GRAPHS" if opened.graphs else "MERIT_ATTENTION" if opened.attention == "flex" else ""
         if device not in ("auto", "cpu") or fast:
@@ -149,35 +168,28 @@ class Workspace:
             return None
         return (runs.check(root, "truth.parquet") if runs.sealed(root) else root) / "truth.parquet"
 
-    def store(self, cohort: str) -> Store:
-        """The store of a cohort, ingested when it is missing; NoCohort where there are no recordings."""
-        one_of("cohort", cohort, COHORTS)
-        return self._open_store(cohort)
+    def store(self, cohort: str, fs_hz: int | None = None, rows: np.ndarray | None = None) -> Store:
+        """The store of a cohort, ingested when it is missing; NoCohort where there are no recordings.
 
-    def store_500(self, cohort: str, rows: np.ndarray | None = None) -> Store:
-        """The same recordings, or those in these rows, at 500 Hz, from the files' own rate, for encoders that want more
-        than the profile's.
+        fs_hz: another rate than the profile's, from the files' own. rows: of the profile's store, these records alone.
         """
-        records = self.store(cohort).records["record_id"]
-        return self._open_store(cohort, 500, None if rows is None else tuple(sorted(set(records.iloc[rows]))))
-
-    @functools.cache  # noqa: B019 - a workspace lives as long as its session
-    def _open_store(self, cohort: str, fs_hz: int | None = None, only: tuple[str, ...] | None = None) -> Store:
-        from merit.data.ingest import ingest
-
-        if cohort not in self.sources:
-            raise NoCohort(f"{cohort}: no such data set under {self.data}")
+        one_of("cohort", cohort, COHORTS)
+        only = None if rows is None else tuple(sorted(set(self.store(cohort).records["record_id"].iloc[rows])))
         name = cohort if fs_hz is None else f"{cohort}-{fs_hz}hz"
         name += "" if only is None else f"-{runs.digest(only)}"
-        out, signal = self.folder / "stores" / name, self.profile.signal
-        source = self.sources[cohort]
-        if fs_hz is not None:
-            signal = replace(signal, fs_hz=fs_hz)
-        store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit, only=only)
-        if len(store.records) == 0:
-            raise NoCohort(f"{source}: {store.why_empty}")
-        self.used[f"store {name}"] = {"id": store.identity, "device": "cpu"}
-        return store
+        if name not in self._stores:
+            from merit.data.ingest import ingest
+
+            if cohort not in self.sources:
+                raise NoCohort(f"{cohort}: no such data set under {self.data}")
+            signal = self.profile.signal if fs_hz is None else replace(self.profile.signal, fs_hz=fs_hz)
+            source, out = self.sources[cohort], self.folder / "stores" / name
+            store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit, only=only)
+            if len(store.records) == 0:
+                raise NoCohort(f"{source}: {store.why_empty}")
+            self.used[f"store {name}"] = {"id": store.identity, "device": "cpu"}
+            self._stores[name] = store
+        return self._stores[name]
 
     def cohorts(self) -> dict[str, dict[str, Any] | str]:
         """Cohort -> the manifest of its store, or the reason why there is none."""
@@ -199,11 +211,6 @@ class Workspace:
         placed = replace(self.profile, text=text, generation=named.generation)
         return self.profile.name == "paper" and placed == named and not self.synthetic
 
-    @property
-    def trial(self) -> bool:
-        """As `Profile.trial`."""
-        return self.profile.trial
-
     def torch_device(self) -> str:
         """The device's name for torch; a ValueError when it is not there."""
         return torch_device(self.device)
@@ -221,7 +228,21 @@ class Workspace:
 
     def note(self) -> str:
         """Where the numbers come from, what is set of the profile, and the split where PTB-XL is also pretrained on."""
-        note = self._source_note() + (f" Set: {self.settings}." if self.settings else "")
+        asked = {"limit": self.profile.limit, "epochs": self.profile.epochs}
+        if asked := [f"{name} {number}" for name, number in asked.items() if number is not None]:
+            note = f"A run with {' and '.join(asked)}, to see that everything runs; no number here means anything."
+        elif self.profile.name == "smoke":
+            note = "Smoke profile: everything runs, tiny and hardly trained; no number here means anything."
+        elif self.synthetic:
+            note = (
+                "Synthetic hospitals: these numbers show that the machinery works and test the theory where the truth "
+                "is known; they say nothing about real hearts and are not comparable with the paper's."
+            )
+        else:
+            there = [cohort for cohort, manifest in self.cohorts().items() if isinstance(manifest, dict)]
+            counts = ", ".join(f"{cohort} ({len(self.store(cohort).records):,} recordings)" for cohort in there)
+            note = f"Real recordings: {counts}; profile {self.profile.name}."
+        note += f" Set: {self.settings}." if self.settings else ""
         try:
             if self.pretraining_cohort != "ptb-xl" or len(self.pretraining_rows) == 0:
                 return note
@@ -232,21 +253,6 @@ class Workspace:
             "on; they validate on fold 9 and test on fold 10, so its tasks have one split in place of ten folds."
         )
 
-    def _source_note(self) -> str:
-        asked = {"limit": self.profile.limit, "epochs": self.profile.epochs}
-        if asked := [f"{name} {number}" for name, number in asked.items() if number is not None]:
-            return f"A run with {' and '.join(asked)}, to see that everything runs; no number here means anything."
-        if self.profile.name == "smoke":
-            return "Smoke profile: everything runs, tiny and hardly trained; no number here means anything."
-        if self.synthetic:
-            return (
-                "Synthetic hospitals: these numbers show that the machinery works and test the theory where the truth "
-                "is known; they say nothing about real hearts and are not comparable with the paper's."
-            )
-        there = [c for c, manifest in self.cohorts().items() if isinstance(manifest, dict)]
-        counts = ", ".join(f"{cohort} ({len(self.store(cohort).records):,} recordings)" for cohort in there)
-        return f"Real recordings: {counts}; profile {self.profile.name}."
-
     @functools.cached_property
     def pretraining_rows(self) -> np.ndarray:
         """Rows of the pretraining store that may be trained or validated on; int64, rising. Left out are folds 9 and 10
@@ -255,18 +261,18 @@ class Workspace:
         records = self.store(self.pretraining_cohort).records
         rows = np.arange(len(records))
         if self.pretraining_cohort == "ptb-xl":
-            kept_out = ~records["fold"].isin(OFFICIAL_TRAINING_FOLDS)
-            touched = records["group"].isin(records.loc[kept_out, "group"])
-            rows = np.flatnonzero(~kept_out & ~touched)
+            held_out = ~records["fold"].isin(OFFICIAL_TRAINING_FOLDS)
+            touched = records["group"].isin(records.loc[held_out, "group"])
+            rows = np.flatnonzero(~held_out & ~touched)
         else:
-            from merit.evaluate.generation.pairs import asked_patients
+            from merit.evaluate.generation.texts import asked_patients
 
             asked = asked_patients(self.data, records)
             rows = np.flatnonzero(~records["patient_id"].astype(str).isin(asked))
-        if len(rows) < 2 * self.profile.pretrain.batch:
+        if len(rows) < (fewest := 2 * self.profile.pretrain.batch):
             raise NoCohort(
-                f"pretraining: expected at least {2 * self.profile.pretrain.batch} recordings of "
-                f"{self.pretraining_cohort}, two batches; got {len(rows)}"
+                f"pretraining: expected at least {fewest} recordings of {self.pretraining_cohort}, two batches; got "
+                f"{len(rows)}"
             )
         return rows
 
@@ -279,9 +285,10 @@ class Workspace:
         return runs.digest(self.distinct_reports())
 
     @functools.cached_property
-    @by_origin
     def text_identity(self) -> str:
         """Identity of the frozen text encoder, one for all objectives: its weights, or what they are trained from."""
+        if self.origin:
+            return self.origin.text_identity
         config, known = self.profile.text, {"stage": "text", "recipe": TEXT_RECIPE}
         if config.source != "trained":
             used = {name: getattr(config, name) for name in TEXT_SETTINGS}
@@ -304,23 +311,23 @@ class Workspace:
             return folder
         return runs.once(folder, lambda: train_text_encoder(self.distinct_reports(), config, folder))
 
-    @by_origin
     def distinct_reports(self) -> list[str]:
         """The reports of the pretraining rows that are long enough for alignment, each once, sorted."""
+        if self.origin:
+            return self.origin.distinct_reports()
         from merit.data.batches import distinct_reports
 
         return distinct_reports(self.store(self.pretraining_cohort), self.pretraining_rows)
 
-    @by_origin
     def report_embeddings(self) -> np.ndarray:
         """float32 [R, W], one row a distinct report of the pretraining rows; embedded once, then read."""
-        from merit.evaluate.embeddings import save_array
-
+        if self.origin:
+            return self.origin.report_embeddings()
         path = self.folder / "text" / f"reports-{self.text_identity}-{self._reports_identity}.npy"
 
         def make() -> None:
-            """Embed them."""
-            save_array(path, self._text_encoder.embed(self.distinct_reports(), progress=True))
+            with runs.new_file(path) as made:
+                np.save(made, self._text_encoder.embed(self.distinct_reports(), progress=True), allow_pickle=False)
 
         return np.load(runs.once(path, make), allow_pickle=False)
 
@@ -329,8 +336,9 @@ class Workspace:
         return self._text_encoder.embed(list(texts))
 
     @functools.cached_property
-    @by_origin
     def _text_encoder(self) -> TextEncoder:
+        if self.origin:
+            return self.origin._text_encoder
         from merit.model.text import TextEncoder
 
         return TextEncoder(self.text_encoder(), self.profile.text, self.torch_device())
@@ -340,12 +348,13 @@ class Workspace:
         """The frozen text encoder's tokenizer, a Hugging Face one."""
         return self._text_encoder.tokenizer
 
-    @by_origin
     def checkpoint_identity(self, objective: str, seed: int = 0) -> str:
         """Identity of a pretraining run: what it is trained on (recordings and reports by their content, the text
         encoder) and with (settings that are not at their defaults, the recipe's number). Not the source: an edit throws
         no pretraining away.
         """
+        if self.origin:
+            return self.origin.checkpoint_identity(objective, seed)
         model, pretrain = (runs.non_defaults(config) for config in self.configs(objective, seed))
         for name in NOT_OF_TRAINING:
             pretrain.pop(name, None)
@@ -358,7 +367,7 @@ class Workspace:
         return self.profile.pretrain.seed + seed
 
     def configs(self, encoder: str, seed: int) -> tuple[ModelConfig, PretrainConfig]:
-        """Network and optimisation of a name that is pretrained here (`methods`)."""
+        """Network and optimisation of a name that is pretrained here (`config.method`)."""
         found = method(encoder)
         changes: dict[str, Any] = {} if found.strength is None else {"bottleneck_strength": found.strength}
         if found.objective in WITHOUT_TEXT:
@@ -369,39 +378,31 @@ class Workspace:
         require_hidden(model, found.objective)
         return model, pretrain
 
-    @by_origin
     def checkpoint(self, objective: str, seed: int = 0) -> Path:
         """Folder of a finished checkpoint, trained (or continued) where it is not finished; objective: one of the
-        paper's, or a peer's method (`methods.TRAINED_NAMES`).
+        paper's, or a peer's method (`config.TRAINED_NAMES`).
         """
+        if self.origin:
+            return self.origin.checkpoint(objective, seed)
         folder = self._checkpoint_folder(objective, seed)
         if not runs.sealed(folder):
-            from merit.data.batches import pair
+            from merit.data.batches import load_tokens, pair
+            from merit.model.text import write_states
             from merit.pretrain import checkpoint
             from merit.pretrain.train import pretrain
 
-            cohort = self.pretraining_cohort
-            text = self.report_embeddings()
+            cohort, text = self.pretraining_cohort, self.report_embeddings()
             model, config = self.configs(objective, seed)
             model = replace(model, text_width=text.shape[1])
             data = pair(self.store(cohort), self.pretraining_rows, text)
-            if (
-                config.text_layers
-            ):  # the frozen layers' states of every report, once, on disk: 4 bytes a token and width
-                from merit.data.batches import load_tokens
-                from merit.model.text import write_states
-
+            if layers := config.text_layers:
+                # The frozen layers' states of every report, once, on disk: 4 bytes a token and width.
                 inputs = {"text": self.text_identity, "reports": self._reports_identity}
-                key = runs.identity("token_states", {"layers": config.text_layers}, inputs, ["merit.model.text"])
-                states = self.folder / "text" / f"states-{key}"
-
-                def write() -> None:
-                    """Write them."""
-                    write_states(self._text_encoder, self.distinct_reports(), config.text_layers, states)
-
-                tokens = load_tokens(runs.once(states, write))
-                data = dataclasses.replace(data, tokens=tokens)
-                model = replace(model, text_tower=TextTowerConfig(**tokens.tower))
+                key = runs.identity("token_states", {"layers": layers}, inputs, ["merit.model.text"])
+                states, reports = self.folder / "text" / f"states-{key}", self.distinct_reports()
+                runs.once(states, lambda: write_states(self._text_encoder, reports, layers, states))
+                data = dataclasses.replace(data, tokens=load_tokens(states))
+                model = replace(model, text_tower=TextTowerConfig(**data.tokens.tower))
             with contextlib.nullcontext() if together() else runs.claimed(folder):
                 pretrain(
                     data, model, config, folder, cohort=cohort, device=self.torch_device(), compiled=self.compiled,
@@ -410,8 +411,10 @@ class Workspace:
                 )  # fmt: skip
         settings = json.loads((runs.check(folder) / "config.json").read_text(encoding="utf-8"))
         about = {name: settings.get(name) for name in ("seconds", "device", "commit")}
-        name = f"checkpoint {objective} seed {self.pretraining_seed(seed)}"
-        self.used[name] = {"id": self.checkpoint_identity(objective, seed), **about}
+        number = self.pretraining_seed(seed)
+        self.used[f"checkpoint {objective} seed {number}"] = {
+            "id": self.checkpoint_identity(objective, seed), "seed": number, **about,
+        }  # fmt: skip
         return folder
 
     def _checkpoint_folder(self, objective: str, seed: int) -> Path:
@@ -419,9 +422,10 @@ class Workspace:
         name = objective if objective in PEERS else method(objective).objective
         return self.folder / "checkpoints" / f"{name}-seed{self.pretraining_seed(seed)}-{key}"
 
-    @by_origin
     def checkpoints(self, objectives: Sequence[str] = OBJECTIVE_NAMES, seeds: Sequence[int] = (0,)) -> list[Path]:
         """Folders of several checkpoints; on a CPU those that are missing are trained side by side, one a core."""
+        if self.origin:
+            return self.origin.checkpoints(objectives, seeds)
         wanted = [(objective, seed) for seed in seeds for objective in objectives]
         missing = [(o, s) for o, s in wanted if not runs.sealed(self._checkpoint_folder(o, s))]
         if len(missing) > 1 and self.torch_device() == "cpu" and not together():
@@ -442,13 +446,12 @@ class Workspace:
             self.checkpoints(objectives, seeds)
         except NoCohort:
             objectives = ()
-        for objective in objectives:
-            for seed in seeds:
-                path = self.checkpoint(objective, seed) / "history.jsonl"
-                for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-                    for split in ("train", "validation"):
-                        for term, value in line[split].items():
-                            rows.append((objective, seed, line["update"], line["epoch"], split, term, value))
+        for objective, seed in itertools.product(objectives, seeds):
+            path = self.checkpoint(objective, seed) / "history.jsonl"
+            for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+                for split in ("train", "validation"):
+                    front = (objective, seed, line["update"], line["epoch"], split)
+                    rows += [(*front, term, value) for term, value in line[split].items()]
         return pd.DataFrame(rows, columns=["objective", "seed", "update", "epoch", "split", "term", "value"])
 
     # -- encoders and their embeddings ---------------------------------------------------------------------------------
@@ -457,23 +460,18 @@ class Workspace:
         """Whether an encoder is pretrained here."""
         return encoder != "random" and not registry.known(encoder)
 
-    def require(self, encoders: Sequence[str]) -> None:
-        """ValueError, before any work, for a name that stands for nothing, or for what these settings cannot train."""
+    def require(self, encoders: Sequence[str], *, texts: bool, pages: bool) -> None:
+        """ValueError, before any work, for an encoder's name that stands for nothing, or that these settings cannot
+        train; and where the text encoder (texts), or what pages take and a user named in place of the profile's own
+        (the language model, BERTScore's), is not within reach; a hub may be asked.
+        """
         for name in filter(self.trains, encoders):
             self.configs(name, 0)
-
-    def require_models(self, *, pages: bool, text: bool = True) -> None:
-        """ValueError, before any work, where the text encoder (text), or what pages take and a user named in place of
-        the profile's own (the language model, BERTScore's), is not within reach; a hub may be asked.
-        """
-        from merit.profiles import profile
-
-        own, wanted = profile(self.profile.name).generation, {}
-        if text:
-            wanted["text.source"] = self.profile.text.source
+        own, chosen = profile(self.profile.name).generation, self.profile.generation
+        wanted = {"text.source": self.profile.text.source} if texts else {}
         for name in ("language_model", "bert") if pages else ():
-            if getattr(self.profile.generation, name) != getattr(own, name):
-                wanted[f"generation.{name}"] = getattr(self.profile.generation, name)
+            if getattr(chosen, name) != getattr(own, name):
+                wanted[f"generation.{name}"] = getattr(chosen, name)
         variables = {path: variable for variable, path in SHORT.items() if os.environ.get(variable)}
         for path, source in wanted.items():
             if source != "trained":
@@ -534,14 +532,15 @@ class Workspace:
 
     def embedding_identity(self, encoder: str, cohort: str, seed: int = 0) -> str:
         """Identity of an encoder's embedding of a cohort: the encoder, the store, and the code between them."""
-        inputs = {cohort: self.store(cohort).identity}
-        if registry.known(encoder):
-            apart = self._faster(encoder) and self._large(cohort)  # then no store of all at 500 Hz is made
-            inputs["signals"] = "of these records, at 500 Hz" if apart else self.signals(encoder, cohort).identity
-        return runs.identity(
-            "embed", {"encoder": self.encoder_identity(encoder, seed)}, inputs,
-            ["merit.evaluate.embeddings", *([] if registry.known(encoder) else ["merit.encoders.ours"])],
-        )  # fmt: skip
+        inputs, modules = {cohort: self.store(cohort).identity}, ["merit.evaluate.embeddings"]
+        if not registry.known(encoder):
+            modules.append("merit.encoders.ours")
+        elif registry.entry(encoder).fs_hz > self.profile.signal.fs_hz and self._large(cohort):
+            # No store of all at 500 Hz is made then.
+            inputs["signals"] = "of these records, at 500 Hz"
+        else:
+            inputs["signals"] = self.signals(encoder, cohort).identity
+        return runs.identity("embed", {"encoder": self.encoder_identity(encoder, seed)}, inputs, modules)
 
     def embedding(self, encoder: str, cohort: str, seed: int = 0, rows: np.ndarray | None = None) -> np.ndarray:
         """float32 [N, D], a row per record of the cohort's store, or [len(rows), D] for these records of it."""
@@ -566,11 +565,11 @@ class Workspace:
             store, chosen = self.signals(encoder, cohort, rows), self._rows_of_signals(encoder, cohort, rows)
 
         def make() -> None:
-            """Embed them."""
-            from merit.evaluate.embeddings import embed_store, save_array
+            from merit.evaluate.embeddings import embed_store
 
             found = embed_store(self.encoder(encoder, seed), store, self.profile.embed_batch, rows=chosen, call=call)
-            save_array(path, found)
+            with runs.new_file(path) as made:
+                np.save(made, found, allow_pickle=False)
 
         return np.load(runs.once(path, make), allow_pickle=False)
 
@@ -584,8 +583,8 @@ class Workspace:
         names = list(dict.fromkeys([*(name for name in encoders.split(",") if name), *there]))
         if not text:
             return names, absent
-        kept = [name for name in names if not registry.known(name) or registry.entry(name).shares_space]
-        return kept, [one for one in absent if one.text]
+        with_text = [name for name in names if not registry.known(name) or registry.entry(name).shares_space]
+        return with_text, [missing for missing in absent if missing.text]
 
     # -- encoders of others: their own rate, and what is known of them -------------------------------------------------
 
@@ -593,13 +592,9 @@ class Workspace:
         """The store that an encoder of others reads: the profile's, or one at 500 Hz where it wants a higher rate; of a
         large cohort one of these rows alone.
         """
-        if not self._faster(encoder):
+        if registry.entry(encoder).fs_hz <= self.profile.signal.fs_hz:
             return self.store(cohort)
-        return self.store_500(cohort, rows if self._large(cohort) else None)
-
-    def _faster(self, encoder: str) -> bool:
-        """Whether an encoder of others wants a higher rate than the profile's."""
-        return registry.entry(encoder).fs_hz > self.profile.signal.fs_hz
+        return self.store(cohort, 500, rows if self._large(cohort) else None)
 
     def _large(self, cohort: str) -> bool:
         """Whether a cohort is embedded by rows."""
@@ -651,31 +646,26 @@ class Workspace:
         """A study's result for one point of its grid, read where it is and computed else; noted for `provenance`."""
 
         def facts() -> dict[str, Any]:
-            """What does not change the numbers."""
             return {"profile": self.profile.name, "synthetic": self.synthetic, "device": self.torch_device()}
 
         result = runs.read_or_compute(
             self.folder / "results", study, compute, parameters=arguments, inputs=inputs, source=source, facts=facts
         )
-        label = " ".join(str(value) for value in arguments.values() if isinstance(value, str))
-        self.used[f"{study} {label}".strip()] = result
+        what, number = [study, *(value for value in arguments.values() if isinstance(value, str))], None
+        if (seed := arguments.get("encoder_seed")) is not None:
+            number = self.pretraining_seed(seed)
+            what += [f"seed {number}"] if seed else []
+        self.used[" ".join(what)] = {**result, "seed": number}
         return result
 
     def provenance(self) -> pd.DataFrame:
-        """A row per store, checkpoint and result that this session used: id, seconds, commit, device, finished."""
-        columns = ("id", "seconds", "commit", "device", "finished")
-        rows = [{"what": what, **{c: entry.get(c) for c in columns}} for what, entry in self.used.items()]
-        return pd.DataFrame(rows, columns=["what", *columns])
+        """A row per store, checkpoint and result that this session used; seed: of pretraining, where it has one."""
+        columns = ["what", "id", "seed", "seconds", "commit", "device", "finished"]
+        rows = [[what, *(entry.get(name) for name in columns[1:])] for what, entry in self.used.items()]
+        return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def train_one(task: tuple[Profile, Path | None, Path, bool, str, int]) -> None:
     """One run in a process of its own: (profile, data, folder, compiled, objective, seed), on the CPU."""
     profile, data, folder, compiled, objective, seed = task
     Workspace(profile, data, "cpu", folder, compiled).checkpoint(objective, seed)
-
-
-def _switched(variable: str) -> bool:
-    """Whether a variable of the environment is 1; not set, or 0: it is not."""
-    value = os.environ.get(variable) or "0"
-    one_of(variable, value, ("0", "1"))
-    return value == "1"

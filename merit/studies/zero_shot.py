@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from merit import runs
-from merit.config import OBJECTIVE_NAMES
+from merit.config import OBJECTIVE_NAMES, without_text
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.encoders import registry
 from merit.evaluate import zero_shot as evaluation
 from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS, labelled, refuse_seen
 from merit.evaluate.zero_shot import load_prompts
-from merit.methods import without_text
 from merit.studies.core import embedded, study
+from merit.studies.workspace import remembered
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
@@ -85,13 +84,13 @@ def zero_shot(
     return result.assign(**{name: result["class"].map({"macro": value}) for name, value in facts.items()})
 
 
-@functools.lru_cache(maxsize=8)
+@remembered(8)
 def _recordings(ws: Workspace, encoder: str, cohort: str, encoder_seed: int) -> np.ndarray:
     """float32 [N, d] in the shared space, projected once for all tasks of a cohort."""
     return ws.shared(encoder, cohort, encoder_seed)
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(16)
 def _texts(ws: Workspace, encoder: str, texts: tuple[str, ...], encoder_seed: int) -> np.ndarray:
     """float32 [R, d] in the shared space, projected once for all settings of a task."""
     return ws.shared_text(encoder, texts, encoder_seed)

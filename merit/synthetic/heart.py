@@ -1,8 +1,12 @@
-"""The heart of one recording and the leads it is seen in: Gaussian waves in three dimensions, a lead field, beats.
+"""The heart of one recording and the leads it is seen in: Gaussian waves in three dimensions, a lead field, a rhythm.
 
 A wave is a Gaussian in time with its own rise and fall, carried by a heart vector (x to the patient's left, y to the
 feet, z to the front; mV) and by a small part of its own in V1..V6 that no vector explains. Findings edit the waves; the
 rhythm says when they happen. A lead field, which varies from patient to patient, turns vectors into leads.
+
+Times of events are seconds from the begin of the recording, those of ventricular events at R. Atrial events carry the
+name of an atrial complex (P sinus, E ectopic, R retrograde), ventricular ones that of a ventricular complex
+(N conducted, V ventricular, A aberrant, J junctional).
 
 Legend: L the eight independent leads I, II, V1..V6 (the four others follow from I and II), E the nine electrodes RA,
 LA, LL, V1..V6, K the waves of a complex, B its occurrences, T samples.
@@ -11,10 +15,11 @@ LA, LL, V1..V6, K the waves of a complex, B its occurrences, T samples.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-# Leads and electrodes
+# -- leads and electrodes ---------------------------------------------------------------------------------------------
 
 LEAD_FIELD = np.array(
     [
@@ -89,7 +94,7 @@ def patient_field(rng: np.random.Generator, spread: float) -> np.ndarray:
     return np.concatenate([limb, chest]) @ rotation(*rng.normal(0, (0.14 * spread, 0.16 * spread, 0.10 * spread)))
 
 
-# Waves
+# -- waves ------------------------------------------------------------------------------------------------------------
 
 EDGE = 2.2
 """A wave begins and ends this many of its widths from its peak, where it has fallen to 9 % of it."""
@@ -223,7 +228,7 @@ def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float
     return heart
 
 
-# From waves to leads
+# -- from waves to leads ----------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -311,3 +316,180 @@ def add_beats(
         low, high = max(start, 0), min(start + width, length)
         if low < high:
             signal[:, low:high] += beat[:, low - start : high - start]
+
+
+# -- when atria and ventricles beat -----------------------------------------------------------------------------------
+
+LEAD_IN_S = 2.0
+"""The rhythm starts before the recording, so that its first seconds are like the rest."""
+BASES = ("sinus", "wandering", "atrial", "reentry", "junctional", "fibrillation", "flutter", "paced", "dissociated")
+"""What a rhythm is before premature beats, escapes and paroxysms."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the rhythm findings ask for. Defaults are a healthy sinus rhythm."""
+
+    base: str = "sinus"
+    """One of BASES."""
+    rate_bpm: float = 70.0
+    breathing: float = 0.03
+    """Relative swing of RR with breathing."""
+    scatter: float = 0.012
+    """Relative random change of RR from beat to beat (its whole spread, in atrial fibrillation)."""
+    early: list[tuple[str, str]] = field(default_factory=list)
+    """Premature beats: (V ventricular, S supraventricular or A supraventricular and aberrant, pattern), the pattern
+    being few, bigeminy or trigeminy."""
+    block: str = ""
+    """wenckebach, mobitz or two-to-one."""
+    escape: str = ""
+    """Complex of the beat that ends a pause: J or V."""
+    conduction: tuple[int, ...] = (2,)
+    """Flutter waves for each ventricular beat, one drawn at each beat."""
+    flutter_hz: float = 5.0
+    paroxysm: bool = False
+    """The tachycardia begins or ends within the recording."""
+
+
+class Events(NamedTuple):
+    """Timed atrial and ventricular events, (seconds, name of the complex)."""
+
+    atrial: list[tuple[float, str]]
+    ventricular: list[tuple[float, str]]
+
+
+def sinus_times(plan: Plan, until_s: float, breath_hz: float, rng: np.random.Generator) -> np.ndarray:
+    """Times of the sinus node from the lead-in to `until_s`."""
+    mean = 60.0 / plan.rate_bpm
+    n = int((until_s + LEAD_IN_S) / mean * 1.6) + 8
+    drift = np.convolve(rng.standard_normal(n + 4), [0.6, 0.5, 0.4, 0.3, 0.2], "valid")
+    phase = 2 * np.pi * (breath_hz * mean * np.arange(n) + rng.random())
+    rr = mean * (1 + plan.breathing * np.sin(phase) + plan.scatter * drift)
+    times = -LEAD_IN_S + rng.random() * mean + np.cumsum(np.maximum(rr, 0.25))
+    return times[times < until_s]
+
+
+def make_rhythm(plan: Plan, duration_s: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
+    """Events of a recording of `duration_s` under a plan, in order of time; `pr_s` is from P's centre to R."""
+    until = duration_s + 1.0
+    atrial, ventricular = base_rhythm(plan, until, pr_s, breath_hz, rng)
+    if plan.paroxysm:  # the tachycardia keeps one side of a moment inside the recording, sinus rhythm the other
+        change, starts = rng.uniform(0.3, 0.7) * until, rng.random() < 0.5
+        calm = base_rhythm(Plan(rate_bpm=rng.uniform(65, 90)), until, pr_s, 0.25, rng)
+        fast_from, fast_to = (change, np.inf) if starts else (-np.inf, change - 0.4)
+        calm_from, calm_to = (-np.inf, change - 0.4) if starts else (change + 0.5, np.inf)
+        atrial = [e for e in atrial if fast_from < e[0] < fast_to]
+        atrial += [e for e in calm.atrial if calm_from < e[0] < calm_to]
+        ventricular = [e for e in ventricular if fast_from < e[0] < fast_to]
+        ventricular += [e for e in calm.ventricular if calm_from < e[0] - pr_s < calm_to]
+    for kind, pattern in plan.early:
+        atrial, ventricular = premature(sorted(atrial), sorted(ventricular), kind, pattern, pr_s, until, rng)
+    if plan.escape:  # the sinus node pauses, and one or two beats of another centre end that
+        atrial, ventricular = sorted(atrial), sorted(ventricular)
+        start = rng.uniform(0.15, 0.55) * duration_s
+        pause, beats = rng.uniform(1.25, 1.7), int(rng.integers(1, 4))
+        begin = max((t for t, _ in ventricular if t < start), default=start)
+        times = [begin + pause * (1 + 0.9 * k) for k in range(beats)]
+        resume = times[-1] + 0.9
+        atrial = [e for e in atrial if e[0] + pr_s <= begin + 0.01 or e[0] + pr_s >= resume]
+        ventricular = [e for e in ventricular if e[0] <= begin + 0.01 or e[0] >= resume]
+        ventricular += [(t, plan.escape) for t in times]
+    return Events(sorted(atrial), sorted(ventricular))
+
+
+def base_rhythm(plan: Plan, until: float, pr_s: float, breath_hz: float, rng: np.random.Generator) -> Events:
+    """The undisturbed rhythm of `plan.base` from the lead-in to `until` seconds, with the sinus node's AV block."""
+    if plan.base not in BASES:
+        raise ValueError(f"base: expected one of {', '.join(BASES)}; got {plan.base!r}")
+    if plan.base == "fibrillation":
+        mean = 60.0 / plan.rate_bpm
+        n = int((until + LEAD_IN_S) / mean * 1.8) + 10
+        rr = np.maximum(mean * np.exp(rng.normal(-(plan.scatter**2) / 2, plan.scatter, n)), 0.29)
+        times = -LEAD_IN_S + rng.random() * mean + np.cumsum(rr)
+        return Events([], [(t, "N") for t in times[times < until]])
+    if plan.base == "flutter":
+        n = int((until + LEAD_IN_S) * plan.flutter_hz / min(plan.conduction)) + 2
+        steps = np.cumsum(rng.choice(plan.conduction, n))
+        times = -LEAD_IN_S + (steps + 0.45) / plan.flutter_hz + rng.normal(0, 0.006, n)
+        return Events([], [(t, "N") for t in times[times < until]])
+    if plan.base == "dissociated":
+        p = sinus_times(Plan(rate_bpm=rng.uniform(70, 105), breathing=0.02), until, breath_hz, rng)
+        r = sinus_times(plan, until, breath_hz, rng)
+        return Events([(t, "P") for t in p], [(t, plan.escape or "J") for t in r])
+    if plan.base == "paced":
+        plan.scatter, plan.breathing = 0.001, 0.0
+    times = sinus_times(plan, until, breath_hz, rng)
+    if plan.base == "paced":
+        tracked = rng.random() < 0.5
+        return Events([(t - rng.normal(0.17, 0.002), "P") for t in times] if tracked else [], [(t, "V") for t in times])
+    if plan.base == "reentry":
+        back = rng.uniform(0.05, 0.13)
+        return Events([(t + back, "R") for t in times], [(t, "N") for t in times])
+    if plan.base == "junctional":
+        back = rng.choice([-0.08, 0.0, 0.09])
+        return Events([(t + back, "R") for t in times] if back else [], [(t, "J") for t in times])
+    if plan.base == "atrial":
+        return Events([(t, "E") for t in times], [(t + 0.9 * pr_s, "N") for t in times])
+    if plan.base == "wandering":
+        p = np.sort(times + rng.normal(0, 0.09 * 60 / plan.rate_bpm, len(times)))
+        names = rng.choice(["P", "E", "E", "R"], len(p))
+        pr = pr_s * rng.uniform(0.7, 1.15, len(p))
+        return Events(list(zip(p, names)), [(t + d, "N") for t, d in zip(p, pr)])
+    atrial = [(t, "P") for t in times]
+    if not plan.block:
+        pr = pr_s + rng.normal(0, 0.003, len(times))
+        return Events(atrial, [(t + d, "N") for t, d in zip(times, pr)])
+    period = {"two-to-one": 2}.get(plan.block, int(rng.integers(3, 6)))
+    place = (np.arange(len(times)) + rng.integers(period)) % period
+    delay = pr_s + (0.085 * np.sqrt(place) if plan.block == "wenckebach" else 0.0 * place)
+    return Events(atrial, [(t + d, "N") for t, d, k in zip(times, delay, place) if k < period - 1])
+
+
+def premature(
+    atrial: list[tuple[float, str]],
+    ventricular: list[tuple[float, str]],
+    kind: str,
+    pattern: str,
+    pr_s: float,
+    until: float,
+    rng: np.random.Generator,
+) -> Events:
+    """Replace regular beats by early ones: a ventricular one pauses until the next sinus beat, an atrial one resets.
+
+    Both lists in order of time; kind and pattern as in `Plan.early`.
+    """
+    r = [t for t, _ in ventricular]
+    if pattern == "few":
+        inside = [i for i in range(1, len(r) - 1) if 0.4 < r[i] < until - 1.3]
+        count = min(int(rng.choice([1, 1, 2, 2, 3])), max(1, len(inside) // 3))
+        apart: list[int] = []
+        for i in rng.permutation(inside) if inside else ():
+            if all(abs(i - k) > 1 for k in apart):
+                apart.append(int(i))
+        chosen = sorted(apart[:count])
+    else:
+        step = {"bigeminy": 2, "trigeminy": 3}[pattern]
+        chosen = [i for i in range(1, len(r) - 1) if i % step == 0]
+    early_by = rng.uniform(0.30, 0.42)
+    moved, shift = 0.0, np.zeros(len(r))
+    for i in chosen:
+        ahead = (r[i] - r[i - 1]) * np.clip(early_by + rng.normal(0, 0.02), 0.15, 0.5)
+        ventricular[i] = (r[i] - ahead, {"V": "V", "A": "A", "S": "N"}[kind])
+        for k, (t, _) in enumerate(atrial):
+            if r[i] - pr_s - 0.08 < t < r[i]:  # the P of this beat comes early too, or is hidden
+                atrial[k] = (t - ahead, "E") if kind != "V" else (t, "")
+        if kind != "V":
+            moved += 0.75 * ahead
+            shift[i + 1 :] = -moved
+    ventricular = [(t + d, name) for (t, name), d in zip(ventricular, shift)]
+    delay = np.interp([t for t, _ in atrial], r, shift) if atrial and r else []
+    atrial = [(t + (d if name != "E" or kind == "V" else 0.0), name) for (t, name), d in zip(atrial, delay) if name]
+    atrial, ventricular = sorted(atrial), sorted(ventricular)
+    # what resetting left empty at the end is filled by repeating the last interval
+    while moved > 0 and len(ventricular) > 2 and ventricular[-1][0] < until - 0.3:
+        (before, _), (last, name) = ventricular[-2:]
+        rr = max(last - before, 0.4)
+        ventricular.append((last + rr, "N" if name in "VA" else name))
+        if atrial:
+            atrial.append((atrial[-1][0] + rr, "P"))
+    return Events(atrial, ventricular)

@@ -1,11 +1,13 @@
-"""Who comes to a site, and with which findings: sampled without any waveform, with an imbalance like the real one.
+"""Who comes to a site, with which findings, and what the report says: sampled with an imbalance like the real one.
 
 `vocabulary.csv` says for each finding its name in each data set, the slots it occupies (two findings that need the same
 slot exclude each other), the findings it likes to come with, and how common it is at each site, in percent of records.
+A report states findings in varying words (`phrases.json`), leaves some out, and names no measurement.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from merit.config import HospitalConfig
+from merit.data.recording import clean
 
 PREVALENCE = {"mimic-iv-ecg": "p_mimic", "ptb-xl": "p_ptb", "cpsc2018": "p_cpsc", "csn": "p_csn"}
 """Column of the vocabulary that holds how common findings are at a site; the sites in the order of their seeds."""
@@ -123,32 +126,24 @@ def plan_site(site: str, config: HospitalConfig) -> list[Order]:
     ]
 
 
-def targets(site: str, n: int, floor: int) -> dict[str, int]:
-    """How many recordings get each finding: its prevalence, but `floor` at least where the site publishes it.
+def sample_findings(site: str, n: int, floor: int, rng: np.random.Generator) -> list[frozenset[str]]:
+    """The findings of n recordings of a site; each published finding at least `floor` times where they fit."""
+    slots, likes = column("slots"), column("likes")
 
-    Where the floors together would fill the site, they shrink: rare findings are made commoner, never dominant.
-    """
-    table = vocabulary()
-    wanted = table[PREVALENCE[site]]
+    # How many recordings get each finding: its prevalence, but a floor at least, two above what was asked for, so that
+    # a class keeps it if one recording is lost in reading. Where the floors together would fill the site, they shrink:
+    # rare findings are made commoner, never dominant.
+    wanted = vocabulary()[PREVALENCE[site]]
     wanted = wanted[wanted > 0] / 100 * n
-    is_rhythm = np.array(["rhythm" in table["slots"][code] for code in wanted.index])
+    is_rhythm = np.array(["rhythm" in slots[code] for code in wanted.index])
     share = {"rhythm": 0.62 * n / max(is_rhythm.sum(), 1), "other": 1.55 * n / max((~is_rhythm).sum(), 1)}
     room = np.where(is_rhythm, share["rhythm"], share["other"])
-    lowest = np.minimum(floor, np.floor(room)) if floor else np.minimum(2, room)
+    lowest = np.minimum(floor + 2, np.floor(room)) if floor else np.minimum(2, room)
     counts = {code: int(max(round(value), low)) for code, value, low in zip(wanted.index, wanted, lowest)}
     if "NORM" in counts:
         extra = sum(counts.values()) - int(wanted.sum())
         counts["NORM"] = max(counts["NORM"] - extra // 4, int(0.15 * n) if site != "cpsc2018" else counts["NORM"])
-    return counts
 
-
-def sample_findings(site: str, n: int, floor: int, rng: np.random.Generator) -> list[frozenset[str]]:
-    """The findings of n recordings of a site; each published finding at least `floor` times where they fit.
-
-    One or two are added to what was asked for, so that a class keeps its floor if one recording is lost in reading.
-    """
-    slots, likes = column("slots"), column("likes")
-    counts = targets(site, n, floor + 2 if floor else 0)
     findings: list[set[str]] = [set() for _ in range(n)]
     taken: list[set[str]] = [set() for _ in range(n)]
 
@@ -208,3 +203,84 @@ def assign_folds(groups: np.ndarray, labels: list[list[str]], n_folds: int, rng:
         fold[group] = int(np.argmax(gain))
         need[fold[group]] -= counts[group]
     return fold[groups] + 1
+
+
+# -- reports ----------------------------------------------------------------------------------------------------------
+
+LEFT_OUT_WEIGHT = {"rhythm": 0.35, "diagnosis": 0.9, "form": 1.5}
+"""How readily a statement is left out, by its kind: rhythm seldom, descriptions of shape often."""
+SHORT = 0.03
+"""Share of recordings whose report is empty or says next to nothing."""
+MAX_STATEMENTS = 18
+"""Report columns of MIMIC-IV-ECG."""
+BETWEEN = ", "
+"""What stands between statements in a cleaned report; a few wordings hold one too."""
+MORE = {"atrial fibrillation with rapid ventricular response": "AFIB"}
+"""Words that state a finding and something else; they are a statement of their own too."""
+
+
+@cache
+def phrases() -> dict[str, list[str]]:
+    """Finding -> the wordings it may have; the first are the usual ones."""
+    return json.loads(resources.files("merit.synthetic").joinpath("phrases.json").read_text(encoding="utf-8"))
+
+
+def named_findings(findings: frozenset[str], omission: float, rng: np.random.Generator) -> list[str]:
+    """The findings that the report names, in the order of the vocabulary; a share `omission` is left out on average.
+
+    The last one left is always named, so that a recording with one finding keeps it.
+    """
+    kinds = column("kind")
+    codes = [code for code in kinds if code in findings]
+    weight = np.array([LEFT_OUT_WEIGHT[kinds[code]] for code in codes])
+    lost = rng.random(len(codes)) < np.clip(omission * weight * 1.25, 0, 1)
+    if lost.all():
+        lost[int(np.argmin(weight))] = False
+    return [code for code, gone in zip(codes, lost) if not gone]
+
+
+def write_report(named: list[str], truth: dict[str, float], rng: np.random.Generator) -> list[str]:
+    """The statements of a report, in order. `truth` only decides on a remark about rate or axis."""
+    if rng.random() < SHORT:
+        return [] if rng.random() < 0.5 else [str(rng.choice(["Abnormal ECG", "Technically poor", "Unconfirmed"]))]
+
+    def words(code: str) -> str:  # the first wordings are the usual ones
+        options = phrases()[code]
+        odds = 1.0 / np.arange(1, len(options) + 1)
+        return options[rng.choice(len(options), p=odds / odds.sum())]
+
+    statements = [words(code) for code in named if code != "NORM"]
+    axis = truth["axis_deg"]
+    spoken_of = {"LAFB", "LPFB", "ALS", "ARS", "RVH"} & set(named)
+    if not spoken_of and rng.random() < 0.4 and not -30 <= axis <= 90:
+        side = "Left" if -90 < axis < -30 else "Right"
+        statements.insert(min(1, len(statements)), f"{side} axis deviation")
+    if named[:1] == ["AFIB"] and truth["heart_rate_bpm"] > 100 and rng.random() < 0.5:
+        statements[0] = "Atrial fibrillation with rapid ventricular response"
+    if "NORM" in named:
+        statements.append(words("NORM"))
+    elif rng.random() < (0.8 if len(statements) == 1 else 0.5):
+        statements.append("Borderline ECG" if len(named) < 3 and rng.random() < 0.3 else "Abnormal ECG")
+    return statements[:MAX_STATEMENTS]
+
+
+@cache
+def code_of() -> dict[str, str]:
+    """Cleaned wording -> code of the finding."""
+    return {clean(wording): code for code, wordings in phrases().items() for wording in wordings}
+
+
+def statements(report: str) -> tuple[str, ...]:
+    """What a cleaned report states, in order: a finding's code where a wording is known, else the words.
+
+    A wording may hold the mark that separates statements, so the longest run of pieces that is known is taken.
+    """
+    pieces, found, start = report.split(BETWEEN) if report else [], [], 0
+    while start < len(pieces):
+        ends = range(len(pieces), start, -1)
+        known = next((end for end in ends if BETWEEN.join(pieces[start:end]) in code_of()), start + 1)
+        text = BETWEEN.join(pieces[start:known])
+        found += [MORE[text]] if text in MORE else []
+        found.append(code_of().get(text, text))
+        start = known
+    return tuple(found)

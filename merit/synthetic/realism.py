@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from merit import runs
 from merit.data.cohorts import open_cohort
-from merit.data.leads import hardness
+from merit.data.preprocess import hardness
 from merit.data.recording import LEADS, RejectedRecording
 from merit.data.wfdb_io import read_annotation
 
@@ -64,23 +63,19 @@ def intervals(leads: Mapping[str, list[tuple[str, float, float]]]) -> dict[str, 
     return {"heart_rate_bpm": 60_000 / median.pop("rr_ms"), **median}
 
 
-def find_qrs(signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
-    """Samples of the QRS complexes of a recording [L, T]: maxima of the smoothed slope over all leads."""
-    band = butter(2, (8, min(35, 0.45 * fs_hz)), "band", fs=fs_hz, output="sos")
-    slope = np.abs(np.gradient(sosfiltfilt(band, signal_mv, axis=1), axis=1)).sum(0)
-    width = max(round(0.10 * fs_hz), 3)
-    smooth = np.convolve(slope, np.hanning(width) / np.hanning(width).sum(), "same")
-    height = 0.35 * np.quantile(smooth, 0.985)
-    return find_peaks(smooth, height=height, distance=max(round(0.27 * fs_hz), 1))[0]
-
-
 def beat_amplitudes(signal_mv: np.ndarray, fs_hz: float) -> dict[str, float]:
     """R, S and T amplitudes of each lead (mV, against the level before QRS) on the recording's median beat.
 
     R and S are the highest and lowest value within 60 ms of QRS's middle, T the extreme value from 120 to 420 ms after.
     Empty where there are fewer than three beats.
     """
-    peaks = find_qrs(signal_mv, fs_hz)
+    # QRS complexes: maxima of the smoothed slope over all leads
+    band = butter(2, (8, min(35, 0.45 * fs_hz)), "band", fs=fs_hz, output="sos")
+    slope = np.abs(np.gradient(sosfiltfilt(band, signal_mv, axis=1), axis=1)).sum(0)
+    width = max(round(0.10 * fs_hz), 3)
+    smooth = np.convolve(slope, np.hanning(width) / np.hanning(width).sum(), "same")
+    height = 0.35 * np.quantile(smooth, 0.985)
+    peaks = find_peaks(smooth, height=height, distance=max(round(0.27 * fs_hz), 1))[0]
     before, after = round(0.30 * fs_hz), round(0.45 * fs_hz)
     peaks = peaks[(peaks >= before) & (peaks + after < signal_mv.shape[1])]
     if len(peaks) < 3:
@@ -108,21 +103,20 @@ def table(rows: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
     return {k: [round(float(q), 3) for q in np.quantile(v, QUANTILES)] if v else [] for k, v in collected.items()}
 
 
-def measure_ptb_xl(root: Path, limit: int | None = None) -> dict[str, Any]:
+def measure_ptb_xl(root: Path) -> dict[str, Any]:
     """Hardness of the 100 Hz recordings of a PTB-XL tree, and amplitudes of the normal ones that are not rescaled."""
     cohort = open_cohort("ptb-xl", root)
     rescaled_list = root / "RESCALED.txt"
     rescaled = set(rescaled_list.read_text(encoding="utf-8").split()) if rescaled_list.is_file() else set()
     signals, rows = [], []
-    for ref in cohort.refs().itertuples():
-        if (limit is None or len(signals) < limit) and cohort.has_waveform(ref):
-            try:
-                recording = cohort.read(ref, fs_hz=100)
-            except RejectedRecording:
-                continue
-            signals.append(np.nan_to_num(recording.signal_mv))
-            if "NORM" in recording.labels and not {recording.record_id, f"{int(recording.record_id):05d}"} & rescaled:
-                rows.append(beat_amplitudes(recording.signal_mv, recording.fs_hz))
+    for ref in cohort.refs()[cohort.present()].itertuples():
+        try:
+            recording = cohort.read(ref, fs_hz=100)
+        except RejectedRecording:
+            continue
+        signals.append(np.nan_to_num(recording.signal_mv))
+        if "NORM" in recording.labels and not {recording.record_id, f"{int(recording.record_id):05d}"} & rescaled:
+            rows.append(beat_amplitudes(recording.signal_mv, recording.fs_hz))
     return {"hardness": hardness(np.stack(signals)), "amplitudes_of_normal": {"n_recordings": len(rows), **table(rows)}}
 
 
@@ -141,40 +135,21 @@ def measure_ludb(root: Path, limit: int | None = None) -> dict[str, Any]:
 
 def real_recordings(data: Path) -> dict[str, Any]:
     """What `book/reference/real_recordings.json` holds: numbers of real recordings below `data`, with provenance."""
-    ptb_xl = measure_ptb_xl(data / "ptb-xl")
+    ptb_xl, source = measure_ptb_xl(data / "ptb-xl"), "PTB-XL 1.0.3 (CC BY 4.0), "
+    normal = {"source": source + "official recordings at 100 Hz labelled NORM, median beat"}
     return {
         "what": "Quantiles and shares of real recordings that the synthetic ones are compared with; no waveforms.",
         "made_by": "python -m merit.synthetic.realism --data DATA --out FILE",
         "quantiles": list(QUANTILES),
-        "hardness": {"source": "PTB-XL 1.0.3 (CC BY 4.0), the recordings at hand at 100 Hz", **ptb_xl["hardness"]},
+        "hardness": {"source": source + "the recordings at hand at 100 Hz", **ptb_xl["hardness"]},
         "intervals": {"source": "LUDB 1.0.1 (ODC-By 1.0), manual delineations", **measure_ludb(data / "ludb")},
-        "amplitudes_of_normal": {
-            "source": "PTB-XL 1.0.3 (CC BY 4.0), official recordings at 100 Hz labelled NORM, median beat",
-            **ptb_xl["amplitudes_of_normal"],
-        },
+        "amplitudes_of_normal": {**normal, **ptb_xl["amplitudes_of_normal"]},
     }
 
 
-def main() -> None:
-    """Write the real numbers, and print them beside those of a synthetic PTB-XL-like tree if one is given."""
-    parser = argparse.ArgumentParser(prog="python -m merit.synthetic.realism", description=main.__doc__)
-    parser.add_argument("--data", type=Path, help="root of the real recordings (folders ptb-xl and ludb)")
-    parser.add_argument("--out", type=Path, help="file to write, with --data")
-    parser.add_argument("--synthetic", type=Path, help="root of a synthetic PTB-XL-like tree to compare")
-    options = parser.parse_args()
-    shown: dict[str, dict[str, Any]] = {}
-    if options.data:
-        shown["real"] = real_recordings(options.data)
-        if options.out:
-            runs.write_json(options.out, shown["real"])
-    if options.synthetic:
-        truth = pd.read_parquet(options.synthetic / "truth.parquet")  # the same intervals, from the hidden truth
-        measured = {"n_recordings": len(truth), **table(truth[list(INTERVALS)].to_dict("records"))}
-        shown["synthetic"] = {**measure_ptb_xl(options.synthetic), "intervals": measured}
-    for part in ("hardness", "intervals", "amplitudes_of_normal"):
-        for key in next(iter(shown.values()), {part: {}})[part]:
-            print(part, key, *(f"{name}: {numbers[part].get(key)}" for name, numbers in shown.items()))
-
-
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m merit.synthetic.realism", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="real recordings (folders ptb-xl and ludb)")
+    parser.add_argument("--out", type=Path, required=True, help="book/reference/real_recordings.json")
+    options = parser.parse_args()
+    runs.write_json(options.out, real_recordings(options.data))

@@ -19,19 +19,20 @@ from merit.synthetic.findings import EFFECTS, Case, direction, finish_rhythm, t_
 from merit.synthetic.heart import (
     EIGHT_TO_TWELVE,
     ELECTRODES_TO_LEADS,
+    Events,
+    Plan,
     Wave,
     add_beats,
     draw_heart,
+    make_rhythm,
     pack,
     pack_atrial,
     pack_ventricular,
     twelve_leads,
 )
-from merit.synthetic.labels import Order
-from merit.synthetic.reports import named_findings, write_report
-from merit.synthetic.rhythm import Events, Plan, make_rhythm
+from merit.synthetic.labels import Order, named_findings, write_report
 
-# The sites' equipment
+# -- the sites' equipment ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ SITES = {name: Site(**dict(zip(_COLUMNS, values))) for name, *values in _ROWS}
 CLOTHING = np.array([1.0, 1.0, 0.7, 0.55, 0.55, 0.55, 0.55, 0.55, 0.55])
 """Muscle noise of each electrode: arms more than the leg, the chest least."""
 
-# From findings to a heart
+# -- from findings to a heart -----------------------------------------------------------------------------------------
 
 SEVERITY = (-0.04, 0.32)
 """Mean and standard deviation of the logarithm of a finding's severity: the mildest can hardly be seen."""
@@ -84,19 +85,21 @@ def make_case(findings: frozenset[str], site: Site, age: float, female: bool, pa
     case = Case(heart, Plan(rate_bpm=float(np.clip(rng.normal(73, 11), 52, 99))), rng, findings)
     often = 0.4 if "NORM" in findings else 1.0  # what no report states: a flatter T, an ST level slightly off
     if rng.random() < 0.5 * often:
-        t_away(case.conducted, direction(*(np.array([0.7, 0.4, 0.2]) + rng.normal(0, 0.3, 3))), 0.5 * rng.random())
+        t_away(
+            heart.complexes["N"], direction(*(np.array([0.7, 0.4, 0.2]) + rng.normal(0, 0.3, 3))), 0.5 * rng.random()
+        )
     if rng.random() < 0.3 * often:
-        case.conducted.add_st(rng.normal(0, 0.025, 3))
+        heart.complexes["N"].add_st(rng.normal(0, 0.025, 3))
     for code, act in EFFECTS.items():
         if code in findings:
-            act(case, float(np.clip(np.exp(rng.normal(*SEVERITY)), 0.4, 1.7)))
+            act(case, code, float(np.clip(np.exp(rng.normal(*SEVERITY)), 0.4, 1.7)))
     finish_rhythm(case)
     if case.plan.rate_bpm > 100 and not findings & {"1AVB", "LPR"}:
         heart.pr_ms = max(heart.pr_ms - 0.35 * (case.plan.rate_bpm - 100), 95.0)
     return case
 
 
-# From a heart to a signal
+# -- from a heart to a signal -----------------------------------------------------------------------------------------
 
 SPIKE_MS, SPIKE_BEFORE_QRS_MS = 1.2, 12.0
 """Width of a pacemaker's spike, and how long before QRS it comes."""
@@ -130,8 +133,24 @@ def cardiac_signal(case: Case, fs_hz: int, n_samples: int, guard_s: float) -> tu
             spike = pack(replace(heart, nondipolar=0.0), [(shape, before_r_ms, 0.0)])
             spike.begin_s, spike.end_s = float(spike.at_s[0]) - 0.04, float(spike.at_s[0]) + 0.04
             add_beats(signal, spike, at, np.ones((len(at), 8)), 0 * at, fs_hz, guard_s)
-    if heart.atrial:
-        signal += heart.field.astype(np.float32) @ atrial_waves(heart.atrial, n_samples, fs_hz, rng)
+    if heart.atrial:  # fibrillation or flutter as a heart vector [3, T]: seen best in II, III, aVF and V1
+        t = np.arange(n_samples, dtype=np.float32) / fs_hz
+        if "flutter_mv" in heart.atrial:
+            phase = 2 * np.pi * heart.atrial["hz"] * t + np.float32(rng.uniform(0, 2 * np.pi))
+            saw = np.sin(phase) + 0.40 * np.sin(2 * phase) + 0.16 * np.sin(3 * phase)
+            bump = np.maximum(np.cos(phase + 0.9), 0) ** 3
+            waves = heart.atrial["flutter_mv"] * np.stack([0.10 * saw, -0.85 * saw, 0.10 * saw + 0.55 * bump])
+        else:
+            waves = np.zeros((3, n_samples), np.float32)
+            for axis, part in enumerate((0.5, 0.8, 1.0)):
+                wander = np.cumsum(rng.normal(0, 0.9, n_samples // 20 + 2)) * np.sqrt(20 / fs_hz)
+                grid = np.arange(len(wander)) * 20 / fs_hz
+                phase = 2 * np.pi * heart.atrial["hz"] * rng.uniform(0.93, 1.07) * t + np.interp(t, grid, wander)
+                swell = np.convolve(rng.standard_normal(len(grid) + 4), np.ones(5) / 2.2, "valid")
+                size = np.interp(t, grid, np.abs(1 + 0.5 * swell))
+                waves[axis] = part * size * (np.sin(phase) + 0.35 * np.sin(2 * phase + 0.8))
+            waves = np.float32(heart.atrial["fibrillation_mv"]) * waves
+        signal += heart.field.astype(np.float32) @ waves
     return signal, events
 
 
@@ -141,26 +160,7 @@ def ventricular_rr(events: Events, default_s: float) -> tuple[np.ndarray, np.nda
     return times, np.diff(times, prepend=times[0] - default_s) if len(times) else times
 
 
-def atrial_waves(atrial: dict[str, float], n_samples: int, fs_hz: int, rng: np.random.Generator) -> np.ndarray:
-    """Fibrillation or flutter as a heart vector [3, T], mV: seen best in II, III, aVF and V1."""
-    t = np.arange(n_samples, dtype=np.float32) / fs_hz
-    if "flutter_mv" in atrial:
-        phase = 2 * np.pi * atrial["hz"] * t + np.float32(rng.uniform(0, 2 * np.pi))
-        saw = np.sin(phase) + 0.40 * np.sin(2 * phase) + 0.16 * np.sin(3 * phase)
-        bump = np.maximum(np.cos(phase + 0.9), 0) ** 3
-        return atrial["flutter_mv"] * np.stack([0.10 * saw, -0.85 * saw, 0.10 * saw + 0.55 * bump])
-    waves = np.zeros((3, n_samples), np.float32)
-    for axis, part in enumerate((0.5, 0.8, 1.0)):
-        wander = np.cumsum(rng.normal(0, 0.9, n_samples // 20 + 2)) * np.sqrt(20 / fs_hz)
-        grid = np.arange(len(wander)) * 20 / fs_hz
-        phase = 2 * np.pi * atrial["hz"] * rng.uniform(0.93, 1.07) * t + np.interp(t, grid, wander)
-        swell = np.convolve(rng.standard_normal(len(grid) + 4), np.ones(5) / 2.2, "valid")
-        size = np.interp(t, grid, np.abs(1 + 0.5 * swell))
-        waves[axis] = part * size * (np.sin(phase) + 0.35 * np.sin(2 * phase + 0.8))
-    return np.float32(atrial["fibrillation_mv"]) * waves
-
-
-# Noise, where it arises: at the nine electrodes
+# -- noise, where it arises: at the nine electrodes -------------------------------------------------------------------
 
 
 def electrode_noise(site: Site, fs_hz: int, n_samples: int, guard_s: float, rng: np.random.Generator) -> np.ndarray:
@@ -202,7 +202,7 @@ def noise_share(eight_mv: np.ndarray, noise_mv: np.ndarray, fs_hz: int) -> float
     return float((noise**2).mean() / both.var())
 
 
-# The hidden truth
+# -- the hidden truth -------------------------------------------------------------------------------------------------
 
 GRID_S = np.arange(-0.15, 0.75, 0.002, dtype=np.float32)
 """Times from R at which a beat is measured."""
@@ -256,7 +256,7 @@ def measure(case: Case, events: Events, duration_s: float) -> dict[str, float]:
     return values
 
 
-# All together
+# -- all together -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(kw_only=True)

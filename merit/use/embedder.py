@@ -31,10 +31,10 @@ from merit.evaluate.embeddings import embed_store
 from merit.evaluate.zero_shot import load_prompts, own_prompts
 from merit.model.text import TextEncoder
 from merit.model.weights import DECIDING
+from merit.parallel import torch_device
 from merit.pretrain import TEXT_SETTINGS
 from merit.pretrain.checkpoint import KEPT, ORIGIN, model_card, read_origin, text_config
 from merit.runs import SUMS, Unavailable, check, seal, sealed, write_json, write_text, written
-from merit.threads import torch_device
 from merit.use.reading import Leads, Prepared, Rate, batched, in_threads, is_one, prepared
 
 COSINES = "cosines of recording and text, from -1 to 1: no probabilities, and not for decisions about patients"

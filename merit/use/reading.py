@@ -15,11 +15,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from merit.config import SignalConfig
-from merit.data.leads import arrange, to_millivolts
-from merit.data.preprocess import MAX_GAP_FRACTION, MAX_MICROVOLTS, Outcome, process
+from merit.data.preprocess import MAX_GAP_FRACTION, MAX_MICROVOLTS, Outcome, arrange, process, to_millivolts
 from merit.data.recording import LEADS, Recording, RejectedRecording
 from merit.data.wfdb_io import read_record
-from merit.threads import MAX_THREADS, one_thread_an_operation, usable_cores
+from merit.parallel import MAX_THREADS, one_thread_an_operation, usable_cores
 
 A, B = TypeVar("A"), TypeVar("B")
 Rate, Leads = float | Sequence[float] | None, Sequence[str] | None

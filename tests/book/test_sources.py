@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from merit.config import PROFILE_NAMES, settable
-from merit.profiles import profile as named_profile
-from merit.publish import build, parameters, record
+from merit.config import profile as named_profile
+from merit.publish import build, execute, parameters
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
@@ -25,7 +24,7 @@ def load(path: Path) -> dict:
 
 
 def test_toc_lists_every_page_and_nothing_else():
-    listed = record.pages(ROOT / "_toc.yml")
+    listed = execute.pages(ROOT / "_toc.yml")
     there = [f"book/{path.stem}" for path in (ROOT / "book").iterdir() if path.suffix in (".md", ".ipynb")]
     assert sorted(listed) == sorted(there)
 
@@ -81,17 +80,3 @@ def test_budget_covers_every_notebook_in_every_profile_and_the_demo_fits():
     demo = {row["step"]: float(row["seconds"]) for row in rows if row["profile"] == "demo"}
     alone = sum(demo.pop(step) for step in (*build.ALONE, build.LAST, "rendering"))
     assert alone + sum(demo.values()) / 2 < 1200  # the others run side by side, on two cores
-
-
-def test_footer_escapes_whatever_a_parameter_holds():
-    spec = importlib.util.spec_from_file_location("footer", ROOT / "book" / "_ext" / "footer.py")
-    footer = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(footer)
-    about = {
-        "notebook": "table1_linear_probe", "given": {"tasks": "<script>'", "profile": "smoke"}, "seconds": 3.2,
-        "parameters": {"tasks": "<script>'"}, "finished": "now", "commit": "c", "source": "s", "python": "3",
-    }  # fmt: skip
-    text = footer.footer(about)
-    assert "<script>" not in text
-    assert "make notebook NB=table1_linear_probe PROFILE=smoke P=" in text
-    assert "3 s" in text

@@ -1,4 +1,4 @@
-"""Published encoders: the authors' network by golden file, their files in every form, what they are fed, texts."""
+"""Published encoders: their parts against loops, the authors' networks, files in every form, what is fed, texts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from merit import runs
 from merit.config import TextConfig
 from merit.data.recording import LEADS
-from merit.encoders import golden, lead_tokens, wav2vec2
+from merit.encoders import ecg_only, golden, published, wav2vec2
 from merit.encoders.base import Encoder, TextAligned
+from merit.encoders.published import BertSize, TextTower, attend, sin_cos
 from merit.encoders.registry import PUBLISHED
-from merit.encoders.report_aligned import TOWERS
+from merit.encoders.report_aligned import EcgChatText, MerlText
 from merit.model.text import make_tokenizer
 
 State = dict[str, torch.Tensor]
+TOWERS = ("pretrained_text_encoder.", "unimodal_layers.")
+"""Two names of ESI's text tower."""
+WORDS = wav2vec2.DBeta.tied
 NAMES = tuple(PUBLISHED)
 WITH_TEXT = tuple(name for name in NAMES if PUBLISHED[name].shares_space)
 
@@ -39,19 +44,17 @@ class Facts(NamedTuple):
     mean: bool = True
     """Whether the mean of the tokens is the feature."""
     shared: int | None = None
-    gain: bool = False
-    """Whether a gain and an offset of the whole recording do nothing."""
 
 
 FACTS = {
-    "ecg-fm": Facts(90_373_248, (768,), 16, (312, 16), gain=True),
-    "st-mem": Facts(85_150_614, (768,), 16, (30, 16), mean=False, gain=True),
-    "st-mem-s": Facts(21_341_718, (384,), 8, (30, 8), mean=False, gain=True),
-    "merl": Facts(3_848_832, (512,), 24, (26, 24), shared=16, gain=True),
-    "merl-vit": Facts(5_473_152, (192,), 24, (8, 24), shared=16, gain=True),
-    "esi": Facts(85_558_528, (1024,), 24, (156, 24), shared=16, gain=True),
-    "d-beta": Facts(63_203_712, (768,), 24, (312, 24), mean=False, shared=26, gain=True),
-    "melp": Facts(62_618_496, (256,), 8, (312, 16), mean=False, shared=8, gain=True),
+    "ecg-fm": Facts(90_373_248, (768,), 16, (312, 16)),
+    "st-mem": Facts(85_150_614, (768,), 16, (30, 16), mean=False),
+    "st-mem-s": Facts(21_341_718, (384,), 8, (30, 8), mean=False),
+    "merl": Facts(3_848_832, (512,), 24, (26, 24), shared=16),
+    "merl-vit": Facts(5_473_152, (192,), 24, (8, 24), shared=16),
+    "esi": Facts(85_558_528, (1024,), 24, (156, 24), shared=16),
+    "d-beta": Facts(63_203_712, (768,), 24, (312, 24), mean=False, shared=26),
+    "melp": Facts(62_618_496, (256,), 8, (312, 16), mean=False, shared=8),
     "qoq": Facts(85_374_720, (768,), 16, (50, 16)),
     "ecg-chat": Facts(85_989_888, (512,), 24, (8, 32), mean=False, shared=24),
     "medtvt-r1": Facts(7_865_984, (768, 32), 768, (32, 768)),
@@ -79,11 +82,61 @@ def encoders(small_peer, tmp_path_factory) -> dict[str, Any]:
     return {name: small_peer(name).load(small_peer(name).write(tmp_path_factory.mktemp(name))) for name in NAMES}
 
 
+def key_digest(shapes: State) -> str:
+    """How many entries a state has and a digest of their names and shapes, as golden files hold it."""
+    lines = sorted(f"{key} {list(value.shape)}" for key, value in shapes.items())
+    return f"{len(lines)} {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:16]}"
+
+
 def refused(message: str, call: Callable, *given: Any) -> None:
     """A call raises ValueError with this message, in one line."""
     with pytest.raises(ValueError, match=message) as error:
         call(*given)
     assert "\n" not in str(error.value)
+
+
+# -- what they are built of --------------------------------------------------------------------------------------------
+
+
+def test_attention_against_loops_and_pytorch():
+    torch.manual_seed(0)
+    qkv = torch.randn(1, 3, 3 * 4)
+    allowed = torch.tensor([[1, 1, 0], [0, 1, 0], [1, 1, 1]], dtype=torch.bool)
+    expected = torch.zeros(1, 3, 4)
+    q, k, v = qkv[0].split(4, -1)
+    for head in (slice(0, 2), slice(2, 4)):
+        for i in range(3):
+            reads = [j for j in range(3) if allowed[i, j]]
+            weight = torch.stack([(q[i, head] @ k[j, head]) / 2**0.5 for j in reads]).softmax(0)
+            expected[0, i, head] = sum(w * v[j, head] for w, j in zip(weight, reads))
+    torch.testing.assert_close(attend(*qkv.chunk(3, dim=2), 2, allowed), expected)
+    for width in (8, 6):
+        ours = published.Attention(8, 2, kdim=width, vdim=width, batch_first=True)
+        nn.init.normal_(ours.in_proj_bias)
+        x, context = torch.randn(2, 3, 8), torch.randn(2, 5, width)
+        expected, _ = nn.MultiheadAttention.forward(ours, x, context, context)
+        torch.testing.assert_close(ours(x, context), expected)
+
+
+def test_positions_at_zero_and_one():
+    angles = torch.tensor([[0.0, 0.0], [1.0, 0.01]])
+    torch.testing.assert_close(sin_cos(2, 4), torch.cat((angles.sin(), angles.cos()), 1))
+
+
+def test_poolings_by_their_definitions():
+    size = BertSize(vocabulary=100, width=16, depth=1, heads=2, positions=12)
+    kinds = [MerlText, EcgChatText, type("First", (TextTower,), {"max_tokens": 12})]
+    ids, attention = torch.randint(1, 100, (2, 5)), torch.tensor([[1] * 5, [1, 1, 1, 0, 0]])
+    weights = golden.weights(MerlText.build(size).state_dict())
+    bare = {key: value for key, value in weights.items() if not key.startswith("pooler.")}
+    towers = [kind("merl", Path("here"), weights if kind.pooler else bare, size, nn.Identity()) for kind in kinds]
+    merl, chat, first = (tower.vectors(ids, attention) for tower in towers)
+    with torch.no_grad():
+        states = towers[2].filled(None, bare)(input_ids=ids, attention_mask=attention).last_hidden_state
+    pooled = torch.tanh(states[:, 0] @ weights["pooler.dense.weight"].T + weights["pooler.dense.bias"]).numpy()
+    np.testing.assert_allclose(merl, published.unit(pooled), atol=1e-6)
+    np.testing.assert_allclose(chat[1], published.unit(states[1:, :3].mean(1).numpy())[0], atol=1e-6)
+    np.testing.assert_allclose(first, states[:, 0].numpy(), atol=1e-6)
 
 
 # -- is it the authors' network? ---------------------------------------------------------------------------------------
@@ -109,14 +162,13 @@ def merl_left_out(name: str, width: int, shared: int) -> State:
     return {**found, **{f"ecg_encoder.linear.{key}": value for key, value in classifier.items()}}
 
 
-def test_every_adapter_has_its_facts():
-    assert list(FACTS) == list(NAMES)
-    assert tuple(name for name, facts in FACTS.items() if facts.shared) == WITH_TEXT
-
-
 def test_it_is_the_authors_network(peer):
     found = golden.agreement(peer.adapter)
     assert max(found.values()) <= golden.TOLERANCE, found
+    with torch.device("meta"):
+        network, x = peer.adapter.ecg_network(), torch.empty(2, *PUBLISHED[peer.name].input_shape[1:])
+    assert sum(p.numel() for p in network.parameters()) == FACTS[peer.name].parameters
+    assert network(x).shape == (2, *FACTS[peer.name].out)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "medtvt-r1"])  # of which no key is known
@@ -128,21 +180,14 @@ def test_it_reads_the_published_keys_and_shapes(small_peer, name):
     if name.startswith("merl"):
         state |= merl_left_out(name, FACTS[name].out[0], adapter.published.shared)
         own = {k.removeprefix("ecg_encoder."): v for k, v in state.items() if k.startswith("ecg_encoder.")}
-        assert golden.key_digest(own) == about["published_encoder_keys"]
-    assert golden.key_digest(state) == about["published_keys"]
+        assert key_digest(own) == about["published_encoder_keys"]
+    assert key_digest(state) == about["published_keys"]
     if name.startswith("st-mem"):
-        assert sorted(prefix.rstrip(".") for prefix in adapter.beside_encoder) == about["beside_encoder"].split()
+        assert sorted(prefix.rstrip(".") for prefix in adapter.beside) == about["beside_encoder"].split()
     if name == "qoq":
-        keys = "\n".join(sorted(lead_tokens.TOWER + key for key in state))
+        keys = "\n".join(sorted(ecg_only.TOWER + key for key in state))
         assert f"{len(state)} {hashlib.sha256(keys.encode()).hexdigest()[:16]}" == about["qoq_keys"]
-        assert sorted(prefix.rstrip(".") for prefix in adapter.beside_tower) == about["qoq_beside"].split()
-
-
-def test_parameters_and_width_at_the_published_size(peer):
-    with torch.device("meta"):
-        network, x = peer.adapter.ecg_network(), torch.empty(2, *PUBLISHED[peer.name].input_shape[1:])
-    assert sum(p.numel() for p in network.parameters()) == FACTS[peer.name].parameters
-    assert network(x).shape == (2, *FACTS[peer.name].out)
+        assert sorted(prefix.rstrip(".") for prefix in adapter.beside) == about["qoq_beside"].split()
 
 
 def test_it_fulfils_the_protocols(peer, encoders, tmp_path):
@@ -185,7 +230,7 @@ def under(prefix: str, state: State) -> State:
 def st_mem_full(state: State) -> State:
     """The encoder under its prefix, the patch embedding again, and parts of a decoder."""
     twice = {key: value for key, value in state.items() if key.startswith("to_patch_embedding.")}
-    return {**zeros(lead_tokens.StMem.beside_encoder[1:]), **under("encoder.", state), **twice}
+    return {**zeros(ecg_only.StMem.beside[1:]), **under("encoder.", state), **twice}
 
 
 def older_names(state: State) -> State:
@@ -213,7 +258,7 @@ FORMS: dict[str, dict[str, Callable[[State], Any]]] = {
     },
     "d-beta": {
         "pretraining": lambda s: {"model": {**s, **zeros(wav2vec2.DBeta.left_out)}, "num_updates": 3},
-        f"one table, {SAFETENSORS}": lambda s: {k: v for k, v in s.items() if k != wav2vec2.WORDS[0]},
+        f"one table, {SAFETENSORS}": lambda s: {k: v for k, v in s.items() if k != WORDS[0]},
     },
     "melp": {
         "Lightning": lambda s: {"hyper_parameters": {"n": 1}, "state_dict": {**s, **zeros(wav2vec2.Melp.left_out)}},
@@ -221,7 +266,7 @@ FORMS: dict[str, dict[str, Callable[[State], Any]]] = {
     },
     "qoq": {
         "ECG-JEPA": lambda s: {"encoder": s, "epoch": 99},
-        f"QoQ-Med, {SAFETENSORS}": lambda s: {**under(lead_tokens.TOWER, s), **zeros(lead_tokens.Qoq.beside_tower)},
+        f"QoQ-Med, {SAFETENSORS}": lambda s: {**under(ecg_only.TOWER, s), **zeros(ecg_only.Qoq.beside)},
     },
     "ecg-chat": {
         "several GPUs": lambda s: {
@@ -258,7 +303,7 @@ def test_every_form_of_its_file_is_the_same_encoder(small_peer, encoders, tmp_pa
 
 
 def test_weights_of_half_precision_compute_in_float32(small_peer, encoders, tmp_path):
-    state = {lead_tokens.TOWER + key: value.bfloat16() for key, value in small_peer("qoq").state().items()}
+    state = {ecg_only.TOWER + key: value.bfloat16() for key, value in small_peer("qoq").state().items()}
     save_file(state, tmp_path / "x.safetensors")
     loaded, exact = small_peer("qoq").load(tmp_path / "x.safetensors"), encoders["qoq"].embed(recordings(), 500)
     assert {p.dtype for p in loaded.network.parameters()} == {torch.float32}
@@ -275,50 +320,31 @@ REFUSED: list[tuple[str, Callable[[State], Any], str]] = [
     ("ecg-fm", lambda s: {"state_dict": {}}, r"expected the weights under model; got the keys \['state_dict'\]"),
     ("ecg-fm", lambda s: {"model": {"encoder.mask_emb": 1.0}}, "expected names and tensors"),
     ("ecg-fm", lambda s: {"model": {"layer_norm.weight": torch.zeros(8)}}, "expected ECG-FM, 2 layers of width 16; Mi"),
-    ("st-mem", lambda s: {"state": {}}, "expected the weights under model; got the keys"),
     ("st-mem", lambda s: {"model": {"conv1.weight": torch.zeros(3)}}, r"ST-MEM's encoder of width 16 \(st-mem\)"),
-    (
-        "st-mem",
-        lambda s: {"model": {**st_mem_full(s), "to_patch_embedding.2.weight": torch.ones(16, 75)}},
-        "one layer, and differ",
-    ),
-    ("st-mem", lambda s: {"model": {**st_mem_full(s), "norm.bias": torch.zeros(16)}}, "ST-MEM's encoder"),
+    ("st-mem", lambda s: {"model": {**st_mem_full(s), "to_patch_embedding.2.weight": s["norm.bias"]}}, "two names"),
+    ("st-mem", lambda s: {"model": {**st_mem_full(s), "norm.bias": s["norm.bias"]}}, "ST-MEM's encoder"),
     ("merl", lambda s: {"state_dict": s}, "expected names and tensors"),
     ("merl", lambda s: {"model": torch.zeros(3)}, "expected the ECG encoder of merl;"),
     ("merl", lambda s: {**s, "other.weight": torch.zeros(2)}, "expected the projection of merl;"),
     ("merl", lambda s: {**s, "proj_t.1.weight": torch.zeros(2)}, "expected the projection of texts of merl;"),
     ("merl", lambda s: {**s, "lm_model.other": torch.zeros(2)}, "expected a BERT of width 24"),
     ("merl-vit", lambda s: {**s, "ecg_encoder.linear.bias": torch.zeros(2)}, "expected the ECG encoder of merl-vit;"),
-    ("esi", lambda s: {"model": s}, "expected names and tensors; got the keys"),
     ("esi", lambda s: {"x": torch.zeros(3)}, "expected ESI's ConvNeXt V2; Missing key"),
     ("esi", lambda s: {**s, "more.weight": torch.zeros(2)}, "expected ESI's image heads; Unexpected key"),
     ("esi", lambda s: {k: v for k, v in s.items() if not k.startswith(TOWERS)}, "expected a BERT of width 16"),
-    ("esi", lambda s: {**s, f"{TOWERS[1]}pooler.dense.bias": torch.ones(16)}, "one text tower, and differ in pooler"),
-    ("d-beta", lambda s: s, "expected the weights under model; got the keys"),
+    ("esi", lambda s: {**s, "unimodal_layers.pooler.dense.bias": torch.ones(16)}, "one entry under two names"),
     ("d-beta", lambda s: {"model": {**s, "more.weight": torch.zeros(2)}}, "D-BETA's ECG side; Unexpected key"),
-    ("d-beta", lambda s: {"model": {**s, wav2vec2.WORDS[0]: torch.ones(100, 24)}}, "are one table, and differ"),
+    ("d-beta", lambda s: {"model": {**s, WORDS[0]: torch.ones(100, 24)}}, "one entry under two names, and differ"),
     ("d-beta", lambda s: {"model": {**s, "multi_modal_language_proj.bias": torch.ones(2)}}, "D-BETA's text side"),
-    ("melp", lambda s: {"model": {}}, r"expected the weights under state_dict; got the keys \['model'\]"),
     ("melp", lambda s: {"state_dict": {"ecg_encoder.x": torch.zeros(3)}}, "expected MELP's ECG side; Missing key"),
     ("melp", lambda s: {"state_dict": {**s, "more": torch.zeros(2)}}, "expected names under ecg_encoder., proj_t."),
     ("melp", lambda s: {"state_dict": {}, "hyper_parameters": {"p": Path("x")}}, "the file holds other objects"),
-    ("qoq", lambda s: {"model": {}}, "expected the weights under encoder; got the keys"),
     ("qoq", lambda s: {"encoder": torch.zeros(3)}, "expected names and tensors; got Tensor"),
-    ("qoq", lambda s: {"encoder": {**under(lead_tokens.TOWER, s), "norm.gain": torch.ones(16)}}, "ECG-JEPA's encoder"),
+    ("qoq", lambda s: {"encoder": {**under(ecg_only.TOWER, s), "norm.gain": torch.ones(16)}}, "ECG-JEPA's encoder"),
     ("ecg-chat", lambda s: {"state_dict": {}}, "expected the ECG encoder of ECG-CoCa; Missing"),
-    ("ecg-chat", lambda s: {"state_dict": {**s, "visual.proj": torch.zeros(2)}}, "expected names under ecg., text.pr"),
     ("ecg-chat", lambda s: {"state_dict": {**s, "text.proj.bias": torch.zeros(2)}}, "expected the projection of texts"),
-    (
-        "ecg-chat",
-        lambda s: {"state_dict": {**s, "text.transformer.pooler.dense.bias": torch.zeros(2)}},
-        "expected a BERT of width 16",
-    ),
     ("medtvt-r1", lambda s: {"ecg_model": {"0.0.weight": torch.zeros(3)}}, "an xresnet1d101 of 768 channels"),
-    (
-        "medtvt-r1",
-        lambda s: {"ecg_model": {**s, "4.0.convpath.0.0.0.weight": s["4.0.convs.0.0.weight"] + 1}},
-        "one layer under two names",
-    ),
+    ("medtvt-r1", lambda s: {"ecg_model": {**s, "4.0.convpath.0.0.0.weight": torch.ones(1)}}, "under two names"),
 ]
 """Encoder, what lies in place of its file, and what is said."""
 
@@ -333,7 +359,7 @@ def test_other_files_are_refused_in_one_line(small_peer, tmp_path, name, content
 def test_every_key_counts(peer, tmp_path, change):
     state = peer.state()
     for key in [*state][:: max(1, len(state) // 12)]:
-        if key in wav2vec2.WORDS:  # one table under two names, of which one may be missing
+        if key in WORDS:  # one table under two names, of which one may be missing
             continue
         changed = {other: value for other, value in state.items() if other != key}
         if change != "missing":
@@ -347,10 +373,7 @@ def test_every_key_counts(peer, tmp_path, change):
 # -- what it is fed ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("n_samples", "fs_hz"),
-    [(5000, 500), (2500, 250), (1000, 100), (1500, 500), (1700, 100), (100, 250), (900, 100), (37, 360)],
-)
+@pytest.mark.parametrize(("n_samples", "fs_hz"), [(5000, 500), (1000, 100), (1700, 100), (37, 360)])
 def test_it_embeds_at_any_rate_and_length(peer, encoders, n_samples, fs_hz):
     encoder, signal_mv, facts = encoders[peer.name], recordings(n_samples), FACTS[peer.name]
     z, tokens = encoder.embed(signal_mv, fs_hz), encoder.tokens(signal_mv, fs_hz)
@@ -383,19 +406,6 @@ def test_leads_come_in_its_order(encoders, name):
     assert np.array_equal(encoder.embed(signal_mv, 500), z) == (name == "qoq")
 
 
-LEADS_APART = ("ecg-fm", "st-mem", "st-mem-s")
-"""Encoders that normalise each lead, or each patch of one."""
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_gain_and_offset(encoders, name):
-    encoder, signal_mv = encoders[name], recordings()
-    z, scaled = encoder.embed(signal_mv, 500), encoder.embed(3 * signal_mv + 0.5, 500)
-    assert (np.abs(scaled - z).max() < 1e-4) == FACTS[name].gain
-    one = signal_mv * np.where(np.arange(12) == 1, 9, 1)[:, None].astype(np.float32)
-    assert (np.abs(encoder.embed(one, 500) - z).max() < 1e-4) == (name in LEADS_APART)
-
-
 def test_a_recording_is_scaled_as_it_says(encoders):
     signal_mv, flat = recordings(), np.full((1, 12, 5000), 0.7, np.float32)
     for name in ("merl", "merl-vit", "melp"):
@@ -412,7 +422,7 @@ def test_a_recording_is_scaled_as_it_says(encoders):
     assert not x[0, 3].any()
     np.testing.assert_allclose([x.std(2)[1], x.mean(2)[1]], [[1] * 12, [0] * 12], atol=1e-5)
     np.testing.assert_array_equal(encoders["d-beta"].prepared(signal_mv, 500), signal_mv)
-    rows = [LEADS.index(lead) for lead in lead_tokens.JEPA_LEADS]
+    rows = [LEADS.index(lead) for lead in ecg_only.JEPA_LEADS]
     np.testing.assert_array_equal(encoders["qoq"].prepared(signal_mv, 250), signal_mv[:, rows, :2500])
     short = recordings(300)
     padded = np.pad(short, ((0, 0), (0, 0), (0, 100)))
@@ -430,55 +440,14 @@ def test_what_cannot_be_embedded_is_refused_but_for_medtvts_gaps(peer, encoders)
         refused("signal_mv: expected finite values", encoders[peer.name].embed, signal_mv, 500)
 
 
-def test_a_segment_of_ecg_fm_knows_nothing_of_the_other(encoders):
-    encoder = encoders["ecg-fm"]
-    x = encoder.prepared(recordings(), 500)
-    changed = x.copy()
-    changed[:, :, 2500:] = 0
-    first, second = (encoder.run(encoder.network.tokens, part) for part in (x, changed))
-    np.testing.assert_allclose(first[:, :156], second[:, :156], atol=1e-6)
-    assert np.abs(first[:, 156:] - second[:, 156:]).max() > 0.1
-
-
 def test_st_mems_embedding_is_the_mean_over_three_crops(encoders):
     encoder, signal_mv = encoders["st-mem"], recordings()
     crops = encoder.crops(signal_mv, 250)
-    assert len(crops) == len(lead_tokens.STARTS) == 3
+    assert len(crops) == len(ecg_only.STARTS) == 3
     each = [encoder.run(encoder.network, crop) for crop in crops]
     np.testing.assert_allclose(encoder.embed(signal_mv, 250), np.mean(each, 0), atol=1e-6)
     np.testing.assert_array_equal(encoder.prepared(signal_mv, 250), crops[1])
     np.testing.assert_allclose(crops[2], encoder.crops(signal_mv[:, :, 250:], 250)[0], atol=1e-6)
-
-
-def test_st_mems_feature_is_the_normalised_mean_of_what_tokens_are_normalised_from(encoders):
-    encoder = encoders["st-mem"]
-    x = torch.from_numpy(encoder.prepared(recordings(), 500))
-    with torch.inference_mode():
-        patches = encoder.network.patches(x)
-        assert patches.shape == (2, 12, 30, 16)
-        torch.testing.assert_close(encoder.network(x), encoder.network.norm(patches.flatten(1, 2).mean(1)))
-        torch.testing.assert_close(encoder.network.tokens(x), encoder.network.norm(patches).mean(1))
-
-
-def test_st_mems_crops_are_filtered_and_scaled(encoders):
-    t = np.arange(2500) / 250
-    waves = np.sin(2 * np.pi * 0.1 * t) + np.sin(2 * np.pi * 10 * t) + np.sin(2 * np.pi * 90 * t)
-    crop = encoders["st-mem"].prepared(np.tile(waves, (1, 12, 1)), 250)[0]
-    np.testing.assert_allclose([crop.mean(), crop.std()], [0, 1], atol=1e-5)
-    power, frequency = np.abs(np.fft.rfft(crop[0])) ** 2, np.fft.rfftfreq(2250, 1 / 250)
-    assert power[np.abs(frequency - 10) < 1].sum() > 0.9 * power.sum()
-    assert power[frequency > 60].sum() < 1e-3 * power.sum()
-
-
-def test_a_token_of_ecg_jepa_reads_its_lead_and_its_time(encoders):
-    allowed = encoders["qoq"].network.allowed.reshape(8, 50, 8, 50)
-    expected = np.zeros((8, 50), bool)
-    expected[3], expected[:, 7] = True, True
-    np.testing.assert_array_equal(allowed[3, 7].numpy(), expected)
-    later = recordings()
-    later[:, :, 2450:2500] += 5
-    moved = np.abs(encoders["qoq"].tokens(later, 250) - encoders["qoq"].tokens(recordings(), 250)).max((0, 2))
-    assert moved.argmax() == 49
 
 
 # -- texts -------------------------------------------------------------------------------------------------------------
@@ -495,7 +464,7 @@ def test_texts_need_their_folder_and_signals_do_not(peer_with_text, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_texts_become_unit_rows_that_depend_on_the_text_alone(peer_with_text, tmp_path):
+def test_texts_become_unit_rows_that_depend_on_the_text_alone(peer_with_text, tmp_path, monkeypatch):
     encoder, texts = peer_with_text.load(peer_with_text.write(tmp_path)), peer_with_text.texts
     peer_with_text.write_text(tmp_path / "text")
     rows = encoder.embed_text(texts)
@@ -509,29 +478,21 @@ def test_texts_become_unit_rows_that_depend_on_the_text_alone(peer_with_text, tm
     assert np.abs(rows[0] - rows[1]).max() > 1e-3
     many = encoder.embed_text([texts[1] * 40, *[texts[0]] * 70])  # more than a batch, and one that is cut
     np.testing.assert_allclose(many[1:], np.tile(rows[:1], (70, 1)), atol=1e-5)
+    monkeypatch.setattr(encoder.text, "max_tokens", 4)
+    assert np.abs(encoder.embed_text([texts[1] * 40]) - many[:1]).max() > 1e-3
 
 
-def test_rows_of_length_1_keep_the_original_s_products():
-    drawn = np.random.default_rng(0)
-    ecg, text = np.tanh(drawn.normal(size=(5, 24))), np.tanh(drawn.normal(size=(4, 24)))
-    rows, columns = wav2vec2.unit_keeping_products(ecg, 0), wav2vec2.unit_keeping_products(text, 1)
-    np.testing.assert_allclose(24 * rows @ columns.T, ecg @ text.T, atol=1e-5)
-    full = wav2vec2.unit_keeping_products(np.ones((1, 24), np.float32), 0)
-    np.testing.assert_allclose(np.linalg.norm(np.concatenate([rows, columns, full]), axis=1), 1, atol=1e-6)
-
-
-def test_ecg_chats_feature_lies_in_the_space_of_texts(encoders):
-    encoder = encoders["ecg-chat"]
-    np.testing.assert_array_equal(encoder.embed_shared(recordings(), 500), encoder.embed(recordings(), 500))
-
-
-def test_melp_reads_a_text_as_in_training(small_peer, tmp_path):
+def test_melp_reads_a_text_as_in_training(small_peer, tmp_path, monkeypatch):
     """[BOS] text [SEP] padding [CLS]: the last, which has read all before it but padding, is the text's vector."""
-    peer = small_peer("melp")
+    peer, read = small_peer("melp"), []
     tower = peer.load(peer.write(tmp_path)).text
     peer.write_text(tmp_path / "text")
     model, tokenizer = tower.model_and_tokenizer
-    ids, attention = (part[0].tolist() for part in tower.tokenised(["Sinus rhythm"], 128))
+    monkeypatch.setattr(
+        tower, "vectors", lambda ids, attention, model: read.extend((ids, attention)) or np.zeros((1, 8))
+    )
+    tower.embed(["Sinus rhythm"])
+    ids, attention = (part[0].tolist() for part in read)
     pad, start, end, sep = (tokenizer.get_vocab()[name] for name in ("[PAD]", "[BOS]", "[CLS]", "[SEP]"))
     n = ids.index(sep) + 1
     assert (len(ids), ids[0], ids[-1]) == (128, start, end)

@@ -57,9 +57,6 @@ def test_purity_with_ties_and_without_enough_others():
     assert purity(same_place, classes, groups, 2, "euclidean").tolist() == [1, 1, 1, 0, 0, 0]  # ties by row
     assert purity(same_place, classes, groups // 3, 5, "euclidean").tolist() == [0] * 6
     assert np.isnan(purity(same_place, classes, groups * 0, 2, "euclidean")).all()
-
-
-def test_neighbours_start_with_the_row_itself():
     index, distance = neighbours(np.array([[0.0], [1.0], [5.0]]), 2, "euclidean")
     assert index.tolist() == [[0, 1], [1, 0], [2, 1]]
     assert distance.tolist() == [[0, 1], [0, 1], [0, 4]]
@@ -87,12 +84,6 @@ def test_recordings_of_one_patient_do_not_make_a_cluster():
     assert np.isnan(silhouette(x, alone, groups, "euclidean")[:5]).all()
 
 
-def test_silhouette_of_two_tight_pairs():
-    x = np.array([[0.0, 0], [0, 1], [10, 0], [10, 1]])
-    near, far = 1.0, (10 + np.sqrt(101)) / 2
-    np.testing.assert_allclose(silhouette(x, np.array([0, 0, 1, 1]), np.arange(4), "euclidean"), 1 - near / far)
-
-
 def test_by_class_equals_resampling_patient_by_patient():
     generator = np.random.default_rng(0)
     values, classes, groups = generator.random(40), np.arange(40) % 2, np.arange(40) // 4
@@ -107,9 +98,7 @@ def test_by_class_equals_resampling_patient_by_patient():
     value = np.mean([values[classes == c].mean() for c in (0, 1)])
     reach = 1.959964 * np.sqrt(np.mean((np.array(slow) - value) ** 2))
     assert [macro["value"], macro["low"]] == pytest.approx([value, value - reach], abs=1e-5)
-
-
-def test_a_class_of_few_resampled_patients_never_leaves_the_mean_undefined():
+    # A class of few resampled patients never leaves the mean undefined.
     values, classes, groups = np.array([1.0, 0.0, np.nan, 0.5]), np.array([0, 1, 1, 1]), np.arange(4)
     _, second, macro = by_class(values, classes, groups, 2, ClusterConfig(n_resamples=30), share=False)
     assert second["value"] == pytest.approx(0.25)

@@ -35,21 +35,24 @@ def test_every_record_once_and_in_order(store, batch, threads):
     np.testing.assert_allclose(z, store.signal_uv.mean(-1) / 1000, rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_not_finite_is_refused_by_record(store):
-    class Broken(Means):
+def broken(z: np.ndarray) -> np.ndarray:
+    z[-1, 0] = np.nan
+    return z
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (broken, "encoder means: expected finite embeddings; got none for record r3"),
+        (lambda z: z.mean(1), r"encoder means: expected embeddings \[4, width\]; got \[4\]"),
+    ],
+)
+def test_what_is_not_finite_or_of_a_wrong_shape_is_refused(store, change, message):
+    class Changed(Means):
         def embed(self, signal_mv, fs_hz):
-            z = super().embed(signal_mv, fs_hz)
-            z[-1, 0] = np.nan
-            return z
+            return change(super().embed(signal_mv, fs_hz))
 
-    with pytest.raises(ValueError, match="encoder means: expected finite embeddings; got none for record r3"):
-        embed_store(Broken(), store, 4, progress=False)
-
-
-def test_a_wrong_shape_is_refused(store):
-    class Flat(Means):
-        def embed(self, signal_mv, fs_hz):
-            return signal_mv.mean((1, 2))
-
-    with pytest.raises(ValueError, match=r"expected embeddings \[4, width\]; got \[4\]"):
-        embed_store(Flat(), store, 4, progress=False)
+    with pytest.raises(ValueError, match=message):
+        embed_store(Changed(), store, 4, progress=False)
+    with pytest.raises(ValueError, match="encoder means: expected one with tokens"):
+        embed_store(Means(), store, call="tokens")

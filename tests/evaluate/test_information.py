@@ -9,7 +9,7 @@ from scipy.linalg import eigh
 from scipy.special import digamma
 
 from merit.evaluate import information as module
-from merit.evaluate.information import CriticConfig, InformationConfig, known_pairs
+from merit.evaluate.information import CriticConfig, InformationConfig, gaussian_information, known_pairs
 from merit.evaluate.tasks import NotEnoughData
 
 QUICK = CriticConfig(epochs=5, patience=2)
@@ -18,7 +18,7 @@ CLOUD = np.random.default_rng(0).normal(size=(4000, 6))
 
 
 def gaussian(x: np.ndarray, y: np.ndarray) -> float:
-    return module.gaussian_information(module.cross_fit(x, y, np.arange(len(x)))).value
+    return module.mean_over_parts(module.cross_fit(x, y, np.arange(len(x))), gaussian_information).value
 
 
 def bound(x: np.ndarray, y: np.ndarray, config: CriticConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -63,8 +63,7 @@ def test_independent_sides_share_nothing_however_many_directions(n, private):
     x, y = samples[0]
     if n == 1000:
         (frame,) = module.canonical_frames(x, y, (1e-6,), 4)
-        own = module.canonical_correlations(*frame.variables(x, y))
-        assert module.from_correlations(own) - module.wishart_bias(n, 4, 4) > 0.1
+        assert gaussian_information(*frame.variables(x, y)).value > 0.1
         assert bound(x, y, QUICK)[0].mean() == pytest.approx(0, abs=0.02)
 
 
@@ -86,14 +85,10 @@ def test_no_row_has_a_part_in_its_own_directions():
 def test_half_of_the_rows_is_estimated_in_the_same_directions():
     x, y = known_pairs("gaussian", 3, 1.0, 400, 0)
     parts, half = module.cross_fit(x, y, np.arange(400)), np.arange(400) % 2 == 0
-    slow = []
-    for part in parts:
-        u, v = part.u[half[part.rows]], part.v[half[part.rows]]
-        plain = module.from_correlations(module.canonical_correlations(u, v))
-        slow.append((len(u), plain - module.wishart_bias(len(u), u.shape[1], v.shape[1])))
+    slow = [(half[p.rows].sum(), gaussian_information(p.u[half[p.rows]], p.v[half[p.rows]]).value) for p in parts]
     n, value = np.array(slow).T
-    assert module.gaussian_information(parts, half).value == pytest.approx(n @ value / n.sum())
-    assert np.isnan(module.gaussian_information(parts, np.arange(400) < 3).value)
+    assert module.mean_over_parts(parts, gaussian_information, half).value == pytest.approx(n @ value / n.sum())
+    assert np.isnan(module.mean_over_parts(parts, gaussian_information, np.arange(400) < 3).value)
 
 
 @pytest.mark.parametrize("penalty", [1.0, 1e-2, 1e-6])
@@ -112,15 +107,14 @@ def test_ridge_directions_equal_a_generalised_eigenproblem(penalty):
 
 
 def test_canonical_correlations_equal_determinants_and_those_of_a_frame_without_penalty():
-    generator = np.random.default_rng(1)
+    turn = np.random.default_rng(1).normal(size=(3, 3))
     x, y = known_pairs("gaussian", 3, 2.0, 400, 0)
     correlations = module.canonical_correlations(x, y)
     assert module.from_correlations(correlations) == pytest.approx(log_dets(x, y))
-    np.testing.assert_allclose(module.canonical_correlations(x @ generator.normal(size=(3, 3)), 5 * y), correlations)
+    np.testing.assert_allclose(module.canonical_correlations(x @ turn, 5 * y), correlations)
     (frame,) = module.canonical_frames(x, y, (0.0,), 3)
-    np.testing.assert_allclose(
-        np.corrcoef(*frame.variables(x, y), rowvar=False)[:3, 3:], np.diag(correlations), atol=1e-9
-    )
+    between = np.corrcoef(*frame.variables(x, y), rowvar=False)[:3, 3:]
+    np.testing.assert_allclose(between, np.diag(correlations), atol=1e-9)
 
 
 def test_choice_finds_how_many_pairs_are_shared_and_that_few_rows_need_a_penalty():
@@ -139,11 +133,8 @@ def test_few_pairs_are_enough_where_what_is_shared_is_loud_and_flat_directions_d
     values = []
     for seed in range(4):
         generator = np.random.default_rng([9, seed])
-        sides = [
-            np.hstack([side, 0.3 * np.exp(-np.arange(60) / 6) * generator.normal(size=(150, 60))])
-            for side in known_pairs("gaussian", 4, 1.0, 150, seed)
-        ]
-        values.append(gaussian(*sides))
+        quiet = [0.3 * np.exp(-np.arange(60) / 6) * generator.normal(size=(150, 60)) for _ in range(2)]
+        values.append(gaussian(*map(np.hstack, zip(known_pairs("gaussian", 4, 1.0, 150, seed), quiet))))
     assert np.mean(values) == pytest.approx(1.0, abs=0.15)
     x, y = known_pairs("gaussian", 3, 1.0, 300, 0)
     flat = np.hstack([x, x @ np.ones((3, 2)), np.ones((300, 1))])
@@ -153,24 +144,25 @@ def test_few_pairs_are_enough_where_what_is_shared_is_loud_and_flat_directions_d
 def test_the_bias_of_small_samples_is_taken_off_exactly():
     """Mean over 400 samples of 40 pairs, 4 + 3 dimensions, ρ = 0.6 in three of them."""
     generator = np.random.default_rng(0)
-    truth, plain = -1.5 * np.log(1 - 0.36), []
+    truth, estimates = -1.5 * np.log(1 - 0.36), []
     for _ in range(400):
         x = generator.normal(size=(40, 4))
-        y = 0.6 * x[:, :3] + 0.8 * generator.normal(size=(40, 3))
-        plain.append(module.from_correlations(module.canonical_correlations(x, y)))
-    assert np.mean(plain) - truth > 0.15
-    assert np.mean(plain) - module.wishart_bias(40, 4, 3) == pytest.approx(truth, abs=0.03)
+        estimates.append(gaussian_information(x, 0.6 * x[:, :3] + 0.8 * generator.normal(size=(40, 3))))
+    value, plain, _ = np.mean(estimates, axis=0)
+    assert plain - truth > 0.15
+    assert value == pytest.approx(truth, abs=0.03)
 
 
-def test_groups_stay_in_one_fold_and_few_pairs_are_rejected():
+def test_groups_stay_in_one_fold_or_half_and_few_pairs_are_rejected():
     groups = np.repeat(np.arange(20), 3)
     folds = module.fold_of(groups, 4, 0)
     assert all(len(set(folds[groups == g])) == 1 for g in range(20))
     assert np.bincount(folds).tolist() == [15, 15, 15, 15]
+    for rows in module.halves_of(groups[:27], 5, 0):
+        assert len(rows) == 12
+        assert set(np.bincount(groups[rows], minlength=9)) == {0, 3}
     with pytest.raises(ValueError, match="at least 2 in each of 4 parts"):
         module.cross_fit(np.ones((20, 2)), np.ones((20, 2)), np.zeros(20))
-    with pytest.raises(ValueError, match="more than the 8 components"):
-        module.wishart_bias(8, 4, 4)
     with pytest.raises(ValueError, match="more than k = 3"):
         module.ksg(CLOUD[:3], CLOUD[:3])
 
@@ -199,9 +191,8 @@ def test_ksg_equals_loops(width, k):
 
 @pytest.mark.parametrize(("width", "nats"), [(1, 0.5), (1, 2.0), (2, 0.0), (2, 2.0)])
 def test_ksg_is_within_a_tenth_up_to_four_dimensions_of_both_sides_together(width, nats):
-    x, y = known_pairs("gaussian", width, nats, 5000, 0)
-    assert module.ksg(x, y) == pytest.approx(nats, abs=0.1)
-    assert module.ksg_information(x, y).value == pytest.approx(nats, abs=0.1)
+    found = module.ksg_information(*known_pairs("gaussian", width, nats, 5000, 0))
+    assert [found.plain, found.value] == pytest.approx([nats, nats], abs=0.1)
 
 
 @pytest.mark.slow
@@ -218,8 +209,9 @@ def test_the_correction_takes_off_most_of_the_error_without_gaussians_and_keeps_
     bent = module.ksg_information(np.sign(x) * np.abs(x) ** 1.3, y)
     assert abs(bent.value - 2) < 0.5 * abs(bent.plain - 2)
     z = CLOUD[:50, :1]
-    assert module.ksg(z, z + 1e-9 * CLOUD[50:100, :1]) <= module.ksg_ceiling(50) + 1e-9
-    assert module.ksg_information(*known_pairs("gaussian", 2, 6.0, 200, 1)).value <= module.ksg_ceiling(200)
+    assert module.ksg(z, z + 1e-9 * CLOUD[50:100, :1]) <= digamma(50) - digamma(3) + 1e-9
+    strong = module.ksg_information(*known_pairs("gaussian", 2, 6.0, 200, 1))
+    assert strong.value <= strong.ceiling == pytest.approx(digamma(200) - digamma(3))
 
 
 # ---------------------------------------------------------------- InfoNCE
@@ -239,8 +231,7 @@ def test_contributions_equal_loops_and_stay_under_log_k():
 
 @pytest.mark.parametrize("nats", [0.0, 1.0, 2.0])
 def test_the_bound_is_within_three_tenths_at_four_dimensions(nats):
-    contributions, _ = bound(*known_pairs("gaussian", 4, nats, 1000, 0), QUICK)
-    assert nats - 0.3 < contributions.mean() < nats + 0.1
+    assert nats - 0.3 < bound(*known_pairs("gaussian", 4, nats, 1000, 0), QUICK)[0].mean() < nats + 0.1
 
 
 def test_the_bound_is_never_above_log_k_even_when_the_pairs_are_equal():
@@ -251,7 +242,7 @@ def test_the_bound_is_never_above_log_k_even_when_the_pairs_are_equal():
 
 @pytest.mark.parametrize(("n", "width", "least"), [(700, 1, 0.2), (1000, 3, 0.3)])
 def test_the_critic_learns_what_no_correlation_shows(n, width, least):
-    """y depends on |x| alone, so cross-validation keeps one pair: the hidden part has to find it, in more pairs."""
+    """y depends on |x| alone, so cross-validation chooses one pair: the hidden part has to find it, in more pairs."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(n, width))
     y = np.abs(x) + 0.2 * generator.normal(size=(n, width))
@@ -268,56 +259,44 @@ def test_the_bound_is_the_same_on_any_number_of_threads(monkeypatch):
 # ---------------------------------------------------------------- geometry
 
 
-def rank_of(x: np.ndarray) -> float:
-    return module.effective_rank(module.eigenvalues(x)[0])
+def test_gap_and_spread_of_two_balls():
+    found = module.geometry(CLOUD, CLOUD + np.array([3.0, 4, 0, 0, 0, 0]), CLOUD, {})
+    assert [found["gap"], found["relative_gap"]] == pytest.approx([5, 5 / np.sqrt(6)], rel=0.03)
+    assert found["ecg_spread"] == pytest.approx(found["text_spread"]) == pytest.approx(CLOUD.var(axis=0).sum())
+    alike = module.geometry(np.ones((3, 2)), np.zeros((3, 2)), CLOUD, {})
+    assert np.isnan([alike["relative_gap"], alike["ecg_rank"], alike["ecg_outside_text"]]).all()
 
 
-def test_gap_of_two_balls():
-    distance, relative = module.modality_gap(CLOUD, CLOUD + np.array([3.0, 4, 0, 0, 0, 0]))
-    assert [distance, relative] == pytest.approx([5, 5 / np.sqrt(6)], rel=0.03)
-    assert np.isnan(module.modality_gap(np.ones((3, 2)), np.zeros((3, 2)))[1])
-
-
-def test_effective_rank_of_line_ball_and_known_spectrum():
-    assert rank_of(CLOUD[:, :1] * np.array([[1.0, 2, 3]])) == pytest.approx(1)
-    assert rank_of(CLOUD) == pytest.approx(6, rel=0.01)
+def test_effective_rank_and_span_of_known_spectra(monkeypatch):
+    assert module.spectrum(CLOUD[:, :1] * np.array([[1.0, 2, 3]]))[0] == pytest.approx(1)
+    assert module.spectrum(CLOUD)[0] == pytest.approx(6, rel=0.01)
     share = np.array([0.5, 0.3, 0.2])
-    assert module.effective_rank(10 * share) == pytest.approx(np.prod(share**-share))
-    assert np.isnan(rank_of(np.ones((5, 3))))
-
-
-def test_variance_outside_a_span():
+    corners = np.diag(share**0.5)
+    assert module.spectrum(np.vstack([corners, -corners]))[0] == pytest.approx(np.prod(share**-share))
     flat = CLOUD * np.array([1, 1, 1, 0, 0, 0])
-    directions = module.span(*module.eigenvalues(flat))
+    _, directions = module.spectrum(flat)
     assert directions.shape == (6, 3)
     assert module.outside(CLOUD + 7, directions) == pytest.approx(0.5, abs=0.02)
     assert module.outside(flat, directions) == pytest.approx(0)
     thin = CLOUD * np.array([10, 1, 0.1, 0, 0, 0])  # 99.0 % in the first, 0.99 % in the second
-    assert module.span(*module.eigenvalues(thin), share=0.98).shape[1] == 1
-    assert module.span(*module.eigenvalues(thin), share=0.995).shape[1] == 2
-    assert np.isnan(module.outside(np.ones((4, 6)), directions))
+    for least, n in ((0.98, 1), (0.995, 2)):
+        monkeypatch.setattr(module, "SPAN", least)
+        assert module.spectrum(thin)[1].shape[1] == n
 
 
 def test_distances_and_coverage_equal_loops_and_a_small_cloud_lies_in_a_wide_one():
     x, y = CLOUD[:40, :2], 0.5 * CLOUD[40:100, :2]
     xx, xy = module.distances(x, x), module.distances(x, y)
-    slow = np.array([[np.linalg.norm(a - b) for b in y] for a in x])
-    np.testing.assert_allclose(xy, slow, atol=1e-7)
+    np.testing.assert_allclose(xy, [[np.linalg.norm(a - b) for b in y] for a in x], atol=1e-7)
     radii = [sorted(np.linalg.norm(a - other) for j, other in enumerate(x) if j != i)[2] for i, a in enumerate(x)]
     hits = [any(np.linalg.norm(a - b) <= radius for a, radius in zip(x, radii)) for b in y]
     assert module.coverage(xy.T, xx, k=3) == pytest.approx(np.mean(hits))
     assert np.isnan(module.coverage(xy.T[:, :3], xx[:3, :3], k=3))
     wide, small = CLOUD[:500, :2], 0.1 * CLOUD[500:1000, :2]
-    assert module.coverage(module.distances(small, wide), module.distances(wide, wide)) > 0.99
-    assert module.coverage(module.distances(wide, small), module.distances(small, small)) < 0.2
-
-
-def test_plane_keeps_distances_of_flat_clouds_with_fixed_signs():
-    flat = CLOUD[:50] * np.array([2, 1, 0, 0, 0, 0])
-    x, y, shares = module.plane(flat, flat + 1.5)
-    assert sum(shares) > 0.9
-    np.testing.assert_allclose(module.plane(flat[::-1], flat[::-1] + 1.5)[0][::-1], x, atol=1e-9)
-    assert x.shape == y.shape == (50, 2)
+    apart = {"": tuple(module.distances(*sides) for sides in ((wide, wide), (small, small), (wide, small)))}
+    found = module.geometry(wide, small, wide, apart)
+    assert found["text_in_ecg"] > 0.99
+    assert found["ecg_in_text"] < 0.2
 
 
 # ---------------------------------------------------------------- one encoder's pairs
@@ -326,8 +305,8 @@ def test_plane_keeps_distances_of_flat_clouds_with_fixed_signs():
 def test_scores_are_repeatable_and_in_their_intervals():
     x, y = known_pairs("gaussian", 5, 2.0, 150, 0)
     first, again = (module.measure(unit(x + 2), unit(y), x, np.arange(150) // 2, QUICK_ALL) for _ in range(2))
-    for one, other in zip(first, again):
-        pd.testing.assert_frame_equal(one, other)
+    for frame, other in zip(first, again):
+        pd.testing.assert_frame_equal(frame, other)
     scores, points = first[0].set_index("metric"), first[1]
     assert set(scores["n_patients"]) == {75}
     assert points["side"].value_counts().to_dict() == {"ecg": 30, "text": 30}
@@ -338,6 +317,9 @@ def test_scores_are_repeatable_and_in_their_intervals():
     assert scores.loc["gaussian", "value"] > 0.5
     assert abs(scores.loc["gaussian", "shuffled"]) < 0.3
     assert scores.loc["gap", "value"] > 0.5
+    ecg, text = (points.loc[points["side"] == side, ["x", "y"]].mean() for side in ("ecg", "text"))
+    assert np.linalg.norm(ecg - text) == pytest.approx(scores.loc["gap", "value"], rel=0.3)
+    assert 0.5 < scores.loc[["plane_share_1", "plane_share_2"], "value"].sum() < 1
 
 
 def test_what_cannot_be_measured_is_a_reason():
@@ -351,31 +333,18 @@ def test_what_cannot_be_measured_is_a_reason():
     assert module.measure(unit(x), unit(x), x, np.arange(200), QUICK_ALL)[0]["value"].notna().all()
 
 
-def test_one_recording_per_report_and_their_entropy():
+def test_one_recording_per_report():
     reports = ["a", "b", "a", "c", "b", "a"]
     chosen = module.one_per_report(reports, 10, 0)
     assert sorted(reports[i] for i in chosen) == ["a", "b", "c"]
-    assert len(module.one_per_report(reports, 2, 0)) == 2
-    assert len(module.one_per_report([], 2, 0)) == 0
+    assert [len(module.one_per_report(given, 2, 0)) for given in (reports, [])] == [2, 0]
     assert {tuple(module.one_per_report(reports, 10, s)) for s in range(20)} > {tuple(chosen)}
-    assert module.entropy(["a"] * 5) == 0
-    assert module.entropy(["a", "b", "c", "d"]) == pytest.approx(np.log(4))
 
 
-def test_halves_take_whole_patients():
-    groups = np.repeat(np.arange(9), 2)
-    for rows in module.halves_of(groups, 5, 0):
-        assert len(rows) == 8
-        assert all((np.isin(rows, np.flatnonzero(groups == g))).sum() in (0, 2) for g in range(9))
-
-
-def test_known_pairs_and_the_rows_of_the_check():
+def test_known_pairs_hold_what_is_said():
     x, y = known_pairs("gaussian", 2, 1.0, 20000, 0)
     assert -np.log(1 - np.corrcoef(x[:, 0], y[:, 0])[0, 1] ** 2) == pytest.approx(1.0, abs=0.05)
     np.testing.assert_allclose(known_pairs("cubed", 2, 1.0, 20000, 0)[0], x**3)
-    rows = module.estimates_against_truth("gaussian", 1, 100, [1.0], (0, 0), QUICK)
-    assert [row["metric"] for row in rows] == ["info_nce", "ksg", "gaussian", "ksg_plain"]
-    assert [row["ceiling"] is None for row in rows] == [False, True, True, True]
     with pytest.raises(ValueError, match="shape: expected one of"):
         known_pairs("square", 1, 1.0, 10, 0)
 
@@ -387,20 +356,15 @@ def test_nearest_neighbours_are_right_beside_private_directions_or_have_no_vote(
         x, y = known_pairs("gaussian", width, nats, 2000, 0, private=private, scale=scale)
         estimates, _ = module.estimate(x, y, np.arange(2000), None)
         assert estimates["gaussian"]["value"] == pytest.approx(nats, abs=0.2)
-        if "no_vote" not in estimates["ksg"]:
-            assert estimates["ksg"]["value"] == pytest.approx(nats, abs=0.2)
-        assert ("no_vote" in estimates["ksg"]) == (width == 4)
-
-
-def test_a_vote_depends_on_what_is_planted_and_on_what_is_shuffled():
-    x, y = known_pairs("gaussian", 1, 1.0, 1000, 0)
-    ksg = module.estimate(x, y, np.arange(1000), None)[0]["ksg"]
-    assert "no_vote" not in ksg
-    assert abs(ksg["planted"] - ksg["planted_truth"]) <= module.TOLERANCE
-    assert abs(ksg["shuffled"]) <= module.TOLERANCE
-    x, y = known_pairs("gaussian", 4, 2.0, 150, 0)
-    ksg = module.estimate(x, y, np.arange(150), None)[0]["ksg"]
-    assert f"of {ksg['planted_truth']:.2f} nats planted" in ksg["no_vote"]
+        ksg = estimates["ksg"]
+        assert ("no_vote" in ksg) == (width == 4)
+        if width == 4:
+            assert f"of {ksg['planted_truth']:.2f} nats planted" in ksg["no_vote"]
+            assert ksg["planted"] < ksg["planted_truth"] - module.TOLERANCE
+        else:
+            assert ksg["value"] == pytest.approx(nats, abs=0.2)
+            assert ksg["planted"] == pytest.approx(ksg["planted_truth"], abs=module.TOLERANCE)
+            assert abs(ksg["shuffled"]) <= module.TOLERANCE
 
 
 def test_planted_pairs_have_the_data_s_covariances_and_the_information_that_is_said():
@@ -411,8 +375,7 @@ def test_planted_pairs_have_the_data_s_covariances_and_the_information_that_is_s
     np.testing.assert_allclose(np.cov(a.T), np.cov(x.T), atol=0.3)
     np.testing.assert_allclose(np.cov(b.T), np.cov(y.T), atol=0.3)
     assert log_dets(a, b) == pytest.approx(truth, abs=0.02)
-    assert module.planted(x, y, np.zeros(4))[0] == pytest.approx(1.0)
-    assert module.planted(x, y, np.array([0.1]))[0] == pytest.approx(1.0)
+    assert [module.planted(x, y, few)[0] for few in (np.zeros(4), np.array([0.1]))] == pytest.approx([1.0, 1.0])
 
 
 @pytest.mark.slow
@@ -422,9 +385,8 @@ def test_halves_spread_as_whole_samples_do():
     for sample in range(40):
         x, y = known_pairs("gaussian", 2, 1.0, 600, sample, private=(10, 10))
         groups = np.arange(600) // 2
-        estimates, on = module.estimate(x, y, groups, None)
+        estimates, draws = module.estimate(x, y, groups, None, halves=module.halves_of(groups, 30, sample))
         values.append([estimates[name]["value"] for name in names])
-        draws = [on(rows) for rows in module.halves_of(groups, 30, sample)]
         spreads.append([np.std([draw[name] for draw in draws], ddof=1) for name in names])
     ratio = np.mean(spreads, axis=0) / np.std(values, axis=0, ddof=1)
     assert ((ratio > 0.75) & (ratio < 1.5)).all()

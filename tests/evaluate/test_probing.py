@@ -14,8 +14,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from merit import scores
-from merit.bench import probing as bench
-from merit.bench.probing import train_alone
+from merit.bench import measure as bench
+from merit.bench.measure import train_alone
 from merit.config import ProbeConfig
 from merit.evaluate import metrics
 from merit.evaluate.probing import (
@@ -57,7 +57,7 @@ def test_all_folds_together_equal_one_after_another(problem: tuple) -> None:
     heads = train(features, labels, splits, HEADS)
     for f, split in enumerate(splits):
         for v, variant in enumerate(VARIANTS):
-            alone = train_alone(features, labels, split, HEADS, variant)
+            alone = train_alone(features, labels, split, variant, HEADS)
             np.testing.assert_allclose(heads.weight[f, v], alone, atol=1e-5, rtol=0)
     alone = train(features, labels, splits[4:5], HEADS, variants=(STANDARDISED,))
     np.testing.assert_allclose(heads.weight[4, 1], alone.weight[0, 0], atol=1e-5, rtol=0)
@@ -388,7 +388,7 @@ def test_equal_groups_differ_by_nothing(out, task: TaskData) -> None:
 def test_each_task_is_timed_in_both_ways_and_a_whole_run_is_extrapolated(
     records: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = bench.measure(records, dims=8, config=ProbeConfig(epochs=2, n_resamples=2), tasks=("superclass",))
+    found = bench.measure_probing(records, dims=8, config=ProbeConfig(epochs=2, n_resamples=2), tasks=("superclass",))
     row = found["tasks"]["superclass"]
     assert (row["records"], row["classes"]) == (480, 5)
     assert row["alone_s"] / row["together_s"] == pytest.approx(row["ratio"]) == pytest.approx(found["ratio"])
@@ -399,4 +399,4 @@ def test_each_task_is_timed_in_both_ways_and_a_whole_run_is_extrapolated(
     def run(config: ProbeConfig) -> None:
         clock[0] += 5 + 2 * config.epochs
 
-    assert bench._whole_run(run, ProbeConfig(epochs=100), 3) == pytest.approx(5 + 2 * 100)
+    assert bench.whole_run(run, ProbeConfig(epochs=100), 3) == pytest.approx(5 + 2 * 100)

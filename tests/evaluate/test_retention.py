@@ -1,4 +1,4 @@
-"""Ridge against loops, partial R² where it is known in closed form, and every number against an oracle."""
+"""Ridge against loops, partial R² where it is known in closed form, every number against an oracle, and LUDB."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import tracemalloc
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
-from merit.evaluate import retention, retention_bench
-from merit.evaluate.retention import DECODERS, PENALTIES, TRAINING_ONLY, Block, Question, Ridge, reader, words
+from merit.data.wfdb_io import read_raw
+from merit.evaluate import retention
+from merit.evaluate.retention import DECODERS, PENALTIES, TRAINING_ONLY, Block, Question, features, words
 from merit.evaluate.tasks import NotEnoughData
 from merit.intervals import weights_of
 
@@ -44,41 +46,40 @@ def test_what_all_reports_have_says_nothing_and_none_is_no_feature(reports, fewe
 def test_features_have_unit_variance_in_total_and_constants_are_dropped():
     rng = np.random.default_rng(7)
     rows = np.hstack([rng.normal(size=(400, 3)) * [1, 10, 100], np.ones((400, 1))])
-    read = reader(rows, standardise=True, nonlinear=True, seed=0)(rows)
+    read, again = features(rows, rows, standardise=True, nonlinear=True, seed=0)
     assert read[:, :4].var(axis=0) == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
     assert read[:, 4:].var(axis=0).sum() == pytest.approx(1)
-    assert np.array_equal(read, reader(rows, standardise=True, nonlinear=True, seed=0)(rows))
-    plain = reader(rows, standardise=False, nonlinear=False, seed=0)(rows)
+    assert np.array_equal(read, again)
+    plain, _ = features(rows, rows[:2], standardise=False, nonlinear=False, seed=0)
     assert plain.var(axis=0) == pytest.approx(rows.var(axis=0) / rows.var(axis=0).sum())
     empty = np.zeros((20, 2))
-    assert np.isfinite(reader(empty, standardise=False, nonlinear=True, seed=0)(empty)).all()
+    assert np.isfinite(features(empty, empty, standardise=False, nonlinear=True, seed=0)).all()
 
 
 def test_ridge_has_the_penalty_and_the_residuals_of_leaving_each_row_out():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 6)) * [3, 1, 1, 0.3, 1, 1] + 2
     y = np.column_stack([x @ rng.normal(size=6) + rng.normal(size=40), rng.normal(size=40)])
-    fit, total = Ridge.fitted(x, y), float(((x - x.mean(0)) ** 2).sum())
+    (predicted, residuals), total = retention.ridge(x, y, x[:5]), float(((x - x.mean(0)) ** 2).sum())
     for k in range(2):
         left_out = np.empty((len(PENALTIES), 40))
         for row in range(40):
             others = np.arange(40) != row
             for p, penalty in enumerate(PENALTIES):
-                model = SklearnRidge(alpha=penalty * total).fit(x[others], y[others, k])
+                model = Ridge(alpha=penalty * total).fit(x[others], y[others, k])
                 left_out[p, row] = y[row, k] - model.predict(x[[row]])[0]
         best = int((left_out**2).sum(axis=1).argmin())
-        assert fit.left_out[:, k] == pytest.approx(left_out[best])
-        model = SklearnRidge(alpha=PENALTIES[best] * total).fit(x, y[:, k])
-        assert fit.predict(x[:5])[:, k] == pytest.approx(model.predict(x[:5]))
+        assert residuals[:, k] == pytest.approx(left_out[best])
+        model = Ridge(alpha=PENALTIES[best] * total).fit(x, y[:, k])
+        assert predicted[:, k] == pytest.approx(model.predict(x[:5]))
 
 
 def test_noise_gets_the_mean_and_a_constant_feature_nothing():
     y = np.random.default_rng(1).normal(size=(2000, 2))
-    assert Ridge.fitted(np.ones((2000, 3)), y).predict(np.full((2, 3), 5.0)) == pytest.approx(
-        np.tile(y.mean(0), (2, 1))
-    )
+    predicted, _ = retention.ridge(np.ones((2000, 3)), y, np.full((2, 3), 5.0))
+    assert predicted == pytest.approx(np.tile(y.mean(0), (2, 1)))
     x = np.random.default_rng(2).normal(size=(2000, 5))
-    assert np.abs(Ridge.fitted(x, y).predict(x) - y.mean(0)).max() < 0.2
+    assert np.abs(retention.ridge(x, y, x)[0] - y.mean(0)).max() < 0.2
 
 
 def independent(seed: int, count: int) -> np.ndarray:
@@ -88,13 +89,13 @@ def independent(seed: int, count: int) -> np.ndarray:
     return (basis * np.sqrt(N)).T[:, :, None]
 
 
-def explained(target: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -> float:
+def share_explained(target: np.ndarray, predicted: np.ndarray, reference: np.ndarray) -> float:
     return float(1 - ((target - predicted) ** 2).sum() / ((target - reference) ** 2).sum())
 
 
 def partial(report: np.ndarray, embedding: np.ndarray, target: np.ndarray, decoder: str = "linear") -> float:
     block = Block(report, target, FOLDS)
-    return explained(target, block.both(embedding, [decoder])[decoder], block.predicted)
+    return share_explained(target, block.both(embedding, [decoder])[decoder], block.predicted)
 
 
 def test_partial_r2_of_gaussians_is_the_closed_form():
@@ -102,8 +103,8 @@ def test_partial_r2_of_gaussians_is_the_closed_form():
     s, z, e = independent(0, 3)
     y = s + z + e
     block = Block(s, y, FOLDS)
-    assert explained(y, block.predicted, block.mean()) == pytest.approx(1 / 3, abs=0.03)
-    assert explained(y, block.embedding(z, "linear"), block.mean()) == pytest.approx(1 / 3, abs=0.03)
+    assert share_explained(y, block.predicted, block.mean) == pytest.approx(1 / 3, abs=0.03)
+    assert share_explained(y, block.embedding(z, "linear"), block.mean) == pytest.approx(1 / 3, abs=0.03)
     for decoder in DECODERS:
         assert partial(s, z, y, decoder) == pytest.approx(0.5, abs=0.03)
 
@@ -123,7 +124,7 @@ def test_a_function_of_the_statements_and_noise_add_nothing(decoder):
     copies = np.hstack([s[:, [0]] * s[:, [1]], np.tanh(s @ rng.normal(size=(6, 8)))])
     assert abs(partial(s, copies, y, decoder)) < 0.03
     block = Block(s, y, FOLDS)
-    assert explained(y, block.embedding(copies, decoder), block.mean()) > 0.1
+    assert share_explained(y, block.embedding(copies, decoder), block.mean) > 0.1
     assert abs(partial(s, rng.normal(size=(N, 40)), y, decoder)) < 0.03
 
 
@@ -142,7 +143,7 @@ def test_recordings_that_are_never_scored_train_and_get_no_prediction():
     found = block.embedding(z, "linear")
     assert np.isnan(found[:150]).all()
     assert found[150:] == pytest.approx(np.hstack([2 * z, z])[150:], abs=0.02)
-    assert block.predicted[150:] == pytest.approx(block.mean()[150:])
+    assert block.predicted[150:] == pytest.approx(block.mean[150:])
     assert len(next(block.splits())[0]) == 175
     with pytest.raises(ValueError, match="a row for each of 200 records; got 30"):
         block.both(np.zeros((30, 2)))
@@ -198,7 +199,8 @@ def case() -> tuple[Question, np.ndarray, np.ndarray]:
 def numbers(case) -> dict[tuple[str, ...], dict]:
     """(kind, target, decoder, metric) -> row."""
     question, s, embedding = case
-    rows = retention.measure(embedding, question, retention.blocks(question, s), CONFIG)
+    by_text = retention.blocks(question, embedding, standardise=True, findings=False)
+    rows = retention.measure(embedding, question, retention.blocks(question, s), by_text, CONFIG)
     return {(row["kind"], row["target"], row["decoder"], row["metric"]): row for row in rows}
 
 
@@ -259,10 +261,9 @@ def test_only_statements_that_some_make_and_some_do_not_are_scored(numbers):
     assert numbers["summary", "mean", "linear", "auroc_stated"]["value"] == pytest.approx(statement["value"], abs=1e-6)
 
 
-def test_another_description_of_the_report_changes_what_is_beyond_it(case, numbers):
-    question, _, embedding = case
-    told = retention.blocks(question, embedding, standardise=True, findings=False)
-    nothing = retention.partial_r2_beyond(embedding, question, told, CONFIG)
+def test_another_description_of_the_report_changes_what_is_beyond_it(numbers):
+    """The text described is the embedding itself."""
+    nothing = numbers["summary", "mean", "linear", "r2_partial_text"]
     assert abs(nothing["value"]) < 0.05
     assert nothing["value"] < numbers["summary", "mean", "linear", "r2_partial"]["value"]
 
@@ -273,19 +274,122 @@ def test_too_few_recordings_are_named_and_nothing_is_none(case):
     with pytest.raises(NotEnoughData, match="at least 60 scored recordings; got 0"):
         retention.blocks(few, s)
     nothing = {"value": None, "low": None, "high": None, "draws": [None] * 4}
-    assert retention.number(np.full(5, np.nan), keep=True) == nothing
+    assert retention.number(np.full(5, np.nan), draws=True) == nothing
 
 
-def test_the_benchmark_has_the_sizes_asked_for_and_measures_in_a_fresh_process():
-    question, report, embedding = retention_bench.made_up(300, 40, 5, 6)
-    assert (report.shape, report.dtype, embedding.shape) == ((300, 45), "uint8", (300, 6))
-    assert set(report.ravel()) == {0, 1}
-    assert (question.folds == 0).sum() == 30
-    assert len(question.stated) == 5
+def test_what_it_takes_is_measured_in_a_fresh_process():
     sizes = {"records": 700, "words": 30, "statements": 3, "width": 4}
-    found = retention_bench.in_fresh_process(**sizes)
+    found = retention.in_fresh_process(**sizes)
     assert found.items() >= sizes.items()
     assert min(found["report_s"], found["embedding_s"]) > 0
     assert 30 < found["peak_mb"] < 1000
     with pytest.raises(RuntimeError, match=r"measuring what_is_kept failed: .*at least 60 scored recordings; got 20"):
-        retention_bench.in_fresh_process(**sizes | {"records": 200})
+        retention.in_fresh_process(**sizes | {"records": 200})
+
+
+# -- agreement with manual marks ---------------------------------------------------------------------------------------
+
+
+def frames(n: int = 80) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measured and manual values; of PR, ten are not measured and fifteen not marked."""
+    rng = np.random.default_rng(0)
+    manual = pd.DataFrame({column: rng.uniform(50, 150, n) for column in retention.COLUMNS.values()})
+    measured = manual + rng.normal(5, 10, manual.shape)
+    measured.loc[:9, "pr_ms"] = np.nan
+    manual.loc[5:19, "pr_ms"] = np.nan
+    return measured, manual
+
+
+def by_factor(measured: pd.DataFrame, manual: pd.DataFrame) -> dict[str, dict]:
+    return {row["factor"]: row for row in retention.agreement(measured, manual, 50, 0)}
+
+
+def test_numbers_are_those_of_a_regression_and_of_the_differences():
+    measured, manual = frames()
+    found = by_factor(measured, manual)
+    x, y = manual["qrs_ms"].to_numpy(), measured["qrs_ms"].to_numpy()
+    r2 = LinearRegression().fit(x[:, None], y).score(x[:, None], y)
+    values = {key: found["qrs"][key]["value"] for key in ("bias", "sd", "r2")}
+    assert values == pytest.approx({"bias": sum(y - x) / len(x), "sd": np.std(y - x), "r2": r2}, abs=1e-6)
+    angles = [np.radians(frame["axis_deg"].to_numpy()) for frame in (manual, measured)]
+    a, b = (np.column_stack([np.cos(angle), np.sin(angle)]) for angle in angles)
+    left = b - LinearRegression().fit(a, b).predict(a)
+    oracle = 1 - (left**2).sum() / ((b - b.mean(axis=0)) ** 2).sum()
+    assert found["axis"]["r2"]["value"] == pytest.approx(oracle, abs=1e-6)
+    for row in found.values():
+        for key in ("bias", "sd", "r2"):
+            assert row[key]["low"] <= row[key]["value"] <= row[key]["high"]
+    pr = found["pr"]
+    assert (pr["n"], pr["n_manual"], pr["n_without"], pr["n_invented"]) == (60, 65, 15, 10)
+
+
+def test_an_offset_and_a_scale_cost_nothing_and_noise_costs_all():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=500)
+    assert retention.explained(3 * x + 7, x) == pytest.approx(1)
+    assert retention.explained(rng.normal(size=500), x) < 0.02
+    assert np.isnan(retention.explained(np.ones(5), x[:5]))
+    assert np.isnan(retention.explained(x[:5], np.ones(5)))
+
+
+def test_angles_are_compared_around_the_circle():
+    measured, manual = frames()
+    manual["axis_deg"] = 179.0
+    measured["axis_deg"] = -179.0
+    assert by_factor(measured, manual)["axis"]["bias"]["value"] == pytest.approx(2)
+
+
+def test_too_few_recordings_say_nothing():
+    assert by_factor(*frames(retention.FEWEST_COMPARED - 1))["qt"]["r2"] == {"value": None, "low": None, "high": None}
+
+
+def test_waves_belong_to_the_beat_that_they_are_near_and_an_end_needs_its_bracket(monkeypatch, tmp_path):
+    """QRS at 1 and 2 s; P before both, the second without its onset; T after the first, and too late after the last."""
+    waves = {"p": (0.8, 1.8), "N": (1.0, 2.0), "t": (1.3, 2.6)}
+    marks = sorted((500 * peak, kind) for kind, peaks in waves.items() for peak in peaks)
+    found = [(at + shift, symbol) for at, kind in marks for shift, symbol in ((-10, "("), (0, kind), (20, ")"))]
+    found.remove((500 * 1.8 - 10, "("))
+    samples, symbols = zip(*found)
+    monkeypatch.setattr(retention, "read_annotation", lambda *a: (np.array(samples), list(symbols)))
+    marks = retention.manual_marks(tmp_path, "1")
+    assert marks.r_s.tolist() == [1.0, 2.0]
+    expected = {
+        "p_on_s": [0.78, np.nan],
+        "qrs_on_s": [0.98, 1.98],
+        "qrs_off_s": [1.04, 2.04],
+        "t_off_s": [1.34, np.nan],
+    }
+    for name, times in expected.items():
+        np.testing.assert_allclose(getattr(marks, name), [times] * 12)
+
+
+@pytest.fixture
+def ludb(real_data):
+    root = real_data / "ludb"
+    if not root.is_dir():
+        pytest.skip("no ludb in MERIT_REAL_DATA")
+    return root
+
+
+def test_raw_units_satisfy_einthoven_and_manual_marks_are_those_of_the_files(ludb):
+    signal = read_raw(str(ludb / "data"), "1")
+    assert signal.shape == (12, 5000)
+    assert np.abs(signal[0] + signal[2] - signal[1]).max() <= 2
+    marks = retention.manual_marks(ludb, "1")
+    assert marks.r_s.shape == (6,)
+    assert marks.qrs_on_s.shape == (12, 6)
+    assert (marks.qrs_on_s[1, 0], marks.qrs_off_s[1, 0], marks.t_off_s[1, 0]) == (644 / 500, 682 / 500, 878 / 500)
+    assert np.isnan(marks.p_on_s[1, 0])
+    assert marks.p_on_s[1, 1] == 1250 / 500
+
+
+def test_measured_factors_agree_with_manual_marks(ludb, monkeypatch):
+    names = retention.record_names(ludb)[:30]
+    monkeypatch.setattr(retention, "record_names", lambda root: names)
+    how = {"n_resamples": 20, "seed": 0, "workers": 1}
+    rows = retention.measure_agreement(ludb, [retention.Delineator(100.0)], **how)
+    least = {"heart_rate": 0.8, "pr": 0.3, "qrs": 0.5, "qt": 0.6, "axis": 0.7, "variability": 0.6}
+    assert [row["factor"] for row in rows] == list(least)
+    for row in rows:
+        assert row["r2"]["value"] > least[row["factor"]], row["factor"]
+        assert row["n"] >= 0.8 * row["n_manual"]

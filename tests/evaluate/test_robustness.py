@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from merit.config import ProbeConfig, SignalConfig
-from merit.data.leads import DERIVED
-from merit.data.preprocess import process, resample
+from merit.data.preprocess import DERIVED, process, resample
 from merit.data.recording import LEADS, Recording
 from merit.evaluate.robustness import (
     CLEAN,

@@ -4,12 +4,14 @@ with the same number in each lead.
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, TinyVitConfig, replace
 from merit.model.merit import Merit, normalise_patches, scale
-from merit.model.vit import hidden_from, n_visible, random_visible
+from merit.model.vit import hidden_from, n_visible, random_patches, random_visible
+from merit.objectives import masked_mse
 
 ENCODER = EncoderConfig(
     n_samples=200,
@@ -65,20 +67,65 @@ def test_shapes_of_a_pretraining_forward(model, signal, visible):
     assert out.hidden.float().mean().item() == pytest.approx(1 - visible.shape[-1] / 10)
 
 
-@pytest.mark.parametrize("lead_wise", [False, True])
-def test_decoder_reads_other_leads_unless_lead_wise(signal, visible, lead_wise):
+@pytest.mark.parametrize(
+    ("attention", "depth", "share", "other_leads"),
+    [
+        ("joint", 1, 1.0, True),
+        ("joint", 1, 0.5, True),
+        ("lead", 1, 1.0, False),
+        ("lead", 1, 0.5, False),
+        ("axial", 2, 1.0, True),
+        ("cross", 1, 1.0, True),
+        ("cross", 1, 0.25, True),
+    ],
+)
+def test_what_a_prediction_depends_on(signal, attention, depth, share, other_leads):
+    """On its own lead's tokens always, on other leads' as the attention says; on other mask tokens never with cross."""
     torch.manual_seed(0)
-    decoder = DecoderConfig(width=16, depth=1, heads=2, lead_wise=lead_wise)
-    model = Merit(ModelConfig(encoder=ENCODER, decoder=decoder, text_width=8, shared_width=12)).eval()
+    config = DecoderConfig(width=16, depth=depth, heads=2, attention=attention, decode_share=share)
+    model = Merit(ModelConfig(encoder=ENCODER, decoder=config, text_width=8, shared_width=12)).eval()
+    visible, decoded = random_patches((3, 12, 10), 0.75, share, torch.Generator().manual_seed(2))
     tokens = model.encoder(scale(signal, "zscore"), visible)
+    torch.nn.init.normal_(model.decoder.mask_token)
     changed = tokens.clone()
     changed[:, 5] += torch.randn_like(changed[:, 5])
-    moved = (model.decoder(tokens, visible) - model.decoder(changed, visible)).abs().amax((0, 2, 3))
+    first = model.decoder(tokens, visible, decoded)
+    moved = (first - model.decoder(changed, visible, decoded)).abs().amax((0, 2, 3))
     assert moved[5] > 1e-3
-    assert (moved[0] < 1e-6) == lead_wise
-    before = model.decoder(tokens, visible)
+    assert (moved[0] > 1e-6) == other_leads
+    if attention != "cross":
+        fewer = model.decoder(tokens, visible, decoded[..., :-1])
+        assert (first - fewer).gather(2, decoded[..., :-1, None].expand(-1, -1, -1, 20)).abs().max() > 1e-6
     torch.nn.init.normal_(model.decoder.blocks[0].attention.offset_bias)
-    assert (model.decoder(tokens, visible) - before).abs().max() > 1e-3, "the biases count in both"
+    assert (model.decoder(tokens, visible, decoded) - first).abs().max() > 1e-3, "the biases count in all"
+
+
+@pytest.mark.parametrize("attention", ["joint", "cross"])
+def test_all_hidden_patches_are_predicted_where_none_are_named(signal, attention):
+    config = DecoderConfig(width=16, depth=2, heads=2, attention=attention)
+    model = Merit(ModelConfig(encoder=ENCODER, decoder=config, text_width=8, shared_width=12)).eval()
+    visible, decoded = random_patches((3, 12, 10), 0.75, 1.0, torch.Generator().manual_seed(2))
+    assert torch.equal(torch.cat((visible, decoded), -1).sort(-1).values, torch.arange(10).expand(3, 12, 10))
+    named, unnamed = (model(signal, torch.zeros(3, 8), visible, None, some) for some in (decoded, None))
+    assert torch.equal(named.hidden, unnamed.hidden)
+    assert torch.equal(named.prediction, unnamed.prediction)
+
+
+def test_a_share_of_the_hidden_patches_gives_the_same_loss_in_expectation(signal):
+    """With cross attention a prediction does not depend on what else is predicted, so it is a mean over a sample."""
+    config = DecoderConfig(width=16, depth=1, heads=2, attention="cross", decode_share=0.25)
+    model = Merit(ModelConfig(encoder=ENCODER, decoder=config, text_width=8, shared_width=12)).eval()
+    generator, losses = torch.Generator().manual_seed(0), []
+    visible, _ = random_patches((3, 12, 10), 0.75, 1.0, generator)
+    with torch.no_grad():
+        whole = model(signal, torch.zeros(3, 8), visible)
+        for _ in range(400):
+            hidden = hidden_from(visible, 10) * torch.rand((3, 12, 10), generator=generator)
+            some = model(signal, torch.zeros(3, 8), visible, None, hidden.argsort(-1, descending=True)[..., :2])
+            assert some.hidden.sum() == 3 * 12 * 2
+            losses.append(masked_mse(some.prediction, some.target, some.hidden).item())
+    exact = masked_mse(whole.prediction, whole.target, whole.hidden).item()
+    assert np.mean(losses) == pytest.approx(exact, abs=4 * np.std(losses) / 20)
 
 
 def test_branches_follow_the_objective():

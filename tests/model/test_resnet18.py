@@ -9,6 +9,7 @@ import torch
 from merit.config import EncoderConfig, ModelConfig
 from merit.model.merit import Merit
 from merit.model.resnet18 import BasicBlock, ResNet18
+from merit.model.vit import hidden_from, random_visible
 
 ENCODER = EncoderConfig(kind="resnet18", patch=100, resnet_width=4)
 
@@ -69,11 +70,29 @@ def test_a_recording_does_not_depend_on_its_batch_in_use(model, signal):
     torch.testing.assert_close(model(signal)[1:2], model(signal[1:2]))
 
 
-def test_nothing_can_be_hidden_and_nothing_is_reconstructed(model, signal):
-    with pytest.raises(ValueError, match="expected None, whole recordings, for kind resnet18"):
+def test_hidden_samples_are_replaced_before_the_stem_and_predicted_from_tokens(signal):
+    torch.manual_seed(0)
+    model = Merit(ModelConfig(encoder=ENCODER, text_width=8, shared_width=12), masks=True)
+    torch.nn.init.normal_(model.encoder.mask_value)
+    visible = random_visible((3, 12, 10), 0.75, torch.Generator().manual_seed(2))
+    hidden = hidden_from(visible, 10).repeat_interleave(100, -1)
+    tokens = model.encoder(signal, visible)
+    assert torch.equal(tokens, model.encoder(torch.where(hidden, signal + 100, signal), visible))
+    replaced = torch.where(hidden, model.encoder.mask_value[:, None], signal)
+    assert torch.equal(tokens, model.encoder(replaced))
+    out = model(signal, torch.zeros(3, 8), visible)
+    assert out.prediction.shape == out.target.shape == (3, 12, 10, 100)
+    token = torch.randn(3, 63, 32)
+    stretch = model.decoder.samples(token[:, 6]).view(
+        3, 12, 16
+    )  # samples 96 to 111: the end of a patch, another's start
+    predicted = model.decoder(token, visible)
+    torch.testing.assert_close(torch.cat((predicted[:, :, 0, 96:], predicted[:, :, 1, :12]), -1), stretch)
+
+
+def test_nothing_can_be_hidden_of_a_network_made_for_whole_recordings(model, signal):
+    with pytest.raises(ValueError, match="expected None, whole recordings, for a resnet18 without masks"):
         model(signal, torch.zeros(3, 12, 2, dtype=torch.int64))
-    with pytest.raises(ValueError, match="expected vit or tiny_vit for an objective that reconstructs; got resnet18"):
-        Merit(ModelConfig(encoder=ENCODER))
     with pytest.raises(ValueError, match=r"expected \[batch, 12 leads, 1000 samples\]"):
         model(signal[:, :8])
 

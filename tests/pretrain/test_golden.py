@@ -19,9 +19,18 @@ import torch
 from safetensors.torch import load_file
 
 from merit import runs
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, TextConfig, TinyVitConfig, replace
+from merit.config import (
+    TRAINED_NAMES,
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    PretrainConfig,
+    TextConfig,
+    TinyVitConfig,
+    method,
+    replace,
+)
 from merit.data.batches import PairedRecordings
-from merit.methods import TRAINED_NAMES, method
 from merit.model import weights as text_weights
 from merit.model.text import TextEncoder, train_text_encoder
 from merit.pretrain import RECIPE, train

@@ -21,9 +21,10 @@ from pretrain_runs import CPU, MODEL, WITH_TOWER, assert_same, history, recordin
 
 import merit
 from merit import runs
-from merit.config import ModelConfig, PretrainConfig, TinyVitConfig
+from merit.config import ABLATIONS, PEERS, Method, PretrainConfig
 from merit.data.batches import TokenStates, hold_out_patients
-from merit.methods import ABLATIONS, PEERS, Method
+from merit.model.merit import scale as merit_scale
+from merit.objectives import OBJECTIVES
 from merit.pretrain import checkpoint, loaders
 from merit.pretrain.distributed import World
 from merit.pretrain.train import (
@@ -39,13 +40,13 @@ from merit.pretrain.train import (
     update_terms,
 )
 
-
-def hierarchical(model: ModelConfig) -> ModelConfig:
-    sizes = TinyVitConfig(widths=(8, 16, 16, 16), depths=(1, 1, 2, 1), heads=(1, 2, 2, 2))
-    return replace(model, encoder=replace(model.encoder, kind="tiny_vit", tiny_vit=sizes))
-
-
-METHODS = {"merit": Method("merit"), "ib": Method("ib"), "tiny-vit": Method("merit", hierarchical)}
+SIZES = {"widths": (8, 16, 16, 16), "depths": (1, 1, 2, 1), "heads": (1, 2, 2, 2)}
+HIERARCHICAL = {"encoder.kind": "tiny_vit", **{f"encoder.tiny_vit.{name}": sizes for name, sizes in SIZES.items()}}
+METHODS = {"merit": Method("merit"), "ib": Method("ib"), "tiny-vit": Method("merit", HIERARCHICAL)}
+METHODS |= {
+    "resnet18": Method("merit", {"encoder.kind": "resnet18"}),
+    "cross": Method("merit", {"decoder.attention": "cross", "decoder.decode_share": 0.5}),
+}
 METHODS |= {**ABLATIONS, **PEERS}
 
 
@@ -68,6 +69,37 @@ def test_six_updates_equal_three_and_three(paired, tmp_path, name):
     run_method(paired, tmp_path / "parts", name, how={"stop_after": 3})
     assert_same(whole, run_method(paired, tmp_path / "parts", name))
     assert [line["update"] for line in history(whole)] == [3, 6]
+
+
+@pytest.mark.parametrize("kind", ["vit", "tiny_vit", "resnet18"])
+@pytest.mark.parametrize("objective", ["cma", "merit", "mse"])
+@pytest.mark.parametrize("view_scale", [0.0, 1.0])
+def test_networks_objectives_and_dropout_views_go_together(paired, tmp_path, kind, objective, view_scale):
+    model = Method(objective, HIERARCHICAL | {"encoder.kind": kind}).model(MODEL)
+    folder = run(paired, tmp_path / "run", model, objective=objective, view_scale=view_scale, updates=3)
+    terms = {"cma": {"info_nce"}, "merit": {"info_nce", "masked_mse"}, "mse": {"masked_mse"}}[objective]
+    line = history(folder)[-1]
+    assert set(line["train"]) == set(line["validation"]) == terms | ({"dropout_views"} if view_scale else set())
+    loaded, _ = checkpoint.load_model(folder)
+    signal = torch.from_numpy(paired.signal_uv[:4]).float() / 1000
+    assert torch.isfinite(loaded.embed(signal)).all()
+    start = build(model, settings(objective=objective, view_scale=view_scale)).state_dict()
+    still = [k for k, v in loaded.state_dict().items() if torch.equal(v, start[k]) and start[k].is_floating_point()]
+    assert [k for k in still if not k.endswith(("log_temperature", "mask_value"))] == []
+
+
+def test_statistics_of_a_masked_resnet18_are_those_of_whole_recordings(paired, tmp_path):
+    """Of the first BatchNorm, whose input is a convolution of the signal, against the plain mean over batches."""
+    folder = run_method(paired, tmp_path / "run", "resnet18")
+    model, config = checkpoint.load_model(folder)[0], settings()
+    training, _ = hold_out_patients(paired, config.validation_share, config.seed)
+    means = []
+    for update in range(len(training) // config.batch):
+        signal = training.take(positions(len(training), update, config), CPU)[0]
+        with torch.no_grad():
+            means.append(model.encoder.stem[0](merit_scale(signal, "zscore")).mean((0, 2)))
+    torch.testing.assert_close(model.encoder.stem[1].running_mean, torch.stack(means).mean(0))
+    assert model.encoder.stem[1].momentum == 0.1
 
 
 @pytest.mark.parametrize("text_layers", [0, 1])
@@ -242,12 +274,12 @@ def test_a_checkpoint_comes_back_as_it_was(paired, tmp_path, name):
     encoder, signal_mv = merit.load(folder).encoder, paired.signal_uv[:5].astype(np.float32) / 1000
     assert encoder.model.config == METHODS[name].model(MODEL)
     assert not encoder.model.training
-    assert encoder.shares_space == (name in ("merit", "ib", "tiny-vit", "merl-ours", "cma-whole"))
+    assert encoder.shares_space == ("info_nce" in OBJECTIVES[METHODS[name].objective])
     z = encoder.embed(signal_mv, 100)
     assert z.shape == (5, encoder.model.config.encoder.embedding_width)
     np.testing.assert_allclose(encoder.tokens(signal_mv, 100).mean(1), z, atol=1e-5)
     np.testing.assert_allclose(encoder.embed(signal_mv[2], 100), z[2], atol=1e-5)
-    kind = {"merl-ours": "ResNet18", "tiny-vit": "TinyViT"}.get(name, "A ViT")
+    kind = {"merl-ours": "ResNet18", "resnet18": "ResNet18", "tiny-vit": "TinyViT"}.get(name, "A ViT")
     assert kind in (folder / "README.md").read_text()
 
 
@@ -401,7 +433,7 @@ def test_trained_text_layers_run_eagerly_inside_and_compile_nothing_again():
 
 
 def test_a_device_that_is_not_there_is_named(monkeypatch):
-    from merit.threads import torch_device
+    from merit.parallel import torch_device
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for device, message in {"cuda": r"expected one that is there \(cpu\); got cuda", "mps": "auto, cpu, cuda"}.items():

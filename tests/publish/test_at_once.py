@@ -21,7 +21,7 @@ time.sleep(1)
 print(name)"""
 NEVER_ENDS = """import time
 from pathlib import Path
-from merit.pool import ordered_map
+from merit.parallel import ordered_map
 (Path("ran") / name).touch()
 list(ordered_map(time.sleep, [600, 600], 2))"""
 

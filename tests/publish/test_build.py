@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from merit import runs
-from merit.publish import build, execute, record
+from merit.publish import build, execute
 
 
 def cell(kind: str, name: str, source: str, **more) -> dict:
@@ -50,7 +50,7 @@ def root(tmp_path, monkeypatch) -> Path:
 def ran(root: Path, profile: str = "demo") -> list[str]:
     """The notebooks that a build runs."""
     common = {"profile": profile, "data": None, "device": "auto"}
-    return build.run_notebooks(root, root / "artifacts" / profile, common, log=lambda _: None, side_by_side=1)
+    return build.run_notebooks(root, root / "artifacts" / profile, common, side_by_side=1)
 
 
 def edit(root: Path, cell: int, text: str) -> None:
@@ -61,14 +61,14 @@ def edit(root: Path, cell: int, text: str) -> None:
     path.write_text(json.dumps(notebook))
 
 
-def test_runs_once_with_the_last_notebook_last(root):
+def test_what_changed_runs_once_with_the_last_notebook_last(root):
     assert ran(root) == ["n", "provenance"]
+    for path in (root / "artifacts").rglob("*"):  # as after a copy
+        os.utime(path, (1, 1))
     assert ran(root) == []
     assert ran(root, "smoke") == ["n", "provenance"]
-
-
-def test_code_and_surroundings_run_again_and_prose_does_not(root):
-    ran(root)
+    done = json.loads((root / "artifacts" / "demo" / "n.ipynb").read_text())["metadata"]["merit"]
+    assert done["given"] == {"profile": "demo"}, "no parameter that it does not declare"
     edit(root, 0, "# Other prose")
     assert ran(root) == []
     edit(root, 1, 'profile: str = "demo"  # a comment of a parameter is code')
@@ -77,17 +77,16 @@ def test_code_and_surroundings_run_again_and_prose_does_not(root):
     assert ran(root) == ["n", "provenance"]
 
 
+def test_tables_of_the_package_count_as_what_all_pages_depend_on():
+    files = (path for path in runs.PACKAGE_ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    assert {path.suffix for path in files} - {".py", ".npz"} == set(runs.DATA_ENDINGS)
+
+
 def test_what_a_notebook_imports_runs_it_again_and_other_modules_do_not():
     sources = build.imported_source(["from merit.report import paper"])
-    assert {"merit.report.paper", "merit.config", "merit.profiles"} <= set(sources)
+    assert {"merit.report.paper", "merit.config"} <= set(sources)
     assert not {"merit.report.show", "merit.publish.build"} & set(sources)
     assert "merit.report.prose" in build.imported_source(["from merit.report.show import render"])
-
-
-def test_only_declared_parameters_are_given(root):
-    ran(root)
-    record = json.loads((root / "artifacts" / "demo" / "n.ipynb").read_text())["metadata"]["merit"]
-    assert record["given"] == {"profile": "demo"}
 
 
 def test_over_budget_is_said(root, capsys):
@@ -106,18 +105,13 @@ def test_a_notebook_that_is_not_as_it_was_executed_runs_again(root, content):
     assert out.read_text() == whole
 
 
-def test_copied_artifacts_with_other_times_run_nothing(root):
-    ran(root)
-    for path in (root / "artifacts").rglob("*"):
-        os.utime(path, (1, 1))
-    assert ran(root) == []
-
-
-def test_pages_that_are_not_as_they_were_rendered_are_rendered_again(root, monkeypatch):
-    rendered = []
+@pytest.fixture
+def rendered(monkeypatch) -> list[Path]:
+    """The folders that were rendered, into three files."""
+    folders = []
 
     def render(built: Path) -> float:
-        rendered.append(built)
+        folders.append(built)
         for name in ("book/intro.html", "book/other.html", "_static/style.css"):
             path = built / "html" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,8 +119,19 @@ def test_pages_that_are_not_as_they_were_rendered_are_rendered_again(root, monke
         return 0.0
 
     monkeypatch.setattr(build, "render", render)
-    html = build.build_book("demo", None, "auto", root, quiet=True).parents[1]
+    return folders
+
+
+def test_what_changed_or_is_not_as_it_was_rendered_is_rendered_again(root, rendered, capsys):
+    def pages() -> Path:
+        return build.build_book("demo", None, "auto", root)
+
+    html = pages().parents[1]
+    assert pages() == html / "book" / "intro.html"
+    assert f"nothing to do; the book is at {pages()}" in capsys.readouterr().out
+    assert rendered == [root / "_build" / "demo"]
     for damage in (
+        lambda: (root / "book" / "new.md").write_text("# New\n"),
         lambda: (html / "book/other.html").unlink(),
         lambda: shutil.rmtree(html / "_static"),
         lambda: (html / "book/other.html").write_text("an edited number"),
@@ -134,41 +139,21 @@ def test_pages_that_are_not_as_they_were_rendered_are_rendered_again(root, monke
     ):
         before = len(rendered)
         damage()
-        build.build_book("demo", None, "auto", root, quiet=True)
-        build.build_book("demo", None, "auto", root, quiet=True)
+        assert pages() == pages()
         assert len(rendered) == before + 1
 
 
-def test_build_renders_only_what_changed(root, monkeypatch, capsys):
-    rendered = []
+def test_a_render_that_failed_is_tried_again(root, rendered, monkeypatch, capsys):
+    whole = build.render
 
-    def render(built: Path) -> float:
-        rendered.append(built)
-        page = built / "html" / "book" / "intro.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text("")
-        return 0.0
-
-    monkeypatch.setattr(build, "render", render)
-    page = build.build_book("demo", None, "auto", root)
-    assert page == build.build_book("demo", None, "auto", root)
-    assert len(rendered) == 1
-    assert f"nothing to do; the book is at {page}" in capsys.readouterr().out
-    (root / "book" / "new.md").write_text("# New\n")
-    build.build_book("demo", None, "auto", root, quiet=True)
-    assert rendered == [root / "_build" / "demo"] * 2
-
-
-def test_a_render_that_failed_is_tried_again(root, monkeypatch, capsys):
-    def fail(built):
-        (built / "html" / "book").mkdir(parents=True, exist_ok=True)
-        (built / "html" / "book" / "intro.html").write_text("old")
+    def fail(built: Path) -> float:
+        whole(built)
         raise build.BuildFailed("a warning")
 
     monkeypatch.setattr(build, "render", fail)
     for _ in range(2):
         with pytest.raises(build.BuildFailed):
-            build.build_book("demo", root=root)
+            build.build_book("demo", None, "auto", root)
     assert "nothing to do" not in capsys.readouterr().out
 
 
@@ -199,7 +184,7 @@ def staged(tmp_path) -> Path:
 
 
 def test_pages_reads_the_toc_in_order(staged):
-    assert record.pages(staged / "_toc.yml") == ["book/a", "book/b", "book/c"]
+    assert execute.pages(staged / "_toc.yml") == ["book/a", "book/b", "book/c"]
 
 
 def test_stage_takes_outputs_from_the_run_and_prose_from_the_source(staged):
@@ -214,24 +199,78 @@ def test_stage_takes_outputs_from_the_run_and_prose_from_the_source(staged):
 
 def test_stage_leaves_what_did_not_change_and_removes_what_went(staged):
     assert build.stage(staged, staged / "run", staged / "out")
+    for book in (staged / "book", staged / "out" / "book"):  # what Python leaves beside the extensions
+        (book / "_ext" / "__pycache__").mkdir(parents=True)
+        (book / "_ext" / "__pycache__" / "footer.cpython-311.pyc").write_bytes(b"compiled")
     assert build.stage(staged, staged / "run", staged / "out") == []
     (staged / "book" / "a.md").write_text("# Other\n")
     (staged / "out" / "book" / "old.md").write_text("# Old\n")
-    changed = build.stage(staged, staged / "run", staged / "out")
-    assert {path.name for path in changed} == {"a.md", "old.md"}
+    assert {path.name for path in build.stage(staged, staged / "run", staged / "out")} == {"a.md", "old.md"}
     assert not (staged / "out" / "book" / "old.md").exists()
-
-
-def test_a_notebook_that_did_not_run_is_named(staged):
+    assert len(list((staged / "out").rglob("*.pyc"))) == 1
     (staged / "run" / "b.ipynb").unlink()
     with pytest.raises(FileNotFoundError, match=r"b\.ipynb has not been executed"):
         build.stage(staged, staged / "run", staged / "out")
 
 
-def test_what_python_left_beside_the_extensions_changes_nothing(staged):
-    build.stage(staged, staged / "run", staged / "out")
-    for book in (staged / "book", staged / "out" / "book"):
-        (book / "_ext" / "__pycache__").mkdir(parents=True)
-        (book / "_ext" / "__pycache__" / "footer.cpython-311.pyc").write_bytes(b"compiled")
-    assert build.stage(staged, staged / "run", staged / "out") == []
-    assert len(list((staged / "out").rglob("*.pyc"))) == 1
+# -- the PDF: links within, unique places ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def built(tmp_path) -> Path:
+    """A built book of two pages."""
+    (tmp_path / "_toc.yml").write_text("root: book/intro\nchapters: [{file: book/other}]\n")
+    folder = tmp_path / "_build" / "smoke" / "html" / "book"
+    folder.mkdir(parents=True)
+    shell = "<html><head><link href='../a.css'></head><body><nav>menu</nav><article class='bd-article'>{}</article>"
+    first = (
+        "<h1 id='top'>A<a class='headerlink' href='#top'>#</a></h1><a href='other.html#top'>b</a><a href='#top'>up</a>"
+    )
+    other = (
+        "<h1 id='top'>B</h1><a href='intro.html'>a</a><a href='../_sources/book/other.ipynb'>n</a>"
+        "<a href='https://arxiv.org/x'>x</a><details class='hide'><pre>code</pre></details><script>1</script>"
+    )
+    (folder / "intro.html").write_text(shell.format(first))
+    (folder / "other.html").write_text(shell.format(other))
+    return tmp_path
+
+
+def test_links_between_pages_become_links_within(built):
+    whole = build.joined(built / "_build" / "smoke" / "html" / "book", ["intro", "other"])
+    for there in ('href="#other--top"', 'href="#intro--top"', 'href="#intro"', 'id="other--top"', 'id="intro"'):
+        assert there in whole
+    for left in ('href="../_sources/book/other.ipynb"', 'href="https://arxiv.org/x"', "../a.css", 'data-theme="light"'):
+        assert left in whole
+    for gone in ("menu", "headerlink", "<pre>", "<script>1"):
+        assert gone not in whole
+
+
+PRINTS = """#!/bin/sh
+for argument; do
+  case "$argument" in
+    --print-to-pdf=*) out="${argument#--print-to-pdf=}";;
+    file:*) page="${argument#file://}";;
+  esac
+done
+head -c 10 "$page" > "$out"
+"""
+
+
+def test_the_file_is_put_in_place_and_the_joined_page_removed(built, tmp_path, capsys):
+    browser = tmp_path / "chromium"
+    browser.write_text(PRINTS)
+    browser.chmod(0o755)
+    out = build.make_pdf("smoke", None, built, str(browser))
+    assert (out, out.read_text()) == (built / "_build" / "smoke" / "merit.pdf", "<html data")
+    assert not (built / "_build" / "smoke" / "html" / "book" / build.JOINED).exists()
+    assert "merit.pdf" in capsys.readouterr().out
+
+
+def test_what_lacks_for_a_pdf_is_named(built):
+    with pytest.raises(FileNotFoundError, match="make book first"):
+        build.make_pdf("demo", None, built, __file__)
+    with pytest.raises(FileNotFoundError, match="apt-get install chromium"):
+        build.make_pdf("smoke", None, built, "/no/browser")
+    with pytest.raises(RuntimeError, match="printed nothing, exit status 1"):
+        build.make_pdf("smoke", None, built, "/bin/false")
+    assert not (built / "_build" / "smoke" / "merit.pdf").exists()

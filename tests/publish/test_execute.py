@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from merit import runs
+from merit import runs, scores
 from merit.publish import execute as runner
-from merit.publish.record import compare
+from merit.publish.execute import compare
 
 PARAMETERS = 'word: str = "a"  # what to print\nend: str = ""  # how to fail'
 BODY = """import os, signal, sys
@@ -80,10 +81,13 @@ def test_killed_kernel_is_a_failure(source, tmp_path):
     assert not out.exists()
 
 
-def test_cells_without_a_count_did_not_run():
-    cell = {"cell_type": "code", "source": ["1"], "execution_count": None, "outputs": []}
-    with pytest.raises(RuntimeError, match="cell 0 did not run"):
-        runner._require_complete({"cells": [cell]})
+def test_cells_without_a_count_did_not_run(source, tmp_path, monkeypatch):
+    """As papermill leaves a notebook whose kernel was killed between two cells."""
+    import papermill
+
+    monkeypatch.setattr(papermill, "execute_notebook", lambda source, out, **_: shutil.copyfile(source, out))
+    with pytest.raises(runner.NotebookFailed, match="cell 0 did not run"):
+        runner.execute(source, tmp_path / "out.ipynb", {})
 
 
 def test_wrong_parameters_start_nothing(source, tmp_path):
@@ -119,7 +123,8 @@ def executed(folder: Path, name: str, parameters: dict, result: str | None, scor
     notebook = {"metadata": {"merit": {"parameters": parameters, "inputs": inputs}}, "cells": []}
     notebook["metadata"]["merit"]["digest"] = runs.digest(notebook)
     path.write_text(json.dumps(notebook))
-    values = {"encoder": "merit", "task": "form", "variant": "as_published", "mean": {"auroc": score}}
+    rows = [{"variant": "raw", "class": name, "metric": "auroc", "value": score} for name in ("macro", "AFIB")]
+    values = {"scores": scores.pack(scores.frame(rows))}
     (folder / "results").mkdir(exist_ok=True)
     kept = {"stage": "linear_probe", "id": result, "values": values}
     runs.write_json(folder / "results" / f"linear_probe-{result}.json", {**kept, "digest": runs.digest(kept)})
@@ -132,7 +137,7 @@ def test_parameters_come_before_numbers(tmp_path):
     assert compare(a, b).splitlines()[2:] == [
         "parameter seed: 0 | 1",
         "input linear_probe merit form: 1 | 2",
-        "number merit form as_published auroc: 0.6100 | 0.6250",
+        "number linear_probe merit form raw macro auroc: 0.6100 | 0.6250",
     ]
 
 

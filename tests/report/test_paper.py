@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from merit.report import paper, paper_checks
+from merit.report import paper
 
 
 @pytest.fixture
@@ -22,136 +23,79 @@ def text(real_data: Path) -> str:
     ("table", "row", "task", "metric", "value", "status"),
     [
         (1, "merit", "superclass", "auroc", 93.26, "printed"),
-        (1, "merit", "all", "f1", 42.63, "printed"),
         (1, "merit", "form", "auroc", None, "lost"),
         (1, "st-mem", "rhythm", "f1", 68.55, "column inferred"),
-        (1, "merl", "superclass", "auroc", None, "lost"),
-        (2, "merl", "superclass", "auroc", 74.29, "printed"),
         (2, "d-beta", "rhythm", "f1", 37.03, "printed"),
         (2, "merit", "cpsc2018", "accuracy", 86.45, "printed"),
         (3, "medtvt-r1", "generation", "rouge", None, "lost"),
         (4, "merit", "form", "accuracy", 91.54, "printed"),
-        (4, "merit", "cpsc2018", "f1", 79.88, "printed"),
         (4, "cma", "all", "auroc", None, "lost"),
-        (6, "qoq", "csn", "f1", None, "lost"),
         (7, "ecg-fm", "superclass>cpsc2018", "auroc", 75.04, "printed"),
-        (7, "d-beta", "cpsc2018>csn", "auroc", 90.26, "printed"),
         (7, "merit", "csn>cpsc2018", "auroc", 76.51, "printed"),
-        (8, "mse", "form", "f1", None, "lost"),
-        (9, "cma", "all", "auroc", 74.2, "printed"),
         (9, "ib", "cpsc2018", "f1", 54.87, "printed"),
     ],
 )
 def test_cells(table, row, task, metric, value, status):
-    cell = paper.number(table, row, task, metric)
-    assert (cell.value, cell.status) == (value, status)
+    cell = paper.cells(table).set_index(["row", "task", "metric"]).loc[(row, task, metric)]
+    assert (None if pd.isna(cell["value"]) else cell["value"], cell["status"]) == (value, status)
 
 
 def test_the_complete_tables_hold_what_the_text_holds_cell_by_cell(text):
     for table in (2, 7, 9):
-        grid = paper.TABLES[table]
-        for row in grid.rows:
-            cells = [paper.number(table, row, task, metric) for task in grid.tasks for metric in grid.metrics]
-            halves = [cells] if table == 7 else [cells[:15], cells[15:]]
-            for half in halves:
-                printed = r" \| ".join(
-                    (r"\\cellcolorgray!30 " if cell.shaded else "") + f"{cell.value:.2f}".replace("74.20", "74.2")
-                    for cell in half
-                )
-                assert re.search(rf"\| {printed} \|\n", text), f"Table {table}, {row}"
+        for row, cells in paper.cells(table).groupby("row"):
+            printed = [
+                r"\\cellcolorgray!30 " * bool(cell.mark) + f"{cell.value:.2f}".replace("74.20", "74.2")
+                for cell in cells.itertuples()
+            ]
+            for half in [printed] if table == 7 else [printed[:15], printed[15:]]:
+                assert re.search(r"\| " + r" \| ".join(half) + r" \|\n", text), (table, row)
 
 
 def test_tables_1_and_4_hold_what_survives_of_them(text):
     for table, row in ((1, "st-mem"), (1, "merit"), (4, "merit")):
-        cells = [paper.number(table, row, task, metric).value for task in paper.TASKS for metric in paper.METRICS]
-        for half in (cells[:15], cells[15:]):
-            there = [f"{value:.2f}" for value in half if value is not None]
+        values = list(paper.grid(table).loc[row])
+        for half in (values[:15], values[15:]):
+            there = [f"{value:.2f}" for value in half if not pd.isna(value)]
             assert not there or re.search(r"\|[ |]*" + r"[ |]+".join(there) + r"[ |]*\n", text), (table, row)
 
 
-def test_one_number_survives_of_each_column_that_has_any():
-    assert [paper_checks.lone_survivors(table) for table in (1, 3, 4, 7)] == [(15, 15), (0, 0), (21, 21), (0, 6)]
+def test_what_survives_is_counted_and_a_table_without_numbers_is_refused():
+    survived = {table: (paper.grid(table).count().sum(), paper.grid(table).size) for table in paper.TABLES}
+    assert survived == {
+        1: (15, 168), 2: (105, 105), 3: (0, 16), 4: (21, 84), 6: (0, 168), 7: (48, 48), 8: (0, 84), 9: (63, 63)
+    }  # fmt: skip
+    assert len(paper.read("numbers")) == sum(there for there, _ in survived.values())  # so every line has its cell
+    with pytest.raises(KeyError, match="no Table 5 with numbers: expected one of 1, 2, 3"):
+        paper.cells(5)
+    assert set(paper.ROW_LABELS) == {row for grid in paper.TABLES.values() for row in grid.rows}
 
 
 def test_both_tables_agree_where_both_survive_and_inferred_columns_beat_merit():
-    for task in paper.TASKS:
-        for metric in paper.METRICS:
-            one, four = (paper.number(table, "merit", task, metric) for table in (1, 4))
-            assert one.value in (None, four.value)
-            other = paper.number(1, "st-mem", task, metric)
-            if other.value is not None:
-                assert other.value > four.value
-                assert one.value is None
-            assert paper.number(2, "merit", task, metric).value == paper.number(9, "merit", task, metric).value
+    one, four, other = paper.grid(1).loc["merit"], paper.grid(4).loc["merit"], paper.grid(1).loc["st-mem"]
+    assert (one.dropna() == four[one.notna()]).all()
+    inferred = other.notna()
+    assert (other[inferred] > four[inferred]).all()
+    assert one[inferred].isna().all()
+    assert (paper.grid(2).loc["merit"] == paper.grid(9).loc["merit"]).all()
 
 
-def test_survival_counts_and_unknown_cells():
-    assert paper.survival() == {
-        1: (15, 168), 2: (105, 105), 3: (0, 16), 4: (21, 84), 6: (0, 168), 7: (48, 48), 8: (0, 84), 9: (63, 63)
-    }  # fmt: skip
-    assert paper.best_known("merit", "form", "auroc").value == 87.76
-    assert paper.best_known("medtvt-r1", "form", "auroc").status == "absent"
-    for table, row, task in ((1, "cma", "all"), (5, "merit", "all"), (7, "merit", "csn"), (2, "qoq", "all")):
-        with pytest.raises(KeyError, match=r"no cell|no Table"):
-            paper.number(table, row, task, "auroc")
-    assert set(paper.ROW_LABELS) == {row for rows in paper.ROWS.values() for row in rows}
+def test_only_complete_columns_are_ranked_and_equal_numbers_share_a_rank(monkeypatch):
+    assert [len(paper.ranks(table).columns) for table in paper.TABLES] == [0, 21, 0, 0, 0, 6, 0, 21]
+    for metric, points in paper.ZERO_SHOT_GAINS.items():  # the gains of the abstract follow from Table 2
+        assert paper.leads(2)["subclass", metric] == points
+    ranks = paper.ranks(7).loc["merit"].droplevel(1)  # the text says of Table 7 what the table says
+    assert list(ranks.index[ranks == 1]) == ["cpsc2018>csn", "csn>superclass"]
+    assert list(ranks.index[ranks == 2]) == ["superclass>csn", "csn>cpsc2018"]
+    monkeypatch.setattr(paper, "grid", lambda table: pd.DataFrame({"x": {"a": 2.0, "b": 3.0, "merit": 2.0}}))
+    assert paper.ranks(2)["x"].to_dict() == {"a": 2, "b": 1, "merit": 2}
+    assert (paper.leads(2)["x"], paper.leads(2, "b")["x"]) == (-1.0, 1.0)
 
 
-def test_the_gains_of_the_abstract_follow_from_table_2():
-    for gain in paper.GAINS:
-        if gain.setting == "zero-shot":
-            assert paper_checks.column(2, gain.task, gain.metric).gain("merit") == gain.points
-    assert [gain.points for gain in paper.GAINS if gain.exceeds] == [3.0, 5.0]
-
-
-def test_the_text_says_of_table_7_what_the_table_says():
-    ranks = {one.task: one.rank("merit") for one in paper_checks.columns(7)}
-    assert [task for task, rank in ranks.items() if rank == 1] == ["cpsc2018>csn", "csn>superclass"]
-    assert [task for task, rank in ranks.items() if rank == 2] == ["superclass>csn", "csn>cpsc2018"]
-
-
-def test_only_complete_columns_are_ranked_and_equal_numbers_share_a_rank():
-    assert [sum(1 for _ in paper_checks.columns(table)) for table in paper.TABLES] == [0, 21, 0, 0, 0, 6, 0, 21]
-    tied = paper_checks.Column(2, "form", "f1", {"a": 2.0, "b": 3.0, "c": 2.0}, ("a",))
-    assert [tied.rank(row) for row in "abc"] == [2, 1, 2]
-    assert (tied.gain("b"), tied.gain("a")) == (1.0, -1.0)
-    with pytest.raises(KeyError, match="no complete column"):
-        paper_checks.column(1, "superclass", "auroc")
-
-
-def test_the_shaded_cell_is_second_everywhere_but_where_nothing_is_shaded():
-    wrong = paper_checks.misplaced_shading()
-    assert [(one.table, one.task, one.metric, one.shaded) for one in wrong] == [
-        (9, "cpsc2018", "auroc", ()), (9, "cpsc2018", "f1", ())
-    ]  # fmt: skip
-    assert all(len(one.shaded) == 1 for table in (2, 7) for one in paper_checks.columns(table))
-
-
-def test_every_oddity_has_evidence_with_numbers():
-    found = paper_checks.oddities()
-    assert set(found) == set(paper_checks.ODDITIES)
-    assert all(re.search(r"\d", text) for text in found.values())
-    form = found["zero-shot accuracy on form"]
-    assert "64.68 is number 4 of 5 in Table 2" in form
-    assert "3 of 3 in Table 9" in form
-    form = found["linear probing on form: a signal-only method leads"]
-    assert "+1.39 AUROC, +1.54 F1 and +0.70 accuracy" in form
-    below = found["transfer below both unimodal methods"]
-    assert "MERIT 61.88, ECG-FM 63.79 and ST-MEM 63.45" in below
-    assert "D-BETA 79.74, MERIT 79.42" in found["mean over the transfers: D-BETA leads"]
-    assert "the 375 tested recordings" in found["ECG-QA: test recordings likely pretrained on"]
-    assert "2503.13939" in found["MedTVT-R1 is cited as Med-R1"]
-    assert "21,837 recordings; the version that it cites, 1.0.3, has 21,799, 38 fewer" in " ".join(found.values())
-
-
-def test_an_oddity_that_the_numbers_do_not_bear_out_is_not_listed(monkeypatch):
-    monkeypatch.setattr(paper_checks, "ODDITIES", {"odd": lambda: "", "odder": lambda: "1 of 2"})
-    assert paper_checks.oddities() == {"odder": "1 of 2"}
-
-
-def test_settings_say_which_values_are_lost():
-    lost = [one for one in paper.SETTINGS if one.value is None]
-    assert all(one.source.endswith((", lost", ", never given")) for one in lost)
-    assert sum(one.source.endswith(", lost") for one in lost) == 5
-    mimic = {one.what: one.number for one in paper.COUNTS["mimic-iv-ecg"]}
-    assert mimic["of these for training"] + mimic["of these for validation"] == mimic["recordings after cleaning"]
+def test_settings_say_which_values_are_lost_and_counts_add_up():
+    settings = paper.read("settings")
+    lost = settings["source"][settings["value"].isna()]
+    assert lost.str.endswith((", lost", ", never given")).all()
+    assert lost.str.endswith(", lost").sum() == 5
+    counts = paper.read("counts").set_index(["cohort", "what"])["number"]["mimic-iv-ecg"]
+    parts = counts["of these for training"] + counts["of these for validation"]
+    assert parts == counts["recordings after cleaning"]

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from merit.config import GenerationConfig, HospitalConfig, ProbeConfig, Profile, TextConfig
+from merit.config import GenerationConfig, HospitalConfig, ProbeConfig, Profile, TextConfig, profile
 from merit.data import taxonomy
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS
-from merit.profiles import profile
 from merit.studies import Workspace
 from merit.studies.workspace import NoCohort
 

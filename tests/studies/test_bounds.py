@@ -1,31 +1,107 @@
-"""The studies of the page of bounds from a workspace: what is computed, what is missing, what is read again."""
+"""The studies of the page of bounds: closed forms beside draws, what is computed of a workspace, what is missing."""
 
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from merit.profiles import profile
+from merit.config import profile
+from merit.evaluate.bounds import Signal
 from merit.studies import bounds
 from merit.studies.workspace import NoCohort
 
 SMALL = {"scales": (1.0, 10.0), "updates": 2, "batch": 4, "n_resamples": 5}
+NOWHERE = SimpleNamespace(trial=True, profile=profile("smoke"), result=lambda study, compute, *_: {"values": compute()})
+"""A workspace without recordings, which stores nothing."""
 
 
-def test_closed_forms_need_no_recordings(workspace):
-    contrastive = bounds.contrastive_bound(workspace)
-    assert set(contrastive["critic"]) == {"best", "model", "tuned"}
-    assert set(contrastive["paper_batch"]) == {128}
-    assert set(bounds.decoder_bound(workspace)["d"]) == {24}
-    chains = bounds.processing_bound(workspace, part="chains")
+def test_nothing_passes_the_ceiling_and_the_optimal_critic_comes_near_the_truth(monkeypatch):
+    plan = {"truths": [0.5, 6.0], "sizes": [2, 128], "temperature": 0.07, "seeds": 2, "most": 2}
+    monkeypatch.setattr(bounds, "_contrastive_plan", lambda ws: plan)
+    monkeypatch.setattr(bounds, "WIDTH", 4)
+    found = bounds.contrastive_bound(NOWHERE)
+    assert len(found) == 2 * 3 * 2
+    assert set(found["paper_batch"]) == {128}
+    assert (found["largest"] <= found["ceiling"]).all()
+    by = found.set_index(["truth", "critic", "batch"])["value"]
+    assert by[0.5, "best", 128] == pytest.approx(0.5, abs=0.15)
+    assert np.log(128) - 1 < by[6.0, "best", 128] < np.log(128)
+    assert by[0.5, "model", 128] < by[0.5, "tuned", 128] <= by[0.5, "best", 128]
+
+
+def test_each_decoder_has_a_row_for_both_variances(monkeypatch):
+    found = bounds.decoder_bound(NOWHERE)
+    assert [*zip(found["factor"], found["kind"])] == [(f, k) for f in (1.0, 0.5, 0.0) for k in ("best", "weight one")]
+    np.testing.assert_allclose(found["bound"] + found["gap"], found["information"])
+    assert found["value"].between(found["low"], found["high"]).all()
+    assert set(found["d"]) == {24}
+
+
+def test_no_chain_gains_by_processing_and_counting_is_too_high_on_average():
+    chains = bounds.processing_bound(NOWHERE, part="chains")
     assert chains["kind"].value_counts().to_dict() == {"discrete": 200, "gaussian": 200}
+    for _, of in chains.groupby("kind"):
+        assert (of["both"].between(0, of["first"] + 1e-12)).all()
+        assert (of["first"] - of["both"]).max() > 0.1
+    assert (chains["first_counted"] - chains["first"]).mean() > 0
+
+
+def test_a_copied_sample_grows_without_end_and_the_hidden_part_does_not():
+    """One number reaches the largest canonical correlation: whiten the cross-covariance, take its singular value."""
+    found = bounds.processing_bound(NOWHERE).pivot(index="noise", columns="metric", values="value")
+    signal = Signal()
+    fine = found.index < 1e-2
+    slope = np.polyfit(np.log(found.index[fine]), found.loc[fine, "copy"], 1)[0]
+    assert slope == pytest.approx(-1, abs=1e-3)
+    assert found["one"].is_monotonic_decreasing
+    assert found["whole"].is_monotonic_decreasing
+    assert (found["one"] <= found["whole"]).all()
+    assert found["whole"].max() == pytest.approx(signal.information, abs=1e-4)
+    blocks = [signal.covariance[np.ix_(p, p)] for p in (signal.visible, signal.hidden)]
+    white = [np.linalg.inv(np.linalg.cholesky(block)) for block in blocks]
+    cross = white[0] @ signal.covariance[np.ix_(signal.visible, signal.hidden)] @ white[1].T
+    rho = np.linalg.svd(cross, compute_uv=False)[0]
+    assert found["one"].max() == pytest.approx(-0.5 * np.log(1 - rho**2), abs=1e-6)
+
+
+def report_ceiling(reports: list[str]) -> pd.DataFrame:
+    """By batch size, of these reports."""
+    records = pd.DataFrame({"report": reports, "has_text": True})
+    store, rows = SimpleNamespace(records=records), np.arange(len(reports))
+    given = {"store": lambda cohort: store, "pretraining_cohort": "mimic-iv-ecg", "pretraining_rows": rows}
+    return bounds.report_ceiling(SimpleNamespace(**vars(NOWHERE), **given)).set_index("batch")
+
+
+def test_repeated_reports_lower_the_ceiling_by_the_log_of_their_number():
+    found = report_ceiling(["a"] * 3 + ["b"])
+    assert found.index.tolist() == [2, 4]
+    assert found.loc[4, "value"] == pytest.approx(np.log(4) - 0.75 * np.log(3))
+    assert (found["n"].iloc[0], found["n_distinct"].iloc[0]) == (4, 2)
+    big = 50.0  # the best possible loss of all four: rows of a shared, b alone
+    scores = big * np.array([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]])
+    both = [np.diag(scores) - np.logaddexp.reduce(scores, axis=axis) for axis in (0, 1)]
+    assert np.log(4) + np.mean(both) == pytest.approx(found.loc[4, "value"])
+    alone = report_ceiling(list("abcd")).loc[4]
+    assert [alone["value"], alone["ceiling"]] == pytest.approx([np.log(4)] * 2)
+
+
+def test_the_interval_of_what_is_left_holds_its_mean_where_few_batches_repeat_a_report():
+    """Of 200 batches of 2 few hold the one repeated pair: the middle 95 % of them would be the ceiling alone."""
+    found = report_ceiling(["a"] * 12 + [str(k) for k in range(88)])
+    assert (found["low"] < found["value"]).all()
+    assert (found["value"] < found["high"]).all()
+    assert (found["high"] <= found["ceiling"]).all()
+    expected = np.log(2) * (1 - 12 * 11 / (100 * 99))  # a batch of two equal reports is left with nothing
+    assert found.loc[2, "low"] < expected < found.loc[2, "high"]
 
 
 def test_reports_of_the_recordings_that_are_pretrained_on(workspace):
     found = bounds.report_ceiling(workspace)
     assert 0 < found["n_distinct"].iloc[0] <= found["n"].iloc[0] <= 40
-    assert (found["value"] <= found["ceiling"] + 1e-12).all()
     assert workspace.profile.pretrain.batch in set(found["batch"])
 
 

@@ -13,9 +13,8 @@ import pandas as pd
 import pytest
 
 from merit import runs
-from merit.config import ProbeConfig
+from merit.config import ProbeConfig, profile
 from merit.evaluate.tasks import NotEnoughData
-from merit.profiles import profile
 from merit.studies import core
 from merit.studies.workspace import Workspace
 

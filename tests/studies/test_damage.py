@@ -16,6 +16,7 @@ from merit import runs, scores
 from merit.pretrain import checkpoint
 from merit.studies import Workspace
 from merit.studies.probing import linear_probe
+from merit.studies.retention import measured_factors
 
 DAMAGES = {
     "a byte flipped": lambda b: b[: len(b) // 2] + bytes([b[len(b) // 2] ^ 1]) + b[len(b) // 2 + 1 :],
@@ -30,12 +31,6 @@ ECG = np.sin(np.arange(12 * 1000, dtype=np.float32)).reshape(1, 12, 1000)
 
 def probe(ws: Workspace) -> list[dict[str, Any]]:
     return scores.records(linear_probe(ws, "random", "superclass"))
-
-
-def identity(ws: Workspace) -> str:
-    """Of the result that `probe` reads."""
-    probe(ws)
-    return next(row["id"] for what, row in ws.used.items() if what.startswith("linear_probe"))
 
 
 USES: dict[str, tuple[str, Callable[[Workspace], Any]]] = {
@@ -55,15 +50,12 @@ USES: dict[str, tuple[str, Callable[[Workspace], Any]]] = {
     "embedded reports": ("text/reports-*.npy", lambda ws: ws.report_embeddings()),
     "result": ("results/linear_probe-*.json", probe),
     "truth": ("raw/ptb-xl/truth.parquet", lambda ws: ws.truth("ptb-xl").read_bytes()),
-    "measured factors": ("measured/csn-*.parquet", lambda ws: measured_values(ws)),
+    "measured factors": (
+        "measured/csn-*.parquet",
+        lambda ws: measured_factors(ws, "csn", progress=False).drop(columns="record_id").to_numpy(float),
+    ),
 }
 """Kind of file -> where it lies, and what is computed from it."""
-
-
-def measured_values(ws: Workspace) -> np.ndarray:
-    from merit.studies.retention import measured_factors
-
-    return measured_factors(ws, "csn", progress=False).drop(columns="record_id").to_numpy(float)
 
 
 @pytest.fixture(scope="module")
@@ -186,22 +178,24 @@ def test_what_is_whole_is_read_without_writing_anything(used, tmp_path, monkeypa
     assert {path: path.stat().st_mtime_ns for path in ws.folder.rglob("*")} == before
 
 
+def edited(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    """Let these modules read as edited."""
+    parse, files = runs.parsed, {runs.module_file(name) for name in modules}
+    monkeypatch.setattr(runs, "parsed", lambda path: ("edited", parse(path)[1]) if path in files else parse(path))
+
+
 def test_the_source_of_the_network_is_no_part_of_a_checkpoint_and_of_results_it_is(used, tmp_path, monkeypatch):
-    ws = fresh(used, tmp_path)
-    kept, stage = ws.checkpoint_identity("merit"), identity(ws)
-    parse = runs.parsed
-    network = {runs.module_file(f"merit.model.{name}") for name in ("resnet18", "vit", "merit")}
-    monkeypatch.setattr(runs, "parsed", lambda path: ("edited", parse(path)[1]) if path in network else parse(path))
-    other = again(ws)
-    assert other.checkpoint_identity("merit") == kept
-    assert identity(other) != stage
+    def identity(ws: Workspace) -> str:
+        probe(ws)
+        return ws.used["linear_probe random superclass"]["id"]
 
-
-def test_how_often_it_saves_is_no_part_of_a_checkpoint(used, tmp_path):
     ws = fresh(used, tmp_path)
+    before, stage = ws.checkpoint_identity("merit"), identity(ws)
+    edited(monkeypatch, "merit.model.resnet18", "merit.model.vit", "merit.model.merit")
+    assert again(ws).checkpoint_identity("merit") == before
+    assert identity(again(ws)) != stage
     often = dataclasses.replace(ws.profile, pretrain=dataclasses.replace(ws.profile.pretrain, save_every=4))
-    other = again(ws, profile=often)
-    assert other.checkpoint_identity("merit") == ws.checkpoint_identity("merit")
+    assert again(ws, profile=often).checkpoint_identity("merit") == before  # nor is how often it saves
 
 
 def test_a_reader_that_reads_the_same_keeps_checkpoints(used, tmp_path, monkeypatch):
@@ -209,10 +203,8 @@ def test_a_reader_that_reads_the_same_keeps_checkpoints(used, tmp_path, monkeypa
     ws = fresh(used, tmp_path)
     before, manifest = ws.checkpoint_identity("merit"), ws.folder / "stores/mimic-iv-ecg/manifest.json"
     written = manifest.stat().st_mtime_ns
-    parse, reader = runs.parsed, runs.module_file("merit.data.wfdb_io")
-    monkeypatch.setattr(runs, "parsed", lambda path: ("edited", parse(path)[1]) if path == reader else parse(path))
-    other = again(ws)
-    assert other.checkpoint_identity("merit") == before
+    edited(monkeypatch, "merit.data.wfdb_io")
+    assert again(ws).checkpoint_identity("merit") == before
     assert manifest.stat().st_mtime_ns != written
 
 

@@ -9,11 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, replace
-from merit.evaluate import flops
+from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, profile, replace
 from merit.model.merit import Merit
 from merit.model.vit import random_visible
-from merit.profiles import profile
 from merit.studies import framework
 from merit.studies.workspace import NoCohort
 
@@ -83,31 +81,30 @@ def test_nothing_random_is_touched_and_no_hook_stays():
     framework.facts(SMALL)
     assert torch.equal(before, torch.get_rng_state())
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 1))
-    assert flops.shapes(model, lambda: model(torch.zeros(1, 3)), ["0", "not there"]) == {"0": {"in": [3], "out": [2]}}
-    assert flops.flops(model, lambda: model[0](torch.zeros(5, 3))) == {"0": linear(5, 3, 2)}
+    _, shapes = framework.traced(model, lambda: model(torch.zeros(1, 3)), ["0", "not there"])
+    assert shapes == {"0": {"in": [3], "out": [2]}}
+    assert framework.traced(model, lambda: model[0](torch.zeros(5, 3))) == ({"0": linear(5, 3, 2)}, {})
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model)
 
 
 def test_objectives_have_the_branches_of_their_terms():
     pretrain = profile("smoke").pretrain
-    found = {
-        name: framework.branches(SMALL, replace(pretrain, objective=name)) for name in ("merit", "cma", "ib", "mse")
-    }
-    assert {name: (one["decoder"], one["heads"]) for name, one in found.items()} == {
+    found = {o: framework.of_network(SMALL, replace(pretrain, objective=o)) for o in ("merit", "cma", "ib", "mse")}
+    assert {name: (of["decoder"], of["heads"]) for name, of in found.items()} == {
         "merit": (True, True), "cma": (False, True), "ib": (False, True), "mse": (True, False),
     }  # fmt: skip
-    assert found["ib"]["terms"]["bottleneck"] == pretrain.bottleneck_strength
-    assert found["ib"]["flops"] == found["cma"]["flops"]
+    assert found["ib"]["update_flops"] == found["cma"]["update_flops"]
     parts = framework.facts(SMALL)["flops"]["pretraining"]
-    assert found["mse"]["flops"] == parts["encoder"]["all"] + parts["decoder"]["all"]
-    assert found["merit"]["flops"] == sum(one["all"] for one in parts.values())
+    assert found["mse"]["update_flops"] == parts["encoder"]["all"] + parts["decoder"]["all"]
+    assert found["merit"]["update_flops"] == sum(of["all"] for of in parts.values())
+    assert found["ib"]["terms"]["bottleneck"] == pretrain.bottleneck_strength
 
 
 def test_the_mask_hides_the_same_count_in_each_lead():
-    hidden = np.array(framework.mask(SMALL))
+    hidden = np.array(framework.facts(SMALL)["mask"])
     assert hidden.shape == (12, 12)
     assert set(hidden.sum(1)) == {9}
-    assert framework.mask(SMALL) == hidden.tolist()
+    assert framework.facts(SMALL)["mask"] == hidden.tolist()
 
 
 def stub(**changes):
@@ -148,17 +145,16 @@ def test_a_local_text_encoder_is_counted_and_a_hub_one_looked_up(tmp_path):
 
 
 def test_lora_is_counted_as_its_matrices_are():
-    llama = framework.LanguageModel()
-    total = 0
-    for _ in range(llama.layers):
-        for inputs, outputs in llama.projections().values():
+    values = framework.generator(stub())
+    llama, total = values["language_model"], 0
+    for _ in range(llama["layers"]):
+        for inputs, outputs in llama["projections"].values():
             pair = (torch.empty(16, inputs, device="meta"), torch.empty(outputs, 16, device="meta"))
             assert (pair[1] @ pair[0]).shape == (outputs, inputs)
-            total += sum(one.numel() for one in pair)
-    values = framework.generator(stub(), llama)
-    assert values["language_model"]["lora_total"] == total == 11_272_192
-    assert values["language_model"]["biases"] == 16 * (3 * 2048 + 2 * 8192) == 360_448
-    assert values["language_model"]["parameters"] == 1_235_814_400
+            total += sum(matrix.numel() for matrix in pair)
+    assert llama["lora_total"] == total == 11_272_192
+    assert llama["biases"] == 16 * (3 * 2048 + 2 * 8192) == 360_448
+    assert llama["parameters"] == 1_235_814_400
     assert values["encoder"]["embedding"]["encoder"]["out"] == [12, 12, 32]
 
 
@@ -166,16 +162,16 @@ def test_lora_is_counted_as_its_matrices_are():
 def test_the_language_model_has_the_parameters_that_transformers_gives_it():
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    llama = framework.LanguageModel()
+    llama = framework.generator(stub())["language_model"]
     config = LlamaConfig(
-        vocab_size=llama.vocabulary, hidden_size=llama.width, num_hidden_layers=llama.layers,
-        num_attention_heads=llama.heads, num_key_value_heads=llama.key_value_heads,
-        intermediate_size=llama.mlp_width, tie_word_embeddings=True,
+        vocab_size=llama["vocabulary"], hidden_size=llama["width"], num_hidden_layers=llama["layers"],
+        num_attention_heads=llama["heads"], num_key_value_heads=llama["key_value_heads"],
+        intermediate_size=llama["mlp_width"], tie_word_embeddings=True,
     )  # fmt: skip
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     named = {name: tuple(p.shape) for name, p in model.named_parameters() if ".layers.0." in name}
-    assert model.num_parameters() == llama.parameters()
-    for name, (inputs, outputs) in llama.projections().items():
+    assert model.num_parameters() == llama["parameters"]
+    for name, (inputs, outputs) in llama["projections"].items():
         short = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj"}.get(name, f"{name}_proj")
         assert [shape for key, shape in named.items() if f"{short}.weight" in key] == [(outputs, inputs)]

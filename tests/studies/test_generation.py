@@ -17,17 +17,11 @@ from merit import scores
 from merit.config import replace
 from merit.data.recording import RejectedRecording
 from merit.data.wfdb_io import read_record
-from merit.encoders import xresnet
-from merit.evaluate.generation import findings, generator
-from merit.evaluate.generation.pairs import (
-    NotTheForm,
-    Pair,
-    asked_patients,
-    composed_pairs,
-    published_files,
-    write_pairs,
-)
-from merit.evaluate.generation.scores import score_texts, swapped
+from merit.encoders import ecg_only
+from merit.evaluate.generation import language_model, texts
+from merit.evaluate.generation.generator import Generator
+from merit.evaluate.generation.scores import score_statements, score_texts, swapped
+from merit.evaluate.generation.texts import Pair, asked_patients, asserted, write_pairs
 from merit.evaluate.tasks import NotEnoughData, SeenInPretraining
 from merit.studies import Workspace, reference
 from merit.studies import workspace as provides
@@ -52,9 +46,8 @@ def folder(workspace, merit) -> Path:
     return generator_folder(workspace, "merit", questions(workspace), workspace.profile.generation, 0)
 
 
-def value(frame: pd.DataFrame, metric: str, condition: str = "model", end: str = "value") -> float:
-    (found,) = frame[(frame["metric"] == metric) & (frame["condition"] == condition)][end]
-    return found
+def value(frame: pd.DataFrame, metric: str, condition: str = "model") -> float:
+    return frame[(frame["metric"] == metric) & (frame["condition"] == condition)]["value"].item()
 
 
 def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace):
@@ -64,8 +57,7 @@ def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace)
     assert set(records["fold"].iloc[asked.train.rows]) <= set(range(1, 9))
     assert set(records["fold"].iloc[asked.test.rows]) == {10}
     for pair, row in zip(asked.test.pairs, asked.test.rows):
-        known = set(records["labels"].iloc[row]) & set(findings.lexicon())
-        assert findings.asserted(pair.answer) == known
+        assert asserted(pair.answer) == set(records["labels"].iloc[row]) & set(texts.lexicon())
     assert questions(again(workspace)).identity == asked.identity
     assert questions(workspace, seed=1).identity != asked.identity
 
@@ -86,14 +78,13 @@ def test_every_condition_has_its_scores_and_the_facts_of_its_row(workspace, meri
 
 
 def test_texts_carry_their_statements_and_statements_are_counted(workspace, merit):
-    texts = generation(workspace, "merit", part="texts")
-    pairs = questions(workspace).test.pairs
-    assert texts["reference"].tolist() == [pair.answer for pair in pairs]
-    for row in texts.to_dict("records"):
+    written, pairs = generation(workspace, "merit", part="texts"), questions(workspace).test.pairs
+    assert written["reference"].tolist() == [pair.answer for pair in pairs]
+    for row in written.to_dict("records"):
         for text, named in ((row["reference"], row["reference_mentions"]), (row["text"], row["mentions"])):
-            assert [list(mention) for mention in findings.mentions(text)] == [list(mention) for mention in named]
+            assert [list(mention) for mention in texts.mentions(text)] == [list(mention) for mention in named]
     statements = generation(workspace, "merit", part="statements")
-    there = sum(len(findings.asserted(pair.answer)) for pair in pairs)
+    there = sum(len(asserted(pair.answer)) for pair in pairs)
     assert statements.groupby("condition")["n"].sum().to_dict() == dict.fromkeys(merit["condition"], there)
 
 
@@ -101,8 +92,8 @@ def test_the_nearest_answer_is_that_of_the_nearest_training_ecg(workspace, merit
     asked, z = questions(workspace), workspace.embedding("merit", "ptb-xl")
     unit = z / np.linalg.norm(z, axis=1, keepdims=True)
     best = [int(np.argmax(unit[asked.train.rows] @ unit[row])) for row in asked.test.rows]
-    there = [findings.asserted(pair.answer) for pair in asked.test.pairs]
-    expected = findings.score(there, [asked.train.pairs[i].answer for i in best])["micro"]["f1"]
+    there = [asserted(pair.answer) for pair in asked.test.pairs]
+    expected = score_statements(there, [asked.train.pairs[i].answer for i in best])["f1"]
     assert value(merit, "f1", "nearest") == pytest.approx(expected)
 
 
@@ -116,20 +107,15 @@ def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace,
     assert len(list(folder.parent.glob("merit-*"))) == 1
 
 
-def test_an_embedding_in_place_of_tokens_and_updates_in_place_of_epochs(workspace):
-    longer = again(workspace, profile=replace(workspace.profile, generation=replace(
-        workspace.profile.generation, updates=None, epochs=5.0)))  # fmt: skip
-    found = generation(longer, "random", ecg_input="embedding", standardise=True, updates=2)
-    assert set(found["updates"]) == {2}
-
-
 def test_of_a_large_cohort_the_asked_recordings_alone_are_embedded(workspace, prepared, tmp_path, monkeypatch):
-    """As of MIMIC-IV-ECG, of whose 800,035 recordings 8,706 are asked about."""
+    """As of MIMIC-IV-ECG, of whose 800,035 recordings 8,706 are asked about; updates in place of epochs."""
     shutil.copytree(prepared, tmp_path / "large")
-    large = again(workspace, folder=tmp_path / "large")
+    section = replace(workspace.profile.generation, updates=None, epochs=5.0)
+    large = again(workspace, folder=tmp_path / "large", profile=replace(workspace.profile, generation=section))
     monkeypatch.setattr(provides, "WHOLE", 5)
     settings = {"ecg_input": "embedding", "standardise": True, "updates": 2}
     found, usual = generation(large, "random", **settings), generation(workspace, "random", **settings)
+    assert set(found["updates"]) == {2}
     (path,) = (tmp_path / "large" / "embeddings").glob("*.npy")
     asked = questions(large)
     assert len(np.load(path)) == len(asked.train.pairs) + len(asked.test.pairs) < len(large.store("ptb-xl"))
@@ -137,16 +123,12 @@ def test_of_a_large_cohort_the_asked_recordings_alone_are_embedded(workspace, pr
         pd.testing.assert_frame_equal(*(f[f["condition"] == condition] for f in (found, usual)))
 
 
-def test_the_commonest_answer_needs_no_encoder(workspace, merit):
+def test_the_commonest_answer_needs_no_encoder_and_a_peers_method_writes(workspace, merit):
     found = common_answer(workspace)
     assert set(found["answer"]) <= {pair.answer for pair in questions(workspace).train.pairs}
     columns = ["metric", "value", "low", "high", "n"]
-    pd.testing.assert_frame_equal(
-        found[columns], merit[merit["condition"] == "most_common"][columns].reset_index(drop=True)
-    )
-
-
-def test_a_peers_method_writes_at_equal_budget(workspace):
+    most_common = merit[merit["condition"] == "most_common"][columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found[columns], most_common)
     found = reference.STUDIES["generation"](workspace, ["merl-ours", "simclr"], 0)
     assert set(found["encoder"]) == {"merl-ours"}
     assert 0 <= value(found, "meteor") <= 1
@@ -159,25 +141,19 @@ def test_the_papers_example_is_scored_as_every_text_is(workspace):
         assert value(found, name) == pytest.approx(alone[name][0])
     assert found["low"].isna().all()
     assert 0 < value(found, "bertscore") <= 1
-    there, said = findings.asserted(pair["reference"]), findings.asserted(pair["text"])
+    there, said = asserted(pair["reference"]), asserted(pair["text"])
     assert value(found, "f1") == pytest.approx(2 * len(there & said) / (len(there) + len(said)))
-    assert "AFIB" in there & said
-    assert {"1AVB", "LVH"} <= said - there
-    assert pair["contradictions"] == findings.contradictions(pair["text"])
-
-
-def test_an_encoder_without_weights_gives_where_they_are_published(workspace, monkeypatch, tmp_path):
-    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path))
-    (reason,) = generation(workspace, "medtvt-r1")["reason"]
-    assert "no weights in weights/medtvt-r1; published: Hugging Face" in reason
+    assert pair["contradictions"] == texts.contradictions(pair["text"])
 
 
 def test_an_encoder_of_others_gets_its_row_from_its_file(workspace, monkeypatch, tmp_path):
     monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path))
+    (reason,) = generation(workspace, "medtvt-r1")["reason"]
+    assert "no weights in weights/medtvt-r1; published: Hugging Face" in reason
     (tmp_path / "medtvt-r1").mkdir()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        torch.save({"ecg_model": xresnet.XResNet1d101().state_dict()}, tmp_path / "medtvt-r1" / "w.pt")
+        torch.save({"ecg_model": ecg_only.XResNet1d101().state_dict()}, tmp_path / "medtvt-r1" / "w.pt")
     found = generation(workspace, "medtvt-r1", updates=1, test_pairs=2)
     assert found[["encoder", "n", "n_seen"]].drop_duplicates().values.tolist() == [["medtvt-r1", 2, 0]]
     (tmp_path / "medtvt-r1" / "other.pth").touch()
@@ -209,15 +185,11 @@ def published(workspace, tmp_path) -> Workspace:
     return found
 
 
-def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_split_by_ecg(published):
-    asked = questions(published)
+def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_whom_it_tests_on_is_not_pretrained_on(published, workspace):
+    asked, records = questions(published), published.store("mimic-iv-ecg").records
     assert (asked.source, asked.cohort) == ("MedTVT-QA", "mimic-iv-ecg")
     assert (len(asked.train.pairs), len(asked.test.pairs)) == (9, 3)  # one is in both files: it stays in the test
     assert asked.train.missing == ["files/no"]
-
-
-def test_whom_medtvt_qa_tests_on_is_not_pretrained_on(published, workspace):
-    records = published.store("mimic-iv-ecg").records
     patients = asked_patients(published.data, records)
     assert patients == set(records["patient_id"].iloc[9:12])
     assert not set(records["patient_id"].iloc[published.pretraining_rows]) & patients
@@ -226,18 +198,6 @@ def test_whom_medtvt_qa_tests_on_is_not_pretrained_on(published, workspace):
     published.encoder_identity = workspace.encoder_identity
     with pytest.raises(SeenInPretraining):
         generation(published, "merit")
-
-
-def test_a_part_that_is_missing_or_there_twice_is_named(tmp_path):
-    assert published_files(None) == published_files(tmp_path) == {}
-    (tmp_path / "train_ecg_qa.json").touch()
-    with pytest.raises(NotTheForm, match=r"expected one file test\*ecg\*qa\*\.json; got none"):
-        published_files(tmp_path)
-    (tmp_path / "test_ecg_qa.json").touch()
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "test_ecg_qa_2.json").touch()
-    with pytest.raises(NotTheForm, match=r"got .*test_ecg_qa_2\.json"):
-        published_files(tmp_path)
 
 
 def test_pairs_about_nothing_that_is_there_are_a_reason(published):
@@ -251,49 +211,39 @@ def test_pairs_about_nothing_that_is_there_are_a_reason(published):
 # -- a generator as a thing to use -------------------------------------------------------------------------------------
 
 
-def test_a_generator_writes_about_a_record(workspace, folder):
+def test_a_generator_writes_about_a_record_and_says_what_it_lacks(workspace, folder, tmp_path):
     pair = questions(workspace).test.pairs[0]
-    path, writer = workspace.sources["ptb-xl"] / pair.record, generator.load(folder)
-    text = generation(workspace, "merit", part="texts")["text"][0]
-    assert writer.write(read_record(path), pair.question) == text
+    path, writer = workspace.sources["ptb-xl"] / pair.record, Generator(folder)
+    assert writer.write(read_record(path), pair.question) == generation(workspace, "merit", part="texts")["text"][0]
     call = [sys.executable, "-m", "merit", "generate", "--checkpoint", folder, "--record", f"{path}.hea"]
     done = subprocess.run([*map(str, call)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == " ".join(writer.write(read_record(path)).split("\n"))
-
-
-def test_a_generator_says_what_it_lacks(workspace, folder, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected a generator \(generator.json and adapter.safetensors\)"):
-        generator.load(workspace.checkpoint("merit"))
-    writer = generator.load(folder, decoding="sampling")
-    assert writer.config.decoding == "sampling"
+        Generator(workspace.checkpoint("merit"))
+    sampling = Generator(folder, decoding="sampling")
+    assert sampling.config.decoding == "sampling"
     with pytest.raises(ValueError, match="expected one <ecg>; got 0"):
-        writer.write(read_record(workspace.sources["ptb-xl"] / questions(workspace).test.pairs[0].record), "What?")
+        sampling.write(read_record(path), "What?")
     with pytest.raises(RejectedRecording, match="no header"):
         read_record(tmp_path / "nothing")
 
 
-# -- does the path carry what an encoder knows? ------------------------------------------------------------------------
-
-
 def test_sixty_four_pairs_are_learnt_by_heart_and_need_their_ecgs(workspace, tmp_path):
     """Overfit on 64 recordings through a real encoder: the findings come back, and not with other patients' ECGs."""
-    from merit.evaluate.generation import language_model, training
-
     config = replace(
         workspace.profile.generation, lm_width=48, lm_depth=2, lm_heads=4, lm_kv_heads=2, lm_vocabulary=1000,
         lm_updates=60, updates=400, projector_width=64, lora_rank=16, batch=16, learning_rate=2e-2,
         ecg_input="embedding", standardise=True, max_new_tokens=80,
     )  # fmt: skip
     records = workspace.store("ptb-xl").records.iloc[:64]
-    prompts, answers, _ = zip(*composed_pairs(records))
+    prompts, answers, _ = zip(*texts.composed_pairs(records))
     ecg = workspace.embedding("merit", "ptb-xl")[: len(answers)]
     lm = language_model.train_language_model(answers, config, tmp_path / "lm", progress=False, questions=prompts)
     model = language_model.Conditioned(*language_model.load_language_model(lm, config), ecg.shape[1], config)
-    training.train(model, prompts, answers, ecg, config, tmp_path / "run", progress=False)
-    there = [findings.asserted(answer) for answer in answers]
-    other = ecg[swapped(records["patient_id"].tolist())]
+    language_model.train(model, prompts, answers, ecg, config, tmp_path / "run", progress=False)
+    there, other = [asserted(answer) for answer in answers], ecg[swapped(records["patient_id"].tolist())]
     own, shuffled = (
-        findings.score(there, language_model.generate(model, prompts, z, config, progress=False))["micro"]["f1"]
+        score_statements(there, language_model.generate(model, prompts, z, config, progress=False))["f1"]
         for z in (ecg, other)
     )
     assert len(answers) == 64

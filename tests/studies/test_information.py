@@ -1,8 +1,9 @@
-"""Figure 3's study: which pairs are measured, what is read again, what is said where something is missing."""
+"""Studies of Figures 3 and 4: which recordings take part, what is read again, reasons where something is missing."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +11,9 @@ import pandas as pd
 import pytest
 
 from merit.data import batches
+from merit.evaluate import clusters as evaluate
 from merit.evaluate.tasks import SeenInPretraining
-from merit.studies.information import information, pairs
+from merit.studies.information import clusters, information, known_information, pairs, with_rhythm
 from merit.studies.workspace import NoCohort
 
 
@@ -30,6 +32,8 @@ class Space:
 
     pretraining_cohort = "mimic-iv-ecg"
     text_identity = "t"
+
+    folder = Path("nowhere")
 
     def __init__(self, n: int = 160) -> None:
         self.z = np.random.default_rng(0).normal(size=(n, 6)).astype(np.float32)
@@ -52,9 +56,9 @@ class Space:
     def embedding_identity(self, encoder: str, cohort: str, seed: int) -> str:
         return f"{encoder} {cohort} {seed}"
 
-    def embedding(self, encoder: str, cohort: str, seed: int, rows: np.ndarray) -> np.ndarray:
+    def embedding(self, encoder: str, cohort: str, seed: int, rows: np.ndarray | None = None) -> np.ndarray:
         self.embedded = rows
-        return self.z[rows]
+        return self.z if rows is None else self.z[rows]
 
     def projected_text(self, model: Encoder, texts: list[str]) -> np.ndarray:
         return model.project(np.array([np.r_[int(t.split()[1]), np.ones(5)] for t in texts], dtype=np.float32))
@@ -80,7 +84,8 @@ def test_pairs_are_counted_and_results_read_again():
     found = information(ws, "random", "unseen", **QUICK)
     first = found.iloc[0]
     assert (first["n_pairs"], first["n_reports"], first["n"], first["n_seen"]) == (140, 105, 105, 0)
-    assert first["entropy"] < np.log(105)
+    share = ws.records["report"][ws.records["has_text"]].value_counts(normalize=True)
+    assert first["entropy"] == pytest.approx(-(share * np.log(share)).sum())
     assert {"info_nce", "ksg", "gaussian", "gap", "plane_share_1"} < set(found["metric"])
     assert len(ws.embedded) == len(set(ws.embedded)) == 105  # the measured records alone are embedded
     assert ws.records["report"].iloc[ws.embedded].nunique() == 105
@@ -93,9 +98,10 @@ def test_pairs_are_counted_and_results_read_again():
 
 def test_unseen_pairs_leave_out_what_is_pretrained_on():
     ws = Space()
-    assert len(pairs(ws, "unseen", 0)) == 140
+    assert len(pairs(ws, "unseen", 0)[1]) == 140
     ws.pretraining_cohort = "ptb-xl"
-    rows = pairs(ws, "unseen", 0)
+    cohort, rows = pairs(ws, "unseen", 0)
+    assert cohort == "ptb-xl"
     assert (rows.min(), len(rows)) == (41, 105)
 
 
@@ -132,5 +138,76 @@ def test_validation_pairs_are_those_of_pretraining(monkeypatch):
         return None, SimpleNamespace(rows=np.arange(30, 40))
 
     monkeypatch.setattr(batches, "hold_out_patients", hold_out)
-    assert pairs(ws, "validation", 3).tolist() == [30, 31, 33, 34, 35, 36, 37, 38, 39]
+    cohort, rows = pairs(ws, "validation", 3)
+    assert cohort == "mimic-iv-ecg"
+    assert rows.tolist() == [30, 31, 33, 34, 35, 36, 37, 38, 39]
     assert asked == [(40, 0.1, 13)]
+
+
+def test_estimators_against_known_pairs_have_a_row_each(monkeypatch):
+    asked = []
+
+    def estimate(x, y, groups, critic):
+        asked.append((x.shape, y.shape, critic is not None))
+        bound = {"info_nce": {"value": 1.0, "ceiling": 4.0}} if critic else {}
+        return bound | {
+            "ksg": {"value": 1.0, "plain": 0.8, "ceiling": 5.0, "no_vote": "no"},
+            "gaussian": {"value": 1},
+        }, []
+
+    monkeypatch.setattr("merit.evaluate.information.estimate", estimate)
+    ws = Space()
+    ws.trial = True
+    found = known_information(ws)
+    assert asked[0] == ((200, 2), (200, 2), True)
+    assert asked[-1] == ((500, 69), (500, 4), True)
+    assert found["metric"].value_counts().to_dict() == {"ksg": 28, "gaussian": 28, "ksg_plain": 28, "info_nce": 20}
+    assert found.loc[found["ceiling"].notna(), "metric"].unique().tolist() == ["info_nce"]
+    assert found.loc[found["no_vote"].notna(), "metric"].unique().tolist() == ["ksg"]
+
+
+# -- rhythms -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rhythms(monkeypatch) -> Space:
+    """Sixty recordings with SR, PACE or AFIB, and ten without a rhythm, one a patient; a plane without UMAP."""
+    monkeypatch.setattr(evaluate, "umap_plane", lambda x, config, cache: np.asarray(x[:, :2], dtype=float))
+    ws = Space(70)
+    labels = [[["SR"], ["SR", "PACE"], ["AFIB", "NORM"]][i % 3] for i in range(60)] + [["NORM"]] * 10
+    patients = [f"p{i}" for i in range(70)]
+    ws.records = ws.records.assign(labels=labels, patient_id=patients, group=patients)
+    ws.pretraining_rows = np.arange(20)
+    return ws
+
+
+def test_recordings_with_a_rhythm_count_as_the_rarest(rhythms):
+    found = clusters(rhythms, "random", n_resamples=5)
+    macro = found[found["class"] == "macro"].iloc[0]
+    assert (macro["n"], macro["n_patients"], macro["n_several"], macro["n_seen"]) == (60, 60, 20, 0)
+    counts = found[(found["class"] != "macro") & (found["n"] > 0)].set_index("class")["n"]
+    assert counts.to_dict() == {"SR": 20, "AFIB": 20, "PACE": 20}
+    points = clusters(rhythms, "random", n_resamples=5, part="points")
+    assert points["class"].value_counts().to_dict() == {"SR": 20, "AFIB": 20, "PACE": 20}
+
+
+def test_what_is_pretrained_on_is_left_out_and_the_seen_are_rejected(rhythms):
+    ws = rhythms
+    ws.pretraining_cohort = "ptb-xl"
+    assert with_rhythm(ws, False).min() == 20
+    ws.known = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p30"], "record_id": ["r"]})
+    with pytest.raises(SeenInPretraining):
+        clusters(ws, "merit", n_resamples=5)
+    marked = clusters(ws, "merit", n_resamples=5, allow_seen=True)
+    assert set(marked["n_seen"]) == {1}
+    assert marked.loc[marked["class"] == "macro", "n"].unique().tolist() == [60]
+
+
+def test_nothing_to_score_is_a_reason(rhythms, monkeypatch):
+    ws = rhythms
+    ws.records["labels"] = [["SR"]] * 70
+    assert "two classes" in clusters(ws, "random")["reason"].iloc[0]
+    with pytest.raises(ValueError, match="unknown settings"):
+        clusters(ws, "random", colours=3)
+    monkeypatch.setattr(ws, "store", lambda cohort: (_ for _ in ()).throw(NoCohort("ptb-xl: not there")))
+    assert clusters(ws, "random")["reason"].iloc[0] == "ptb-xl: not there"

@@ -7,10 +7,9 @@ import json
 
 import pytest
 
-from merit.methods import PEERS
-from merit.profiles import paper
+from merit.config import PEERS, profile
 from merit.studies import Workspace
-from merit.studies.costs import costs, of_network
+from merit.studies.framework import costs, of_network
 from merit.studies.probing import linear_probe
 from merit.studies.shift import shift
 from merit.studies.zero_shot import zero_shot
@@ -68,7 +67,7 @@ def test_costs_are_counted_and_read(trained):
 
 
 def test_at_the_papers_size_merls_network_is_its_published_one():
-    model, pretrain = paper().model, dataclasses.replace(paper().pretrain, objective="merl")
+    model, pretrain = profile("paper").model, dataclasses.replace(profile("paper").pretrain, objective="merl")
     found = of_network(PEERS["merl-ours"].model(model), pretrain)
     assert found["parameters"] == 3_848_832
     assert found["embedding_flops"] == pytest.approx(3.43e9 / 5, rel=0.01)  # a fifth of MERL's samples

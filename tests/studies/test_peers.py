@@ -150,8 +150,8 @@ def test_a_readers_own_encoder_has_rows_in_tables_1_and_7(workspace, monkeypatch
     names, _ = workspace.rows("random", "none")
     assert names == ["random", "band-power"]
     probed = linear_probe(workspace, names, "superclass", variant="standardised", scored="by fold")
-    assert ">band-power<" in show.by_task(probed, "probed").text
+    assert ">band-power<" in show.by_task(probed, "probed")
     moved = shift(workspace, names)
     whole = scores.scored(moved, **{"scored": "target", "class": "macro"})
     assert "band-power" in set(whole["encoder"])
-    assert ">band-power<" in show.table(whole, "transfer", "shift").text
+    assert ">band-power<" in show.table(whole, "transfer", "shift")

@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 
 from merit import scores
-from merit.config import HospitalConfig, ProbeConfig, TextConfig, replace
+from merit.config import HospitalConfig, ProbeConfig, TextConfig, profile, replace
 from merit.evaluate import protocol_effects as measures
 from merit.evaluate.tasks import SeenInPretraining
-from merit.profiles import profile
 from merit.studies import Workspace
 from merit.studies.probing import lines, protocol_effects, seen_effects, subgroups
 

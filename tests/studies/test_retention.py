@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from merit.config import folder_name
 from merit.evaluate.retention import TRAINING_ONLY, RetentionConfig
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
-from merit.profiles import folder_name
 from merit.studies import retention as module
 from merit.studies.retention import retention
 from merit.studies.workspace import NoCohort, Workspace
+from merit.synthetic.labels import statements
 
 QUICK = {"n_resamples": 10, "folds": 2, "min_silent": 2, "min_positives": 10}
 CONFIG = RetentionConfig(**QUICK)
@@ -24,8 +25,7 @@ CONFIG = RetentionConfig(**QUICK)
 @pytest.fixture(autouse=True)
 def forgotten():
     """Nothing is remembered of a workspace that a test has changed."""
-    for cached in (module._known, module._asked):
-        cached.cache_clear()
+    module._asked.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -49,31 +49,33 @@ def test_the_second_time_it_is_read(workspace, monkeypatch):
 
 
 def test_truth_lies_beside_its_recording_and_silence_is_said_in_no_words(workspace):
-    known, asked = module._known(workspace), module._asked(workspace, CONFIG)
-    row = len(known.records) // 2
+    asked = module._asked(workspace, CONFIG)
+    row = len(asked.records) // 2
     truth = pd.read_parquet(workspace.truth("ptb-xl"))
-    own = truth[truth["record_id"].astype(str) == str(known.records["record_id"].iloc[row])]
-    assert asked.question.factors["qrs"][row, 0] == known.table["qrs_ms"].iloc[row] == own["qrs_ms"].item()
+    own = truth[truth["record_id"].astype(str) == str(asked.records["record_id"].iloc[row])]
+    assert asked.question.factors["qrs"][row, 0] == asked.table["qrs_ms"].iloc[row] == own["qrs_ms"].item()
+    said = [statements(report) for report in asked.records["report"]]
     for name, silent in asked.question.silent.items():
         words = set(module.FINDINGS[name]) | set(module.ALSO_STATED_AS.get(name, ()))
-        assert silent.tolist() == [not words & stated for stated in known.stated]
-    present = [set(codes) for codes in known.table["findings"]]
+        assert silent.tolist() == [not words & set(stated) for stated in said]
+    present = [set(codes) for codes in asked.table["findings"]]
     assert asked.question.findings["ST depression"].tolist() == ["STD_" in codes for codes in present]
-    degrees = known.table["axis_deg"]
+    degrees = asked.table["axis_deg"]
     assert asked.question.findings[module.AXIS].tolist() == ((degrees < -30) | (degrees > 90)).tolist()
-    statements = asked.by_words[0].report
-    assert statements.sum(axis=0).min() >= module.FEWEST_STATED
-    assert set(np.unique(statements)) == {0, 1}
+    columns = asked.by_words[0].report
+    assert columns.sum(axis=0).min() >= module.FEWEST_STATED
+    assert set(np.unique(columns)) == {0, 1}
 
 
 def test_patients_stay_in_one_fold_and_pretrained_folds_are_never_scored(workspace, monkeypatch):
-    groups, folds = (getattr(module._asked(workspace, CONFIG).question, name) for name in ("groups", "folds"))
+    asked = module._asked(workspace, CONFIG)
+    groups, folds = asked.question.groups, asked.question.folds
     assert all(len(set(folds[groups == name])) == 1 for name in set(groups))
     seen = []
     monkeypatch.setattr("merit.evaluate.retention.blocks", lambda question, *a, **k: seen.append(question) or [])
     monkeypatch.setattr(workspace, "protocol", lambda cohort: OFFICIAL_SPLIT)
     module._asked.__wrapped__(workspace, CONFIG)
-    official = module._known(workspace).records["fold"].to_numpy()
+    official = asked.records["fold"].to_numpy()
     assert (seen[0].folds == TRAINING_ONLY).tolist() == (official < 9).tolist()
     assert set(seen[0].folds[official == 10]) <= {1}
 
@@ -105,11 +107,11 @@ def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(
     assert set(found.loc[found["target"] == "qrs", "n"]) == {about["n_records"] - 7}
     assert module.AXIS not in set(found["target"])
     assert set(found.loc[found["metric"] == "auroc_silent", "n"]) == {0}
-    known, asked = module._known(workspace), module._asked(workspace, CONFIG)
+    asked = module._asked(workspace, CONFIG)
     stated = asked.question.stated["SR"]
-    assert stated.tolist() == ["SR" in labels for labels in known.records["labels"]]
+    assert stated.tolist() == ["SR" in labels for labels in asked.records["labels"]]
     columns = {tuple(column) for column in asked.by_words[0].report.T}
-    assert tuple(known.records["report"].str.lower().str.contains(r"\bsinus rhythm\b").astype(float)) in columns
+    assert tuple(asked.records["report"].str.lower().str.contains(r"\bsinus rhythm\b").astype(float)) in columns
     assert tuple(stated.astype(float)) in columns
     for name, values in asked.question.factors.items():  # a failed delineation counts for nothing
         assert np.isnan(values[:7]).any(axis=1).all(), name

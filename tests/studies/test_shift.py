@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from merit.config import ProbeConfig, replace
+from merit.config import ProbeConfig, profile, replace
 from merit.data import taxonomy
 from merit.evaluate.tasks import MERL_FOLDER, SeenInPretraining
-from merit.profiles import profile
 from merit.studies import Workspace
 from merit.studies.shift import TRANSFERS, label_alignment, shift, sinus_rhythm
 

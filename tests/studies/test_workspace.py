@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
+import gc
+import hashlib
+import json
 import pickle
+import subprocess
+import sys
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from merit import scores
+import merit
+from merit.config import changed, folder_name, resolve, run_name
+from merit.data.batches import load_tokens
+from merit.evaluate import zero_shot as prompts
 from merit.evaluate.tasks import SeenInPretraining
+from merit.pretrain import checkpoint
 from merit.studies import workspace as training
+from merit.studies.information import information
 from merit.studies.probing import linear_probe
 from merit.studies.reconstruction import bounds
 from merit.studies.workspace import NoCohort, Workspace
+from merit.studies.zero_shot import zero_shot
 
 
-def again(workspace: Workspace, **changes) -> Workspace:
-    """Another session on the same folder."""
-    return Workspace(**{**vars_of(workspace), **changes})
-
-
-def vars_of(workspace: Workspace) -> dict:
-    return {"profile": workspace.profile, "data": None, "device": "cpu", "folder": workspace.folder}
+def again(workspace: Workspace, **changes: str) -> Workspace:
+    """Another session on the same folder, with these settings; `__` stands for a dot."""
+    profile = changed(workspace.profile, {path.replace("__", "."): value for path, value in changes.items()})
+    return Workspace(profile, None, "cpu", workspace.folder)
 
 
 def test_a_result_is_computed_once_and_then_read(workspace):
@@ -31,21 +42,13 @@ def test_a_result_is_computed_once_and_then_read(workspace):
     files = sorted((workspace.folder / "results").glob("linear_probe-*.json"))
     assert len(files) == 2
     times = [f.stat().st_mtime_ns for f in files]
-    second = linear_probe(again(workspace), ["merit", "random"], "superclass")
-    pd.testing.assert_frame_equal(first, second)
+    pd.testing.assert_frame_equal(first, linear_probe(again(workspace), ["merit", "random"], "superclass"))
     assert times == [f.stat().st_mtime_ns for f in files]
     assert list(first["encoder"].unique()) == ["merit", "random"]
     assert first["protocol"].iloc[0] == "ten folds"
-    assert set(workspace.provenance().dropna()["device"]) == {"cpu"}
-
-
-def test_both_variants_are_computed_together_and_one_may_be_chosen(workspace):
-    both = linear_probe(workspace, "random", "superclass")
-    assert list(both["variant"].unique()) == ["as_published", "standardised"]
-    single = linear_probe(again(workspace), "random", "superclass", variant="standardised")
-    assert scores.records(single) == scores.records(both[both["variant"] == "standardised"])
-    with pytest.raises(ValueError, match="variant: expected one of as_published, standardised; got 'raw'"):
-        linear_probe(workspace, "random", "superclass", variant="raw")
+    used = workspace.provenance().set_index("what")
+    assert used.loc["linear_probe merit superclass", ["device", "seed"]].tolist() == ["cpu", 0]
+    assert used.loc["store ptb-xl", "seed"] is None
 
 
 def test_the_random_encoder_depends_on_its_seed_alone(workspace):
@@ -57,13 +60,9 @@ def test_the_random_encoder_depends_on_its_seed_alone(workspace):
 
 def test_side_by_side_equals_one_after_another(workspace, tmp_path, monkeypatch):
     """The network's numbers depend neither on company nor on the number of cores."""
-    import torch
-    from safetensors.torch import load_file
-
     alone = {name: load_file(workspace.checkpoint(name) / "model.safetensors") for name in ("cma", "ib")}
     for name in alone:
-        folder = workspace.folder / "checkpoints" / f"{name}-seed0-{workspace.checkpoint_identity(name)}"
-        folder.rename(tmp_path / name)
+        workspace.checkpoint(name).rename(tmp_path / name)
     monkeypatch.setattr(training, "usable_cores", lambda: 2)
     for name, folder in zip(alone, again(workspace).checkpoints(list(alone))):
         beside = load_file(folder / "model.safetensors")
@@ -93,54 +92,13 @@ def test_ptb_xl_in_place_of_mimic_keeps_folds_nine_and_ten_out(workspace):
     assert len(rows) == (~kept_out).sum() - 1
 
 
-def test_too_few_recordings_give_a_reason_in_place_of_scores(workspace):
-    found = linear_probe(workspace, "random", "csn", variant="as_published")
-    assert "csn" in found["reason"].item()
-    assert np.isnan(found["value"].item())
-    assert {"scored", "class", "variant", "sd"} <= set(found)
-
-
-def test_a_cohort_that_is_missing_is_a_reason_and_not_a_stop(tmp_path):
+def test_a_cohort_that_is_missing_is_a_reason_and_not_a_stop(workspace, tmp_path):
     (tmp_path / "data").mkdir()
     with pytest.raises(LookupError, match="looked for"):
         Workspace.open("smoke", tmp_path / "data").store("ptb-xl")
     with pytest.raises(NoCohort, match="there is no folder"):
         Workspace.open("smoke", tmp_path / "nothing")
-
-
-def test_unknown_names_are_refused_with_the_right_ones(workspace):
-    known = r"one of merit, cma, ib, mse, cma-whole, st-mem-ours.* or ib-STRENGTH .* got 'merti'"
-    with pytest.raises(ValueError, match=known):
-        workspace.encoder_identity("merti")
-    for other in ("ib-much", "cma-0.1", "merit-", "-0.1"):
-        with pytest.raises(ValueError, match="encoder: expected one of"):
-            workspace.encoder_identity(other)
-    with pytest.raises(ValueError, match=r"unknown settings \['epoch'\] of ProbeConfig"):
-        linear_probe(workspace, ["random"], ["form"], epoch=3)
-
-
-def test_a_bottleneck_at_another_strength_is_another_checkpoint(workspace):
-    assert workspace.checkpoint_identity("ib-0.5") == workspace.checkpoint_identity("ib")
-    assert len({workspace.checkpoint_identity(name) for name in ("ib", "ib-0.1", "ib-1")}) == 3
-
-
-def test_every_setting_changes_the_identity_of_a_checkpoint(workspace):
-    base = workspace.checkpoint_identity("merit")
-    identities = {base, workspace.checkpoint_identity("merit", 1)}
-    changes = [
-        {"pretrain": {"learning_rate": 1e-4}}, {"pretrain": {"weight_decay": 0.1}}, {"pretrain": {"batch": 4}},
-        {"pretrain": {"updates": 6}}, {"pretrain": {"bottleneck_strength": 0.1}}, {"pretrain": {"info_nce_scale": 2.0}},
-        {"model": {"mask_ratio": 0.5}}, {"model": {"scaling": "minmax"}}, {"model": {"temperature": 0.1}},
-        {"text": {"updates": 3}}, {"text": {"pooling": "cls"}}, {"text": {"seed": 1}},
-    ]  # fmt: skip
-    for change in changes:
-        ((part, settings),) = change.items()
-        other = dataclasses.replace(
-            workspace.profile, **{part: dataclasses.replace(getattr(workspace.profile, part), **settings)}
-        )
-        identities.add(again(workspace, profile=other).checkpoint_identity("merit"))
-    assert len(identities) == 2 + len(changes)
-    assert again(workspace).checkpoint_identity("merit") == base
+    assert "csn" in linear_probe(workspace, "random", "csn", variant="as_published")["reason"].item()
 
 
 def test_without_anything_to_pretrain_on_the_random_encoder_is_still_scored(workspace):
@@ -155,23 +113,212 @@ def test_without_anything_to_pretrain_on_the_random_encoder_is_still_scored(work
     assert "expected mimic-iv-ecg" not in str(random)
 
 
-def test_the_cached_path_needs_no_torch(workspace):
-    """A result that is there is read without torch."""
-    import subprocess
-    import sys
+def test_unknown_names_are_refused_with_the_right_ones(workspace):
+    known = r"one of merit, cma, ib, mse, cma-whole, st-mem-ours.* or ib-STRENGTH .* got 'merti'"
+    with pytest.raises(ValueError, match=known):
+        workspace.encoder_identity("merti")
+    for other in ("ib-much", "cma-0.1", "merit-", "-0.1"):
+        with pytest.raises(ValueError, match="encoder: expected one of"):
+            workspace.encoder_identity(other)
+    with pytest.raises(ValueError, match=r"unknown settings \['epoch'\] of ProbeConfig"):
+        linear_probe(workspace, ["random"], ["form"], epoch=3)
 
+
+CACHED = """
+import pickle, sys
+from merit.studies import Workspace
+profile, folder = pickle.loads(sys.stdin.buffer.read())
+from merit.studies.probing import linear_probe
+print(linear_probe(Workspace(profile, None, 'cpu', folder), 'random', 'superclass')['n'].iloc[0])
+sys.exit('torch was imported' if 'torch' in sys.modules else 0)
+"""
+
+
+def test_a_result_that_is_there_is_read_without_torch(workspace):
     linear_probe(workspace, "random", "superclass")
-    code = (
-        "import pickle, sys\n"
-        "from merit.studies import Workspace\n"
-        "profile, folder = pickle.loads(sys.stdin.buffer.read())\n"
-        "ws = Workspace(profile, None, 'cpu', folder)\n"
-        "from merit.studies.probing import linear_probe\n"
-        "print(linear_probe(ws, 'random', 'superclass')['n'].iloc[0])\n"
-        "sys.exit('torch was imported' if 'torch' in sys.modules else 0)\n"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", code], input=pickle.dumps((workspace.profile, workspace.folder)), capture_output=True
-    )
+    given = pickle.dumps((workspace.profile, workspace.folder))
+    shown = subprocess.run([sys.executable, "-c", CACHED], input=given, capture_output=True, check=False)
     assert shown.returncode == 0, shown.stderr.decode()
     assert float(shown.stdout) > 0
+
+
+def test_last_results_are_held_by_their_workspace_and_go_with_it(workspace):
+    calls, own = [], again(workspace)
+
+    @training.remembered(2)
+    def double(ws: Workspace, x: int) -> int:
+        calls.append(x)
+        return 2 * x
+
+    assert [double(own, x) for x in (1, 2, 1, 3, 1, 2)] == [2, 4, 2, 6, 2, 4]
+    assert calls == [1, 2, 3, 2]
+    gone = weakref.ref(own)
+    del own
+    gc.collect()
+    assert gone() is None
+
+
+# -- settings: what they change, and what they share ------------------------------------------------------------------
+
+
+def test_every_setting_changes_the_identity_of_a_checkpoint(workspace):
+    settings = (
+        "pretrain.learning_rate=1e-4 pretrain.weight_decay=0.1 pretrain.batch=4 pretrain.updates=6 "
+        "pretrain.bottleneck_strength=0.1 pretrain.info_nce_scale=2 model.mask_ratio=0.5 model.scaling=minmax "
+        "model.temperature=0.1 text.updates=3 text.pooling=cls text.seed=1"
+    )
+    changes = [dict([setting.replace(".", "__", 1).split("=")]) for setting in settings.split()]
+    identities = [again(workspace, **change).checkpoint_identity("merit") for change in changes]
+    identities += [workspace.checkpoint_identity("merit", seed) for seed in (0, 1)]
+    assert len(set(identities)) == len(identities)
+    assert again(workspace).checkpoint_identity("merit") == workspace.checkpoint_identity("merit")
+    assert workspace.checkpoint_identity("ib-0.5") == workspace.checkpoint_identity("ib")
+    assert len({workspace.checkpoint_identity(name) for name in ("ib", "ib-0.1", "ib-1")}) == 3
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """All files by their bytes, but for locks and other notes for the next run, whose names begin with a dot."""
+    names = {path: path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    shown = {path: name for path, name in names.items() if not any(part.startswith(".") for part in name.parts)}
+    return {str(name): hashlib.sha256(path.read_bytes()).hexdigest() for path, name in shown.items()}
+
+
+def test_another_mask_is_trained_beside_and_nothing_of_the_default_changes(workspace):
+    default = workspace.checkpoint("cma")
+    before, other = digests(workspace.folder), again(workspace, model__mask_ratio="0.5")
+    folder = other.checkpoint("cma")
+    linear_probe(other, "cma", "superclass")
+    after = digests(workspace.folder)
+    assert (folder.parent, folder == default) == (default.parent, False)
+    assert other.text_identity == workspace.text_identity
+    assert other.store("ptb-xl").identity == workspace.store("ptb-xl").identity
+    assert {name: after[name] for name in before} == before
+    assert {name.split("/")[0] for name in set(after) - set(before)} == {"checkpoints", "embeddings", "results"}
+
+
+def test_a_setting_that_pretraining_does_not_see_trains_nothing_again(workspace):
+    other = again(workspace, probe__epochs="2", generation__lora_rank="1", embed_batch="7")
+    assert other.checkpoint_identity("cma") == workspace.checkpoint_identity("cma")
+    probed = [linear_probe(ws, "cma", "superclass") for ws in (workspace, other)]
+    assert not probed[0]["value"].equals(probed[1]["value"])
+
+
+def test_the_pretraining_seed_counts_for_all_runs(workspace):
+    other = again(workspace, pretrain__seed="1")
+    assert other.checkpoint_identity("cma", 0) == workspace.checkpoint_identity("cma", 1)
+    assert other.encoder_identity("random", 0) == workspace.encoder_identity("random", 1)
+    assert other.checkpoint("cma").name.startswith("cma-seed1-")
+    assert other.configs("merit", 2)[1].seed == 3
+
+
+def test_cma_and_ib_train_on_whole_recordings_and_reconstruction_refuses(workspace):
+    whole = again(workspace, model__mask_ratio="0")
+    assert whole.checkpoint_identity("cma") == workspace.checkpoint_identity("cma-whole")
+    assert whole.configs("ib", 0)[0].mask_ratio == 0
+    for name in ("merit", "mse", "st-mem-ours"):
+        with pytest.raises(ValueError, match=r"^model\.mask_ratio: (merit|mse) reconstructs hidden patches"):
+            whole.checkpoint(name)
+    assert linear_probe(workspace, "cma-whole", "superclass")["reason"].isna().all()
+
+
+def test_a_workspace_says_what_is_set_and_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.setenv("MERIT_HOME", str(tmp_path))
+    monkeypatch.setattr(Workspace, "pretraining_cohort", "mimic-iv-ecg")
+    opened = Workspace.open("smoke", settings="model.mask_ratio=0.5")
+    assert opened.note().endswith("Set: model.mask_ratio=0.5.")
+    assert opened.folder == tmp_path / "artifacts" / "smoke" == Workspace.open("smoke").folder
+    assert folder_name(opened.profile, None) != run_name(opened.profile, None)
+    assert Workspace.open("smoke", settings="hospitals.seed=3").folder != opened.folder
+    assert opened.profile == resolve("smoke", "model.mask_ratio=0.5")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(Workspace, "synthetic", False)  # beside the paper's numbers stand those of its settings alone
+    for settings, expected in {
+        "": True, "text.source=/folder generation.bert=/x": True, "model.mask_ratio=0.5": False, "limit=64": False,
+        "text.pooling=cls": False,
+    }.items():  # fmt: skip
+        assert Workspace.open("paper", settings=settings).as_paper == expected, settings
+    assert not Workspace.open("demo").as_paper
+
+
+# -- TEXT_LAYERS: whoever asks a checkpoint for texts gets its own text encoder, not the frozen one --------------------
+
+TEXTS = ["atrial fibrillation", "sinus rhythm, normal ecg", "complete left bundle branch block, abnormal ecg"]
+
+
+@pytest.fixture(scope="module")
+def trained(workspace) -> Workspace:
+    """The same recordings, the text encoder's one layer trained too, fast enough to be seen in four updates."""
+    made = again(workspace, pretrain__text_layers="1", pretrain__text_rate_scale="1")
+    made.checkpoint("merit")
+    return made
+
+
+def test_every_way_to_its_texts_is_one(trained, workspace, tmp_path):
+    shared = trained.shared_text("merit", TEXTS)
+    model = merit.load(trained.checkpoint("merit"))
+    model.save_pretrained(tmp_path / "moved")
+    for loaded in (model, merit.load(tmp_path / "moved")):
+        np.testing.assert_allclose(loaded.embed_text(TEXTS), shared, atol=1e-6)
+    frozen = trained.encoder("merit").project_text(trained.text_embeddings(TEXTS))
+    assert np.abs(frozen - shared).max() > 1e-3
+    assert np.array_equal(workspace.text_embeddings(TEXTS), trained.text_embeddings(TEXTS))
+    own = trained.projected_text(trained.encoder("merit"))
+    np.testing.assert_allclose(own, trained.shared_text("merit", trained.distinct_reports()), atol=1e-6)
+
+
+def test_the_loop_and_the_encoder_read_texts_alike(trained):
+    """What the network makes of a batch's tokens in training is what its text encoder gives of the texts."""
+    (folder,) = (trained.folder / "text").glob("states-*")
+    model, _ = checkpoint.load_model(trained.checkpoint("merit"))
+    rows = np.array([3, 0, 5, 1])
+    with torch.inference_mode():
+        tokens = load_tokens(folder).take(rows, torch.device("cpu"))
+        out = torch.nn.functional.normalize(model.text_head(model.text_tower(tokens)))
+    np.testing.assert_allclose(out.numpy(), trained.projected_text(trained.encoder("merit"))[rows], atol=1e-5)
+
+
+def test_zero_shot_and_information_use_it_and_the_card_says_so(trained, workspace):
+    own, frozen = (zero_shot(ws, "merit", "superclass", n_resamples=0) for ws in (trained, workspace))
+    assert (own["value"] != frozen["value"]).any()
+    signal_mv = np.random.default_rng(0).normal(size=(2, 12, 1000))
+    scores = merit.load(trained.checkpoint("merit")).zero_shot(signal_mv, fs_hz=100)
+    assert np.isfinite(scores.to_numpy()).all()
+    for ws in (trained, workspace):
+        information(ws, "merit")
+    assert trained.used["information merit unseen"]["id"] != workspace.used["information merit unseen"]["id"]
+    card = (trained.checkpoint("merit") / "README.md").read_text()
+    assert "its last 1 layers were trained with the network" in card
+    assert "The frozen text encoder is" in (workspace.checkpoint("merit") / "README.md").read_text()
+
+
+def test_what_reads_no_reports_is_the_same_run(trained):
+    frozen = again(trained, pretrain__text_layers="0")
+    for objective, same in {"mse": True, "st-mem-ours": True, "simclr": True, "cma": False, "merl-ours": False}.items():
+        assert (trained.checkpoint_identity(objective) == frozen.checkpoint_identity(objective)) == same
+
+
+# -- from a workspace to use ------------------------------------------------------------------------------------------
+
+
+def test_a_file_has_the_embedding_and_scores_of_its_row(workspace):
+    model = merit.load(workspace.checkpoint("merit"))
+    store = workspace.store("ptb-xl")
+    paths = [workspace.sources["ptb-xl"] / path for path in store.records["path"]]
+    assert np.array_equal(model.embed(paths), workspace.embedding("merit", "ptb-xl"))
+    chosen = prompts.load_prompts("enriched", "superclass")
+    vectors = prompts.class_vectors(workspace.shared_text("merit", chosen.flat), chosen.owner)
+    expected = prompts.cosines(workspace.shared("merit", "ptb-xl"), vectors)
+    np.testing.assert_allclose(model.zero_shot(paths, "superclass").to_numpy(), expected, atol=1e-5)
+    nearest = model.similar(paths[:3], store, k=1)
+    assert nearest["record"].tolist() == store.records["record_id"].tolist()[:3]
+    assert model.similar(paths[:3], store.folder, k=1)["row"].tolist() == [0, 1, 2]
+
+
+def test_a_checkpoint_says_where_it_comes_from(workspace):
+    folder = workspace.checkpoint("merit")
+    said, card = checkpoint.read_origin(folder), (folder / "README.md").read_text()
+    assert said["synthetic"] is True
+    assert (folder / said["text"]["source"] / "model.safetensors").is_file()
+    assert said["text"]["max_tokens"] == workspace.profile.text.max_tokens
+    assert "**synthetic**" in card
+    assert json.loads((folder / "config.json").read_text())["pretrain"]["objective"] in card

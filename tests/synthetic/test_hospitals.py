@@ -129,7 +129,7 @@ def test_a_complete_tree_is_kept_and_another_seed_replaces_it(tmp_path, monkeypa
         raise OSError("disk full")
 
     after = contents(root)
-    monkeypatch.setattr(hospitals, "_about", fail)
+    monkeypatch.setattr(hospitals, "about", fail)
     with pytest.raises(OSError, match="disk full"):
         write_hospitals(tmp_path, config, progress=False)
     assert contents(root) == after

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from merit.config import HospitalConfig
-from merit.data import leads
+from merit.data import preprocess
 from merit.synthetic import realism
 from merit.synthetic.labels import plan_site
 from merit.synthetic.recordings import render
@@ -31,7 +31,7 @@ def synthetic() -> tuple[list, np.ndarray]:
 
 
 def test_synthetic_recordings_are_as_hard_as_real_ones(reference, synthetic):
-    ours = leads.hardness(synthetic[1])
+    ours = preprocess.hardness(synthetic[1])
     for name, target in realism.TARGETS.items():
         assert abs(ours[name] - target) <= realism.TOLERANCE[name], (name, ours)
         assert abs(ours[name] - reference["hardness"][name]) <= realism.TOLERANCE[name], (name, ours)

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from merit import intervals
-from merit.evaluate.generation import findings
+from merit.evaluate.generation.texts import ABSENT, PRESENT, asserted, contradictions, find, lexicon
 from merit.runs import loading
 
 COMPARED = ("bleu", "meteor", "rouge_published", "rouge_l", "f1")
@@ -40,7 +42,8 @@ def score_texts(
 
     METEOR matches exact words and stems, without WordNet's synonyms, which would need a download. bert: folder of the
     model that BERTScore compares with, on `device`; its values are comparable within one model alone. None: no
-    BERTScore. ValueError for nothing to score or counts that differ.
+    BERTScore. Repetition: share of a text's runs of four words that stood earlier in it. ValueError for nothing to
+    score or counts that differ.
     """
     from nltk.tokenize import wordpunct_tokenize
     from nltk.translate.bleu_score import sentence_bleu
@@ -48,40 +51,27 @@ def score_texts(
     from rouge_score.rouge_scorer import RougeScorer
 
     if len(references) != len(texts) or not texts:
-        raise ValueError(
-            f"texts: expected as many as references, and one at least; got {len(texts)}, {len(references)}"
-        )
+        n = f"{len(texts)}, {len(references)}"
+        raise ValueError(f"texts: expected as many as references, and one at least; got {n}")
     rouge_scorer = RougeScorer(["rougeL"], use_stemmer=True)
     rouge = [rouge_scorer.score(reference, text)["rougeL"] for reference, text in zip(references, texts)]
     tokens = [([wordpunct_tokenize(reference)], wordpunct_tokenize(text)) for reference, text in zip(references, texts)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a text without a common run of four scores about 0, as published
         bleu = [float(sentence_bleu(*pair)) for pair in tokens]
+    no_synonyms = SimpleNamespace(synsets=lambda word: [])  # in WordNet's place
+    words = [text.lower().split() for text in texts]
+    fours = [list(zip(text, text[1:], text[2:], text[3:])) for text in words]
     recall, f1 = bert_scores(references, texts, bert, bert_layers, device) if bert else (None, None)
     return {
         "bleu_published": bleu,
-        "meteor": [float(meteor_score(*pair, wordnet=_NoSynonyms())) for pair in tokens],
+        "meteor": [float(meteor_score(*pair, wordnet=no_synonyms)) for pair in tokens],
         "rouge_published": [score.recall for score in rouge],
         "rouge_l": [score.fmeasure for score in rouge],
         "bertscore_published": recall,
         "bertscore": f1,
-        "repetition": [repetition(text) for text in texts],
+        "repetition": [1 - len(set(runs)) / len(runs) if runs else 0.0 for runs in fours],
     }
-
-
-class _NoSynonyms:
-    """In WordNet's place, for NLTK."""
-
-    def synsets(self, word: str) -> list:
-        """No synonyms."""
-        return []
-
-
-def repetition(text: str, n: int = 4) -> float:
-    """Share of the runs of n words that stood earlier in the same text; 0 for a text shorter than that."""
-    words = text.lower().split()
-    runs = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def bert_scores(
@@ -100,9 +90,8 @@ def bert_scores(
         config = AutoConfig.from_pretrained(**loading(folder))
         AutoTokenizer.from_pretrained(**loading(folder))
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"model of BERTScore {folder}: expected a model and its tokenizer; {str(error).splitlines()[0]}"
-        ) from error
+        what = f"model of BERTScore {folder}: expected a model and its tokenizer"
+        raise ValueError(f"{what}; {str(error).splitlines()[0]}") from error
     layers = layers or config.num_hidden_layers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -129,15 +118,43 @@ def available(model: str) -> bool:
 # -- all texts together ------------------------------------------------------------------------------------------------
 
 
-class Summary(NamedTuple):
-    """The scores of a set of texts, and what differences are taken from."""
+def score_statements(there: Sequence[Collection[str]], texts: Sequence[str]) -> dict[str, Any]:
+    """Statements asserted by texts [n] against those that are there [n]; statements outside the lexicon are left out.
 
-    scores: dict[str, dict[str, float | None]]
-    """Name -> value, low, high; the last two None without resamples, and for what has no interval."""
-    per_statement: dict[str, dict[str, Any]]
-    """Code -> counts and rates, as `findings.score` gives them."""
-    resamples: dict[str, np.ndarray]
-    """Name -> float64 [R] of COMPARED; two summaries with the same groups, R and seed draw the same patients."""
+    tallies: int64 [n, 3], for each text the statements asserted that are there, asserted, and there. Shares in [0, 1],
+    None where they are a share of nothing: precision, recall and f1 over all mentions; macro_f1: mean F1 over the
+    statements that occur; exact: texts that assert just what is there; denied: of what is there, the share that the
+    text denies; contradictory: texts that contradict themselves. per_statement: rows of code, counts and rates.
+    """
+
+    def share(part: float, whole: float) -> float | None:
+        return part / whole if whole else None
+
+    def rates(hit: int, n_said: int, n_there: int) -> dict[str, float | None]:
+        return {"precision": share(hit, n_said), "recall": share(hit, n_there), "f1": share(2 * hit, n_said + n_there)}
+
+    known, states = set(lexicon()), [find(text) for text in texts]
+    pairs = [
+        (known & set(codes), {code for code, state in made.items() if state == PRESENT})
+        for codes, made in zip(there, states, strict=True)
+    ]
+    tallies = np.array([[len(real & said), len(said), len(real)] for real, said in pairs], np.int64).reshape(-1, 3)
+    per_statement = []
+    for code in sorted(set().union(*(real | said for real, said in pairs))):
+        n, said = (sum(code in side for side in sides) for sides in zip(*pairs))
+        hit = sum(code in real & made for real, made in pairs)
+        per_statement.append({"code": code, "n": n, "said": said, "hit": hit, **rates(hit, said, n)})
+    occurring = [row["f1"] or 0.0 for row in per_statement if row["n"]]
+    denied = sum(made.get(code) == ABSENT for (real, _), made in zip(pairs, states) for code in real)
+    return {
+        "tallies": tallies,
+        **rates(*tallies.sum(0).tolist()),
+        "macro_f1": share(sum(occurring), len(occurring)),
+        "exact": share(sum(real == said for real, said in pairs), len(pairs)),
+        "denied": share(denied, int(tallies[:, 2].sum())),
+        "contradictory": share(sum(bool(contradictions(text)) for text in texts), len(pairs)),
+        "per_statement": per_statement,
+    }
 
 
 def summarise(
@@ -150,39 +167,37 @@ def summarise(
     device: str = "cpu",
     n_resamples: int,
     seed: int,
-) -> Summary:
-    """Scores of texts [n] against references [n]: means over texts, corpus BLEU, and the statements that texts assert
-    against those that references assert.
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Scores of texts [n] against references [n], and the statements that they assert, as rows of `score_statements`.
 
-    groups [n]: what is drawn together (patients). bert, bert_layers, device: of BERTScore, as in `score_texts`.
+    Columns of the scores: metric, value, low, high (None without resamples, and for what has no interval), draws
+    (float64 [R] of COMPARED; two calls with the same groups, R and seed draw the same patients). groups [n]: what is
+    drawn together (patients). bert, bert_layers, device: of BERTScore, as in `score_texts`.
     """
     from sacrebleu.metrics import BLEU
 
     per_text = score_texts(references, texts, bert, bert_layers, device)
-    said = findings.score([findings.asserted(reference) for reference in references], texts)
+    said = score_statements([asserted(reference) for reference in references], texts)
     weights = intervals.weights_of(groups, n_resamples, seed)  # [n, 1 + R], the first column all ones
-    drawn = {
-        name: np.asarray(values, np.float64) @ weights / weights.sum(0)
-        for name, values in per_text.items()
-        if values is not None
-    }
+    scored = {name: np.asarray(values, np.float64) for name, values in per_text.items() if values is not None}
+    drawn = {name: values @ weights / weights.sum(0) for name, values in scored.items()}
     # Corpus BLEU-4 (13a tokens, exponential smoothing) adds up runs of 1 to 4 words found, all runs, both lengths.
     each = [BLEU(effective_order=True).sentence_score(text, [ref]) for ref, text in zip(references, texts)]
     counts = np.array([[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in each], np.int64)
     totals = np.rint(counts.T @ weights).astype(np.int64).T.tolist()
-    drawn["bleu"] = (
-        np.array([BLEU.compute_bleu(t[:4], t[4:8], *t[8:], smooth_method="exp").score for t in totals]) / 100
-    )
+    corpus = [BLEU.compute_bleu(t[:4], t[4:8], *t[8:], smooth_method="exp").score for t in totals]
+    drawn["bleu"] = np.array(corpus) / 100
     hit, n_said, n_there = said["tallies"].T @ weights
     with np.errstate(divide="ignore", invalid="ignore"):
         rates = {"precision": hit / n_said, "recall": hit / n_there, "f1": 2 * hit / (n_said + n_there)}
     drawn |= {name: np.where(np.isfinite(values), values, np.nan) for name, values in rates.items()}
 
-    scores = {name: intervals.around(values[0], values[1:], share=True) for name, values in drawn.items()}
+    rows = [{"metric": name, **intervals.around(values[0], values[1:], share=True)} for name, values in drawn.items()]
     alone = {name: said[name] for name in ("macro_f1", "exact", "denied", "contradictory")}
-    alone |= {name: None for name, values in per_text.items() if values is None}
-    scores |= {name: {"value": value, "low": None, "high": None} for name, value in alone.items()}
-    return Summary(scores, said["per_statement"], {name: drawn[name][1:] for name in COMPARED})
+    alone |= dict.fromkeys(name for name in per_text if name not in scored)
+    rows += [{"metric": name, "value": value, "low": None, "high": None} for name, value in alone.items()]
+    rows = [row | {"draws": drawn[row["metric"]][1:] if row["metric"] in COMPARED else None} for row in rows]
+    return pd.DataFrame(rows), said["per_statement"]
 
 
 # -- controls: the commonest answer, the answer of the nearest training ECG, another patient's ECG ---------------------
@@ -198,7 +213,7 @@ def most_common(answers: Sequence[str]) -> str:
     text, count = Counter(answers).most_common(1)[0]
     if count > 1:
         return text
-    said = [frozenset(findings.asserted(answer)) for answer in answers]
+    said = [frozenset(asserted(answer)) for answer in answers]
     commonest, _ = Counter(said).most_common(1)[0]
     return answers[said.index(commonest)]
 

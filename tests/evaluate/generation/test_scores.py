@@ -1,4 +1,4 @@
-"""Scores by hand and by their libraries, intervals against loops over resamples, controls against their definitions."""
+"""Scores by hand and by their libraries, intervals against loops over resamples, controls by their definitions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from merit import intervals
 from merit.config import TextConfig
-from merit.evaluate.generation import findings, scores
-from merit.evaluate.generation.scores import most_common, nearest, score_texts, summarise, swapped
+from merit.evaluate.generation import scores
+from merit.evaluate.generation.scores import most_common, nearest, score_statements, score_texts, summarise, swapped
+from merit.evaluate.generation.texts import asserted
 
 REFERENCE = "there is atrial fibrillation with rapid response"
 TEXT = "there is atrial fibrillation with slow response ."
@@ -35,16 +37,12 @@ def test_scores_by_hand() -> None:
     assert score_texts(["inverted waves"], ["inverting wave"])["rouge_published"] == [1], "words are stemmed"
 
 
-def test_recall_rewards_a_long_text_and_f1_does_not() -> None:
+def test_recall_rewards_a_long_text_and_f1_does_not_and_repetition_counts_runs_of_four() -> None:
     found = score_texts([REFERENCE] * 2, [TEXT, TEXT + " and so on and so forth until the end of the page" * 3])
     assert found["rouge_published"][1] >= found["rouge_published"][0]
     assert found["rouge_l"][1] < found["rouge_l"][0]
-
-
-def test_repetition() -> None:
-    assert scores.repetition("a b c d a b c d") == pytest.approx(1 / 5)
-    assert scores.repetition("one two three") == 0
-    assert scores.repetition("x " * 10) == pytest.approx(6 / 7)
+    texts = ["a b c d A b c d", "one two three", "x " * 10]
+    assert score_texts(texts, texts)["repetition"] == pytest.approx([1 / 5, 0, 6 / 7])
 
 
 def test_nothing_and_unequal_numbers_are_refused_and_an_empty_text_scores_nothing() -> None:
@@ -119,9 +117,24 @@ TEXTS = [
 GROUPS = np.array(["a", "a", "b", "c", "d"])
 
 
+def test_statements_by_hand() -> None:
+    there = [{"SR", "LVH"}, {"AFIB"}, {"NORM", "SR"}, {"unknown code"}]
+    texts = ["Sinus rhythm.", "Sinus rhythm, no atrial fibrillation.", "Normal ECG with sinus rhythm.", "Nothing."]
+    found = score_statements(there, texts)
+    assert [found[name] for name in ("precision", "recall", "f1")] == [3 / 4, 3 / 5, 6 / 9]
+    (sinus,) = (row for row in found["per_statement"] if row["code"] == "SR")
+    assert sinus == {"code": "SR", "n": 2, "said": 3, "hit": 2, "precision": 2 / 3, "recall": 1.0, "f1": 4 / 5}
+    assert found["macro_f1"] == pytest.approx(np.mean([4 / 5, 0, 0, 1]))
+    assert [found[name] for name in ("exact", "denied", "contradictory")] == [2 / 4, 1 / 5, 0]
+    nothing = score_statements([set()], ["Nothing at all."])
+    assert [nothing[name] for name in ("precision", "recall", "f1", "macro_f1", "exact")] == [None] * 4 + [1]
+    with pytest.raises(ValueError, match="shorter"):
+        score_statements([set(), set()], ["one"])
+
+
 @pytest.fixture(scope="module")
-def found() -> scores.Summary:
-    return summarise(REFERENCES, TEXTS, GROUPS, n_resamples=40, seed=3)
+def found() -> pd.DataFrame:
+    return summarise(REFERENCES, TEXTS, GROUPS, n_resamples=40, seed=3)[0].set_index("metric")
 
 
 def slowly(rows: list[int]) -> dict[str, float]:
@@ -130,45 +143,37 @@ def slowly(rows: list[int]) -> dict[str, float]:
 
     references, texts = [REFERENCES[i] for i in rows], [TEXTS[i] for i in rows]
     means = {name: np.mean(values) for name, values in score_texts(references, texts).items() if values}
-    said = findings.score([findings.asserted(reference) for reference in references], texts)
-    alone = {name: said[name] for name in ("macro_f1", "exact", "denied", "contradictory")}
-    return means | {"bleu": BLEU().corpus_score(texts, [references]).score / 100} | said["micro"] | alone
+    said = score_statements([asserted(reference) for reference in references], texts)
+    names = ("precision", "recall", "f1", "macro_f1", "exact", "denied", "contradictory")
+    bleu = BLEU().corpus_score(texts, [references]).score / 100
+    return means | {"bleu": bleu} | {name: said[name] for name in names}
 
 
-def test_values_are_those_of_the_scores_themselves(found):
-    values = {name: score["value"] for name, score in found.scores.items()}
-    assert (values.pop("bertscore"), values.pop("bertscore_published")) == (None, None)
+def test_values_and_resamples_equal_a_loop_that_repeats_the_texts_of_drawn_patients(found):
+    values = found["value"].dropna().to_dict()
+    assert set(found.index) - set(values) == {"bertscore", "bertscore_published"}
     assert values == pytest.approx(slowly(list(range(5))))
-
-
-def test_resamples_equal_a_loop_that_repeats_the_texts_of_drawn_patients(found):
     weights = intervals.weights_of(GROUPS, 40, 3)
+    np.testing.assert_array_equal(weights[0], weights[1])  # both recordings of patient a
     for draw in (1, 7, 40):
         slow = slowly([i for i in range(5) for _ in range(int(weights[i, draw]))])
-        for name, drawn in found.resamples.items():
-            assert drawn[draw - 1] == pytest.approx(slow[name]), name
+        for name in scores.COMPARED:
+            assert found.loc[name, "draws"][draw - 1] == pytest.approx(slow[name]), name
 
 
-def test_patients_are_drawn_whole():
-    weights = intervals.weights_of(GROUPS, 200, 0)
-    assert (weights[:, 0] == 1).all()
-    np.testing.assert_array_equal(weights[0], weights[1])  # both recordings of patient a
-    assert set(np.unique(weights)) == {0, 1}
-    np.testing.assert_array_equal(weights[[0, 2, 3, 4], 1:].sum(0), 2)  # a half of the four
-
-
-def test_intervals_hold_their_values_and_perfect_texts_have_none_apart(found):
-    for name, score in found.scores.items():
-        assert score["low"] is None or score["low"] <= score["value"] <= score["high"], name
-    perfect = summarise(REFERENCES, REFERENCES, GROUPS, n_resamples=40, seed=3)
-    assert (perfect.resamples["f1"] == 1).all()
-    assert perfect.scores["exact"]["value"] == 1
-
-
-def test_without_resamples_there_is_no_interval():
-    f1 = summarise(REFERENCES, TEXTS, GROUPS, n_resamples=0, seed=0).scores["f1"]
-    assert f1["low"] is f1["high"] is None
-    assert f1["value"] is not None
+def test_intervals_hold_their_values_and_without_resamples_there_is_none(found):
+    ends = found.dropna(subset=["low"])
+    assert (ends["low"] <= ends["value"]).all()
+    assert (ends["value"] <= ends["high"]).all()
+    assert set(found.index) - set(ends.index) == {
+        "macro_f1", "exact", "denied", "contradictory", "bertscore", "bertscore_published"
+    }  # fmt: skip
+    perfect = summarise(REFERENCES, REFERENCES, GROUPS, n_resamples=40, seed=3)[0].set_index("metric")
+    assert (perfect.loc["f1", "draws"] == 1).all()
+    assert perfect.loc["exact", "value"] == 1
+    f1 = summarise(REFERENCES, TEXTS, GROUPS, n_resamples=0, seed=0)[0].set_index("metric").loc["f1"]
+    assert f1[["low", "high"]].isna().all()
+    assert f1["value"] == found.loc["f1", "value"]
 
 
 # -- controls ----------------------------------------------------------------------------------------------------------
