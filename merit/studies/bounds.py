@@ -33,7 +33,7 @@ N_DRAWN = 200  # signals that the decoder's bound is taken on, and draws that a 
 
 def _contrastive_plan(ws: Workspace) -> dict[str, Any]:
     """What is true, batch sizes, temperature of the model, samples of pairs, and batches of a size within a sample."""
-    small = ws.trial
+    small = ws.profile.trial
     return {
         "truths": [1.0, 8.0] if small else [1.0, 2.0, 4.0, 8.0],
         "sizes": [2, 16, 128] if small else list(SIZES),
