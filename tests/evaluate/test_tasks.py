@@ -9,6 +9,7 @@ import pytest
 
 from merit.data import taxonomy
 from merit.evaluate.tasks import (
+    CROSS_FITTED,
     DIRECTIONS,
     MERL_FOLDER,
     MERL_FOLDS,
@@ -59,6 +60,12 @@ def test_official_split_needs_no_particular_training_fold() -> None:
             make_splits(np.array(folds), protocol)
     with pytest.raises(ValueError, match="folds: expected 5 in the records; got 10, whose records would be lost"):
         make_splits(FOLDS, n_folds=5)
+
+
+def test_cross_fitted_folds_validate_and_test_in_turn() -> None:
+    splits = make_splits(FOLDS, CROSS_FITTED)
+    parts = [[set(FOLDS[rows]) for rows in (split.train, split.validation, split.test)] for split in splits]
+    assert parts == [[set(range(1, 9)), {9}, {10}], [set(range(1, 9)), {10}, {9}]]
 
 
 def test_a_class_needs_two_of_each_kind_in_every_part() -> None:

@@ -15,7 +15,7 @@ from merit.studies import bounds
 from merit.studies.workspace import NoCohort
 
 SMALL = {"scales": (1.0, 10.0), "updates": 2, "batch": 4, "n_resamples": 5}
-NOWHERE = SimpleNamespace(trial=True, profile=profile("smoke"), result=lambda study, compute, *_: {"values": compute()})
+NOWHERE = SimpleNamespace(profile=profile("smoke"), result=lambda study, compute, *_: {"values": compute()})
 """A workspace without recordings, which stores nothing."""
 
 
