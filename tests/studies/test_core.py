@@ -49,6 +49,9 @@ class MadeUp:
     def torch_device(self) -> str:
         return "cpu"
 
+    def pretraining_seed(self, seed: int) -> int:
+        return seed
+
 
 @pytest.fixture
 def ws(tmp_path: Path) -> MadeUp:
