@@ -41,6 +41,7 @@ class MadeUp:
     folder: Path
     version: int = 0
     synthetic: bool = True
+    rotation: None = None
 
     def __post_init__(self) -> None:
         self.profile, self.used = profile("smoke"), {}
@@ -48,9 +49,6 @@ class MadeUp:
 
     def torch_device(self) -> str:
         return "cpu"
-
-    def pretraining_seed(self, seed: int) -> int:
-        return seed
 
 
 @pytest.fixture
