@@ -315,7 +315,7 @@ def notebook(
 def reference(
     run: flat(Paged) = Paged(),
     seeds: int = 5,
-    group: Literal["all", "objectives", "equal-budget", "dials", "published"] = "all",
+    group: Literal["all", "objectives", "equal-budget", "dials", "real", "published"] = "all",
     stages: str = "",
     encoders: str = "",
 ) -> None:
@@ -326,8 +326,8 @@ def reference(
     Args:
         seeds: Pretraining seeds.
         group: The paper's objectives, strengths and CMA without a mask; these beside peers' methods on the same data;
-            objectives pretrained on other recordings (what is kept); MERIT beside published encoders with weights at
-            hand; or all.
+            objectives pretrained on other recordings (what is kept); objectives on real recordings, cross-fitted in
+            five rotations of PTB-XL's folds; MERIT beside published encoders with weights at hand; or all.
         stages: Which of the group's, separated by commas; default: all of them.
         encoders: Which of the group's, separated by commas; default: all of them.
     """
@@ -335,7 +335,7 @@ def reference(
 
     require_least(1, seeds=seeds)
     groups = tuple(GROUPS) if group == "all" else (group,)
-    known = tuple(dict.fromkeys(one for group in groups for one in GROUPS[group].encoders))
+    known = tuple(dict.fromkeys(encoder for group in groups for encoder in GROUPS[group].encoders))
     wanted = comma_separated("stages", stages, tuple(STUDIES)) if stages else tuple(STUDIES)
     names = comma_separated("encoders", encoders, known) if encoders else None
     workspace = opened(run, names or known)

@@ -281,6 +281,30 @@ def paired_resamples(
     return row
 
 
+def over_rotations(values: Sequence[float], errors: Sequence[float]) -> dict[str, Any]:
+    """The mean over the rotations of cross-fitted pretraining: value, low, high, p, sd (of one rotation), n.
+
+    values, errors: [R], a score, or a difference, of each rotation, and its standard error over patients. Rotations
+    score other patients, so their errors are independent: the mean's variance is that of the patients, sum(errors²) /
+    R², or what the values' own spread says where that is more, s² / R, since pretrainings differ too. s² has R - 1
+    degrees of freedom, so the interval is Student's with (R - 1) (variance / (s² / R))² (Satterthwaite, 1946), R - 1 to
+    very many. Pretrainings of two rotations share six of eight folds, so that their part is too small if anything.
+    """
+    values, squares = np.asarray(values, dtype=np.float64), np.square(np.asarray(errors, dtype=np.float64))
+    n, mean = len(values), float(np.mean(values))
+    row = {"value": mean, "low": None, "high": None, "p": None, "sd": None, "n": n}
+    if n < 2 or np.isnan(squares).any():
+        return row
+    row["sd"] = float(values.std(ddof=1))
+    of_mean = row["sd"] ** 2 / n
+    error = max(float(squares.sum()) / n**2, of_mean) ** 0.5
+    if error < EQUAL:
+        return row
+    freedom = (n - 1) * min(error**2 / max(of_mean, EQUAL**2), 1e4) ** 2
+    reach = float(stdtrit(freedom, 1 - LEVEL / 2)) * error
+    return {**row, "low": mean - reach, "high": mean + reach, "p": 2 * float(stdtr(freedom, -abs(mean) / error))}
+
+
 def normal_p(value: float, error: float) -> float:
     """Two-sided p of a value with a standard error: below 0.05 where `ends` leave out 0; of no error, 1 for 0 alone."""
     if error < EQUAL:

@@ -3,7 +3,7 @@
 The identity hashes the stage, its resolved parameters, the identities of its inputs and the parsed source of the
 modules that compute it, with all that those import from this package (settings apart: they enter as parameters).
 
-Everything that is kept has a SHA-256 that is written with it and checked before anything is computed from it: inside a
+Everything that is stored has a SHA-256, written with it and checked before anything is computed from it: inside a
 result, beside a file (`x.npy.sha256`), and in a folder's SHA256SUMS; `sha256sum -c` reads the last two.
 """
 
@@ -241,7 +241,7 @@ def written(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = f"{os.getpid()}.{secrets.token_hex(4)}.partial"
-    temporary, old = (path.with_name(f".{path.name}.{one}{kind}{path.suffix}") for one in ("", "old."))
+    temporary, old = (path.with_name(f".{path.name}.{prefix}{kind}{path.suffix}") for prefix in ("", "old."))
     try:
         with naming_a_full_disk(path):
             yield temporary
@@ -492,7 +492,7 @@ def read_or_compute(
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
-    """A kept result; None where there is none with a digest, Damaged for one that is not as it was written."""
+    """A stored result; None where there is none with a digest, Damaged for one that is not as it was written."""
     if not path.exists():
         return None
     result = read_json(path)

@@ -127,6 +127,43 @@ def over_seeds(scores: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return groups.agg(value="mean", sd="std", n="size").reset_index()
 
 
+def over_rotations(scores: pd.DataFrame, by: Sequence[str], *, first: str = "merit") -> pd.DataFrame:
+    """Scores of cross-fitted pretraining as one: per `by`, encoder and metric the mean over rotations of the means over
+    seeds (value, low, high, p, sd, n; `intervals.over_rotations`), `each` rotation's, and `n_seeds`; then, with `other`
+    filled in, the same of the differences between `first` and each other encoder, paired in the rotation by the same
+    random halves of its patients. Column `rotation` says which. Without draws the rotations' own spread is the error.
+    """
+    rows: list[dict[str, Any]] = []
+    keys = [*by, "metric"]
+    for values, cell in scored(scores).groupby(keys, sort=False, dropna=False):
+        front = dict(zip(keys, values))
+        sides: dict[str, dict[int, tuple[float, np.ndarray]]] = {}
+        for (encoder, rotation), turn in cell.groupby(["encoder", "rotation"], sort=False):
+            draws = (
+                [drawn for drawn in turn["draws"] if not np.isscalar(drawn) and drawn is not None]
+                if "draws" in turn
+                else []
+            )
+            whole = len(draws) == len(turn) and len(set(map(len, draws))) == 1
+            drawn = np.mean(np.array(draws, dtype=float), axis=0) if whole else np.empty(0)
+            sides.setdefault(encoder, {})[rotation] = (float(turn["value"].mean()), drawn)
+        for encoder, other in [*((name, None) for name in sides), *((first, name) for name in sides if name != first)]:
+            mine, theirs = sides.get(encoder, {}), sides.get(other, {}) if other else None
+            turns = sorted(mine if theirs is None else mine.keys() & theirs.keys())
+            found, errors = [], []
+            for turn in turns:
+                value, drawn = mine[turn]
+                if theirs is not None:
+                    value, drawn = value - theirs[turn][0], drawn - theirs[turn][1]
+                found.append(value)
+                errors.append(intervals.standard_error(value, drawn) if len(drawn) else 0.0)
+            if found:
+                n_seeds = cell[cell["encoder"] == encoder]["encoder_seed"].nunique()
+                about = {**front, "encoder": encoder, "other": other, "each": found, "n_seeds": n_seeds}
+                rows.append(about | intervals.over_rotations(found, errors))
+    return frame(rows)
+
+
 def paired(
     scores: pd.DataFrame, by: Sequence[str], *, first: str = "merit", over: str = "draws", family: Sequence[str] = ()
 ) -> pd.DataFrame:

@@ -17,7 +17,6 @@ from merit.bench.measure import (
     ENDLESS,
     VARIANTS,
     FullSize,
-    OneByOne,
     Pace,
     Plan,
     Trainee,
@@ -63,23 +62,13 @@ def test_an_update_is_the_loops_bit_for_bit(paired, tmp_path):
 
 
 def test_every_loader_gives_the_same_batches(paired):
+    """Signals, texts, which recordings have one, patients: also by the peers' way, one by one."""
     with every_loader(paired, CONFIG, CPU, (0,)) as loaders:
         assert list(loaders) == ["resident", "streamed", "loader_0"]
         for _ in range(7):  # into the second epoch
             first, *others = (next(batches) for batches in loaders.values())
             for other in others:
                 assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
-
-
-def test_a_recording_without_a_report_is_marked_one_by_one(paired):
-    data = OneByOne(paired)
-    assert len(data) == 40
-    signal_mv, text, valid, patient = data[10]
-    assert not valid
-    assert patient == paired.patient[10]
-    assert text.shape == (16,)
-    assert signal_mv.dtype == torch.float32
-    assert np.allclose(1000 * signal_mv, paired.signal_uv[10])
 
 
 def test_a_set_larger_than_its_noise_goes_through_it_in_turn(monkeypatch, tmp_path):

@@ -76,12 +76,6 @@ def test_every_setting_is_reachable_and_set_to_its_own_value_changes_nothing(nam
     for path, value in settable(named).items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         assert resolve(name, f"{path}={text}") == named, path
-    wanted = (
-        "model.mask_ratio", "model.scaling", "model.patch_target", "model.temperature", "pretrain.info_nce_scale",
-        "model.encoder.patch", "model.decoder.depth", "text.pooling", "pretrain.learning_rate", "pretrain.seed",
-        "pretrain.bottleneck_strength", "model.encoder.width", "model.shared_width", "probe.epochs",
-    )  # fmt: skip
-    assert set(wanted) <= set(settable(named))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from merit import intervals
 from merit.evaluate import metrics
-from merit.intervals import corrected_t, ends, paired_resamples, pool
+from merit.intervals import corrected_t, ends, over_rotations, paired_resamples, pool
 
 # -- one value and its draws ------------------------------------------------------------------------------------------
 
@@ -280,3 +280,29 @@ def test_resamples_with_gaps_and_without_values():
     assert (alone["value"], alone["low"], alone["p"]) == (pytest.approx(0.1), None, None)
     with pytest.raises(ValueError, match="expected as many of both scores, drawn alike; got 2 and 1"):
         paired_resamples(0.6, [0.5, 0.6], 0.5, [0.4])
+
+
+# -- rotations of cross-fitted pretraining -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own", [0.0, 0.01, 0.03])
+def test_intervals_over_rotations_cover_with_little_and_with_much_spread_of_pretraining(own):
+    """Values of five rotations: the truth, pretraining's own deviation, and that of other patients, 0.02."""
+    rng, covered, n = np.random.default_rng(0), 0, 3000
+    for _ in range(n):
+        values = 0.8 + rng.normal(0, own, 5) + rng.normal(0, 0.02, 5)
+        row = over_rotations(values, [0.02] * 5)
+        assert row["low"] < row["value"] < row["high"]
+        covered += row["low"] <= 0.8 <= row["high"]
+        assert (row["p"] < 0.05) == (not row["low"] <= 0 <= row["high"])
+    assert 0.93 <= covered / n <= 0.99
+
+
+def test_over_rotations_in_closed_form():
+    same = over_rotations([0.5] * 4, [0.1] * 4)  # no spread beyond the patients': their error alone, 0.1 / 2
+    assert (same["value"], same["sd"], same["n"]) == (0.5, 0, 4)
+    assert same["high"] - 0.5 == pytest.approx(1.96 * 0.05, abs=1e-4)
+    spread = over_rotations([0.0, 1.0], [0.0, 0.0])  # pretraining's alone: Student's with one degree of freedom
+    assert spread["high"] - 0.5 == pytest.approx(12.706 * 0.5, rel=1e-4)
+    assert over_rotations([0.5], [0.1])["low"] is None
+    assert over_rotations([0.5, 0.6], [0.1, np.nan])["low"] is None

@@ -60,11 +60,8 @@ def test_a_hub_model_is_asked_for_once_with_a_time_limit(hub, error, said):
     ((url, timeout),) = asked
     assert url.endswith(f"{GATED}/resolve/main/config.json")
     assert timeout == readiness.TIMEOUT_S
-
-
-def test_a_revision_is_asked_for(hub):
-    assert readiness.hub_access(f"{GATED}@{'1' * 40}", "LM") == "can be downloaded"
-    assert hub[0][0][0].endswith(f"{GATED}/resolve/{'1' * 40}/config.json")
+    assert said in readiness.hub_access(f"{GATED}@{'1' * 40}", "LM")
+    assert asked[1][0].endswith(f"{GATED}/resolve/{'1' * 40}/config.json")
 
 
 def test_offline_nobody_is_asked(hub, monkeypatch):

@@ -138,3 +138,31 @@ def test_a_committed_file_gives_its_scores_back_to_six_digits(tmp_path: Path) ->
     path.write_text("{}")
     with pytest.raises(ValueError, match="expected scores with about, columns and rows"):
         scores.read(path)
+
+
+# -- rotations of cross-fitted pretraining -----------------------------------------------------------------------------
+
+
+def test_over_rotations_is_the_mean_of_means_over_seeds_and_pairs_within_a_rotation() -> None:
+    rng, rows, values = np.random.default_rng(0), [], {}
+    for rotation in (1, 2, 3):
+        patients = rng.normal(0, 0.02, 40)  # both encoders are scored on the same halves of a rotation's patients
+        for name, level in (("merit", 0.8), ("random", 0.6)):
+            for seed in (0, 1):
+                value = level + 0.01 * rotation + 0.002 * seed
+                values[name, rotation, seed] = value
+                drawn = list(value + patients + rng.normal(0, 0.001, 40))
+                about = {"encoder": name, "task": "form", "metric": "auroc", "encoder_seed": seed, "rotation": rotation}
+                rows.append({**about, "value": value, "draws": drawn})
+    found = scores.over_rotations(scores.frame(rows), ["task"]).set_index(["encoder", "other"])
+    merit, difference = found.loc[("merit", None)], found.loc[("merit", "random")]
+    each = [np.mean([values["merit", rotation, seed] for seed in (0, 1)]) for rotation in (1, 2, 3)]
+    assert merit["each"] == pytest.approx(each)
+    assert (merit["value"], merit["n"], merit["n_seeds"]) == (pytest.approx(np.mean(each)), 3, 2)
+    assert difference["value"] == pytest.approx(0.2)
+    assert merit["high"] - merit["low"] > 5 * (difference["high"] - difference["low"]), "patients cancel in the pair"
+    first = pd.DataFrame(rows).query("encoder == 'merit' and rotation == 1")
+    error = intervals.standard_error(first["value"].mean(), np.mean(first["draws"].tolist(), axis=0))
+    assert error == pytest.approx(0.02, rel=0.3)
+    lone = scores.over_rotations(scores.frame([row for row in rows if row["rotation"] == 2]), ["task"])
+    assert lone["low"].isna().all(), "one rotation tells nothing of the others"

@@ -455,18 +455,17 @@ class PublishedEncoder:
         """The state by the names of `shapes`, where a file has others. Raises ValueError where it contradicts itself:
         what stands there under two names must be equal.
         """
-        same = [(key, cls.within + key) for key in state if cls.within and cls.within + key in state]
-        same += [cls.tied] if cls.tied and all(key in state for key in cls.tied) else []
-        if cls.within and any(key.startswith(cls.within) for key in state):
-            apart = {key: value for key, value in state.items() if not key.startswith(cls.beside)}
-            # A slash, so that a name without the prefix fits nothing.
-            inner = {key.removeprefix(cls.within) if key.startswith(cls.within) else f"/{key}": key for key in apart}
-        elif cls.lacking and not any(key.startswith(cls.lacking) for key in state):
-            inner = {cls.lacking + key: key for key in state}
-        else:
-            inner = {key: key for key in state}
-        names: dict[str, str] = {}
-        for name, key in inner.items():
+        nested = bool(cls.within) and any(key.startswith(cls.within) for key in state)
+        bare = bool(cls.lacking) and not any(key.startswith(cls.lacking) for key in state)
+        names: dict[str, str] = {}  # name -> key in the file
+        same = [cls.tied] if cls.tied and all(key in state for key in cls.tied) else []
+        for key in state:
+            name = cls.lacking + key if bare else key
+            if nested:
+                same += [(key, cls.within + key)] if cls.within + key in state else []
+                if key.startswith(cls.beside):
+                    continue
+                name = key.removeprefix(cls.within) if key.startswith(cls.within) else f"/{key}"  # which fits nothing
             for pattern, replacement in cls.renames:
                 name = re.sub(pattern, replacement, name)
             same += [(key, names[name])] if name in names else []
@@ -475,8 +474,8 @@ class PublishedEncoder:
             if not torch.equal(state[key], state[other]):
                 raise ValueError(f"{path}: {key} and {other} are one entry under two names, and differ")
         found = {name: state[key] for name, key in names.items()}
-        words = next((state[key] for key in cls.tied if key in state), None)
-        return found if words is None else found | {cls.text_prefix + key: words for key in cls.tied}
+        twin = next((state[key] for key in cls.tied if key in state), None)
+        return found if twin is None else found | {cls.text_prefix + key: twin for key in cls.tied}
 
     @property
     def identity(self) -> str:

@@ -23,6 +23,10 @@ TEN_FOLDS = "ten folds"
 """Fold k tests, the next one validates, the others train; every record is tested once."""
 OFFICIAL_SPLIT = "official split (train 1-8, validate 9, test 10)"
 """PTB-XL's own split, for checkpoints that were pretrained on its folds 1-8."""
+CROSS_FITTED = "cross-fitted (train 1-8; 9 and 10 validate and test in turn)"
+"""The two folds that one pretraining has left out, named 9 and 10 (`Workspace.rotated`): both are scored once."""
+HELD_OUT = (OFFICIAL_SPLIT, CROSS_FITTED)
+"""Protocols of a data set that is also pretrained on."""
 UNSEEN_FOLDS = (9, 10)
 """PTB-XL's folds that are scored where its others are pretrained on."""
 
@@ -50,14 +54,15 @@ def make_splits(folds: np.ndarray, protocol: str = TEN_FOLDS, n_folds: int = 10)
     if len(folds) and folds.max() > n_folds:
         raise ValueError(f"folds: expected {n_folds} in the records; got {folds.max()}, whose records would be lost")
     needed, what = {8, *UNSEEN_FOLDS}, "the official split (8 stands for 1 to 8)"
-    there, rotation = set(np.where(np.isin(folds, range(1, 9)), 8, folds).tolist()), [(10, 9)]
+    there = set(np.where(np.isin(folds, range(1, 9)), 8, folds).tolist())
+    turns = [(10, 9), (9, 10)] if protocol == CROSS_FITTED else [(10, 9)]
     if protocol == TEN_FOLDS:
         there, needed, what = set(folds.tolist()), set(range(1, n_folds + 1)), f"{n_folds}-fold cross-validation"
-        rotation = [(test, test % n_folds + 1) for test in sorted(needed)]
+        turns = [(test, test % n_folds + 1) for test in sorted(needed)]
     if empty := sorted(needed - there):
         raise NotEnoughData(f"{what} needs folds that hold no record here: {empty} ({len(folds)} records in all)")
     splits = []
-    for test, validation in rotation:
+    for test, validation in turns:
         train = (folds >= 1) & (folds != test) & (folds != validation)
         splits.append(Split(test, *(np.flatnonzero(part) for part in (train, folds == validation, folds == test))))
     return splits
@@ -69,10 +74,10 @@ def countable(labels: np.ndarray, least: int) -> np.ndarray:
     return (positives >= least) & (len(labels) - positives >= least)
 
 
-def scored_classes(labels: np.ndarray, split: Split, min_positives: int = 2) -> np.ndarray:
-    """bool [C]: classes with at least min_positives positives, and negatives, in each part of a split."""
-    parts = [countable(labels[rows], min_positives) for rows in (split.train, split.validation, split.test)]
-    return np.logical_and.reduce(parts)
+def scored_classes(labels: np.ndarray, splits: Sequence[Split], min_positives: int = 2) -> np.ndarray:
+    """bool [F, C]: classes with at least min_positives positives, and negatives, in each part of a split."""
+    parts = [(split.train, split.validation, split.test) for split in splits]
+    return np.array([[countable(labels[rows], min_positives) for rows in part] for part in parts]).all(axis=1)
 
 
 # -- tasks ------------------------------------------------------------------------------------------------------------
@@ -104,7 +109,7 @@ class TaskData:
         For `refuse_seen`: under the official split those are folds 9 and 10, and a head may be trained on patients
         that the encoder has seen.
         """
-        held_out = self.folds >= 9 if protocol == OFFICIAL_SPLIT else np.ones(len(self.folds), dtype=bool)
+        held_out = self.folds >= 9 if protocol in HELD_OUT else np.ones(len(self.folds), dtype=bool)
         return [(self.cohort, patient) for patient in np.unique(self.patients[held_out]).tolist()]
 
 
@@ -152,7 +157,7 @@ def select(
         splits = make_splits(data.folds, protocol, n_folds)
     except NotEnoughData as missing:
         raise NotEnoughData(f"{data.task}: {missing}") from None
-    if not any(scored_classes(data.labels, split, min_positives).any() for split in splits):
+    if not scored_classes(data.labels, splits, min_positives).any():
         raise NotEnoughData(
             f"{data.task}: no class has {min_positives} positives and {min_positives} negatives in train, validation "
             f"and test of any fold ({len(data.rows)} records, {len(data.classes)} classes)"

@@ -9,7 +9,6 @@ import ast
 import contextlib
 import hashlib
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -164,8 +163,7 @@ def _execute(run: Run) -> tuple[str, float]:
     from merit.publish.execute import execute
 
     started = time.monotonic()
-    beside_others = multiprocessing.parent_process() is not None  # whose progress bars would mix with this one's
-    execute(run.source, run.out, run.given, root=run.root, key=run.key, quiet=beside_others)
+    execute(run.source, run.out, run.given, root=run.root, key=run.key)
     return run.source.stem, time.monotonic() - started
 
 

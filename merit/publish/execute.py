@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import platform
 import re
@@ -34,16 +35,13 @@ class NotebookFailed(RuntimeError):
     """A notebook did not run to its end; the message names it, the cell, the error, and the partial notebook."""
 
 
-def execute(
-    source: Path, out: Path, given: Mapping[str, Any], *, root: Path | None = None, key: str = "", quiet: bool = False
-) -> Path:
+def execute(source: Path, out: Path, given: Mapping[str, Any], *, root: Path | None = None, key: str = "") -> Path:
     """Run the notebook `source` with the parameters `given` and write it, with outputs, to `out`.
 
     Runs in `root`, which is where `artifacts/` lies (default: this checkout). `key` is stored with the output and tells
     later whether it is up to date. One process makes `out` while others wait; what has the same key by then stays.
-    quiet: without its stages' progress bars on a terminal. ValueError before anything runs where a parameter is wrong,
-    NotebookFailed where a cell or the kernel fails: `out` is then as it was before, and the partial run lies beside it
-    as `*.failed.ipynb`.
+    ValueError before anything runs where a parameter is wrong, NotebookFailed where a cell or the kernel fails: `out`
+    is then as it was before, and the partial run lies beside it as `*.failed.ipynb`.
     """
     source, out, root = Path(source), Path(out), Path(root or runs.home())
     known = parameters.declared(source)
@@ -54,15 +52,16 @@ def execute(
     with runs.claimed(out), runs.written(out) as partial:
         if key and of_notebook(out).get("key") == key:
             return out
-        started = time.monotonic()
         import papermill
 
+        started = time.monotonic()
+        bars = sys.stderr.isatty() and multiprocessing.parent_process() is None  # others' progress bars would mix in
         logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of `x: str | None`, which it cannot read
         try:
             with _kernel_environment(root):
                 papermill.execute_notebook(
                     str(source), str(partial), parameters=values, cwd=str(root), progress_bar=False, start_timeout=120,
-                    stderr_file=sys.stderr if sys.stderr.isatty() and not quiet else None,
+                    stderr_file=sys.stderr if bars else None,
                 )  # fmt: skip
             notebook = json.loads(partial.read_text(encoding="utf-8"))
             # After a kernel was killed papermill may call the rest `completed` without a count.

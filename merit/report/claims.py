@@ -105,6 +105,7 @@ def evidence(stage: str, found: pd.DataFrame, rule: str = "oracle", **about: Any
         if "space" in found:
             pace = found["class"].map({"PACE": " PACE"}).fillna("")
             found = found.assign(metric=found["space"] + " " + found["metric"] + pace)
+    # Of F1 and accuracy, those with the threshold that was asked for, under one name.
     cells: dict[tuple[str, str, str], dict[int, float]] = {}
     for row in scores_of.scored(found, **where).to_dict("records"):
         metric = str(row["metric"])
@@ -113,6 +114,7 @@ def evidence(stage: str, found: pd.DataFrame, rule: str = "oracle", **about: Any
                 continue
             metric = metric.removesuffix("_oracle")
         cells.setdefault((row["encoder"], row[task], metric), {})[row["encoder_seed"]] = unit * row["value"]
+    # What keeps it from the paper's protocol, and why rows have no numbers.
     split = "protocol" in found and found["protocol"].astype(str).str.startswith("official split").any()
     empty = found[found["value"].isna()]
     empty = empty[empty["class"].fillna("macro") == "macro"] if "class" in empty else empty
@@ -199,6 +201,7 @@ def over(columns: Columns, rivals: Sequence[str], place: int = 1) -> Measure:
                     there[other] = differences
                 else:
                     missing[name if other in has else row_label(other)] = None
+            # Those that it must beat: all, or all but the best, which comes first.
             beaten = sorted(there, key=lambda other: sum(there[other]) / len(there[other]))[place - 1 :]
             cells |= {f"{name}, over {row_label(other)}": there[other] for other in beaten}
         return Measured(cells, tuple(missing))
@@ -574,6 +577,7 @@ def printed() -> dict[str, Printed]:
     found["i"] = Printed(not worse, text)
 
     # Distribution shift, Table 7.
+    # Best in two directions and second best in two; and the mean over all six.
     by_task, close = ranks[7].droplevel(1), ("cpsc2018>csn", "auroc")
     text = listing(f"{cell_label(*column)} {rank}" for column, rank in ranks[7].items())
     text = f"Table 7, MERIT's rank among {len(paper.TABLES[7].rows)}: {text}. Its lead in {cell_label(*close)} is "
@@ -672,6 +676,7 @@ def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
 def read(claim: Claim, evidence: Evidence) -> Reading:
     """The cells of a claim in one run, the outcome by them, and every reason against a verdict from it."""
     measured = claim.measure(evidence)
+    # What keeps it from a verdict.
     seeds = min(map(len, measured.cells.values()), default=0)
     obstacles = {
         "synthetic recordings": evidence.synthetic,

@@ -60,6 +60,7 @@ def sections(found: Measured, price_per_hour: float | None = None) -> dict[str, 
     """
     rows: dict[str, dict[str, str]] = {}
     updates = found.get("updates", {})
+    # Updates of each network: by feed, with nobody waiting, by part, and what the device gives.
     for name, network in updates.get("networks", {}).items():
         rows[f"feeds {name}"] = {FEEDS.get(feed, feed): paced(path) for feed, path in network["paths"].items()}
         rows[f"feeds {name}"] |= {FEEDS[way]: f"left out: {why}" for way, why in network.get("skipped", {}).items()}
@@ -78,6 +79,7 @@ def sections(found: Measured, price_per_hour: float | None = None) -> dict[str, 
             "model FLOPs utilisation": percent(network["utilisation"]),
             "peak memory": f"{network['peak_mb']:,.0f} MB",
         }
+    # As settings grow; by objective; networks at their published sizes.
     for name in GROWN:
         rows[f"growth {name}"] = {f"{row['value']:,}": paced(row) for row in updates.get("growth", {}).get(name, [])}
     grown = updates.get("growth", {}).get("objective", [])
@@ -91,6 +93,7 @@ def sections(found: Measured, price_per_hour: float | None = None) -> dict[str, 
             "model FLOPs utilisation": percent(row["utilisation"]),
             **({} if row["peak_mb"] is None else {"peak memory": f"{row['peak_mb']:,.0f} MB"}),
         }
+    # The whole run at the measured rate, and what its goals would ask of the device.
     if row := updates.get("projection"):
         price = row["price_per_hour"] if price_per_hour is None else price_per_hour
         rows["projection"] = {
@@ -119,6 +122,7 @@ def sections(found: Measured, price_per_hour: float | None = None) -> dict[str, 
             "timed after warm-up": f"{row['rounds']} rounds, {row['seconds']:.0f} s in all",
             "200 epochs at the fastest": hours(200 * row["paper_recordings"] / best["samples_per_s"] / 3600),
         }
+    # The other stages, each where it was measured.
     rows["stages"] = {}
     if ingest := found.get("ingest"):
         small, large = ingest["peak_mb_500"], ingest["peak_mb_2000"]

@@ -83,6 +83,7 @@ class Diagram:
             linestyle=(0, (3, 2)) if dashed else "-", zorder=2,
         )  # fmt: skip
         self.axes.add_patch(patch)
+        # Title and lines, the text as a whole in the middle unless a place is given.
         middle = place.left + place.width / 2
         y = place.bottom + place.height / 2 + LINE * len(lines) / 2 if at is None else at
         texts = [self.text((middle, y), title, size=TITLE_SIZE, bold=True)]

@@ -92,6 +92,7 @@ def labelled(frame: pd.DataFrame, unit: float = 1, **order: Sequence[Any]) -> pd
     found = frame.copy()
     for name in found.columns:
         if name in VOCABULARY or name in order:
+            # Known values in their order, then the others as they come.
             known = list(order.get(name, VOCABULARY.get(name, {})))
             there = list(dict.fromkeys(found[name]))
             ordered = [value for value in known if value in there] + [value for value in there if value not in known]
@@ -206,6 +207,7 @@ def table(
         texts, numbers, heavy = (
             shown[what].unstack(columns).sort_index().sort_index(axis=1) for what in ("text", "value", "bold")
         )
+        # The best in bold and the second best shaded, of each column or row; equal numbers share their rank.
         css = pd.DataFrame("", index=texts.index, columns=texts.columns)
         if best is not None:
             ranks = numbers.rank(ascending=False, method="dense", axis=0 if best == "column" else 1)
@@ -227,6 +229,7 @@ def table(
         parts.append(pivot(published, [text and text + star for text, star in zip(says, stars)], best))
     if apart is not None and len(apart):
         parts.append(pivot(apart, [text(row) for row in apart.to_dict("records")], None))
+    # Ours above, the others muted below, in the columns that ours have; then what the marks of any cell mean.
     texts = pd.concat([texts for texts, _ in parts])
     texts = texts[[head for head in parts[0][0].columns if head in texts.columns]]
     marks = pd.concat([css for _, css in parts]).reindex(columns=texts.columns)
@@ -284,7 +287,7 @@ def against_paper(frame: pd.DataFrame, number: int, key: str = "task") -> pd.Dat
 
 def missing(frame: pd.DataFrame, by: str = "task", absent: Iterable[Any] = ()) -> Sentence:
     """What has no score and why, one line per reason; published encoders without weights together in one line."""
-    without: dict[str, dict[str, list[str]]] = {}
+    without: dict[str, dict[str, list[str]]] = {}  # reason -> who, nobody named where it is everyone -> where
     own = frame[frame["reason"].notna() & frame["value"].isna()]
     own = own[own["class"].fillna("macro") == "macro"] if "class" in own else own
     everyone = frame.groupby(by)["encoder"].agg(set) if len(frame) else {}
@@ -485,6 +488,7 @@ def over_seeds(
             parts.append(Html("<p>{}</p><ul>{}</ul>").format(text, Html("").join(items)))
             parts.append(Html('<p class="merit-caption">{}</p>').format(head) + facts(rows, f"{tag}-costs"))
         parts.append(source(about))
+        # A table of means and one of differences for each metric.
         chosen = scores.scored(frame, **where)
         for metric in metrics:
             own, name = chosen[chosen["metric"] == metric], label(metric, "metric")

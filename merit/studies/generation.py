@@ -105,11 +105,10 @@ def generator_folder(ws: Workspace, encoder: str, asked: Questions, config: Gene
 
 
 def _scored(
-    ws: Workspace, config: GenerationConfig, references: Sequence[str], texts: Sequence[str],
-    groups: Sequence[str], n_resamples: int,
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:  # fmt: skip
+    ws: Workspace, config: GenerationConfig, references: Sequence[str], texts: Sequence[str], groups: Any = None
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Scores, with the name of what BERTScore compares with in `bert` (None where it is not there, or nothing is
-    pretrained on that it came from); and statements, one row each.
+    pretrained on that it came from), and statements, one row each. groups: what is drawn together; None: no intervals.
     """
     from merit.evaluate.generation.scores import available, summarise
 
@@ -119,8 +118,9 @@ def _scored(
             bert = ws.text_encoder()
     elif available(pinned(config.bert)):
         name, bert = Path(config.bert).name, downloaded(config.bert)
+    drawn, n_resamples = (references, 0) if groups is None else (groups, ws.profile.probe.n_resamples)
     found, statements = summarise(
-        references, texts, groups, bert=bert, bert_layers=config.bert_layers, device=ws.torch_device(),
+        references, texts, drawn, bert=bert, bert_layers=config.bert_layers, device=ws.torch_device(),
         n_resamples=n_resamples, seed=config.seed,
     )  # fmt: skip
     return found.assign(bert=name if bert else None), statements
@@ -198,10 +198,9 @@ def generation(
     texts["most_common"] = [most_common(answers)] * len(test)
 
     # -- scores, with the facts of their rows
-    groups, n_resamples = records["group"].astype(str).to_numpy(), ws.profile.probe.n_resamples
     parts, statements = [], []
     for condition, written in texts.items():
-        found, stated = _scored(ws, config, references, written, groups, n_resamples)
+        found, stated = _scored(ws, config, references, written, records["group"].astype(str).to_numpy())
         parts.append(found.assign(condition=condition))
         statements += [{"condition": condition, **row} for row in stated]
     parts += not_shuffled
@@ -232,9 +231,8 @@ def common_answer(ws: Workspace, *, config: GenerationConfig) -> pd.DataFrame:
 
     asked = questions(ws, config.seed, config.test_pairs)
     answer, references = most_common([pair.answer for pair in asked.train.pairs]), [p.answer for p in asked.test.pairs]
-    groups = ws.store(asked.cohort).records["group"].iloc[asked.test.rows].astype(str).to_numpy()
-    n, n_resamples = len(references), ws.profile.probe.n_resamples
-    found, _ = _scored(ws, config, references, [answer] * n, groups, n_resamples)
+    groups, n = ws.store(asked.cohort).records["group"].iloc[asked.test.rows].astype(str).to_numpy(), len(references)
+    found, _ = _scored(ws, config, references, [answer] * n, groups)
     return found.assign(condition="most_common", answer=answer, n=n)
 
 
@@ -252,7 +250,7 @@ def paper_example(ws: Workspace, *, config: GenerationConfig) -> dict[str, pd.Da
 
     pair = json.loads(EXAMPLE.read_text(encoding="utf-8"))
     reference, text = pair["reference"], pair["response"]
-    found, _ = _scored(ws, config, [reference], [text], ["paper"], 0)
+    found, _ = _scored(ws, config, [reference], [text])
     row = {"question": "not printed", "reference": reference, "text": text, "source": pair["source"]}
     row |= {"reference_mentions": mentions(reference), "mentions": mentions(text)}
     row["contradictions"] = contradictions(text)

@@ -9,6 +9,7 @@ recordings, never by where they lie, and by the group of encoders where a study 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ import pandas as pd
 
 from merit import runs, scores
 from merit.config import ABLATIONS, PEERS, without_text
-from merit.data.taxonomy import TASKS
+from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.encoders import registry
 from merit.parallel import usable_cores
 from merit.studies.framework import costs
@@ -27,13 +28,14 @@ from merit.studies.information import clusters, information
 from merit.studies.probing import linear_probe
 from merit.studies.retention import reliability, report_omission, retention, synthetic_to_real, to_commit
 from merit.studies.shift import shift
-from merit.studies.workspace import NoCohort
+from merit.studies.workspace import ROTATIONS, NoCohort
 from merit.studies.zero_shot import zero_shot
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
 
 PAPER_TASKS = tuple(task for task in TASKS if task != "csn_as_released")
+PTB_XL_TASKS = tuple(task for task in PAPER_TASKS if TASK_COHORT[task] == "ptb-xl")
 WRITERS = ("merit", "merl-ours", "random", "medtvt-r1", "qoq", "ecg-chat")
 """Encoders that text is generated from here: adapting a language model costs as much as a pretraining."""
 NOT_COMMITTED = ("test_folds", "n_test", "classes", "unscored", "epochs", "n_positive", "n_folds")
@@ -70,6 +72,26 @@ STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
 """Study -> its scores of these encoders at one pretraining seed, as they are committed."""
 
 
+ROTATED: dict[str, tuple[Callable[[Workspace, Sequence[str], int], pd.DataFrame], tuple[str, ...]]] = {
+    "linear_probe": (
+        lambda ws, encoders, seed: _macro(linear_probe(ws, encoders, PTB_XL_TASKS, encoder_seed=seed, scored="pooled")),
+        ("task", "variant"),
+    ),
+    "zero_shot": (
+        lambda ws, encoders, seed: _macro(zero_shot(ws, _with_text(encoders), PTB_XL_TASKS, encoder_seed=seed)),
+        ("task",),
+    ),
+    "shift": (lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed), ("transfer", "variant", "scored")),
+    "information": (
+        lambda ws, encoders, seed: information(ws, _with_text(encoders), scope="unseen", encoder_seed=seed),
+        ("scope",),
+    ),
+    "clusters": (lambda ws, encoders, seed: clusters(ws, encoders, encoder_seed=seed), ("space", "class")),
+    "kept": (lambda ws, encoders, seed: retention(ws, encoders, encoder_seed=seed), ("kind", "target", "decoder")),
+}
+"""Study -> its scores, with draws, under one rotation of cross-fitted pretraining; and which columns name a score."""
+
+
 class Group(NamedTuple):
     """Encoders that are compared with each other, and in which studies."""
 
@@ -77,9 +99,12 @@ class Group(NamedTuple):
     studies: Sequence[str]
     suffix: str = ""
     """What its files' names end in, where a study is in several groups."""
+    rotates: bool = False
+    """Whether PTB-XL is pretrained on in five rotations, of which the files hold means and paired differences."""
 
 
 OBJECTIVES, EQUAL_BUDGET, DIALS, PUBLISHED = "objectives", "equal-budget", "dials", "published"
+REAL = "real"
 GROUPS = {
     OBJECTIVES: Group(
         ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", *ABLATIONS, "random"),
@@ -91,12 +116,19 @@ GROUPS = {
         suffix=EQUAL_BUDGET,
     ),
     DIALS: Group(("merit", "cma", "mse", "random"), ("left_out", "carried_over")),
+    REAL: Group(
+        ("merit", "cma", "cma-whole", "mse", "ib", "ib-0.1", "ib-1", "random"),
+        tuple(ROTATED),
+        suffix="rotations",
+        rotates=True,
+    ),
     PUBLISHED: Group(
         ("merit", *registry.PUBLISHED), ("linear_probe", "zero_shot", "shift", "generation"), suffix=PUBLISHED
     ),
 }
 """The paper's objectives; these beside peers' methods: the same recordings, updates and evaluation; some of them
-pretrained on other recordings; MERIT beside those published encoders whose weights are at hand, which have one seed.
+pretrained on other recordings; the objectives on real recordings, cross-fitted; MERIT beside those published encoders
+whose weights are at hand, which have one seed.
 """
 
 
@@ -136,19 +168,29 @@ def make_reference(
         theirs = [name for name in wanted if name in theirs]
         if group == PUBLISHED and not theirs:
             continue
-        with contextlib.suppress(NoCohort):
-            workspace.checkpoints([name for name in ours if name != "random"], range(seeds))
+        rotates = GROUPS[group].rotates
+        if rotates and workspace.pretraining_cohort != "ptb-xl":
+            continue
+        turns = [workspace.rotated(rotation) for rotation in ROTATIONS] if rotates else [workspace]
+        pretrained = [name for name in ours if name != "random"]
         found: dict[str, pd.DataFrame] = {}
-        for seed in range(seeds):
+        for seed, turn in itertools.product(range(seeds), turns):
+            if rotates or not seed:
+                with contextlib.suppress(NoCohort):
+                    turn.checkpoints(pretrained, [seed] if rotates else range(seeds))
             for study in (name for name in GROUPS[group].studies if name in studies):
-                of_seed = STUDIES[study](workspace, ours if seed else [*ours, *theirs], seed)  # weights have one seed
+                names = ours if seed else [*ours, *theirs]  # weights have one seed
+                of_seed = (ROTATED[study][0] if rotates else STUDIES[study])(turn, names, seed)
                 if of_seed.empty:
                     continue
+                if rotates:
+                    of_seed = of_seed.assign(rotation=turn.rotation)
                 of_seed = of_seed.assign(reason=of_seed["reason"].map(without_folders))
                 found[study] = pd.concat([found[study], of_seed], ignore_index=True) if study in found else of_seed
                 path = folder / f"{study}-{run_name(workspace, group)}.json"
                 written[path] = None
-                if not (path.exists() and scores.held(path, found[study])):
+                every = scores.over_rotations(found[study], ROTATED[study][1]) if rotates else found[study]
+                if not (path.exists() and scores.held(path, every)):
                     about = {
                         "study": study, "group": group, "suffix": GROUPS[group].suffix or None,
                         "profile": workspace.profile.name, "synthetic": workspace.synthetic, "seeds": seed + 1,
@@ -157,8 +199,9 @@ def make_reference(
                         "versions": runs.versions(),
                         "costs": costs(workspace, [*ours, *theirs], range(seed + 1)) if group == EQUAL_BUDGET else [],
                     }  # fmt: skip
-                    scores.write(path, about, found[study])
-                log(f"{study}, seed {seed + 1} of {seeds}: {path.name}")
+                    scores.write(path, about, every)
+                where = f", rotation {turn.rotation} of {len(turns)}" if rotates else ""
+                log(f"{study}, seed {seed + 1} of {seeds}{where}: {path.name}")
     return list(written)
 
 

@@ -7,7 +7,6 @@ the store, in its order.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +19,10 @@ from merit import runs, scores
 from merit.config import folder_name, replace, without_text
 from merit.data.store import Store
 from merit.evaluate.retention import TRAINING_ONLY, Block, Question, RetentionConfig
-from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS
+from merit.evaluate.tasks import HELD_OUT, UNSEEN_FOLDS
 from merit.parallel import usable_cores
 from merit.studies.core import study
+from merit.studies.workspace import remembered
 
 if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
@@ -123,7 +123,7 @@ class Asked:
     by_text: list[Block]
 
 
-@functools.lru_cache(maxsize=1)  # of the workspace at hand alone: reports are decoded once for all its encoders
+@remembered(1)  # reports are decoded once for all encoders of a workspace
 def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
     from merit.evaluate.information import fold_of
     from merit.evaluate.retention import blocks, words
@@ -164,7 +164,7 @@ def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
         silent[name] = np.array([leaves_out and not of_report & said_as for of_report in said], dtype=bool)
 
     groups = records["group"].astype(str).to_numpy()
-    if ws.protocol(COHORT) == OFFICIAL_SPLIT:
+    if ws.protocol(COHORT) in HELD_OUT:
         official = records["fold"].to_numpy()
         folds = np.full(len(groups), TRAINING_ONLY)
         for k, fold in enumerate(UNSEEN_FOLDS):

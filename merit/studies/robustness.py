@@ -38,7 +38,7 @@ def strengths(ws: Workspace, corruptions: str | None = None) -> list[str]:
     with few strengths where the profile is small. A ValueError names what is not known.
     """
     if corruptions is None:
-        corruptions = FEW if ws.trial or ws.profile.name != "paper" else ",".join(STRENGTHS)
+        corruptions = FEW if ws.profile.trial or ws.profile.name != "paper" else ",".join(STRENGTHS)
     return _listed(corruptions)
 
 

@@ -16,6 +16,7 @@ from merit.config import ProbeConfig
 from merit.data.taxonomy import TASK_COHORT, classes, label_matrix
 from merit.evaluate.tasks import (
     DIRECTIONS,
+    HELD_OUT,
     OFFICIAL_SPLIT,
     SPACES,
     UNSEEN_FOLDS,
@@ -89,7 +90,7 @@ def shift(
     at_home, there = (ws.remarks(encoder, TASK_COHORT[space]) for space in (source, target))
     if there:  # of the target; band-limited also where only the source is
         there = {**at_home, **there, "n_band_limited": at_home["n_band_limited"] + there["n_band_limited"]}
-    unseen = ws.protocol(away.cohort) == OFFICIAL_SPLIT
+    unseen = ws.protocol(away.cohort) in HELD_OUT
     return result.assign(**{
         "source": source, "target": target, "n_seen": n_seen, **there,
         "scope": "folds 9 and 10, which pretraining has not seen" if unseen else "the whole data set",
@@ -107,7 +108,7 @@ def _task(ws: Workspace, space: str) -> tuple[TaskData, np.ndarray, np.ndarray]:
     folds = records["fold"].iloc[task.rows].fillna(0).to_numpy(dtype=np.int64)
     if lists := merl_files(ws.data, cohort):
         folds = merl_folds(lists, cohort, records["record_id"].iloc[task.rows].tolist())
-    pretrained_on = ws.protocol(cohort) == OFFICIAL_SPLIT
+    pretrained_on = ws.protocol(cohort) in HELD_OUT
     return task, folds, np.isin(folds, UNSEEN_FOLDS) if pretrained_on else np.ones(len(folds), dtype=bool)
 
 

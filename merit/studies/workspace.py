@@ -42,7 +42,7 @@ from merit.config import (
     settings_of,
 )  # fmt: skip
 from merit.encoders import registry
-from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, remarks
+from merit.evaluate.tasks import CROSS_FITTED, OFFICIAL_SPLIT, TEN_FOLDS, remarks
 from merit.model.weights import GLOSSARY, TEXT_RECIPE, pinned, weights_identity
 from merit.parallel import ordered_map, together, torch_device, usable_cores
 from merit.pretrain import NOT_OF_TRAINING, RECIPE, TEXT_SETTINGS
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from merit.model.text import TextEncoder
 
 ENCODER_NAMES = (*OBJECTIVE_NAMES, "random")
+ROTATIONS = (1, 2, 3, 4, 5)
 OFFICIAL_TRAINING_FOLDS = range(1, 9)
 """PTB-XL's folds 1 to 8: what may be pretrained on when PTB-XL is also evaluated."""
 WHOLE = 50_000
@@ -107,6 +108,8 @@ class Workspace:
     """Those that this session opened, by their folders' names."""
     origin: Workspace | None = None
     """Another workspace, of the same network, whose encoders are evaluated on the recordings of this one."""
+    rotation: int | None = None
+    """Of cross-fitted pretraining, from 1: which two of PTB-XL's ten folds nothing is trained on (`rotated`)."""
 
     @classmethod
     def open(
@@ -187,6 +190,8 @@ class Workspace:
             store = ingest(cohort, source, out, signal=signal, limit=self.profile.limit, only=only)
             if len(store.records) == 0:
                 raise NoCohort(f"{source}: {store.why_empty}")
+            if self.rotation and cohort == "ptb-xl":
+                store.records = store.records.assign(fold=(store.records["fold"] - 2 * self.rotation - 1) % 10 + 1)
             self.used[f"store {name}"] = {"id": store.identity, "device": "cpu"}
             self._stores[name] = store
         return self._stores[name]
@@ -226,6 +231,20 @@ class Workspace:
                 return cohort
         raise NoCohort(f"pretraining: expected mimic-iv-ecg or ptb-xl with waveforms and reports under {self.data}")
 
+    def rotated(self, rotation: int) -> Workspace:
+        """The same with two other folds of PTB-XL held out: 2 r - 1 and 2 r of rotation r, from 1 to 5, in the place of
+        folds 9 and 10. Each recording is then scored once by an encoder that has not seen its patient.
+
+        ValueError where PTB-XL is not what is pretrained on, or lacks a fold.
+        """
+        one_of("rotation", rotation, ROTATIONS)
+        if self.pretraining_cohort != "ptb-xl":
+            raise ValueError(f"rotation: expected PTB-XL to be pretrained on; {self.pretraining_cohort} is")
+        there = set(dataclasses.replace(self, rotation=None).store("ptb-xl").records["fold"])
+        if missing := sorted(set(range(1, 11)) - there):
+            raise ValueError(f"rotation: expected PTB-XL's ten folds; no recording here of {missing}")
+        return dataclasses.replace(self, rotation=rotation)
+
     def note(self) -> str:
         """Where the numbers come from, what is set of the profile, and the split where PTB-XL is also pretrained on."""
         asked = {"limit": self.profile.limit, "epochs": self.profile.epochs}
@@ -248,6 +267,11 @@ class Workspace:
                 return note
         except NoCohort as reason:
             return f"{note} Nothing was pretrained ({reason})."
+        if self.rotation:
+            held_out = f"{2 * self.rotation - 1} and {2 * self.rotation}"
+            return (
+                f"{note} PTB-XL is pretrained on without folds {held_out}, on which probes validate and test in turn."
+            )
         return (
             f"{note} Without MIMIC-IV-ECG, PTB-XL is pretrained on: only its folds 1 to 8, which the probes also train "
             "on; they validate on fold 9 and test on fold 10, so its tasks have one split in place of ten folds."
@@ -432,7 +456,7 @@ class Workspace:
             self.report_embeddings()
             longest = ("simclr", "clocs", "merit", "mse")
             missing.sort(key=lambda run: longest.index(run[0]) if run[0] in longest else len(longest))
-            tasks = [(self.profile, self.data, self.folder, self.compiled, *run) for run in missing]
+            tasks = [(self.profile, self.data, self.folder, self.compiled, self.rotation, *run) for run in missing]
             for _ in ordered_map(train_one, tasks, min(len(missing), usable_cores())):
                 pass
         return [self.checkpoint(objective, seed) for objective, seed in wanted]
@@ -633,9 +657,11 @@ class Workspace:
     # -- results -------------------------------------------------------------------------------------------------------
 
     def protocol(self, cohort: str) -> str:
-        """One official split for a cohort that is also pretrained on, else ten folds."""
+        """One official split, or two turns of a rotation, for a cohort that is also pretrained on, else ten folds."""
         try:
-            return OFFICIAL_SPLIT if cohort == self.pretraining_cohort and len(self.pretraining_rows) else TEN_FOLDS
+            if cohort == self.pretraining_cohort and len(self.pretraining_rows):
+                return CROSS_FITTED if self.rotation else OFFICIAL_SPLIT
+            return TEN_FOLDS
         except NoCohort:
             return TEN_FOLDS
 
@@ -645,6 +671,9 @@ class Workspace:
     ) -> dict[str, Any]:  # fmt: skip
         """A study's result for one point of its grid, read where it is and computed else; noted for `provenance`."""
 
+        if self.rotation:
+            inputs = {**inputs, "rotation": str(self.rotation)}
+
         def facts() -> dict[str, Any]:
             return {"profile": self.profile.name, "synthetic": self.synthetic, "device": self.torch_device()}
 
@@ -653,7 +682,7 @@ class Workspace:
         )
         what, number = [study, *(value for value in arguments.values() if isinstance(value, str))], None
         if (seed := arguments.get("encoder_seed")) is not None:
-            number = self.pretraining_seed(seed)
+            number = self.profile.pretrain.seed + seed
             what += [f"seed {number}"] if seed else []
         self.used[" ".join(what)] = {**result, "seed": number}
         return result
@@ -665,7 +694,7 @@ class Workspace:
         return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
-def train_one(task: tuple[Profile, Path | None, Path, bool, str, int]) -> None:
-    """One run in a process of its own: (profile, data, folder, compiled, objective, seed), on the CPU."""
-    profile, data, folder, compiled, objective, seed = task
-    Workspace(profile, data, "cpu", folder, compiled).checkpoint(objective, seed)
+def train_one(task: tuple[Profile, Path | None, Path, bool, int | None, str, int]) -> None:
+    """One run in a process of its own: (profile, data, folder, compiled, rotation, objective, seed), on the CPU."""
+    profile, data, folder, compiled, rotation, objective, seed = task
+    Workspace(profile, data, "cpu", folder, compiled, rotation=rotation).checkpoint(objective, seed)

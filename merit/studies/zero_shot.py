@@ -13,7 +13,7 @@ from merit.config import OBJECTIVE_NAMES, without_text
 from merit.data.taxonomy import TASK_COHORT, TASKS
 from merit.encoders import registry
 from merit.evaluate import zero_shot as evaluation
-from merit.evaluate.tasks import OFFICIAL_SPLIT, UNSEEN_FOLDS, labelled, refuse_seen
+from merit.evaluate.tasks import HELD_OUT, UNSEEN_FOLDS, labelled, refuse_seen
 from merit.evaluate.zero_shot import load_prompts
 from merit.studies.core import embedded, study
 from merit.studies.workspace import remembered
@@ -26,13 +26,7 @@ SHARED_SPACE = tuple(name for name in (*OBJECTIVE_NAMES, "random") if not withou
 
 
 def _inputs(
-    ws: Workspace,
-    encoder: str,
-    task: str,
-    prompts: str | Path,
-    encoder_seed: int,
-    n_resamples: int | None,
-    **_: object,
+    ws: Workspace, encoder: str, task: str, prompts: str | Path, encoder_seed: int, n_resamples: int | None, **_: object
 ) -> dict[str, str]:
     texts = load_prompts(prompts, task)
     if without_text(encoder):
@@ -78,7 +72,7 @@ def zero_shot(
     None: the profile's, 0: no intervals.
     """
     chosen = labelled(task, ws.store(TASK_COHORT[task]).records)
-    if ws.protocol(chosen.cohort) == OFFICIAL_SPLIT and not allow_seen:
+    if ws.protocol(chosen.cohort) in HELD_OUT and not allow_seen:
         chosen = evaluation.restricted(chosen, np.isin(chosen.folds, UNSEEN_FOLDS), "in folds 9 and 10")
     n_seen = refuse_seen(chosen.scored_patients(), ws.seen(encoder, encoder_seed), allow_seen)
     texts = load_prompts(prompts, task)

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -27,8 +28,8 @@ FETCHED = re.compile(r"""(?:<script[^>]*src|<link[^>]*href|<img[^>]*src)=["']htt
 
 
 @pytest.fixture(scope="module")
-def home(request, tmp_path_factory) -> Path:
-    """A folder with the sources of a book; skips where slow tests are not asked for."""
+def home(request, tmp_path_factory) -> Callable[[str], Path]:
+    """Makes a folder with the sources of a book; skips where slow tests are not asked for."""
     if "slow" not in request.config.getoption("-m"):
         pytest.skip("takes minutes; run with -m slow")
 
@@ -52,7 +53,7 @@ def run(root: Path, *command: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def smoke(home) -> Path:
+def smoke(home: Callable[[str], Path]) -> Path:
     """The first page of a book built from nothing."""
     return build_book("smoke", None, "cpu", home("book"))
 

@@ -9,6 +9,7 @@ import pytest
 
 from merit.data import taxonomy
 from merit.evaluate.tasks import (
+    CROSS_FITTED,
     DIRECTIONS,
     MERL_FOLDER,
     MERL_FOLDS,
@@ -61,6 +62,12 @@ def test_official_split_needs_no_particular_training_fold() -> None:
         make_splits(FOLDS, n_folds=5)
 
 
+def test_cross_fitted_folds_validate_and_test_in_turn() -> None:
+    splits = make_splits(FOLDS, CROSS_FITTED)
+    parts = [[set(FOLDS[rows]) for rows in (split.train, split.validation, split.test)] for split in splits]
+    assert parts == [[set(range(1, 9)), {9}, {10}], [set(range(1, 9)), {10}, {9}]]
+
+
 def test_a_class_needs_two_of_each_kind_in_every_part() -> None:
     split = Split(1, np.arange(0, 5), np.arange(5, 10), np.arange(10, 15))
     labels = np.zeros((15, 5), dtype=bool)
@@ -68,8 +75,8 @@ def test_a_class_needs_two_of_each_kind_in_every_part() -> None:
         labels[part : part + 2, :] = True
     labels[1, 0] = labels[6, 1] = labels[11, 2] = False  # one positive left in train, validation, test
     labels[10:14, 3] = True  # one negative left in test
-    assert scored_classes(labels, split).tolist() == [False, False, False, False, True]
-    assert scored_classes(labels, split, min_positives=1).all()
+    assert scored_classes(labels, [split]).tolist() == [[False, False, False, False, True]]
+    assert scored_classes(labels, [split], min_positives=1).all()
 
 
 # -- tasks -------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def root(tmp_path, monkeypatch) -> Path:
         parameters = cell("code", "p", 'profile: str = "demo"', metadata={"tags": ["parameters"]})
         write(tmp_path / "book" / f"{name}.ipynb", [cell("markdown", "t", "# T"), parameters], {})
 
-    def run(source, out, given, *, root, key, quiet):
+    def run(source, out, given, *, root, key):
         out.parent.mkdir(parents=True, exist_ok=True)
         notebook = json.loads(source.read_text())
         notebook["metadata"] = {"merit": {"key": key, "given": dict(given)}}

@@ -54,8 +54,8 @@ def assert_legible(sheet: Diagram) -> None:
 def figure_1(request, run_cells):
     """Draws Figure 1 of a profile's network by its page's cell, as the study `framework` describes it."""
     model, smoke = profile(request.param).model, profile("smoke")
-    branches = {o: framework.branches(smoke.model, replace(smoke.pretrain, objective=o)) for o in OBJECTIVE_NAMES}
-    here = {**framework.facts(model), "mask": framework.mask(model), "profile": request.param}
+    branches = {o: framework.of_network(smoke.model, replace(smoke.pretrain, objective=o)) for o in OBJECTIVE_NAMES}
+    here = framework.facts(model)
     trained = pd.DataFrame(branches).T.rename_axis("encoder").reset_index()
 
     def draw(trace=(), text=TEXT, **changes) -> tuple[Diagram, dict]:

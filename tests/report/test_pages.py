@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from merit import scores
 from merit.report import claims
 from merit.report.claims import CLAIMS, Claim, Evidence, Interval, Measured, Printed
 
@@ -172,3 +173,23 @@ def test_a_verdict_on_what_is_kept_needs_both_decoders_and_every_seed(run_cells,
         text = cells["verdict"](cells["both_ways"](second), THESIS)
         assert "MERIT − CMA beyond the report, linear decoder: +10.0 [+8.0, +12.0] and 0.0 [−2.0, +2.0]" in text
         assert text.count("**not shown**") == 1
+
+
+def test_how_reliable_measured_factors_are_is_a_table_and_a_sentence(run_cells):
+    cells = run_cells("what_is_kept", "functions")
+    rows = [("pr", 100, True, 0.6), ("qrs", 100, True, 0.7), ("pr", 500, True, 0.7), ("qrs", 100, False, 0.1)]
+    about = {"study": "reliability", "method": "prominence", "unit": "ms", "n": 80, "n_manual": 85, "n_without": 15}
+    found = scores.frame(
+        {**about, "n_invented": 2, "factor": factor, "fs_hz": rate, "own_qrs": own, "metric": metric}
+        | {"value": value, "low": value - 0.1, "high": value + 0.1}
+        for factor, rate, own, r2 in rows for metric, value in (("bias", -3.0), ("sd", 12.0), ("r2", r2))
+    )  # fmt: skip
+    assert "60 [50, 70]\n−3.0 ± 12.0 ms\nn = 80" in cells["reliability_table"](found, "r")
+    text = cells["reliability_reading"](found)
+    for said in (
+        "QRS duration 70 and PR interval 60.",
+        "costs at most 10 points, in PR interval",
+        "10 percent, against 70",
+    ):
+        assert said in text
+    assert cells["reliability_reading"](scores.frame([])).startswith("No ceiling: LUDB")

@@ -22,15 +22,10 @@ def text(real_data: Path) -> str:
 @pytest.mark.parametrize(
     ("table", "row", "task", "metric", "value", "status"),
     [
-        (1, "merit", "superclass", "auroc", 93.26, "printed"),
         (1, "merit", "form", "auroc", None, "lost"),
         (1, "st-mem", "rhythm", "f1", 68.55, "column inferred"),
-        (2, "d-beta", "rhythm", "f1", 37.03, "printed"),
         (2, "merit", "cpsc2018", "accuracy", 86.45, "printed"),
-        (3, "medtvt-r1", "generation", "rouge", None, "lost"),
         (4, "merit", "form", "accuracy", 91.54, "printed"),
-        (4, "cma", "all", "auroc", None, "lost"),
-        (7, "ecg-fm", "superclass>cpsc2018", "auroc", 75.04, "printed"),
         (7, "merit", "csn>cpsc2018", "auroc", 76.51, "printed"),
         (9, "ib", "cpsc2018", "f1", 54.87, "printed"),
     ],

@@ -132,11 +132,7 @@ def test_provenance_hands_over_plain_json_and_escapes_its_text():
     assert (details["device"], details["inputs"][0]["seconds"], details["inputs"][2]["id"]) == ("cpu", None, "c")
     assert "Inputs: store (1) and linear probe (2). Pretraining seeds: 0 and 2." in bundle["text/html"]
     assert "<b>" not in bundle["text/html"]
-
-
-def test_banner_warns_of_synthetic_recordings_alone():
-    assert "admonition warning" in prose.banner("x", True)
-    assert "admonition" not in prose.banner("x", False)
+    assert ["admonition warning" in prose.banner("x", synthetic) for synthetic in (True, False)] == [True, False]
 
 
 # -- tables and figures -----------------------------------------------------------------------------------------------

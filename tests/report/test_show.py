@@ -147,6 +147,8 @@ def test_committed_scores_come_with_their_source(tmp_path) -> None:
     assert "profile demo, 2 pretraining seeds" in text
     assert "80.5\n±0.7" in text
     assert "MERIT minus …" in text
+    others = show.committed("probing", "paper", True, folder=tmp_path)  # of another profile, but of the same encoders
+    assert [(about["profile"], about["suffix"]) for about, _ in others] == [("demo", None)]
     budget = show.over_seeds("probing", ws, "task", group="equal-budget", folder=tmp_path)
     assert "every pretraining has 7 updates of batch 3" in budget
     assert ["MERL, ours", "ViT", "1,234", "–", "5", "–", "–", "alignment 1.50"] in cells(budget)

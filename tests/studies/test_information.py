@@ -157,7 +157,7 @@ def test_estimators_against_known_pairs_have_a_row_each(monkeypatch):
 
     monkeypatch.setattr("merit.evaluate.information.estimate", estimate)
     ws = Space()
-    ws.trial = True
+    ws.profile.trial = True
     found = known_information(ws)
     assert asked[0] == ((200, 2), (200, 2), True)
     assert asked[-1] == ((500, 69), (500, 4), True)

@@ -159,3 +159,35 @@ def test_a_study_without_scores_has_no_file_and_some_encoders_can_be_asked_for(
     assert [path.name for path in tmp_path.iterdir()] == ["carried_over-demo-real.json"] == [paths[0].name]
     assert workspace.asked == [(("mse",), (0,))]
     assert set(scores.read(paths[0])[1]["encoder"]) == {"mse", "random"}
+
+
+def test_real_recordings_are_cross_fitted(workspace: SimpleNamespace, monkeypatch, tmp_path: Path) -> None:
+    """Every rotation is pretrained and scored; files hold means over rotations and differences from merit."""
+    for study, (_, by) in reference.ROTATED.items():
+        front = dict.fromkeys(by, "x")
+        monkeypatch.setitem(
+            reference.ROTATED, study, (lambda *given, f=front, s=study: scored(s)(*given).assign(**f), by)
+        )
+    turns = []
+
+    def rotated(rotation: int) -> SimpleNamespace:
+        turns.append(SimpleNamespace(**{**vars(workspace), "rotation": rotation}))
+        return turns[-1]
+
+    workspace.pretraining_cohort, workspace.rotated = "ptb-xl", rotated
+    said: list[str] = []
+    paths = reference.make_reference(workspace, 2, tmp_path / "out", said.append, ("real",))
+    assert [path.name for path in paths] == [f"{study}-demo-real-rotations.json" for study in reference.ROTATED]
+    assert [turn.rotation for turn in turns] == [1, 2, 3, 4, 5]
+    names = ("merit", "cma", "cma-whole", "mse", "ib", "ib-0.1", "ib-1")
+    assert workspace.asked == [(names, (seed,)) for seed in (0, 1) for _ in turns]
+    assert len(said) == 2 * 5 * len(reference.ROTATED)
+    assert "linear_probe, seed 1 of 2, rotation 3 of 5" in said[12]
+    about, found = scores.read(paths[0])
+    assert (about["group"], about["seeds"]) == ("real", 2)
+    merit = found[(found["encoder"] == "merit") & found["other"].isna()].iloc[0]
+    assert (merit["n"], merit["n_seeds"]) == (5, 2)
+    assert merit["value"] == pytest.approx(0.9 + 1 / 6, abs=1e-5)
+    assert set(found["other"].dropna()) == {*names, "random"} - {"merit", *found.loc[found["value"].isna(), "encoder"]}
+    workspace.pretraining_cohort = "mimic-iv-ecg"
+    assert reference.make_reference(workspace, 1, tmp_path / "none", groups=("real",)) == []

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 import merit
-from merit.config import changed, folder_name, resolve, run_name
+from merit.config import changed, folder_name, profile, resolve, run_name
 from merit.data.batches import load_tokens
 from merit.evaluate import zero_shot as prompts
 from merit.evaluate.tasks import SeenInPretraining
@@ -322,3 +322,41 @@ def test_a_checkpoint_says_where_it_comes_from(workspace):
     assert said["text"]["max_tokens"] == workspace.profile.text.max_tokens
     assert "**synthetic**" in card
     assert json.loads((folder / "config.json").read_text())["pretrain"]["objective"] in card
+
+
+# -- cross-fitted pretraining ------------------------------------------------------------------------------------------
+
+
+def test_rotations_score_every_recording_once_by_an_encoder_that_has_not_seen_its_patient(real_data, tmp_path):
+    """Of PTB-XL's real recordings; neither patients nor duplicates are on both sides."""
+    changes = {"pretrain.updates": 2, "probe.epochs": 1, "probe.n_resamples": 5}
+    ws = Workspace(changed(profile("smoke"), changes), real_data, "cpu", tmp_path / "real")
+    scored: list[str] = []
+    for rotation in training.ROTATIONS:
+        rotated = ws.rotated(rotation)
+        records = rotated.store("ptb-xl").records
+        pretrained, held_out = records.iloc[rotated.pretraining_rows], records[records["fold"].isin((9, 10))]
+        assert set(pretrained["fold"]) == set(range(1, 9))
+        for name in ("record_id", "patient_id", "group"):
+            assert not set(pretrained[name]) & set(held_out[name]), name
+        official = ws.store("ptb-xl").records["fold"]
+        assert set(official[held_out.index]) == {2 * rotation - 1, 2 * rotation}
+        scored += held_out["record_id"].tolist()
+    assert sorted(scored) == sorted(ws.store("ptb-xl").records["record_id"])
+    assert ws.rotated(5).checkpoint_identity("merit") == ws.checkpoint_identity("merit")
+    assert len({ws.rotated(rotation).checkpoint_identity("merit") for rotation in training.ROTATIONS}) == 5
+    found = [linear_probe(ws.rotated(rotation), "merit", "superclass") for rotation in (2, 5)]
+    for scores in found:
+        assert scores["protocol"].iloc[0].startswith("cross-fitted")
+        pooled = scores[(scores["scored"] == "pooled") & (scores["class"] == "macro")].iloc[0]
+        assert pooled["low"] < pooled["value"] < pooled["high"]
+        assert (scores["n_seen"].dropna() == 0).all()
+    assert not found[0]["value"].equals(found[1]["value"])
+    assert linear_probe(ws, "random", "superclass")["protocol"].iloc[0].startswith("official")
+
+
+def test_rotations_are_refused_in_one_line(workspace):
+    with pytest.raises(ValueError, match=r"^rotation: expected PTB-XL to be pretrained on; mimic-iv-ecg is$"):
+        workspace.rotated(1)
+    with pytest.raises(ValueError, match=r"^rotation: expected one of 1, 2, 3, 4, 5; got 0$"):
+        workspace.rotated(0)
