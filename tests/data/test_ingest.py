@@ -96,17 +96,6 @@ def test_cohorts_without_folds_get_them_by_group(tmp_path):
     assert (store.signal_uv[:, :, :400] != 0).any(axis=2).all()
 
 
-def test_the_real_hundred_hertz_recordings_are_stored_exactly(real_data, tmp_path):
-    store = ingest("ptb-xl", real_data, tmp_path / "store", limit=60, progress=False)
-    for row, path in enumerate(store.records["path"]):
-        published = np.fromfile(real_data / "ptb-xl" / f"{path}.dat", dtype="<i2").reshape(-1, 12).T
-        assert np.array_equal(store.signal_uv[row], published), path
-    counts = store.manifest["counts"]
-    assert (counts["rows"], counts["rows_without_waveform"], counts["left_out_by_limit"]) == (21799, 19799, 1940)
-    assert store.manifest["strays"]["count"] == 7
-    assert store.rejected["reason"].value_counts().to_dict() == {"no waveform": 19799, "waveform without a row": 7}
-
-
 def test_checksums_that_differ_are_counted_and_listed(ptb_xl, tmp_path):
     for ecg_id, change in ((1, 0), (2, 1), (3, None)):
         sums = None if change is None else [int(lead.sum() + change) % 65536 for lead in make_ecg(ecg_id).astype(int)]
@@ -400,46 +389,36 @@ def chunk(value: int) -> tuple[np.ndarray, list[Outcome]]:
     return signals, [*outcomes, Outcome(reason="no samples")]
 
 
-def test_what_was_begun_is_taken_up_again_and_again(tmp_path):
-    for value in (1, 2, 3):
-        with closing(Journal(tmp_path, REQUEST, 50)) as journal:
-            assert journal.n_stored == 2 * (value - 1)
-            assert len(journal.outcomes) == 3 * (value - 1)
-            journal.append(*chunk(value))
-        with (tmp_path / JOURNAL).open("ab") as lines, (tmp_path / "signal_uv.npy").open("ab") as signals:
-            lines.write(b'{"outcomes": [["half a li')
-            signals.write(b"\x07" * 77)
-    with closing(Journal(tmp_path, REQUEST, 50)) as journal:
-        journal.append(chunk(4)[0], [Outcome(reason="unreadable file: EIO"), *chunk(4)[1][:2]])
-    with closing(Journal(tmp_path, REQUEST, 50)) as journal:  # what could not be read is tried again
-        assert [outcome.age for outcome in journal.outcomes] == [1, 1, None, 2, 2, None, 3, 3, None]
-        journal.finish()
-    assert np.load(tmp_path / "signal_uv.npy")[:, 0, 0].tolist() == [1, 1, 2, 2, 3, 3]
+NO_LONGER = {  # what is wrong with the third chunk, or with all -> how many outcomes are taken over
+    "journal": 6,
+    "signal": 6,
+    "unread": 6,  # what could not be read is tried again
+    "short": 0,
+    "request": 0,
+}
 
 
-@pytest.mark.parametrize(
-    ("damaged", "request_now", "left"),
-    [
-        (JOURNAL, REQUEST, 6),
-        ("signal_uv.npy", REQUEST, 6),
-        ("", REQUEST, 0),  # the signals cut short
-        (None, REQUEST | {"limit": 3}, 0),
-    ],
-)
-def test_from_what_is_not_as_it_was_written_on_all_is_done_again(tmp_path, damaged, request_now, left):
+@pytest.mark.parametrize(("wrong", "left"), NO_LONGER.items())
+def test_from_what_is_not_as_it_was_written_on_all_is_done_again(tmp_path, wrong, left):
+    lines, signals = tmp_path / JOURNAL, tmp_path / "signal_uv.npy"
     with closing(Journal(tmp_path, REQUEST, 50)) as journal:
         for value in (1, 2, 3):
-            journal.append(*chunk(value))
+            stored, outcomes = chunk(value)
+            if (wrong, value) == ("unread", 3):
+                outcomes[2] = Outcome(reason="unreadable file: EIO")
+            journal.append(stored, outcomes)
     (tmp_path / "records.parquet").write_text("of the other")
-    if damaged:
-        content = bytearray((tmp_path / damaged).read_bytes())
-        content[content.rindex(b"[[") + 4 if damaged == JOURNAL else -7] ^= 1
-        (tmp_path / damaged).write_bytes(content)
-    elif damaged == "":
-        (tmp_path / "signal_uv.npy").write_bytes(b"short")
-    with closing(Journal(tmp_path, request_now, 50)) as journal:
+    if wrong in ("journal", "signal"):
+        path = lines if wrong == "journal" else signals
+        content = bytearray(path.read_bytes())
+        content[content.rindex(b"[[") + 4 if wrong == "journal" else -7] ^= 1
+        path.write_bytes(content)
+    elif wrong == "short":
+        signals.write_bytes(b"short")
+    with closing(Journal(tmp_path, REQUEST | ({"limit": 3} if wrong == "request" else {}), 50)) as journal:
         assert [outcome.age for outcome in journal.outcomes] == [1, 1, None, 2, 2, None][:left]
-    assert (tmp_path / "records.parquet").exists() == (request_now == REQUEST), "begun anew, the folder is cleared"
+        assert journal.n_stored == left * 2 // 3
+    assert (tmp_path / "records.parquet").exists() == (wrong != "request"), "begun anew, the folder is cleared"
 
 
 # -- other systems ----------------------------------------------------------------------------------------------------
