@@ -35,11 +35,11 @@ def test_folds_are_stratified_whole_and_repeatable():
     assert not np.array_equal(assigned, assign_folds(names, labels, seed=1))
 
 
-@pytest.mark.parametrize("n", [0, 1, 5, 11])
-def test_few_records_rare_labels_and_none_do_not_fail(n):
-    assigned = assign_folds([str(i) for i in range(n)], [{"rare"} if i == 0 else {"a", "b"} for i in range(n)])
-    assert len(assigned) == n
-    assert set(assigned) <= set(range(1, 11))
+def test_few_records_rare_labels_and_none_do_not_fail():
+    for n in (0, 1, 5, 11):
+        assigned = assign_folds([str(i) for i in range(n)], [{"rare"} if i == 0 else {"a", "b"} for i in range(n)])
+        assert len(assigned) == n
+        assert set(assigned) <= set(range(1, 11))
     without = assign_folds([str(i) for i in range(100)], [set()] * 100)
     assert np.bincount(without)[1:].tolist() == [10] * 10, "dealt out evenly"
 

@@ -93,13 +93,10 @@ def test_every_rhythm_fills_the_recording_in_order(base):
         assert times[0] < 1.5 < 8.0 < times[-1]
 
 
-def test_sinus_rhythm_keeps_its_rate_and_breathes():
-    calm, swinging = events(rate_bpm=60.0, breathing=0.0), events(rate_bpm=60.0, breathing=0.15)
-    assert np.diff(beats(calm)).mean() == pytest.approx(1.0, abs=0.02)
-    assert np.diff(beats(swinging)).std() > 3 * np.diff(beats(calm)).std()
-
-
-def test_blocks_drop_beats():
+def test_sinus_rhythm_breathes_blocks_drop_beats_and_flutter_conducts_whole_waves():
+    calm, swinging = (np.diff(beats(events(rate_bpm=60.0, breathing=breathing))) for breathing in (0.0, 0.15))
+    assert calm.mean() == pytest.approx(1.0, abs=0.02)
+    assert swinging.std() > 3 * calm.std()
     rhythm = events(rate_bpm=75.0, block="wenckebach", breathing=0.0)
     p, r = np.array([t for t, _ in rhythm.atrial]), beats(rhythm)
     pr = [next((x for x in r - t if 0.15 < x < 0.45), None) for t in p[1:-2]]
@@ -110,9 +107,6 @@ def test_blocks_drop_beats():
     rhythm = events(base="dissociated", rate_bpm=40.0, escape="V")
     assert len(rhythm.atrial) > 1.4 * len(rhythm.ventricular)
     assert {name for _, name in rhythm.ventricular} == {"V"}
-
-
-def test_flutter_conducts_whole_waves():
     waves = 5.0 * np.diff(beats(events(base="flutter", flutter_hz=5.0, conduction=(2, 4))))
     assert np.abs(waves - np.rint(waves)).max() < 0.2
     assert set(np.rint(waves).astype(int)) == {2, 4}

@@ -102,23 +102,23 @@ def test_units_are_said_and_doubted(model, signal_mv):
         model.embed(signal_mv, 100, unit="mmHg")
 
 
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
-        ({"fs_hz": None}, "fs_hz: expected the sampling rate of the arrays, Hz; got None"),
-        ({"fs_hz": 0}, "fs_hz: expected the sampling rate"),
-        ({"fs_hz": [100, 100]}, "fs_hz: expected one rate, or one for each recording; got 2"),
-        ({"x": np.zeros((1000, 12))}, r"recording 0: expected \[12, samples\], rows I II .* got \[1000, 12\]"),
-        ({"leads": ["I", "II"]}, r"recording 0: expected \[2, samples\], rows I II; got \[12, 1000\]"),
-        ({"x": np.zeros(12)}, r"x: expected a path, .* got \[12\]"),
-        ({"x": 3}, "x: expected a path, .* got int"),
-        ({"x": "a.hea"}, "fs_hz, leads: expected with arrays alone"),
-        ({"batch": 0}, "batch: expected at least 1"),
-    ],
-)
-def test_wrong_arguments_are_named(model, signal_mv, change, match):
-    with pytest.raises(ValueError, match=match):
-        model.embed(**{"x": signal_mv, "fs_hz": 100, **change})
+WRONG = [
+    ({"fs_hz": None}, "fs_hz: expected the sampling rate of the arrays, Hz; got None"),
+    ({"fs_hz": 0}, "fs_hz: expected the sampling rate"),
+    ({"fs_hz": [100, 100]}, "fs_hz: expected one rate, or one for each recording; got 2"),
+    ({"x": np.zeros((1000, 12))}, r"recording 0: expected \[12, samples\], rows I II .* got \[1000, 12\]"),
+    ({"leads": ["I", "II"]}, r"recording 0: expected \[2, samples\], rows I II; got \[12, 1000\]"),
+    ({"x": np.zeros(12)}, r"x: expected a path, .* got \[12\]"),
+    ({"x": 3}, "x: expected a path, .* got int"),
+    ({"x": "a.hea"}, "fs_hz, leads: expected with arrays alone"),
+    ({"batch": 0}, "batch: expected at least 1"),
+]
+
+
+def test_wrong_arguments_are_named(model, signal_mv):
+    for change, match in WRONG:
+        with pytest.raises(ValueError, match=match):
+            model.embed(**{"x": signal_mv, "fs_hz": 100, **change})
 
 
 # -- texts ---------------------------------------------------------------------------------------------------------
