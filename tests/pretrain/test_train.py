@@ -1,4 +1,4 @@
-"""The loop: exact resume, a SIGKILL in the middle, non-finite losses, full disks, what peers' objectives learn."""
+"""The loop: exact resume, a SIGKILL in the middle, non-finite losses, full disks, settings that cannot work."""
 
 from __future__ import annotations
 
