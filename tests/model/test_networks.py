@@ -14,6 +14,7 @@ from merit.model.merit import Merit, normalise_patches, scale
 from merit.model.resnet18 import BasicBlock, ResNet18
 from merit.model.tiny_vit import WindowAttention, stride_of
 from merit.model.vit import hidden_from, n_visible, random_patches, random_visible
+from merit.objectives import masked_mse
 from merit.pretrain import checkpoint
 from merit.pretrain.train import pretrain
 
@@ -197,6 +198,23 @@ def test_what_a_prediction_depends_on(signal, kind, depth, share, other_leads):
         assert torch.equal(named.prediction, unnamed.prediction)
     torch.nn.init.normal_(model.decoder.blocks[0].attention.offset_bias)
     assert (model.decoder(tokens, visible, decoded) - first).abs().max() > 1e-3, "the biases count in all"
+
+
+def test_a_share_of_the_hidden_patches_gives_the_same_loss_in_expectation(signal):
+    """With cross attention a prediction does not depend on what else is predicted, so it is a mean over a sample."""
+    config = DecoderConfig(width=16, depth=1, heads=2, attention="cross", decode_share=0.25)
+    model = Merit(replace(CONFIG, decoder=config)).eval()
+    generator, losses = torch.Generator().manual_seed(0), []
+    visible, _ = random_patches((3, 12, 10), 0.75, 1.0, generator)
+    with torch.no_grad():
+        whole = model(signal, torch.zeros(3, 8), visible)
+        for _ in range(400):
+            hidden = hidden_from(visible, 10) * torch.rand((3, 12, 10), generator=generator)
+            some = model(signal, torch.zeros(3, 8), visible, None, hidden.argsort(-1, descending=True)[..., :2])
+            assert some.hidden.sum() == 3 * 12 * 2
+            losses.append(masked_mse(some.prediction, some.target, some.hidden).item())
+    exact = masked_mse(whole.prediction, whole.target, whole.hidden).item()
+    assert np.mean(losses) == pytest.approx(exact, abs=4 * np.std(losses) / 20)
 
 
 def test_branches_follow_the_objective():

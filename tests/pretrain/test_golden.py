@@ -14,13 +14,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pretrain_runs
 import pytest
 import torch
-from pretrain_runs import history, settings, weights_of
+from safetensors.torch import load_file
 
 from merit import runs
-from merit.config import TRAINED_NAMES, ModelConfig, PretrainConfig, TextConfig, TinyVitConfig, method, replace
+from merit.config import (
+    TRAINED_NAMES,
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    PretrainConfig,
+    TextConfig,
+    TinyVitConfig,
+    method,
+    replace,
+)
 from merit.data.batches import PairedRecordings
 from merit.model import weights as text_weights
 from merit.model.text import TextEncoder, train_text_encoder
@@ -33,8 +42,13 @@ RAISE = (
     "again, and write the new numbers with `python tests/pretrain/test_golden.py` (or take the change back)"
 )
 TINY_VIT = "merit on tiny_vit"
-TINY = TinyVitConfig(widths=(8, 16, 16, 16), depths=(1, 1, 1, 1), heads=(1, 2, 2, 2))
-MODEL = replace(pretrain_runs.MODEL, encoder=replace(pretrain_runs.MODEL.encoder, tiny_vit=TINY))
+MODEL = ModelConfig(
+    encoder=EncoderConfig(
+        patch=100, width=16, depth=1, heads=2, resnet_width=2,
+        tiny_vit=TinyVitConfig(widths=(8, 16, 16, 16), depths=(1, 1, 1, 1), heads=(1, 2, 2, 2)),
+    ),
+    decoder=DecoderConfig(width=16, depth=1, heads=2), text_width=16, shared_width=16,
+)  # fmt: skip
 TEXT = TextConfig(width=16, depth=1, heads=2, vocabulary=300, updates=4, batch=8, max_tokens=24)
 REPORTS = ["sinus rhythm, normal ecg", "atrial fibrillation, left axis deviation", "sinus bradycardia, st depression"]
 
@@ -59,23 +73,22 @@ def trained(name: str, folder: Path) -> dict[str, Any]:
     model = found.model(MODEL)
     if name == TINY_VIT:
         model = replace(model, encoder=replace(model.encoder, kind="tiny_vit"))
-    usual = {"updates": 4, "validation_share": 0.3, "validate_every": 1, "save_every": 4, "warmup_share": 0.5}
-    config = settings(objective=found.objective, **usual)
+    config = PretrainConfig(
+        objective=found.objective, epochs=None, updates=4, batch=8, learning_rate=3e-3, validation_share=0.3,
+        validate_every=1, save_every=4, warmup_share=0.5,
+    )  # fmt: skip
     start = {k: v.double().clone() for k, v in train.build(model, config).state_dict().items()}
     pretrain(recordings(), model, config, folder, cohort="here", progress=False)
-    end = {k: v.double() for k, v in weights_of(folder).items()}
-    moved: dict[str, float] = {}
-    for k in sorted(end):
-        part = k.split(".")[0]
-        moved[part] = moved.get(part, 0.0) + float((end[k] - start[k]).abs().sum())
-    lines = history(folder)
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    end = {k: v.double() for k, v in load_file(folder / "model.safetensors").items()}
     return {
         "train": [line["train"] for line in lines],
         "validation": [line["validation"] for line in lines],
         "rates": [line["learning_rate"] for line in lines],
         "start": sum(float(v.abs().sum()) for v in start.values()),
-        "moved": moved,
-    }
+        "moved": {part: sum(float((end[k] - start[k]).abs().sum()) for k in end if k.startswith(part))
+                  for part in sorted({k.split(".")[0] for k in end})},
+    }  # fmt: skip
 
 
 def texts(folder: Path) -> list[list[float]]:
@@ -123,6 +136,45 @@ def test_the_text_encoder_is_that_of_its_recipe(golden, tmp_path):
 def test_defaults_are_those_of_the_recipe(golden):
     found = differing(golden["defaults"], json.loads(json.dumps(defaults())))
     assert not found, f"{RAISE.format('RECIPE (or TEXT_RECIPE)')}; {found[:3]}"
+
+
+def other_betas(monkeypatch):
+    make = train.make_optimiser
+    monkeypatch.setattr(
+        "merit.pretrain.train.make_optimiser", lambda model, config: make(model, replace(config, betas=(0.9, 0.99)))
+    )
+
+
+def other_scale(monkeypatch):
+    """Of one term: Adam and the clipped norm see nothing of a common one."""
+    total = train.total_loss
+    monkeypatch.setattr(
+        "merit.pretrain.train.total_loss", lambda terms, *given: total(terms, *given) + 0.05 * terms["info_nce"]
+    )
+
+
+def other_clipping(monkeypatch):
+    clip = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda weights, norm: clip(weights, 1e9))
+
+
+def other_masks(monkeypatch):
+    make = train.mask_generator
+    monkeypatch.setattr(train, "mask_generator", lambda seed, update, device: make(seed + 1, update, device))
+
+
+@pytest.mark.parametrize("change", [other_betas, other_scale, other_clipping, other_masks])
+def test_a_change_of_the_update_does_not_go_unnoticed(golden, tmp_path, monkeypatch, change):
+    change(monkeypatch)
+    assert differing(golden["trained"]["merit"], trained("merit", tmp_path / "c"), "merit")
+
+
+def test_a_new_setting_is_no_change_and_another_default_is(golden):
+    now = defaults()
+    now["pretrain"] |= {"of_next_year": 3}
+    assert not differing(golden["defaults"], json.loads(json.dumps(now)))
+    now["pretrain"] |= {"learning_rate": 1e-3}
+    assert differing(golden["defaults"], json.loads(json.dumps(now)))
 
 
 if __name__ == "__main__":

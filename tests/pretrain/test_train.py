@@ -329,3 +329,11 @@ def test_a_device_that_is_not_there_is_named(monkeypatch):
     assert torch_device("cuda:1") == "cuda:1"
     with pytest.raises(ValueError, match="device: expected cuda:0 to cuda:1, or cpu; got cuda:2"):
         torch_device("cuda:2")
+
+
+def test_no_patient_is_on_both_sides(paired):
+    training, validation = hold_out_patients(paired, 0.3, seed=0)
+    sides = [set(paired.records["patient_id"].iloc[part.rows]) for part in (training, validation)]
+    assert not sides[0] & sides[1]
+    assert len(sides[1]) == 6
+    assert len(training) + len(validation) == 40
