@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import wfdb
 from wfdb_trees import put_record
 
 from merit.data import wfdb_io
@@ -356,8 +355,10 @@ def test_pipes_and_folders_are_no_files(tmp_path):
 def test_what_wfdb_writes_is_read_as_wfdb_reads_it(tmp_path):
     rng = np.random.default_rng(0)
     names = [n.upper() for n in LEADS[::-1]]
-    wfdb.wrsamp("a", 500, ["uV"] * 12, names, rng.normal(0, 500, (700, 12)), fmt=["16"] * 12, write_dir=str(tmp_path))
+    wfdb_io.wfdb.wrsamp(
+        "a", 500, ["uV"] * 12, names, rng.normal(0, 500, (700, 12)), fmt=["16"] * 12, write_dir=str(tmp_path)
+    )
     signal_mv, fs_hz, _ = wfdb_io.read_waveform(str(tmp_path), "a")
-    theirs = wfdb.rdrecord(str(tmp_path / "a")).p_signal.T[::-1] / 1000
+    theirs = wfdb_io.wfdb.rdrecord(str(tmp_path / "a")).p_signal.T[::-1] / 1000
     assert (fs_hz, signal_mv.shape) == (500, (12, 700))
     assert signal_mv == pytest.approx(theirs, rel=1e-6)
