@@ -158,7 +158,7 @@ def test_a_missing_ecg_token_gets_a_row_at_the_mean_and_padding_is_what_the_toke
 def test_a_model_that_does_not_serve_is_refused(folder, tmp_path):
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    with pytest.raises(ValueError, match=r"at least max_tokens = 5000 language_model.positions; got 4096"):
+    with pytest.raises(ValueError, match=r"at least max_tokens = 5000 positions; got 4096"):
         language_model.load_language_model(folder, replace(CONFIG, max_tokens=5000))
     save_foreign(tmp_path / "llama", 5)
     with pytest.raises(ValueError, match="end-of-sequence token; it has none"):
@@ -533,11 +533,18 @@ def by_nucleus(share: list[float], top_p: float, draw: float) -> int:
     return nucleus[min(int((reached <= draw * total).sum()), len(nucleus) - 1)]
 
 
-def test_it_has_learnt_to_look_at_the_ecg(model):
-    pairs = [encode_pair(model.tokenizer, "<ecg>?", answer, model.config) for answer in SHORT]
-    batch, ecg = language_model.collate(pairs, model.tokenizer, model.config), torch.from_numpy(ECG)
+def test_it_learns_to_look_at_the_ecg(tmp_path):
+    sizes = {"lm_depth": 1, "lm_width": 32, "projector_width": 32, "lora_rank": 8, "save_every": 1000}
+    config = replace(CONFIG, lm_updates=60, lm_learning_rate=1e-2, updates=120, learning_rate=2e-2, **sizes)
+    answers = ["Sinus rhythm.", "Sinus bradycardia.", "Atrial fibrillation.", "Paced rhythm."]
+    questions, ecg = ["<ecg>?"] * 4, np.eye(4, dtype=np.float32)
+    lm = train_language_model(answers, config, tmp_path / "lm", False, questions)
+    model = Conditioned(*language_model.load_language_model(lm, config), ecg.shape[-1], config)
+    train(model, questions, answers, ecg, config, tmp_path / "run", progress=False)
+    pairs = [encode_pair(model.tokenizer, q, a, config) for q, a in zip(questions, answers)]
+    batch, signal = language_model.collate(pairs, model.tokenizer, config), torch.from_numpy(ecg)
     with torch.no_grad():
-        assert model(batch, ecg) < 0.5 * model(batch, ecg.roll(1, 0))
+        assert model(batch, signal) < 0.5 * model(batch, signal.roll(1, 0))
 
 
 @torch.no_grad()
