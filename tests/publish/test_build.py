@@ -61,8 +61,10 @@ def edit(root: Path, cell: int, text: str) -> None:
     path.write_text(json.dumps(notebook))
 
 
-def test_what_changed_runs_once_with_the_last_notebook_last(root):
+def test_what_changed_runs_once_with_the_last_notebook_last(root, capsys):
     assert ran(root) == ["n", "provenance"]
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("n ") and "budget" in line)
+    assert line.endswith("OVER BUDGET")
     for path in (root / "artifacts").rglob("*"):  # as after a copy
         os.utime(path, (1, 1))
     assert ran(root) == []
@@ -87,12 +89,6 @@ def test_what_a_notebook_imports_runs_it_again_and_other_modules_do_not():
     assert {"merit.report.paper", "merit.config"} <= set(sources)
     assert not {"merit.report.show", "merit.publish.build"} & set(sources)
     assert "merit.report.prose" in build.imported_source(["from merit.report.show import render"])
-
-
-def test_over_budget_is_said(root, capsys):
-    build.run_notebooks(root, root / "a", {"profile": "demo", "data": None, "device": "auto"})
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("n ") and "budget" in line)
-    assert line.endswith("OVER BUDGET")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"metadata": {}}', "the number"])
@@ -122,14 +118,25 @@ def rendered(monkeypatch) -> list[Path]:
     return folders
 
 
-def test_what_changed_or_is_not_as_it_was_rendered_is_rendered_again(root, rendered, capsys):
+def test_what_changed_failed_or_is_not_as_it_was_rendered_is_rendered_again(root, rendered, monkeypatch, capsys):
     def pages() -> Path:
         return build.build_book("demo", None, "auto", root)
 
+    def fail(built: Path) -> float:
+        whole(built)
+        raise build.BuildFailed("a warning")
+
+    whole = build.render
+    with monkeypatch.context() as failing:
+        failing.setattr(build, "render", fail)
+        for _ in range(2):
+            with pytest.raises(build.BuildFailed):
+                pages()
+    assert "nothing to do" not in capsys.readouterr().out
     html = pages().parents[1]
     assert pages() == html / "book" / "intro.html"
     assert f"nothing to do; the book is at {pages()}" in capsys.readouterr().out
-    assert rendered == [root / "_build" / "demo"]
+    assert rendered == [root / "_build" / "demo"] * 3
     for damage in (
         lambda: (root / "book" / "new.md").write_text("# New\n"),
         lambda: (html / "book/other.html").unlink(),
@@ -141,20 +148,6 @@ def test_what_changed_or_is_not_as_it_was_rendered_is_rendered_again(root, rende
         damage()
         assert pages() == pages()
         assert len(rendered) == before + 1
-
-
-def test_a_render_that_failed_is_tried_again(root, rendered, monkeypatch, capsys):
-    whole = build.render
-
-    def fail(built: Path) -> float:
-        whole(built)
-        raise build.BuildFailed("a warning")
-
-    monkeypatch.setattr(build, "render", fail)
-    for _ in range(2):
-        with pytest.raises(build.BuildFailed):
-            build.build_book("demo", None, "auto", root)
-    assert "nothing to do" not in capsys.readouterr().out
 
 
 # -- staging: executed twins in place of sources, prose refreshed, what did not change left alone ----------------------
@@ -237,12 +230,10 @@ def built(tmp_path) -> Path:
 
 def test_links_between_pages_become_links_within(built):
     whole = build.joined(built / "_build" / "smoke" / "html" / "book", ["intro", "other"])
-    for there in ('href="#other--top"', 'href="#intro--top"', 'href="#intro"', 'id="other--top"', 'id="intro"'):
-        assert there in whole
-    for left in ('href="../_sources/book/other.ipynb"', 'href="https://arxiv.org/x"', "../a.css", 'data-theme="light"'):
-        assert left in whole
-    for gone in ("menu", "headerlink", "<pre>", "<script>1"):
-        assert gone not in whole
+    there = ['href="#other--top"', 'href="#intro--top"', 'href="#intro"', 'id="other--top"', 'id="intro"', "../a.css"]
+    there += ['href="../_sources/book/other.ipynb"', 'href="https://arxiv.org/x"', 'data-theme="light"']
+    assert [text for text in there if text not in whole] == []
+    assert [text for text in ("menu", "headerlink", "<pre>", "<script>1") if text in whole] == []
 
 
 PRINTS = """#!/bin/sh
@@ -256,7 +247,15 @@ head -c 10 "$page" > "$out"
 """
 
 
-def test_the_file_is_put_in_place_and_the_joined_page_removed(built, tmp_path, capsys):
+def test_the_file_is_put_in_place_the_joined_page_removed_and_what_lacks_is_named(built, tmp_path, capsys):
+    for profile, browser, kind, said in (
+        ("demo", __file__, FileNotFoundError, "make book first"),
+        ("smoke", "/no/browser", FileNotFoundError, "apt-get install chromium"),
+        ("smoke", "/bin/false", RuntimeError, "printed nothing, exit status 1"),
+    ):
+        with pytest.raises(kind, match=said):
+            build.make_pdf(profile, None, built, browser)
+    assert not (built / "_build" / "smoke" / "merit.pdf").exists()
     browser = tmp_path / "chromium"
     browser.write_text(PRINTS)
     browser.chmod(0o755)
@@ -264,13 +263,3 @@ def test_the_file_is_put_in_place_and_the_joined_page_removed(built, tmp_path, c
     assert (out, out.read_text()) == (built / "_build" / "smoke" / "merit.pdf", "<html data")
     assert not (built / "_build" / "smoke" / "html" / "book" / build.JOINED).exists()
     assert "merit.pdf" in capsys.readouterr().out
-
-
-def test_what_lacks_for_a_pdf_is_named(built):
-    with pytest.raises(FileNotFoundError, match="make book first"):
-        build.make_pdf("demo", None, built, __file__)
-    with pytest.raises(FileNotFoundError, match="apt-get install chromium"):
-        build.make_pdf("smoke", None, built, "/no/browser")
-    with pytest.raises(RuntimeError, match="printed nothing, exit status 1"):
-        build.make_pdf("smoke", None, built, "/bin/false")
-    assert not (built / "_build" / "smoke" / "merit.pdf").exists()
