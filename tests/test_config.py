@@ -159,18 +159,23 @@ def test_objectives_without_text_are_those_without_an_aligned_term():
 
 def test_names_stand_for_objectives():
     for name in config.OBJECTIVE_NAMES:
-        assert method(name) == (name, {}, None)
+        assert method(name) == (name, {}, {})
         assert method(name).model(profile("demo").model) == profile("demo").model
-    assert (method("ib-0.1").objective, method("ib-0.1").strength) == ("ib", 0.1)
-    for unknown in ("ib-x", "st-mem", "random", "merit-2"):
-        with pytest.raises(ValueError, match=r"expected one of merit, .* clocs, random, or ib-STRENGTH such as ib-0.1"):
+    assert method("ib-0.1") == ("ib", {}, {"bottleneck_strength": 0.1})
+    everything = {"encoder.kind": "resnet18", "mask_ratio": 0.5}
+    assert method("merit-10@resnet18@mask0.5+views") == ("merit", everything, {"view_scale": 1, "masked_mse_scale": 10})
+    assert method("mse@tiny_vit") == ("mse", {"encoder.kind": "tiny_vit"}, {})
+    assert config.without_text("mse@resnet18+views")
+    assert not config.without_text("cma@mask0")
+    for unknown in ("ib-x", "st-mem", "random", "cma-2", "merit@resnet", "merit@mask1", "merit-", "merit+view", "mse@"):
+        with pytest.raises(ValueError, match=r"expected one of merit, .* clocs, random, or a variant such as ib-0.1"):
             method(unknown)
 
 
 @pytest.mark.parametrize("name", config.PROFILE_NAMES)
 def test_a_variant_or_peer_changes_what_is_its_own_and_nothing_else(name):
     ours, whole = profile(name).model, method("cma-whole")
-    assert (whole.objective, whole.strength, config.without_text("cma-whole")) == ("cma", None, False)
+    assert (whole.objective, whole.training, config.without_text("cma-whole")) == ("cma", {}, False)
     assert not whole.model(ours).hides
     assert replace(whole.model(ours), mask_ratio=ours.mask_ratio) == ours
     st_mem, merl = config.PEERS["st-mem-ours"].model(ours), config.PEERS["merl-ours"].model(ours)

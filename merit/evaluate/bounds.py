@@ -6,15 +6,19 @@ coordinates, int arrays. Nats throughout.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from merit import intervals
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 N_PATCHES, PATCH, CORRELATION = 8, 4, 0.9
 """The signal of the decoder's bound: samples of a first-order process of variance 1, cut into patches."""
+N_BATCHES = 200  # batches that reports are drawn into
 VISIBLE = (1, 5)  # patches that are visible: 25 %, as in pretraining
 
 
@@ -76,6 +80,30 @@ def info_nce_bound(
         else:
             losses.append(float(info_nce(*map(torch.from_numpy, pairs), temperature)))
     return float(np.log(batch) - np.mean(losses))
+
+
+def ceiling_of(reports: Sequence[str], batch: int) -> dict[str, float]:
+    """The ceiling log B, what repeated reports leave of it on average (value), and its 95 % interval.
+
+    A report that stands m times in a batch gives m equal columns, so that each of its rows loses log m at least, in
+    both directions on average. Batches are drawn without replacement. The interval is that of the mean: where few
+    batches hold a repeated report, the middle 95 % of them are all at the ceiling, and the mean below it.
+    """
+    codes = np.unique(np.asarray(reports, dtype=object).astype(str), return_inverse=True)[1]
+    generator, lost = np.random.default_rng([0, batch]), []
+    for _ in range(N_BATCHES):
+        counts = np.unique(generator.choice(codes, batch, replace=False), return_counts=True)[1]
+        lost.append(float((counts * np.log(counts)).sum() / batch))
+    left = np.log(batch) - np.array(lost)
+    value, ceiling = float(left.mean()), float(np.log(batch))
+    reach = intervals.Z * float(left.std(ddof=1)) / N_BATCHES**0.5
+    return {"ceiling": ceiling, "value": value, "low": value - reach, "high": max(value, min(value + reach, ceiling))}
+
+
+def over_samples(values: np.ndarray) -> dict[str, float]:
+    """Mean of independent samples' numbers [R], and the ends of their middle 95 %."""
+    low, high = intervals.middle(values)
+    return {"value": float(values.mean()), "low": low, "high": high}
 
 
 # ---------------------------------------------------------------- the decoder's bound (Barber-Agakov, Eq. 4 to 6)

@@ -291,7 +291,7 @@ def probe(
     for variant in variants:
         one_of("variant", variant, VARIANTS)
     splits = make_splits(task.folds, protocol, config.folds)
-    scored = np.stack([scored_classes(task.labels, split, config.min_positives) for split in splits])  # [F, C]
+    scored = scored_classes(task.labels, splits, config.min_positives)
     choose = validation_auroc(features, task.labels, splits, scored) if config.select == "best_validation" else None
     heads = train(features, task.labels, splits, config, variants=variants, device=device, after_epoch=choose)
     sizes = [len(split.test) for split in splits]
@@ -390,9 +390,8 @@ def out_of_fold(
     splits = make_splits(task.folds, protocol, config.folds)
     heads = train(features, task.labels, splits, config, variants=(variant,), device=device)
     logits, scored = np.zeros(task.labels.shape, dtype=np.float32), np.zeros_like(task.labels)
-    for f, split in enumerate(splits):
-        logits[split.test] = heads.logits(features[split.test], f, 0)
-        scored[split.test] = scored_classes(task.labels, split, config.min_positives)
+    for f, (split, classes) in enumerate(zip(splits, scored_classes(task.labels, splits, config.min_positives))):
+        logits[split.test], scored[split.test] = heads.logits(features[split.test], f), classes
     return logits, scored
 
 

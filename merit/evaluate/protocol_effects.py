@@ -219,10 +219,7 @@ def protocol_effects(
     """
     rows: list[dict[str, Any]] = []
     features = checked_features(features, len(task.rows))
-    options = {"variant": variant, "device": device}
-
-    def scored_by(data: TaskData, splits: list[Split]) -> np.ndarray:
-        return np.stack([scored_classes(data.labels, split, config.min_positives) for split in splits])
+    options, least = {"variant": variant, "device": device}, config.min_positives
 
     def add(rule: str, metric: str, published: tuple[Trace, Way], corrected: tuple[Trace, Way], **about: Any) -> None:
         """Rows of the means over folds under both ways and of their difference."""
@@ -250,7 +247,7 @@ def protocol_effects(
         rows.append({**base, "scored": "effect", **effect, **about})
 
     splits = make_splits(task.folds, protocol, config.folds)
-    honest = trace(features, task, splits, scored_by(task, splits), config, **options)
+    honest = trace(features, task, splits, scored_classes(task.labels, splits, least), config, **options)
     for rule, metric, published, corrected in ON_SAME_HEADS:
         add(rule, metric, (honest, published), (honest, corrected))
     flawed, pure, combined = honest, honest, ["threshold", "sign_oracle", "epoch"]
@@ -258,7 +255,7 @@ def protocol_effects(
     if released is not None:  # trained and scored on the labels as released, each class that those make scorable
         x, data = checked_features(released[0], len(released[1].rows)), released[1]
         there = make_splits(data.folds, protocol, config.folds)
-        flawed = trace(x, data, there, scored_by(data, there), config, **options)
+        flawed = trace(x, data, there, scored_classes(data.labels, there, least), config, **options)
         # What the correction changes: recordings (one that only one side has counts its labels), and positives a class.
         nothing = np.zeros(len(task.classes), dtype=bool)
         ours, theirs = (dict(zip(one.rows.tolist(), one.labels)) for one in (task, data))
@@ -274,7 +271,8 @@ def protocol_effects(
         if not unseen:
             raise NotEnoughData("folds by recording would score patients that this encoder was pretrained on")
         by_recording, by_patient, about = recording_splits(task, config.seed)
-        scored = scored_by(task, by_recording) & scored_by(task, by_patient)
+        both = (scored_classes(task.labels, splits, least) for splits in (by_recording, by_patient))
+        scored = np.logical_and(*both)
         leaking = trace(features, task, by_recording, scored, config, **options)
         purged = trace(features, task, by_patient, scored, config, **options, every_epoch=False)
         for metric, way in HONEST:

@@ -233,7 +233,7 @@ class Probe:
         self.task, self.config = task, config
         self.heads, _ = train_head(task, features, self.split, config, STANDARDISED, device)
         self.features = np.ascontiguousarray(features[self.split.test], dtype=np.float32)  # clean, of the test part
-        self.scored = scored_classes(task.labels, self.split, config.min_positives)
+        (self.scored,) = scored_classes(task.labels, [self.split], config.min_positives)
         self.groups = task.groups[self.split.test]
         self.resampled = {"n_resamples": config.n_resamples, "seed": config.seed}
         self.pooled = self.pool(self.features)

@@ -74,10 +74,10 @@ def countable(labels: np.ndarray, least: int) -> np.ndarray:
     return (positives >= least) & (len(labels) - positives >= least)
 
 
-def scored_classes(labels: np.ndarray, split: Split, min_positives: int = 2) -> np.ndarray:
-    """bool [C]: classes with at least min_positives positives, and negatives, in each part of a split."""
-    parts = [countable(labels[rows], min_positives) for rows in (split.train, split.validation, split.test)]
-    return np.logical_and.reduce(parts)
+def scored_classes(labels: np.ndarray, splits: Sequence[Split], min_positives: int = 2) -> np.ndarray:
+    """bool [F, C]: classes with at least min_positives positives, and negatives, in each part of a split."""
+    parts = [(split.train, split.validation, split.test) for split in splits]
+    return np.array([[countable(labels[rows], min_positives) for rows in part] for part in parts]).all(axis=1)
 
 
 # -- tasks ------------------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def select(
         splits = make_splits(data.folds, protocol, n_folds)
     except NotEnoughData as missing:
         raise NotEnoughData(f"{data.task}: {missing}") from None
-    if not any(scored_classes(data.labels, split, min_positives).any() for split in splits):
+    if not scored_classes(data.labels, splits, min_positives).any():
         raise NotEnoughData(
             f"{data.task}: no class has {min_positives} positives and {min_positives} negatives in train, validation "
             f"and test of any fold ({len(data.rows)} records, {len(data.classes)} classes)"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from merit import intervals, runs
+from merit import runs
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, ProbeConfig, replace
 from merit.evaluate.tasks import NotEnoughData
 from merit.studies.core import study
@@ -25,7 +25,7 @@ TEMPERATURES = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3, 0.5, 1.0)
 """Temperatures among which the best is chosen, on pairs of their own."""
 CHOOSING_SEED = 10_000  # seed of the pairs that a temperature is chosen on; seeds of the estimates stay below
 WIDTH = 16  # dimensions a side of the contrastive bound
-N_CHAINS, N_BATCHES = 200, 200  # chains of a kind; batches of a size that reports are drawn into
+N_CHAINS = 200
 N_DRAWN = 200  # signals that the decoder's bound is taken on, and draws that a chain's tables are counted on
 
 # -- contrastive: InfoNCE and its ceiling log B (Eq. 3) ----------------------------------------------------------------
@@ -51,7 +51,7 @@ def contrastive_bound(ws: Workspace) -> pd.DataFrame:
     Critics: best (the log ratio of densities), model (the cosine of the raw coordinates over the model's temperature),
     tuned (over the best of `TEMPERATURES`).
     """
-    from merit.evaluate.bounds import info_nce_bound
+    from merit.evaluate.bounds import info_nce_bound, over_samples
     from merit.evaluate.information import known_pairs
 
     plan = _contrastive_plan(ws)
@@ -66,10 +66,9 @@ def contrastive_bound(ws: Workspace) -> pd.DataFrame:
             for batch in plan["sizes"]:
                 how = {"temperature": temperature, "correlation": correlation}
                 values = np.array([info_nce_bound(x, y, batch, plan["most"], **how) for x, y in samples])
-                low, high = intervals.middle(values)
-                row = {"truth": truth, "critic": name, "batch": batch, "value": float(values.mean())}
-                row |= {"low": low, "high": high, "largest": float(values.max())}
-                rows.append(row | {"ceiling": float(np.log(batch)), "temperature": temperature})
+                row = {"truth": truth, "critic": name, "batch": batch, **over_samples(values)}
+                row |= {"largest": float(values.max()), "ceiling": float(np.log(batch)), "temperature": temperature}
+                rows.append(row)
     return pd.DataFrame(rows).assign(metric="bound", seeds=plan["seeds"], paper_batch=PAPER_BATCH)
 
 
@@ -80,30 +79,18 @@ def _reports(ws: Workspace) -> list[str]:
 
 @study(over={}, needs=lambda ws: {"reports": runs.digest(_reports(ws)), "batch": str(ws.profile.pretrain.batch)})
 def report_ceiling(ws: Workspace) -> pd.DataFrame:
-    """What repeated reports of the pretraining recordings leave of the ceiling log B, by batch size: mean over batches.
-
-    A report that stands m times in a batch gives m equal columns, so that each of its rows loses log m at least, in
-    both directions on average. Batches are drawn without replacement; sizes beyond the reports are left out. The
-    interval is that of the mean over batches: where few hold a repeated report, the middle 95 % of them are all at the
-    ceiling, and the mean below it.
+    """What repeated reports of the pretraining recordings leave of the ceiling log B, one row per batch size, of those
+    up to the number of reports (`evaluate.bounds.ceiling_of`).
     """
+    from merit.evaluate.bounds import ceiling_of
+
     reports, own_batch = _reports(ws), ws.profile.pretrain.batch
     if len(reports) < 2:
         raise NotEnoughData(f"expected two recordings with reports to align; got {len(reports)}")
-    codes = np.unique(np.asarray(reports, dtype=object).astype(str), return_inverse=True)[1]
-    rows = []
-    for batch in (size for size in sorted({*SIZES, own_batch}) if size <= len(codes)):
-        generator, lost = np.random.default_rng([0, batch]), []
-        for _ in range(N_BATCHES):
-            counts = np.unique(generator.choice(codes, batch, replace=False), return_counts=True)[1]
-            lost.append(float((counts * np.log(counts)).sum() / batch))
-        left = np.log(batch) - np.array(lost)
-        value, ceiling = float(left.mean()), float(np.log(batch))
-        reach = intervals.Z * float(left.std(ddof=1)) / N_BATCHES**0.5
-        high = max(value, min(value + reach, ceiling))
-        rows.append({"batch": batch, "ceiling": ceiling, "value": value, "low": value - reach, "high": high})
+    sizes = [size for size in sorted({*SIZES, own_batch}) if size <= len(reports)]
     about = {"n": len(reports), "n_distinct": len(set(reports)), "own_batch": own_batch, "paper_batch": PAPER_BATCH}
-    return pd.DataFrame(rows).assign(metric="left", cohort=ws.pretraining_cohort, **about)
+    rows = pd.DataFrame([{"batch": size, **ceiling_of(reports, size)} for size in sizes])
+    return rows.assign(metric="left", cohort=ws.pretraining_cohort, **about)
 
 
 # -- the decoder's bound (Barber-Agakov, Eq. 4 to 6) -------------------------------------------------------------------
@@ -117,7 +104,7 @@ def decoder_bound(ws: Workspace) -> pd.DataFrame:
     kind: at the variance of the decoder's best bound (v = L_MSE), or at the one that a weight of one stands for
     (v = d / 2).
     """
-    from merit.evaluate.bounds import Signal
+    from merit.evaluate.bounds import Signal, over_samples
 
     signal, seeds = Signal(), 20
     d, rows = len(signal.hidden), []
@@ -126,10 +113,8 @@ def decoder_bound(ws: Workspace) -> pd.DataFrame:
         error = signal.error(factor)
         drawn = np.array([signal.measured_error(factor, N_DRAWN, seed) for seed in range(seeds)])
         for kind, variance in (("best", error), ("weight one", d / 2)):
-            values = signal.bound(drawn, variance)
-            low, high = intervals.middle(values)
             row = {"factor": factor, "kind": kind, "variance": variance, "error": error}
-            row |= {"value": float(values.mean()), "low": low, "high": high}
+            row |= over_samples(signal.bound(drawn, variance))
             row |= {"bound": float(signal.bound(error, variance)), "gap": float(signal.gap(factor, variance))}
             rows.append(row | about)
     return pd.DataFrame(rows).assign(metric="bound")

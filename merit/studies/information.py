@@ -104,9 +104,9 @@ def pairs(ws: Workspace, scope: str, encoder_seed: int) -> tuple[str, np.ndarray
 def known_information(ws: Workspace) -> pd.DataFrame:
     """The estimators against the truth on pairs whose mutual information is known, whatever was pretrained.
 
-    Gaussians and cubed Gaussians of several widths and numbers, then louder private directions; a trial
-    draws fewer pairs, with private directions of the ECG alone. One row per truth and estimator (`metric`): what the
-    pairs are, truth, value, for InfoNCE its ceiling and, in no_vote, why it cannot be trusted; nats.
+    Gaussians and cubed Gaussians of several widths and numbers, then louder private directions; a `trial` draws fewer
+    pairs, with private directions of the ECG alone. One row per truth and estimator (`metric`): what the pairs are,
+    truth, value, for InfoNCE its ceiling and, in no_vote, why it cannot be trusted; nats.
     """
     from merit.evaluate.information import DIGITS, CriticConfig, estimate, known_pairs
 

@@ -123,7 +123,7 @@ class Asked:
     by_text: list[Block]
 
 
-@remembered(1)  # of the workspace at hand alone: reports are decoded once for all its encoders
+@remembered(1)  # reports are decoded once for all encoders of a workspace
 def _asked(ws: Workspace, config: RetentionConfig) -> Asked:
     from merit.evaluate.information import fold_of
     from merit.evaluate.retention import blocks, words

@@ -26,13 +26,7 @@ SHARED_SPACE = tuple(name for name in (*OBJECTIVE_NAMES, "random") if not withou
 
 
 def _inputs(
-    ws: Workspace,
-    encoder: str,
-    task: str,
-    prompts: str | Path,
-    encoder_seed: int,
-    n_resamples: int | None,
-    **_: object,
+    ws: Workspace, encoder: str, task: str, prompts: str | Path, encoder_seed: int, n_resamples: int | None, **_: object
 ) -> dict[str, str]:
     texts = load_prompts(prompts, task)
     if without_text(encoder):

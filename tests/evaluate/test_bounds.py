@@ -76,6 +76,23 @@ def test_the_cosine_critic_is_the_cosine_and_batches_are_averaged():
     assert bounds.info_nce_bound(x, y, 4, most=1, temperature=0.2) == pytest.approx(slow[0])
 
 
+def test_repeated_reports_lower_the_ceiling_by_the_log_of_their_number():
+    found = bounds.ceiling_of(["a"] * 3 + ["b"], 4)
+    assert found["value"] == pytest.approx(np.log(4) - 0.75 * np.log(3))
+    alone = bounds.ceiling_of(list("abcd"), 4)
+    assert [alone["value"], alone["ceiling"]] == pytest.approx([np.log(4)] * 2)
+    scores = 50.0 * np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]])  # the best possible: rows of a shared, b alone
+    assert slow_bound(scores) == pytest.approx(bounds.ceiling_of(["a", "a", "b"], 3)["value"])
+
+
+def test_the_interval_of_what_is_left_holds_its_mean_where_few_batches_repeat_a_report():
+    """Of 200 batches of 2 few hold the one repeated pair: the middle 95 % of them would be the ceiling alone."""
+    rows = {size: bounds.ceiling_of(["a"] * 12 + [str(k) for k in range(88)], size) for size in (2, 4, 64)}
+    assert all(row["low"] < row["value"] < row["high"] <= row["ceiling"] for row in rows.values())
+    expected = np.log(2) * (1 - 12 * 11 / (100 * 99))  # a batch of two equal reports is left with nothing
+    assert rows[2]["low"] < expected < rows[2]["high"]
+
+
 # ---------------------------------------------------------------- the decoder
 
 

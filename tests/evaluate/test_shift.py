@@ -115,6 +115,10 @@ def test_in_domain_numbers_are_over_the_test_parts_alone(both) -> None:
     assert cost["value"] == pytest.approx(there["value"] - moved["value"])
     same = of(transfer(target, target, replace(DIRECTION, source=DIRECTION.target), CONFIG), "cost")
     assert (same["value"], same["low"], same["high"]) == (0, 0, 0)
+    heads, usable = target.head
+    unlearnt = usable & (np.array(target.task.classes) != "CD")
+    found = transfer(source, replace(target, head=(heads, unlearnt)), DIRECTION, CONFIG)
+    assert of(found, "own")["classes"] == ["NORM", "STTC"], "what either head could not learn is left out"
 
 
 def test_the_epoch_is_the_best_on_the_sources_validation_part() -> None:

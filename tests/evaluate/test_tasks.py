@@ -75,8 +75,8 @@ def test_a_class_needs_two_of_each_kind_in_every_part() -> None:
         labels[part : part + 2, :] = True
     labels[1, 0] = labels[6, 1] = labels[11, 2] = False  # one positive left in train, validation, test
     labels[10:14, 3] = True  # one negative left in test
-    assert scored_classes(labels, split).tolist() == [False, False, False, False, True]
-    assert scored_classes(labels, split, min_positives=1).all()
+    assert scored_classes(labels, [split]).tolist() == [[False, False, False, False, True]]
+    assert scored_classes(labels, [split], min_positives=1).all()
 
 
 # -- tasks -------------------------------------------------------------------------------------------------------------

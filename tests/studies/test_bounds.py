@@ -6,7 +6,6 @@ import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from merit.config import profile
@@ -66,37 +65,6 @@ def test_a_copied_sample_grows_without_end_and_the_hidden_part_does_not():
     cross = white[0] @ signal.covariance[np.ix_(signal.visible, signal.hidden)] @ white[1].T
     rho = np.linalg.svd(cross, compute_uv=False)[0]
     assert found["one"].max() == pytest.approx(-0.5 * np.log(1 - rho**2), abs=1e-6)
-
-
-def report_ceiling(reports: list[str]) -> pd.DataFrame:
-    """By batch size, of these reports."""
-    records = pd.DataFrame({"report": reports, "has_text": True})
-    store, rows = SimpleNamespace(records=records), np.arange(len(reports))
-    given = {"store": lambda cohort: store, "pretraining_cohort": "mimic-iv-ecg", "pretraining_rows": rows}
-    return bounds.report_ceiling(SimpleNamespace(**vars(NOWHERE), **given)).set_index("batch")
-
-
-def test_repeated_reports_lower_the_ceiling_by_the_log_of_their_number():
-    found = report_ceiling(["a"] * 3 + ["b"])
-    assert found.index.tolist() == [2, 4]
-    assert found.loc[4, "value"] == pytest.approx(np.log(4) - 0.75 * np.log(3))
-    assert (found["n"].iloc[0], found["n_distinct"].iloc[0]) == (4, 2)
-    big = 50.0  # the best possible loss of all four: rows of a shared, b alone
-    scores = big * np.array([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]])
-    both = [np.diag(scores) - np.logaddexp.reduce(scores, axis=axis) for axis in (0, 1)]
-    assert np.log(4) + np.mean(both) == pytest.approx(found.loc[4, "value"])
-    alone = report_ceiling(list("abcd")).loc[4]
-    assert [alone["value"], alone["ceiling"]] == pytest.approx([np.log(4)] * 2)
-
-
-def test_the_interval_of_what_is_left_holds_its_mean_where_few_batches_repeat_a_report():
-    """Of 200 batches of 2 few hold the one repeated pair: the middle 95 % of them would be the ceiling alone."""
-    found = report_ceiling(["a"] * 12 + [str(k) for k in range(88)])
-    assert (found["low"] < found["value"]).all()
-    assert (found["value"] < found["high"]).all()
-    assert (found["high"] <= found["ceiling"]).all()
-    expected = np.log(2) * (1 - 12 * 11 / (100 * 99))  # a batch of two equal reports is left with nothing
-    assert found.loc[2, "low"] < expected < found.loc[2, "high"]
 
 
 def test_reports_of_the_recordings_that_are_pretrained_on(workspace):

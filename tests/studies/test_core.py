@@ -41,6 +41,7 @@ class MadeUp:
     folder: Path
     version: int = 0
     synthetic: bool = True
+    rotation: None = None
 
     def __post_init__(self) -> None:
         self.profile, self.used = profile("smoke"), {}

@@ -132,8 +132,7 @@ def test_a_user_names_corruptions_with_and_without_levels(workspace: Workspace):
 
 
 @pytest.mark.parametrize(
-    ("text", "match"),
-    [("fog", "expected one of lost"), ("lost:few", "lost takes numbers; got 'few'"), ("", "got ''")],
+    ("text", "match"), [("fog", "expected one of lost"), ("lost:few", "lost takes numbers; got 'few'"), ("", "got ''")]
 )
 def test_a_corruption_that_is_not_known_is_rejected(workspace, text, match):
     with pytest.raises(ValueError, match=match):
