@@ -145,9 +145,6 @@ def test_other_recordings_have_a_folder_of_their_own(tmp_path) -> None:
     assert len({run_name(one, None) for one in (fewer, words, profile("demo"))}) == 3
 
 
-# -- names of encoders -------------------------------------------------------------------------------------------------
-
-
 def test_objectives_without_text_are_those_without_an_aligned_term():
     assert set(config.WITHOUT_TEXT) == {name for name, terms in OBJECTIVES.items() if "info_nce" not in terms}
     textless = [name for name in config.TRAINED_NAMES if config.without_text(name)]

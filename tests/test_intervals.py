@@ -121,17 +121,6 @@ def test_a_class_that_a_half_leaves_out_does_not_move_the_mean():
     assert pooled.triple("f1") == {"value": None, "low": None, "high": None}, "nothing was predicted"
 
 
-def test_copies_of_one_patient_widen_the_interval():
-    """Ten copies of each record under its own patient carry no new information; as strangers they would seem to."""
-    data = drawn(seed=4)
-    copies = {name: np.repeat(column, 10, axis=0) for name, column in data.items()}
-    strangers = copies | {"groups": np.arange(len(copies["labels"]))}
-    ends_of = [pool(**one, n_resamples=100, seed=0).macro["auroc"][1:] for one in (data, copies, strangers)]
-    own, copied, strange = (high - low for low, high in ends_of)
-    assert copied == pytest.approx(own)
-    assert strange < 0.6 * own
-
-
 def coverage(n: int, positives: list[int], auroc: list[float], draws: int) -> dict[str, float]:
     """Metric -> share of samples whose interval holds the population's value; `difference`: of two encoders' AUROC,
     the second 0.05 worse.
@@ -217,18 +206,6 @@ def test_edges_of_the_t_test():
     assert (dropped["value"], dropped["p"]) == (kept["value"], kept["p"])
     with pytest.raises(ValueError, match="test_share: expected n_test / n_train, at least 0; got -1"):
         corrected_t([0.1, 0.2], -1)
-
-
-def test_the_correction_is_exact_where_folds_correlate_as_it_assumes():
-    """Differences with correlation n_test / (n_test + n_train): p is uniform with the correction, too small without."""
-    share, n_folds = 0.5, 10
-    rho = share / (1 + share)
-    rng = np.random.default_rng(0)
-    common, own = rng.normal(size=(2000, 1)), rng.normal(size=(2000, n_folds))
-    differences = np.sqrt(rho) * common + np.sqrt(1 - rho) * own
-    corrected = [corrected_t(d, share)["p"] for d in differences]
-    assert stats.kstest(corrected, "uniform").pvalue > 0.01
-    assert np.mean(np.array([corrected_t(d, 0)["p"] for d in differences]) < 0.05) > 0.3
 
 
 def test_resamples_against_their_definition():

@@ -75,9 +75,6 @@ def test_scored_takes_values_and_fields() -> None:
     assert scores.unpack(scores.pack(frame))[2] == {"encoder": "cma", "task": "all", **nothing}
 
 
-# -- more than chance -------------------------------------------------------------------------------------------------
-
-
 def test_holm_against_statsmodels() -> None:
     from statsmodels.stats.multitest import multipletests
 
@@ -107,9 +104,6 @@ def test_what_is_told_apart_is_so_by_holm_over_all_and_an_end_that_is_printed_as
         assert sides((-low - 0.02, -low), digits=digits, unit=unit, p=0.001) == [-side]
 
 
-# -- files ------------------------------------------------------------------------------------------------------------
-
-
 def test_a_committed_file_gives_its_scores_back_to_six_digits(tmp_path: Path) -> None:
     row = {"encoder": "merit", "metric": "auroc", "value": 1 / 3, "n": 5, "draws": [1.0]}
     frame = scores.frame([row, {"encoder": "cma", "metric": "auroc", "reason": "no weights"}])
@@ -125,9 +119,6 @@ def test_a_committed_file_gives_its_scores_back_to_six_digits(tmp_path: Path) ->
     path.write_text("{}")
     with pytest.raises(ValueError, match="expected scores with about, columns and rows"):
         scores.read(path)
-
-
-# -- rotations of cross-fitted pretraining -----------------------------------------------------------------------------
 
 
 def test_over_rotations_is_the_mean_of_means_over_seeds_and_pairs_within_a_rotation() -> None:

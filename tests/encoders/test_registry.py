@@ -34,9 +34,6 @@ def folder(monkeypatch, tmp_path) -> Path:
     return tmp_path
 
 
-# -- published ---------------------------------------------------------------------------------------------------------
-
-
 def test_published_ones_without_weights_are_absent(folder):
     names, absent = registry.choose("all")
     assert not names
@@ -126,9 +123,6 @@ def test_any_damage_is_one_line_or_is_read(tmp_path: Path, legacy: bool) -> None
             said.append(str(error))
     assert len(said) >= 40
     assert all(str(path) in text and "\n" not in text and "trust" not in text for text in said)
-
-
-# -- a reader's own ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -164,30 +164,23 @@ def staged(tmp_path) -> Path:
         "format: jb-book\nroot: book/a\nparts:\n- chapters:\n  - file: book/b\n    sections: [{file: book/c}]\n"
     )
     (tmp_path / "book" / "a.md").write_text("# A\n")
-    tags = {"tags": ["parameters"]}
-    write(
-        tmp_path / "book" / "b.ipynb",
-        [cell("markdown", "m", "new prose"), cell("code", "p", "x: int = 1", metadata=tags)],
-        KEY,
-    )
+    source = cell("code", "p", "x: int = 1", metadata={"tags": ["parameters"]})
+    write(tmp_path / "book" / "b.ipynb", [cell("markdown", "m", "new prose"), source], KEY)
     injected = cell("code", "i", "# Parameters\nx = 2", metadata={"tags": ["injected-parameters"]}, outputs=[])
     ran = cell("code", "p", "x: int = 1", metadata={"papermill": {}}, outputs=["shown"])
     write(tmp_path / "run" / "b.ipynb", [cell("markdown", "m", "old prose"), ran, injected], KEY)
     return tmp_path
 
 
-def test_pages_reads_the_toc_in_order(staged):
-    assert execute.pages(staged / "_toc.yml") == ["book/a", "book/b", "book/c"]
-
-
 def test_stage_takes_outputs_from_the_run_and_prose_from_the_source(staged):
+    assert execute.pages(staged / "_toc.yml") == ["book/a", "book/b", "book/c"]
     build.stage(staged, staged / "run", staged / "out")
-    staged = json.loads((staged / "out" / "book" / "b.ipynb").read_text())
-    assert [one["source"] for one in staged["cells"]] == ["new prose", "x: int = 1", "# Parameters\nx = 2"]
-    assert staged["cells"][1]["outputs"] == ["shown"]
-    assert staged["cells"][1]["metadata"] == {"tags": ["parameters"]}
-    assert "remove-cell" in staged["cells"][2]["metadata"]["tags"]
-    assert staged["metadata"] == {"merit": {"key": "k"}}
+    book = json.loads((staged / "out" / "book" / "b.ipynb").read_text())
+    assert [cell["source"] for cell in book["cells"]] == ["new prose", "x: int = 1", "# Parameters\nx = 2"]
+    assert book["cells"][1]["outputs"] == ["shown"]
+    assert book["cells"][1]["metadata"] == {"tags": ["parameters"]}
+    assert "remove-cell" in book["cells"][2]["metadata"]["tags"]
+    assert book["metadata"] == {"merit": {"key": "k"}}
 
 
 def test_stage_leaves_what_did_not_change_and_removes_what_went(staged):
@@ -216,15 +209,11 @@ def built(tmp_path) -> Path:
     folder = tmp_path / "_build" / "smoke" / "html" / "book"
     folder.mkdir(parents=True)
     shell = "<html><head><link href='../a.css'></head><body><nav>menu</nav><article class='bd-article'>{}</article>"
-    first = (
-        "<h1 id='top'>A<a class='headerlink' href='#top'>#</a></h1><a href='other.html#top'>b</a><a href='#top'>up</a>"
-    )
-    other = (
-        "<h1 id='top'>B</h1><a href='intro.html'>a</a><a href='../_sources/book/other.ipynb'>n</a>"
-        "<a href='https://arxiv.org/x'>x</a><details class='hide'><pre>code</pre></details><script>1</script>"
-    )
-    (folder / "intro.html").write_text(shell.format(first))
-    (folder / "other.html").write_text(shell.format(other))
+    first = "<h1 id='top'>A<a class='headerlink' href='#top'>#</a></h1><a href='other.html#top'>b</a><a href='#top'>up"
+    other = "<h1 id='top'>B</h1><a href='intro.html'>a</a><a href='../_sources/book/other.ipynb'>n</a>"
+    other += "<a href='https://arxiv.org/x'>x</a><details class='hide'><pre>code</pre></details><script>1</script>"
+    for name, text in (("intro", f"{first}</a>"), ("other", other)):
+        (folder / f"{name}.html").write_text(shell.format(text))
     return tmp_path
 
 

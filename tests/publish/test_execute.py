@@ -98,9 +98,6 @@ def test_variant_names_say_what_was_changed_and_stay_file_names():
     assert strange != runner.variant_name("t", {"data": "/a b/../d" * 30})
 
 
-# -- two executed notebooks side by side ------------------------------------------------------------------------------
-
-
 def executed(folder: Path, name: str, parameters: dict, result: str | None, score: float = 0.5) -> Path:
     """A notebook with the record of a run that rests on one result."""
     path = folder / "notebooks" / "variants" / f"{name}.ipynb"

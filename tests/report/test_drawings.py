@@ -113,9 +113,6 @@ def test_figure_2_says_the_sizes(run_cells, monkeypatch, name, tokens, width, pa
     assert "1.24 G parameters, frozen" in texts(sheet)
 
 
-# -- ECG paper --------------------------------------------------------------------------------------------------------
-
-
 def test_25_mm_are_a_second_10_a_millivolt_and_a_millimetre_is_one():
     t = np.arange(10 * FS_HZ) / FS_HZ
     recording = ((t % 1) >= 0.5) * 0.1 * np.arange(1, 13)[:, None]  # lead k: a step of 0.1 (k + 1) mV

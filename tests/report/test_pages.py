@@ -126,8 +126,6 @@ def test_every_oddity_has_its_numbers(run_cells):
         assert any(text in evidence for evidence in cells["odd"].values()), text
 
 
-# -- what is kept -----------------------------------------------------------------------------------------------------
-
 PARTLY = "seen in part, contradicted in part"
 THESIS = {
     "Reconstruction keeps more": [("mse", "cma", "r2_partial")],

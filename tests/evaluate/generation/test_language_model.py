@@ -219,24 +219,19 @@ def test_the_question_is_no_target_and_padding_one_only_in_the_original(parts, t
 # -- conditioned by an ECG ---------------------------------------------------------------------------------------------
 
 
-def by_loops(model: language_model.Projector, ecg: np.ndarray) -> list[list[np.ndarray]]:
+def by_loops(model, ecg: np.ndarray) -> list[list[np.ndarray]]:
     """MedTVT-R1's adapter, a number at a time where that is bearable; no layer but those named has a bias."""
     w = {name: value.detach().numpy() for name, value in model.named_parameters()}
-    input_to, state_to = w["recurrent.weight_ih_l0"], w["recurrent.weight_hh_l0"]
     assert not [name for name in w if "blocks" in name and "bias" in name]
-    out = []
+    bias, out = w["recurrent.bias_ih_l0"] + w["recurrent.bias_hh_l0"], []
     for tokens in ecg:
-        state, states = np.zeros(7), []
+        states, rows = [np.zeros(7)], []
         for token in tokens:
             unit = token / np.sqrt((token**2).sum())
-            bias = w["recurrent.bias_ih_l0"] + w["recurrent.bias_hh_l0"]
-            state = np.tanh(input_to @ unit + state_to @ state + bias)
-            states.append(state)
-        rows = []
+            states.append(np.tanh(w["recurrent.weight_ih_l0"] @ unit + w["recurrent.weight_hh_l0"] @ states[-1] + bias))
         for query in w["queries.weight"]:
-            score = np.exp([query @ s for s in states])
-            pooled = sum(a * s for a, s in zip(score / score.sum(), states))
-            x = w["to_lm.weight"] @ pooled + w["to_lm.bias"]
+            score = np.exp([query @ s for s in states[1:]])
+            x = w["to_lm.weight"] @ sum(a * s for a, s in zip(score / score.sum(), states[1:])) + w["to_lm.bias"]
             for k in range(3):
                 r = x / np.sqrt((x**2).mean() + 1e-6) * w[f"blocks.{k}.norm.weight"]
                 gate = w[f"blocks.{k}.gate.weight"] @ r
@@ -330,7 +325,8 @@ def test_the_adapter_changes_nothing_at_first_and_merged_later_gives_the_same(pa
 
 
 def test_the_seed_fixes_new_weights_and_the_adapter_makes_another_model_the_same_and_must_fit(parts):
-    model, same, other = build(parts), build(parts), build(parts, seed=1)
+    model, same, other = build(parts), build(parts), build(parts, seed=1, gradient_checkpointing=True)
+    assert [m.language_model.is_activation_checkpointing for m in (model, other)] == [False, True]
     assert all(torch.equal(p, same.trained()[name]) for name, p in model.trained().items())
     assert not torch.equal(model.projector.to_lm.weight, other.projector.to_lm.weight)
     batch, ecg = batch_of(model)
@@ -352,14 +348,6 @@ def test_the_seed_fixes_new_weights_and_the_adapter_makes_another_model_the_same
     layer.bias = torch.nn.Parameter(torch.full((layer.out_features,), 0.5))
     found = Conditioned(biased, parts[1], D, CONFIG).trained()
     assert (found[bias.format("self_attn.q_proj")] == 0.5).all(), "biases that a model has stay"
-
-
-def test_gradient_checkpointing_gives_the_same_gradients(parts):
-    models = [build(parts, gradient_checkpointing=checkpointing).train() for checkpointing in (False, True)]
-    assert [model.language_model.is_activation_checkpointing for model in models] == [False, True]
-    for model in models:
-        model(*batch_of(model)).backward()
-    assert all(torch.allclose(p.grad, models[1].trained()[name].grad) for name, p in models[0].trained().items())
 
 
 def test_a_bfloat16_model_trains_in_float32_and_its_fingerprint_sees_every_row_but_the_ecg_tokens(parts):
@@ -598,9 +586,8 @@ def test_tokens_are_drawn_by_their_share_of_the_nucleus(top_p, kept):
 def test_a_step_runs_at_a_small_shape():
     sizes = {"vocab_size": 400, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8}
     found = llama_1b_step(16, **sizes, num_attention_heads=2, num_key_value_heads=1)
-    assert (found["tokens"], found["batch"], found["dtype"]) == (16, 1, "bfloat16")
+    assert (found["tokens"], found["batch"], found["dtype"], found["loss"] > 0) == (16, 1, "bfloat16", True)
     assert 0 < found["trained"] < found["parameters"]
-    assert found["loss"] > 0
     assert abs(peak_memory() - found["peak_bytes"]) < 2**26  # the test takes a little; the kernel counts in batches
 
 

@@ -20,9 +20,6 @@ REFERENCE = "there is atrial fibrillation with rapid response"
 TEXT = "there is atrial fibrillation with slow response ."
 
 
-# -- text by text ------------------------------------------------------------------------------------------------------
-
-
 def test_scores_by_hand() -> None:
     found = {name: values and values[0] for name, values in score_texts([REFERENCE], [TEXT]).items()}
     # 8 tokens against 7: runs of 1..4 in common 6/8, 4/7, 3/6, 2/5; the text is longer, so no penalty for brevity.
@@ -86,8 +83,6 @@ def test_bertscore_runs_on_the_device_that_is_asked_for(bert, monkeypatch) -> No
     score_texts([REFERENCE], [TEXT], bert, device="cuda")
     assert devices == ["cuda"]
 
-
-# -- all texts together ------------------------------------------------------------------------------------------------
 
 REFERENCES = [
     "The rhythm is sinus rhythm. There is left bundle branch block.",
@@ -161,9 +156,6 @@ def test_intervals_hold_their_values_and_without_resamples_there_is_none(found):
     f1 = summarise(REFERENCES, TEXTS, GROUPS, n_resamples=0, seed=0)[0].set_index("metric").loc["f1"]
     assert f1[["low", "high"]].isna().all()
     assert f1["value"] == found.loc["f1", "value"]
-
-
-# -- controls ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_commonest_answer_or_the_first_with_the_commonest_statements_and_the_nearest_by_cosine():
