@@ -13,21 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from merit.bench import measure
-from merit.bench.measure import (
-    ENDLESS,
-    VARIANTS,
-    FullSize,
-    Pace,
-    Plan,
-    Trainee,
-    Turn,
-    able,
-    beside,
-    compare,
-    every_loader,
-    run,
-    use,
-)
+from merit.bench.measure import VARIANTS, FullSize, Pace, Plan, Trainee, Turn
 from merit.config import DecoderConfig, EncoderConfig, ModelConfig, PretrainConfig, profile, replace
 from merit.data.batches import hold_out_patients
 from merit.parallel import one_thread_an_operation
@@ -63,7 +49,7 @@ def test_an_update_is_the_loops_bit_for_bit(paired, tmp_path):
 
 def test_every_loader_gives_the_same_batches(paired):
     """Signals, texts, which recordings have one, patients: also by the peers' way, one by one."""
-    with every_loader(paired, CONFIG, CPU, (0,)) as loaders:
+    with measure.every_loader(paired, CONFIG, CPU, (0,)) as loaders:
         assert list(loaders) == ["resident", "streamed", "loader_0"]
         for _ in range(7):  # into the second epoch
             first, *others = (next(batches) for batches in loaders.values())
@@ -77,7 +63,7 @@ def test_a_set_larger_than_its_noise_goes_through_it_in_turn(monkeypatch, tmp_pa
     assert len(data) == 12
     assert data.rows.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
     assert np.array_equal(measure.noise(5, MODEL, tmp_path / "x.npy").signal_uv, data.signal_uv)
-    with closing(ResidentLoader(data, CPU).batches(lambda update: np.array([0, 5]), 0, ENDLESS)) as batches:
+    with closing(ResidentLoader(data, CPU).batches(lambda update: np.array([0, 5]), 0, measure.ENDLESS)) as batches:
         signal_mv, _, valid, patient = next(batches)
     assert torch.equal(signal_mv[0], signal_mv[1])
     assert valid.all()
@@ -99,46 +85,39 @@ def test_a_drift_of_the_machine_leaves_ratios_alone(clock):
 
         return Turn(go, 4)
 
-    found = beside(compare({"a": costing(1.0), "b": costing(2.0)}, Pace(rounds=6), CPU), "a")
+    found = measure.compare({"a": costing(1.0), "b": costing(2.0)}, Pace(rounds=6), CPU)
+    found = measure.beside(found, "a")
     assert found["a"]["ratio"] == found["a"]["ratio_low"] == found["a"]["ratio_high"] == 1
     assert found["b"]["ratio"] == pytest.approx(0.5, rel=1e-3)
     assert found["a"]["samples_per_s"] == pytest.approx(4, rel=1e-2)
-    found = beside({"a": [1.0, 2.0, 4.0], "b": [2.0, 2.0, 2.0]}, "a")  # the spread is that of the rounds
+    found = measure.beside({"a": [1.0, 2.0, 4.0], "b": [2.0, 2.0, 2.0]}, "a")  # the spread is that of the rounds
     assert found["b"] == {"samples_per_s": 0.5, "ratio": 1.0, "ratio_low": 0.5, "ratio_high": 2.0}
 
 
 def test_the_order_turns_and_what_was_read_ahead_is_not_timed(clock):
     asked = []
     turns = {name: Turn(lambda updates, name=name: asked.append((name, updates)), 1) for name in "ab"}
-    compare(turns, Pace(warmup=5, lead=3, updates=2, rounds=2), CPU)
-    warm, first, second = asked[:2], asked[2:6], asked[6:]
-    assert warm == [("a", 5), ("b", 5)]
-    assert first == [("a", 3), ("a", 2), ("b", 3), ("b", 2)]
-    assert second == [("b", 3), ("b", 2), ("a", 3), ("a", 2)]
+    measure.compare(turns, Pace(warmup=5, lead=3, updates=2, rounds=2), CPU)
+    rounds = [[("a", 3), ("a", 2), ("b", 3), ("b", 2)], [("b", 3), ("b", 2), ("a", 3), ("a", 2)]]
+    assert asked == [("a", 5), ("b", 5), *rounds[0], *rounds[1]]
 
 
 def test_utilisation_counts_three_forwards_and_no_bias_columns():
     about = {"flops": {"pretraining": {"encoder": {"all": 100, "biases": 10}, "decoder": {"all": 20, "biases": 0}}}}
-    found = use(about, own=[1.0, 2.0, 4.0], products=[0.5, 1.0, 1.0], size=10)
+    found = measure.use(about, own=[1.0, 2.0, 4.0], products=[0.5, 1.0, 1.0], size=10)
     assert found["forward_flops"] == 110
     assert found["product"] == {"size": 10, "flops_per_s": 2000.0}
     assert found["utilisation"] == pytest.approx(330 / 2000 / 2)  # of the rounds: 1/2, 1/2 and 1/4 of 330 / 2000
 
 
-def test_the_projection_of_the_papers_run():
-    network = {"batch": 8, "samples_per_s": 100.0, "utilisation": 0.25}
-    found = measure.projection(network, price_per_hour=2.0)
+def test_the_projection_of_the_papers_run_by_networks_that_share_everything_but_the_encoder():
+    found = measure.projection({"batch": 8, "samples_per_s": 100.0, "utilisation": 0.25}, price_per_hour=2.0)
     assert found["hours"] == pytest.approx(200 * 745_916 / 100 / 3600)
-    assert found["price"] == 2 * found["hours"]
-    assert found["arithmetic_h"] == found["hours"] / 4
+    assert (found["price"], found["arithmetic_h"]) == (2 * found["hours"], found["hours"] / 4)
     assert [round(goal["samples_per_s"]) for goal in found["goals"]] == [10_360, 20_720]
-
-
-def test_networks_at_their_published_sizes_share_everything_but_the_encoder():
-    found = measure.published()
-    assert found["vit"] == profile("paper").model
-    assert found["tiny_vit"].encoder.kind == "tiny_vit"
-    assert replace(found["tiny_vit"], encoder=found["vit"].encoder) == found["vit"]
+    vit, tiny = (measure.published()[name] for name in ("vit", "tiny_vit"))
+    assert (vit, tiny.encoder.kind) == (profile("paper").model, "tiny_vit")
+    assert replace(tiny, encoder=vit.encoder) == vit
 
 
 ONE_EACH = Pace(warmup=0, lead=1, updates=1, rounds=2)
@@ -148,27 +127,26 @@ FULL = FullSize(records=40, model=MODEL, config=CONFIG, seconds=20.0, settle_s=0
 def test_the_full_size_is_measured_by_every_way_that_there_is(tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "VARIANTS", {name: way for name, way in VARIANTS.items() if name != "compiled"})
     said, out = [], tmp_path / "bench.json"
-    run(out, stages=["full"], size=FULL, log=said.append)
+    measure.run(out, stages=["full"], size=FULL, log=said.append)
     found = json.loads(out.read_text())
     assert set(found) == {"about", "full"}
-    measured = found["full"]
-    assert {*measured["paths"], *measured["skipped"], "compiled"} == {"eager", *VARIANTS}
-    assert measured["paths"]["eager"]["ratio"] == 1
-    assert measured["skipped"]["graphs"] == "graphs: CUDA graphs need a GPU; got device cpu; leave --graphs out"
-    assert measured["skipped"]["flex"].startswith("attention: FlexAttention has gradients on a GPU alone; got device")
-    assert (measured["records"], measured["batch"], measured["rounds"]) == (40, 8, 2)
-    text = "\n".join(said)
+    full = found["full"]
+    assert {*full["paths"], *full["skipped"], "compiled"} == {"eager", *VARIANTS}
+    assert full["paths"]["eager"]["ratio"] == 1
+    assert full["skipped"]["graphs"] == "graphs: CUDA graphs need a GPU; got device cpu; leave --graphs out"
+    assert full["skipped"]["flex"].startswith("attention: FlexAttention has gradients on a GPU alone; got device")
+    assert (full["records"], full["batch"], full["rounds"]) == (40, 8, 2)
     for part in ("40 recordings take 0.0 GB and an update 0.0 GB; cpu has", "left out: graphs: CUDA graphs need a GPU"):
-        assert part in text
+        assert part in "\n".join(said)
 
 
 def test_the_full_size_is_rejected_with_the_memory_that_it_needs(monkeypatch):
     monkeypatch.setattr(measure, "free_bytes", lambda device: 2e9)
     size = replace(FULL, records=200_000)
     with pytest.raises(ValueError, match=r"full: expected 4\.8 GB of free memory; cpu has 2\.0 GB"):
-        run(stages=["full"], size=size, log=lambda text: None)
+        measure.run(stages=["full"], size=size, log=lambda text: None)
     with pytest.raises(ValueError, match="full: expected a GPU, whose memory holds 745,916 recordings; got a CPU"):
-        run(stages=["full"], log=lambda text: None)
+        measure.run(stages=["full"], log=lambda text: None)
 
 
 def test_without_time_nothing_more_is_compiled_and_what_fails_is_said():
@@ -177,29 +155,21 @@ def test_without_time_nothing_more_is_compiled_and_what_fails_is_said():
             raise RuntimeError("no such kernel\nand more lines")
         return Turn(lambda updates: None, 1)
 
-    turns, skipped = able(VARIANTS, make)
+    turns, skipped = measure.able(VARIANTS, make)
     assert list(turns) == ["compiled", "flex"]
     assert set(skipped.values()) == {"no such kernel"}
-    assert able(VARIANTS, make, lambda: True)[1] == dict.fromkeys(VARIANTS, "no time was left to compile it")
+    assert measure.able(VARIANTS, make, lambda: True)[1] == dict.fromkeys(VARIANTS, "no time was left to compile it")
 
 
-@pytest.fixture
-def tiny(monkeypatch) -> list[str]:
-    """What a run says; networks are made small first."""
+def test_a_run_writes_and_says_every_figure(monkeypatch, tmp_path):
     monkeypatch.setattr(measure, "profile", lambda name: profile("smoke"))
     monkeypatch.setattr(measure, "published", lambda: {"vit": MODEL})
-    return []
-
-
-def test_a_run_writes_and_says_every_figure(tiny, tmp_path):
-    out = tmp_path / "bench.json"
-    found = run(out, stages=["updates"], plan=TINY, log=tiny.append)
+    out, lines = tmp_path / "bench.json", []
+    found = measure.run(out, stages=["updates"], plan=TINY, log=lines.append)
     assert json.loads(out.read_text()) == found
-    assert set(found) == {"about", "updates"}
-    assert found["about"]["kind"] == "cpu"
-    assert found["about"]["device"]
-    assert found["about"]["synthetic"] is None
-    updates = found["updates"]
+    about, updates = found.pop("about"), found.pop("updates")
+    assert not found
+    assert (about["kind"], about["synthetic"], bool(about["device"])) == ("cpu", None, True)
     assert set(updates) == {"networks", "growth", "published", "projection"}
     demo = updates["networks"]["demo"]
     assert set(demo["parts_s"]) == set(cost.PARTS)
@@ -207,10 +177,8 @@ def test_a_run_writes_and_says_every_figure(tiny, tmp_path):
     assert demo["paths"]["resident"]["ratio"] == 1
     assert demo["update_s"] == pytest.approx(demo["batch"] / demo["paths"]["resident"]["samples_per_s"])
     rows = {name: [row["value"] for row in rows] for name, rows in updates["growth"].items()}
-    assert rows == {
-        "records": [20, 40], "batch": [2, 4], "width": [16, 32], "objective": ["merit", "cma", "ib", "mse"],
-    }  # fmt: skip
+    objectives = ["merit", "cma", "ib", "mse"]
+    assert rows == {"records": [20, 40], "batch": [2, 4], "width": [16, 32], "objective": objectives}
     assert updates["published"][0]["peak_mb"] is None
-    said = "\n".join(tiny)
     for text in ("the demo's network, batch 16, 40 recordings", "torch's DataLoader", "for 4 h, 10,360", str(out)):
-        assert text in said
+        assert text in "\n".join(lines)

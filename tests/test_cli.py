@@ -54,34 +54,26 @@ def refused(home, monkeypatch, capsys):
     [
         (("data", "--profile", "demmo"), "invalid choice 'demmo' for argument '--profile'", "smoke"),
         (("data", *SMOKE, "--limit", "-1"), "--limit: expected a whole number from 8; got -1", ""),
-        (("data", *SMOKE, "--limit", "0"), "--limit: expected a whole number from 8; got 0", ""),
-        (("data", *SMOKE, "--limit", "many"), "--limit: expected a whole number or none; got 'many'", ""),
         (("data", *SMOKE, "--data", "nowhere"), "--data: expected a folder", "nowhere"),
-        (("data", *SMOKE, "--set", "hospitals.seed=x"), "hospitals.seed: expected a whole number; got 'x'", ""),
         (("data", *SMOKE, "--set", "hospital.seed=1"), "hospital.seed: no such setting", "hospitals.seed"),
         (("data", *SMOKE, "--set", "hospitals.seed"), "--set: expected path=value", ""),
         (("pretrain", *SMOKE, "--device", "tpu"), "--device: expected auto, cpu, cuda or cuda:1; got tpu", ""),
         (("pretrain", *SMOKE, "--seed", "-1"), "--seed: expected a whole number from 0; got -1", ""),
-        (("pretrain", *SMOKE, "--seed", "one"), "Error parsing --seed", "one"),
         (("pretrain", *SMOKE, "--epochs", "0"), "--epochs: expected a whole number from 1; got 0", ""),
         (("pretrain", *SMOKE, "--backbone", "foo"), "--backbone: expected one of vit, tiny_vit, resnet18; got", ""),
         (("pretrain", *SMOKE, "--text-layers", "-2"), "--text-layers: expected a whole number from 0; got -2", ""),
         (("pretrain", *SMOKE, "--text", "no/such/folder"), "--text: expected a folder", "no/such/folder"),
-        (("pretrain", *SMOKE, "--text", "missing"), "--text: expected a folder", "missing"),
         (("pretrain", *SMOKE, "--objective", "mae"), "invalid choice 'mae' for argument '--objective'", "cma-whole"),
         (("pretrain", *SMOKE, "--set", "model.mask_ratio=0"), "model.mask_ratio: merit reconstructs hidden", "cma"),
         (("pretrain", *SMOKE, "--device", "cpu", "--graphs"), "--graphs: expected a GPU", "cpu"),
         (("pretrain", *SMOKE, "--device", "cpu", "--attention", "flex"), "--attention: expected a GPU", "cpu"),
         (("evaluate", *SMOKE, "--tasks", "foo"), "--tasks: expected one of superclass", "foo"),
-        (("evaluate", *SMOKE, "--tasks", ","), "--tasks: expected one at least", ""),
         (("evaluate", *SMOKE, "--encoders", "merit,foo"), "--encoders: expected one of merit, cma", "'foo'"),
         (("evaluate", *SMOKE, "--encoders", "ib-nan"), "--encoders: expected one of merit", "ib-nan"),
         (("evaluate", *SMOKE, "--encoder", "no.py"), "--encoder: expected path.py:Class; there is no file", "no.py"),
         (("book", *SMOKE, "--device", "gpu"), "--device: expected auto, cpu, cuda or cuda:1; got gpu", ""),
         (("book", *SMOKE, "--lm", "no/such/folder"), "--lm: expected a folder", "no/such/folder"),
         (("book", *SMOKE, "--bert", "no/such/folder"), "--bert: expected a folder", "no/such/folder"),
-        (("book", *SMOKE, "--set", "model.temperature=0"), "model.temperature: expected a number above 0; got 0.0", ""),
-        (("pdf", *SMOKE, "--limit", "1"), "--limit: expected a whole number from 8; got 1", ""),
         (("notebook", "../../x"), "name: expected a notebook of", "limits"),
         (("notebook", "limits", *SMOKE, "-p", "task", "x"), "unknown 'task'; the parameters are", "tasks"),
         (("notebook", "limits", *SMOKE, "-p", "encoders", "foo"), "--encoders: expected one of merit, cma", "foo"),
@@ -92,15 +84,13 @@ def refused(home, monkeypatch, capsys):
         (("reference", *SMOKE, "--limit", "64"), "reference: expected a whole run", "LIMIT"),
         (("ingest", "--cohort", "ptb-xl", "--root", ".", "--out", "x", "--fs", "0"), "--fs: expected a whole", ""),
         (("ingest", "--cohort", "ptb-xl", "--root", ".", "--out", "x", "--fs", "1000000000"), "--fs: expected", ""),
-        (("ingest", "--cohort", "ptb-xl", "--root", ".", "--out", "x", "--fs", "1e9"), "Error parsing --fs", ""),
-        (("ingest", "--cohort", "ptb-xl", "--root", ".", "--out", "x", "--limit", "-1"), "--limit: expected a", ""),
         (("ingest", "--cohort", "ptb-xl", "--root", ".", "--out", "x", "--limit", "0"), "--limit: expected a", ""),
         (("ingest", "--cohort", "ptb-xl", "--root", ".", "--out", "x", "--workers", "-3"), "--workers: expected a", ""),
         (("embed", "--out", "z.csv"), "files: expected the paths of records; got none", ""),
         (("embed", "a.hea", "--out", "z.csv", "--batch", "0"), "--batch: expected a whole number from 1; got 0", ""),
-        (("classify", "--out", "z.csv"), "files: expected the paths of records; got none", ""),
         (("bench", "--stages", "foo"), "--stages: expected one of", "foo"),
         (("bench", "--price-per-hour", "-1"), "--price-per-hour: expected a number above 0; got -1.0", ""),
+        (("classify", "--out", "z.csv"), "files: expected the paths of records; got none", ""),
         (("bench", "--device", "tpu"), "--device: expected auto, cpu, cuda or cuda:1; got tpu", ""),
         (("compare", "a.ipynb"), "Missing", "b"),
         (("bok",), "Unrecognized options", "bok"),
@@ -146,21 +136,14 @@ def test_the_name_is_what_the_user_wrote(refused, monkeypatch, variable, value, 
 
 def test_options_are_the_environments_settings(home, monkeypatch):
     """What a command's processes and notebooks find."""
-    options = cli.Paged(
-        profile="smoke", limit="64", epochs="1", text="t", backbone="tiny_vit", text_layers="2", lm="l", bert="b",
-        encoder="e.py", compiled=True, graphs=True, attention="flex",
-        set=("pretrain.seed=3", "probe.folds=5 probe.seed=2"),
-    )  # fmt: skip
+    words = {"limit": "64", "epochs": "1", "text": "t", "backbone": "tiny_vit", "text_layers": "2", "lm": "l"}
+    words |= {"bert": "b", "encoder": "e.py", "attention": "flex"}
+    given = ("pretrain.seed=3", "probe.folds=5 probe.seed=2")
+    options = cli.Paged(profile="smoke", compiled=True, graphs=True, set=given, **words)
     cli.apply(options)
-    assert {option: os.environ[variable] for option, variable in cli.ENVIRONMENT.items()} == {
-        "limit": "64", "epochs": "1", "text": "t", "backbone": "tiny_vit", "text_layers": "2", "lm": "l", "bert": "b",
-        "encoder": "e.py", "compiled": "1", "graphs": "1", "attention": "flex",
-    }  # fmt: skip
+    set_to = {option: os.environ[variable] for option, variable in cli.ENVIRONMENT.items()}
+    assert set_to == {**words, "compiled": "1", "graphs": "1"}
     chosen = resolve("smoke", options.settings)
-    assert (chosen.limit, chosen.text.source, chosen.model.encoder.kind, chosen.generation.bert) == (
-        64,
-        "t",
-        "tiny_vit",
-        "b",
-    )
-    assert (chosen.pretrain.seed, chosen.pretrain.epochs, chosen.probe.folds, chosen.probe.seed) == (3, 1.0, 5, 2)
+    assert (chosen.limit, chosen.text.source, chosen.model.encoder.kind) == (64, "t", "tiny_vit")
+    assert (chosen.generation.bert, chosen.probe.folds, chosen.probe.seed) == ("b", 5, 2)
+    assert (chosen.pretrain.seed, chosen.pretrain.epochs) == (3, 1.0)

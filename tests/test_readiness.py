@@ -64,27 +64,25 @@ def test_a_hub_model_is_asked_for_once_with_a_time_limit(hub, error, said):
     assert asked[1][0].endswith(f"{GATED}/resolve/{'1' * 40}/config.json")
 
 
-def test_offline_nobody_is_asked(hub, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    found = readiness.hub_access(GATED, "LM")
+def test_offline_nobody_is_asked_and_a_folder_and_the_cache_need_no_network(hub, tmp_path, monkeypatch):
+    with monkeypatch.context() as offline:
+        offline.setattr(constants, "HF_HUB_OFFLINE", True)
+        found = readiness.hub_access(GATED, "LM")
     assert found.startswith("not at hand, and HF_HUB_OFFLINE is set: fetch it where there is a network")
     assert "(LM=folder)" in found
-    assert hub[0] == []
-
-
-def test_a_folder_and_the_cache_need_no_network(hub, tmp_path):
     assert readiness.hub_access(str(tmp_path), "LM").startswith("no weights (*.safetensors, *.bin)")
     (tmp_path / "model.safetensors").write_bytes(b"")
     assert readiness.hub_access(str(tmp_path), "LM") == "a folder"
+    assert "neither a folder nor a name on the hub; LM= names another" in readiness.hub_access("/no/such/folder", "LM")
+    assert hub[0] == []
     cached = tmp_path / "cache" / "models--some--model"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0" * 40)
     snapshot = cached / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text("0" * 40)
     assert readiness.hub_access("some/model", "LM") == "can be downloaded"  # an empty snapshot is not the model
     (snapshot / "pytorch_model.bin").write_bytes(b"")
     assert readiness.hub_access("some/model", "LM") == "in the local cache"
-    assert "neither a folder nor a name on the hub; LM= names another" in readiness.hub_access("/no/such/folder", "LM")
     assert len(hub[0]) == 1
 
 
@@ -93,21 +91,19 @@ def column(kind: str, **found) -> Column:
 
 
 def test_hours_are_those_of_four_pretrainings_at_the_measured_rate():
-    counts = {"mimic-iv-ecg": 800_000, "ptb-xl": 20_000}
+    both, half = {"mimic-iv-ecg": 800_000, "ptb-xl": 20_000}, {"ptb-xl": 20_000}
     slow = column("cuda", updates={"networks": {}, "published": [{"samples_per_s": 1000.0}]})
     fast = column("cuda", full={"paths": {"eager": {"samples_per_s": 4000.0}, "graphs": {"samples_per_s": 8000.0}}})
     cpu = column("cpu", updates={"networks": {}, "published": [{"samples_per_s": 4.0}]})
-    paper = profile("paper")
-    assert "about 178 h" in readiness.hours(paper, counts, "cuda", [slow, cpu])  # 4 × 200 × 800,000 / 1,000 s
-    assert "about 22.2 h" in readiness.hours(paper, counts, "cuda", [slow, fast, cpu])
-    assert "a projection at 8,000.0 recordings a second, measured on a cuda" in readiness.hours(
-        paper, counts, "cuda", [slow, fast]
-    )
-    assert "about 889 h" in readiness.hours(paper, {"ptb-xl": 20_000}, "cpu", [cpu])  # of folds 1 to 8
-    assert "no cuda has been measured (`make bench` does): 16.0 h budgeted" in readiness.hours(
-        paper, counts, "cuda", [cpu]
-    )
-    assert "nothing to pretrain on" in readiness.hours(paper, {"csn": 10}, "cpu", [cpu])
+    for counts, kind, columns, said in (
+        (both, "cuda", [slow, cpu], "about 178 h"),  # 4 × 200 × 800,000 / 1,000 s
+        (both, "cuda", [slow, fast, cpu], "about 22.2 h"),
+        (both, "cuda", [slow, fast], "a projection at 8,000.0 recordings a second, measured on a cuda"),
+        (half, "cpu", [cpu], "about 889 h"),  # of folds 1 to 8
+        (both, "cuda", [cpu], "no cuda has been measured (`make bench` does): 16.0 h budgeted"),
+        ({"csn": 10}, "cpu", [cpu], "nothing to pretrain on"),
+    ):
+        assert said in readiness.hours(profile("paper"), counts, kind, columns)
 
 
 @pytest.fixture
@@ -125,7 +121,7 @@ def said(hub, monkeypatch, tmp_path):
     return call
 
 
-def test_little_memory_and_disk_are_said(said, monkeypatch, tmp_path):
+def test_little_memory_and_disk_are_said_and_nothing_is_written(said, monkeypatch, tmp_path):
     counts = {"mimic-iv-ecg": 800_000}
     monkeypatch.setattr(readiness.psutil, "virtual_memory", lambda: SimpleNamespace(available=2e9))
     monkeypatch.setattr(readiness.registry, "choose", lambda which: ([], []))
@@ -137,9 +133,6 @@ def test_little_memory_and_disk_are_said(said, monkeypatch, tmp_path):
     monkeypatch.setattr(readiness.registry, "choose", lambda which: (["merl"], []))
     counts |= {"ptb-xl": 20_000}  # 0.5 GB at 100 Hz and 2.4 GB at 500 Hz, which MIMIC-IV-ECG never is as a whole
     assert "at least 22.7 GB" in said(**counts)["disk"]
-
-
-def test_every_line_is_there_and_nothing_is_written(said):
     lines = said(**{"ptb-xl": 50})
     assert list(lines) == ["device", "memory", "disk", *readiness.SETTINGS, "hours"]
     assert sum("HF_HUB_OFFLINE" in text for text in lines.values()) == 3

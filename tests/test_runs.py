@@ -43,21 +43,15 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def test_editing_what_computes_or_a_table_that_it_reads_is_another_identity(package):
-    before = probe_identity()
-    edit(package / "evaluate" / "metrics.py", "\ndef ", "\nEXTRA = 1\n\n\ndef ")
+def test_editing_what_computes_or_a_table_that_it_reads_is_another_identity_and_editing_words_is_not(package):
+    before, metrics = probe_identity(), package / "evaluate" / "metrics.py"
+    edit(metrics, '"""', '# a comment\n"""Other words. ')
+    (package / "report" / "tables.py").write_text("CAPTION = 'other'\n")
+    assert probe_identity() == before
+    edit(metrics, "\ndef ", "\nEXTRA = 1\n\n\ndef ")
     edited = probe_identity()
     edit(package / "data" / "ptb_xl_statements.csv", "NORM", "NORMAL")
     assert len({before, edited, probe_identity()}) == 3
-
-
-def test_editing_a_comment_a_docstring_or_what_is_shown_is_not(package):
-    before = probe_identity()
-    metrics = package / "evaluate" / "metrics.py"
-    metrics.write_text("# a comment\n" + metrics.read_text())
-    edit(metrics, '"""', '"""Other words. ')
-    (package / "report" / "tables.py").write_text("CAPTION = 'other'\n")
-    assert probe_identity() == before
 
 
 def test_the_closure_follows_imports_and_leaves_settings_and_types_out(tmp_path):
@@ -75,24 +69,13 @@ def test_the_closure_follows_imports_and_leaves_settings_and_types_out(tmp_path)
 def test_parameters_and_inputs_matter_and_their_order_does_not():
     base = runs.identity("s", {"a": 1, "b": 2}, {"x": "1"}, [])
     assert runs.identity("s", {"b": 2, "a": 1}, {"x": "1"}, []) == base
-    others = [
-        ("t", {"a": 1, "b": 2}, {"x": "1"}),
-        ("s", {"a": 1, "b": 3}, {"x": "1"}),
-        ("s", {"a": 1, "b": 2}, {"x": "2"}),
-    ]
-    assert base not in {runs.identity(*other, []) for other in others}
+    for other in (("t", {"a": 1, "b": 2}, "1"), ("s", {"a": 1, "b": 3}, "1"), ("s", {"a": 1, "b": 2}, "2")):
+        assert runs.identity(*other[:2], {"x": other[2]}, []) != base
 
 
 def compute_once(folder: Path, compute=lambda: {"score": 0.5}, **changes):
     given = {"parameters": {"a": 1}, "inputs": {}, "source": {}, "facts": lambda: {"profile": "smoke"}}
     return runs.read_or_compute(folder, "stage", compute, **{**given, **changes})
-
-
-def test_the_same_is_read_and_another_is_computed(tmp_path):
-    first = compute_once(tmp_path)
-    assert compute_once(tmp_path, lambda: pytest.fail("computed again")) == json.loads(json.dumps(first))
-    compute_once(tmp_path, parameters={"a": 2})
-    assert len(list(tmp_path.glob("*.json"))) == 2
 
 
 def test_those_that_want_the_same_at_once_make_it_once(tmp_path):
@@ -112,8 +95,11 @@ def test_a_failed_computation_leaves_no_file_and_one_that_says_something_else_is
     with pytest.raises(ValueError, match="Out of range float"):
         compute_once(tmp_path, lambda: {"score": float("nan")})
     assert not list(tmp_path.glob("*stage-*"))
-    compute_once(tmp_path)
-    path = next(tmp_path.glob("*.json"))
+    first = compute_once(tmp_path)
+    assert compute_once(tmp_path, lambda: pytest.fail("computed again")) == json.loads(json.dumps(first))
+    (path,) = tmp_path.glob("*.json")
+    compute_once(tmp_path, parameters={"a": 2})
+    assert len(list(tmp_path.glob("*.json"))) == 2
     path.write_text(json.dumps({**json.loads(path.read_text()), "id": "other"}))
     with pytest.raises(ValueError, match="damaged; delete it, and the same command makes it again"):
         compute_once(tmp_path)

@@ -18,14 +18,12 @@ def drawn(encoder: str, task: str, value: float, name: str, **facts: object) -> 
 
 
 def test_paired_by_halves_is_the_difference_half_by_half_with_holm_over_all() -> None:
-    frame = scores.frame([
-        drawn("cma", "form", 0.7, "a"), drawn("merit", "form", 0.72, "b"), drawn("random", "form", 0.5, "c"),
-        drawn("merit", "rhythm", 0.9, "c"), {"encoder": "cma", "task": "rhythm", "reason": "none"},
-    ])  # fmt: skip
+    rows = [drawn("cma", "form", 0.7, "a"), drawn("merit", "form", 0.72, "b"), drawn("random", "form", 0.5, "c")]
+    more = [drawn("merit", "rhythm", 0.9, "c"), {"encoder": "cma", "task": "rhythm", "reason": "none"}]
+    frame = scores.frame([*rows, *more])
     found = scores.paired(frame, ["task"])
-    assert list(zip(found["task"], found["encoder"], found["other"])) == [
-        ("form", "merit", "cma"), ("form", "merit", "random")
-    ]  # fmt: skip
+    others = [["form", "merit", "cma"], ["form", "merit", "random"]]
+    assert found[["task", "encoder", "other"]].values.tolist() == others
     wanted = [intervals.paired_resamples(0.72, DRAWS["b"], v, DRAWS[n]) for v, n in ((0.7, "a"), (0.5, "c"))]
     for column in ("value", "low", "high", "p", "n"):
         assert list(found[column]) == [one[column] for one in wanted]
@@ -65,9 +63,8 @@ def test_what_is_not_of_the_same_recordings_is_not_compared() -> None:
 
 
 def test_scored_takes_values_and_fields() -> None:
-    frame = scores.frame(
-        [drawn("merit", "form", 0.7, "a"), drawn("merit", "all", 0.8, "a"), {"encoder": "cma", "task": "all"}]
-    )
+    rows = [drawn("merit", "form", 0.7, "a"), drawn("merit", "all", 0.8, "a"), {"encoder": "cma", "task": "all"}]
+    frame = scores.frame(rows)
     assert list(scores.scored(frame, task=["form", "all"])["value"]) == [0.7, 0.8]
     assert scores.leader(frame)["task"] == "all"
     assert len(scores.scored(frame, encoder="cma")) == 0
@@ -76,10 +73,6 @@ def test_scored_takes_values_and_fields() -> None:
     assert len(scores.scored(frame[frame["encoder"] == "cma"], variant="raw")) == 0
     nothing = dict.fromkeys(("metric", "value", "draws", "low", "high", "reason"))
     assert scores.unpack(scores.pack(frame))[2] == {"encoder": "cma", "task": "all", **nothing}
-    assert isinstance(scores.records(pd.DataFrame({"n": np.array([1])}))[0]["n"], int)
-
-
-# -- more than chance -------------------------------------------------------------------------------------------------
 
 
 def test_holm_against_statsmodels() -> None:
@@ -98,34 +91,22 @@ def sides(*intervals_given: tuple, digits: int = 1, unit: float = 100, **columns
     return scores.beyond_zero(given, digits, unit).tolist()
 
 
-def test_what_is_told_apart_is_so_by_holm_over_all_that_are_given() -> None:
+def test_what_is_told_apart_is_so_by_holm_over_all_and_an_end_that_is_printed_as_0_leaves_nothing_out() -> None:
     alone = (0.001, 0.041)  # p 0.04
     assert sides(alone) == [1]
     assert sides((-0.041, -0.001)) == [-1]
     assert sides(alone, (-0.05, 0.05)) == [0, 0]
     assert sides(alone, (0.1, 0.12)) == [1, 1]
     assert sides(alone, (None, None)) == [1, 0]
-    assert sides(alone, p=0.2) == [0]
-    assert sides(alone, p=0.001, p_holm=0.06) == [0]
-
-
-@pytest.mark.parametrize(("low", "digits", "unit", "side"), [
-    (0.0004, 1, 100, 0), (0.0006, 1, 100, 1), (0.0004, 2, 100, 1), (0.004, 2, 1, 0), (0.006, 2, 1, 1), (0.0, 1, 100, 0),
-])  # fmt: skip
-def test_an_end_that_is_printed_as_0_leaves_nothing_out(low, digits, unit, side) -> None:
-    for sign in (1, -1):
-        ends = tuple(sorted((sign * low, sign * (low + 0.02))))
-        assert sides(ends, digits=digits, unit=unit, p=0.001) == [sign * side]
-
-
-# -- files ------------------------------------------------------------------------------------------------------------
+    assert sides(alone, p=0.2) == sides(alone, p=0.001, p_holm=0.06) == [0]
+    for low, digits, unit, side in ((4e-4, 1, 100, 0), (6e-4, 1, 100, 1), (4e-4, 2, 100, 1), (4e-3, 2, 1, 0)):
+        assert sides((low, low + 0.02), digits=digits, unit=unit, p=0.001) == [side]
+        assert sides((-low - 0.02, -low), digits=digits, unit=unit, p=0.001) == [-side]
 
 
 def test_a_committed_file_gives_its_scores_back_to_six_digits(tmp_path: Path) -> None:
-    frame = scores.frame([
-        {"encoder": "merit", "metric": "auroc", "value": 1 / 3, "n": 5, "draws": [1.0]},
-        {"encoder": "cma", "metric": "auroc", "reason": "no weights"},
-    ])  # fmt: skip
+    row = {"encoder": "merit", "metric": "auroc", "value": 1 / 3, "n": 5, "draws": [1.0]}
+    frame = scores.frame([row, {"encoder": "cma", "metric": "auroc", "reason": "no weights"}])
     path = tmp_path / "counted-demo.json"
     scores.write(path, {"profile": "demo", "synthetic": True}, frame)
     about, found = scores.read(path)
@@ -138,9 +119,6 @@ def test_a_committed_file_gives_its_scores_back_to_six_digits(tmp_path: Path) ->
     path.write_text("{}")
     with pytest.raises(ValueError, match="expected scores with about, columns and rows"):
         scores.read(path)
-
-
-# -- rotations of cross-fitted pretraining -----------------------------------------------------------------------------
 
 
 def test_over_rotations_is_the_mean_of_means_over_seeds_and_pairs_within_a_rotation() -> None:
@@ -161,8 +139,5 @@ def test_over_rotations_is_the_mean_of_means_over_seeds_and_pairs_within_a_rotat
     assert (merit["value"], merit["n"], merit["n_seeds"]) == (pytest.approx(np.mean(each)), 3, 2)
     assert difference["value"] == pytest.approx(0.2)
     assert merit["high"] - merit["low"] > 5 * (difference["high"] - difference["low"]), "patients cancel in the pair"
-    first = pd.DataFrame(rows).query("encoder == 'merit' and rotation == 1")
-    error = intervals.standard_error(first["value"].mean(), np.mean(first["draws"].tolist(), axis=0))
-    assert error == pytest.approx(0.02, rel=0.3)
     lone = scores.over_rotations(scores.frame([row for row in rows if row["rotation"] == 2]), ["task"])
     assert lone["low"].isna().all(), "one rotation tells nothing of the others"

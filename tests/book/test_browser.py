@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 CHECKS = (Path(__file__).parent / "checks.js").read_text(encoding="utf-8")
 IN_PAGE = ("overflow", "cutOff", "rawTex", "alternativeText", "pictures", "contrast", "anchors")
@@ -57,10 +58,9 @@ class Browser:
     def window(self, width: int, theme: str):
         """The window of that size, in a reader's light or dark mode."""
         if (width, theme) not in self.windows:
-            self.windows[width, theme] = self.chromium.new_context(
-                offline=True, viewport={"width": width, "height": WIDTHS[width]}, color_scheme=theme,
-                reduced_motion="reduce",
-            )  # fmt: skip
+            size, still = {"width": width, "height": WIDTHS[width]}, {"reduced_motion": "reduce"}
+            window = self.chromium.new_context(offline=True, viewport=size, color_scheme=theme, **still)
+            self.windows[width, theme] = window
         return self.windows[width, theme]
 
     def faults(self, address: str, width: int = 1280, theme: str = "light") -> dict[str, list[str]]:
@@ -83,7 +83,7 @@ def _listen(page) -> dict[str, list[str]]:
     page.on("pageerror", lambda error: heard["script"].append(str(error)))
     page.on("console", lambda line: heard["script"].append(line.text) if line.type == "error" else None)
     page.on("requestfailed", lambda request: heard["asset"].append(f"{request.url}: {request.failure}"))
-    page.on("request", lambda one: heard["network"].append(one.url) if one.url.startswith(("http", "ws")) else None)
+    page.on("request", lambda sent: heard["network"].append(sent.url) if sent.url.startswith(("http", "ws")) else None)
     return heard
 
 
@@ -105,12 +105,10 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.mark.browser
 def test_there_is_a_book():
     assert len(pages()) > 20, f"no book in {book() or ROOT / '_build'}: make book, or MERIT_BOOK=folder of its pages"
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", pages())
@@ -119,44 +117,40 @@ def test_a_page_without_fault(browser, name, width, theme):
     assert not faults, "\n".join(f"{kind}: {one}" for kind, several in faults.items() for one in several)
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("theme", THEMES)
-def test_the_theme_is_the_readers(browser, theme):
-    page = browser.window(1280, theme).new_page()
-    page.goto((book() / "book" / "intro.html").as_uri(), timeout=PATIENCE_MS)
-    assert page.evaluate("document.documentElement.dataset.theme") == theme
-    page.close()
+@pytest.fixture
+def front(browser) -> Iterator:
+    """Call it with a page's name and theme; the page in the wide window, loaded, and what was heard."""
+    opened = []
+
+    def load(name: str, theme: str = "light"):
+        opened.append(browser.window(1280, theme).new_page())
+        heard = _listen(opened[-1])
+        opened[-1].goto(f"{book().as_uri()}/{name}", timeout=PATIENCE_MS)
+        return opened[-1], heard
+
+    yield load
+    for page in opened:
+        page.close()
 
 
-@pytest.mark.browser
-def test_the_root_leads_to_the_front_page(browser):
-    page = browser.window(1280, "light").new_page()
-    page.goto((book() / "index.html").as_uri(), timeout=PATIENCE_MS)
+def test_the_front_page_has_the_readers_theme_is_led_to_and_says_it_in_one_screen(front):
+    for theme in THEMES:
+        page, _ = front("book/intro.html", theme)
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+    page, _ = front("index.html")
     page.wait_for_url("**/book/intro.html", timeout=PATIENCE_MS)
-    page.close()
-
-
-@pytest.mark.browser
-def test_the_front_page_says_it_in_one_screen(browser):
-    page = browser.window(1280, "light").new_page()
-    page.goto((book() / "book" / "intro.html").as_uri(), timeout=PATIENCE_MS)
     box = page.locator("dl.merit-front").bounding_box()
     assert box["y"] + box["height"] <= WIDTHS[1280]
     assert page.locator("dl.merit-front dt").count() == 5
-    page.close()
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize(("word", "there"), [("rhythm", True), ("InfoNCE", True), ("xyzzyplugh", False)])
-def test_the_search_finds_words_without_a_server(browser, word, there):
-    page = browser.window(1280, "light").new_page()
-    heard = _listen(page)
-    page.goto(f"{(book() / 'search.html').as_uri()}?q={word}", timeout=PATIENCE_MS)
+def test_the_search_finds_words_without_a_server(front, word, there):
+    page, heard = front(f"search.html?q={word}")
     page.wait_for_selector("#search-results .search-summary:not(:empty)", timeout=PATIENCE_MS)
     page.wait_for_function("/finished|did not match/i.test(document.querySelector('#search-results').innerText)")
     assert (page.locator("#search-results li a").count() > 0) == there
     assert not any(heard.values()), heard
-    page.close()
 
 
 SOUND = """<h1 id="top">A page</h1><p>Prose of \\(no\\) fault in <code>\\frac</code>, <a href="#top">up</a>.</p>
@@ -208,29 +202,19 @@ def made_up(tmp_path):
     return write
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_sound_page_has_no_fault(browser, made_up, width):
-    assert browser.faults(made_up(SOUND), width) == {}
+def test_a_sound_page_has_no_fault_and_one_that_lacks_a_script_or_light_has(browser, made_up, width):
+    large, on_black = f"<p style='font-size: 24px; {GREY}'>grey</p>", f"<p style='background: #000; {GREY}'>grey</p>"
+    for sound in (SOUND, large, on_black):  # large letters may be fainter
+        assert browser.faults(made_up(sound), width) == {}
+    assert "gone.js" in browser.faults(made_up("<script src='gone.js'></script>"), width)["asset"][0]
+    dark = "<style>:root {color-scheme: dark}</style><p style='color: #333'>dark</p>"
+    assert set(browser.faults(made_up(dark), width, "dark")) == {"contrast"}
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("what", FAULTY)
 def test_each_fault_is_found(browser, made_up, what):
     kind, html = FAULTY[what]
     found = browser.faults(made_up(SOUND + html))
     assert found.pop(kind)
     assert set(found) <= {"network": {"asset", "script", "pictures"}}.get(kind, set())
-
-
-@pytest.mark.browser
-def test_a_missing_asset_is_found(browser, made_up):
-    assert "gone.js" in browser.faults(made_up("<script src='gone.js'></script>"))["asset"][0]
-
-
-@pytest.mark.browser
-def test_large_letters_may_be_fainter_and_dark_ones_need_a_light_ground(browser, made_up):
-    assert browser.faults(made_up(f"<p style='font-size: 24px; {GREY}'>grey</p>")) == {}
-    assert browser.faults(made_up(f"<p style='background: #000; {GREY}'>grey</p>")) == {}
-    dark = "<style>:root {color-scheme: dark}</style><p style='color: #333'>dark</p>"
-    assert set(browser.faults(made_up(dark), theme="dark")) == {"contrast"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.signal import resample_poly
 
 import merit
@@ -42,23 +43,18 @@ def test_one_recording_or_many_and_their_tokens(encoder, signal_mv):
 
 
 def test_projection_is_what_pretraining_compares(encoder, signal_mv):
-    import torch
-
     visible = torch.arange(10).expand(3, 12, -1)
     with torch.inference_mode():
         tokens = encoder.model(torch.from_numpy(signal_mv), torch.ones(3, 16), visible)
     expected = torch.nn.functional.normalize(tokens.ecg, dim=-1).numpy()
     np.testing.assert_allclose(encoder.project(encoder.embed(signal_mv, 100)), expected, atol=1e-5)
-
-
-def test_without_the_alignment_branch_there_is_no_shared_space(signal_mv):
     alone = MeritEncoder(Merit(CONFIG, aligns=False), "mse")
     assert not alone.shares_space
     with pytest.raises(ValueError, match="encoder mse: expected one with a shared space"):
         alone.project(alone.embed(signal_mv, 100))
 
 
-def test_any_rate_and_length(encoder, signal_mv):
+def test_any_rate_and_length_and_what_cannot_be_embedded_is_refused(encoder, signal_mv):
     z = encoder.embed(signal_mv, 100)
     for fs_hz in (250, 500):
         faster = resample_poly(signal_mv, fs_hz, 100, axis=-1, padtype="line").astype(np.float32)
@@ -66,9 +62,6 @@ def test_any_rate_and_length(encoder, signal_mv):
     np.testing.assert_allclose(encoder.embed(np.concatenate([signal_mv, signal_mv], -1), 100), z, atol=1e-5)
     padded = np.concatenate([signal_mv[..., :600], np.zeros((3, 12, 400), np.float32)], -1)
     np.testing.assert_allclose(encoder.embed(signal_mv[..., :600], 100), encoder.embed(padded, 100), atol=1e-5)
-
-
-def test_what_cannot_be_embedded_is_refused(encoder, signal_mv):
     with pytest.raises(ValueError, match=r"signal_mv: expected \[batch, 12, samples\]"):
         encoder.embed(signal_mv[:, :8], 100)
     signal_mv[0, 3, 5] = np.nan

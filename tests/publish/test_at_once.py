@@ -53,11 +53,10 @@ def book(tmp_path):
 
 def make(root: Path) -> subprocess.Popen[str]:
     """`make book` in that folder, in a process group of its own as a terminal starts it."""
+    command = [sys.executable, "-m", "merit", "book", "--profile", "smoke"]
     environment = {**os.environ, "MERIT_HOME": str(root), "OMP_NUM_THREADS": "2"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "merit", "book", "--profile", "smoke"], env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment, start_new_session=True, **said)
 
 
 @pytest.mark.slow

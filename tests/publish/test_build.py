@@ -61,8 +61,10 @@ def edit(root: Path, cell: int, text: str) -> None:
     path.write_text(json.dumps(notebook))
 
 
-def test_what_changed_runs_once_with_the_last_notebook_last(root):
+def test_what_changed_runs_once_with_the_last_notebook_last(root, capsys):
     assert ran(root) == ["n", "provenance"]
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("n ") and "budget" in line)
+    assert line.endswith("OVER BUDGET")
     for path in (root / "artifacts").rglob("*"):  # as after a copy
         os.utime(path, (1, 1))
     assert ran(root) == []
@@ -87,12 +89,6 @@ def test_what_a_notebook_imports_runs_it_again_and_other_modules_do_not():
     assert {"merit.report.paper", "merit.config"} <= set(sources)
     assert not {"merit.report.show", "merit.publish.build"} & set(sources)
     assert "merit.report.prose" in build.imported_source(["from merit.report.show import render"])
-
-
-def test_over_budget_is_said(root, capsys):
-    build.run_notebooks(root, root / "a", {"profile": "demo", "data": None, "device": "auto"})
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("n ") and "budget" in line)
-    assert line.endswith("OVER BUDGET")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"metadata": {}}', "the number"])
@@ -122,14 +118,25 @@ def rendered(monkeypatch) -> list[Path]:
     return folders
 
 
-def test_what_changed_or_is_not_as_it_was_rendered_is_rendered_again(root, rendered, capsys):
+def test_what_changed_failed_or_is_not_as_it_was_rendered_is_rendered_again(root, rendered, monkeypatch, capsys):
     def pages() -> Path:
         return build.build_book("demo", None, "auto", root)
 
+    def fail(built: Path) -> float:
+        whole(built)
+        raise build.BuildFailed("a warning")
+
+    whole = build.render
+    with monkeypatch.context() as failing:
+        failing.setattr(build, "render", fail)
+        for _ in range(2):
+            with pytest.raises(build.BuildFailed):
+                pages()
+    assert "nothing to do" not in capsys.readouterr().out
     html = pages().parents[1]
     assert pages() == html / "book" / "intro.html"
     assert f"nothing to do; the book is at {pages()}" in capsys.readouterr().out
-    assert rendered == [root / "_build" / "demo"]
+    assert rendered == [root / "_build" / "demo"] * 3
     for damage in (
         lambda: (root / "book" / "new.md").write_text("# New\n"),
         lambda: (html / "book/other.html").unlink(),
@@ -141,20 +148,6 @@ def test_what_changed_or_is_not_as_it_was_rendered_is_rendered_again(root, rende
         damage()
         assert pages() == pages()
         assert len(rendered) == before + 1
-
-
-def test_a_render_that_failed_is_tried_again(root, rendered, monkeypatch, capsys):
-    whole = build.render
-
-    def fail(built: Path) -> float:
-        whole(built)
-        raise build.BuildFailed("a warning")
-
-    monkeypatch.setattr(build, "render", fail)
-    for _ in range(2):
-        with pytest.raises(build.BuildFailed):
-            build.build_book("demo", None, "auto", root)
-    assert "nothing to do" not in capsys.readouterr().out
 
 
 # -- staging: executed twins in place of sources, prose refreshed, what did not change left alone ----------------------
@@ -171,30 +164,23 @@ def staged(tmp_path) -> Path:
         "format: jb-book\nroot: book/a\nparts:\n- chapters:\n  - file: book/b\n    sections: [{file: book/c}]\n"
     )
     (tmp_path / "book" / "a.md").write_text("# A\n")
-    tags = {"tags": ["parameters"]}
-    write(
-        tmp_path / "book" / "b.ipynb",
-        [cell("markdown", "m", "new prose"), cell("code", "p", "x: int = 1", metadata=tags)],
-        KEY,
-    )
+    source = cell("code", "p", "x: int = 1", metadata={"tags": ["parameters"]})
+    write(tmp_path / "book" / "b.ipynb", [cell("markdown", "m", "new prose"), source], KEY)
     injected = cell("code", "i", "# Parameters\nx = 2", metadata={"tags": ["injected-parameters"]}, outputs=[])
     ran = cell("code", "p", "x: int = 1", metadata={"papermill": {}}, outputs=["shown"])
     write(tmp_path / "run" / "b.ipynb", [cell("markdown", "m", "old prose"), ran, injected], KEY)
     return tmp_path
 
 
-def test_pages_reads_the_toc_in_order(staged):
-    assert execute.pages(staged / "_toc.yml") == ["book/a", "book/b", "book/c"]
-
-
 def test_stage_takes_outputs_from_the_run_and_prose_from_the_source(staged):
+    assert execute.pages(staged / "_toc.yml") == ["book/a", "book/b", "book/c"]
     build.stage(staged, staged / "run", staged / "out")
-    staged = json.loads((staged / "out" / "book" / "b.ipynb").read_text())
-    assert [one["source"] for one in staged["cells"]] == ["new prose", "x: int = 1", "# Parameters\nx = 2"]
-    assert staged["cells"][1]["outputs"] == ["shown"]
-    assert staged["cells"][1]["metadata"] == {"tags": ["parameters"]}
-    assert "remove-cell" in staged["cells"][2]["metadata"]["tags"]
-    assert staged["metadata"] == {"merit": {"key": "k"}}
+    book = json.loads((staged / "out" / "book" / "b.ipynb").read_text())
+    assert [cell["source"] for cell in book["cells"]] == ["new prose", "x: int = 1", "# Parameters\nx = 2"]
+    assert book["cells"][1]["outputs"] == ["shown"]
+    assert book["cells"][1]["metadata"] == {"tags": ["parameters"]}
+    assert "remove-cell" in book["cells"][2]["metadata"]["tags"]
+    assert book["metadata"] == {"merit": {"key": "k"}}
 
 
 def test_stage_leaves_what_did_not_change_and_removes_what_went(staged):
@@ -223,26 +209,20 @@ def built(tmp_path) -> Path:
     folder = tmp_path / "_build" / "smoke" / "html" / "book"
     folder.mkdir(parents=True)
     shell = "<html><head><link href='../a.css'></head><body><nav>menu</nav><article class='bd-article'>{}</article>"
-    first = (
-        "<h1 id='top'>A<a class='headerlink' href='#top'>#</a></h1><a href='other.html#top'>b</a><a href='#top'>up</a>"
-    )
-    other = (
-        "<h1 id='top'>B</h1><a href='intro.html'>a</a><a href='../_sources/book/other.ipynb'>n</a>"
-        "<a href='https://arxiv.org/x'>x</a><details class='hide'><pre>code</pre></details><script>1</script>"
-    )
-    (folder / "intro.html").write_text(shell.format(first))
-    (folder / "other.html").write_text(shell.format(other))
+    first = "<h1 id='top'>A<a class='headerlink' href='#top'>#</a></h1><a href='other.html#top'>b</a><a href='#top'>up"
+    other = "<h1 id='top'>B</h1><a href='intro.html'>a</a><a href='../_sources/book/other.ipynb'>n</a>"
+    other += "<a href='https://arxiv.org/x'>x</a><details class='hide'><pre>code</pre></details><script>1</script>"
+    for name, text in (("intro", f"{first}</a>"), ("other", other)):
+        (folder / f"{name}.html").write_text(shell.format(text))
     return tmp_path
 
 
 def test_links_between_pages_become_links_within(built):
     whole = build.joined(built / "_build" / "smoke" / "html" / "book", ["intro", "other"])
-    for there in ('href="#other--top"', 'href="#intro--top"', 'href="#intro"', 'id="other--top"', 'id="intro"'):
-        assert there in whole
-    for left in ('href="../_sources/book/other.ipynb"', 'href="https://arxiv.org/x"', "../a.css", 'data-theme="light"'):
-        assert left in whole
-    for gone in ("menu", "headerlink", "<pre>", "<script>1"):
-        assert gone not in whole
+    there = ['href="#other--top"', 'href="#intro--top"', 'href="#intro"', 'id="other--top"', 'id="intro"', "../a.css"]
+    there += ['href="../_sources/book/other.ipynb"', 'href="https://arxiv.org/x"', 'data-theme="light"']
+    assert [text for text in there if text not in whole] == []
+    assert [text for text in ("menu", "headerlink", "<pre>", "<script>1") if text in whole] == []
 
 
 PRINTS = """#!/bin/sh
@@ -256,7 +236,15 @@ head -c 10 "$page" > "$out"
 """
 
 
-def test_the_file_is_put_in_place_and_the_joined_page_removed(built, tmp_path, capsys):
+def test_the_file_is_put_in_place_the_joined_page_removed_and_what_lacks_is_named(built, tmp_path, capsys):
+    for profile, browser, kind, said in (
+        ("demo", __file__, FileNotFoundError, "make book first"),
+        ("smoke", "/no/browser", FileNotFoundError, "apt-get install chromium"),
+        ("smoke", "/bin/false", RuntimeError, "printed nothing, exit status 1"),
+    ):
+        with pytest.raises(kind, match=said):
+            build.make_pdf(profile, None, built, browser)
+    assert not (built / "_build" / "smoke" / "merit.pdf").exists()
     browser = tmp_path / "chromium"
     browser.write_text(PRINTS)
     browser.chmod(0o755)
@@ -264,13 +252,3 @@ def test_the_file_is_put_in_place_and_the_joined_page_removed(built, tmp_path, c
     assert (out, out.read_text()) == (built / "_build" / "smoke" / "merit.pdf", "<html data")
     assert not (built / "_build" / "smoke" / "html" / "book" / build.JOINED).exists()
     assert "merit.pdf" in capsys.readouterr().out
-
-
-def test_what_lacks_for_a_pdf_is_named(built):
-    with pytest.raises(FileNotFoundError, match="make book first"):
-        build.make_pdf("demo", None, built, __file__)
-    with pytest.raises(FileNotFoundError, match="apt-get install chromium"):
-        build.make_pdf("smoke", None, built, "/no/browser")
-    with pytest.raises(RuntimeError, match="printed nothing, exit status 1"):
-        build.make_pdf("smoke", None, built, "/bin/false")
-    assert not (built / "_build" / "smoke" / "merit.pdf").exists()

@@ -46,17 +46,12 @@ def source(tmp_path) -> Path:
 def test_success_is_recorded_and_failure_leaves_the_last_success(source, tmp_path):
     out = tmp_path / "out" / "tiny.ipynb"
     runner.execute(source, out, {"word": "<b>"}, key="k1")
-    done = json.loads(out.read_text())
+    done, before = json.loads(out.read_text()), out.read_bytes()
     record = done["metadata"]["merit"]
-    assert record["parameters"] == {"word": "<b>", "end": ""}
-    assert record["given"] == {"word": "<b>"}
-    assert record["device"] == "abacus"
-    assert record["key"] == "k1"
-    assert record["seconds"] > 0
+    assert (record["parameters"], record["given"]) == ({"word": "<b>", "end": ""}, {"word": "<b>"})
+    assert (record["device"], record["key"], record["seconds"] > 0) == ("abacus", "k1", True)
     assert not {"input_path", "output_path"} & set(done["metadata"]["papermill"])
     assert [output["text"] for output in done["cells"][2]["outputs"]] == [["<b> 0 1\n"]]  # and no progress bar
-
-    before = out.read_bytes()
     with pytest.raises(runner.NotebookFailed, match="KeyError: 'nothing here'; as far as it came: "):
         runner.execute(source, out, {"end": "raise"})
     assert out.read_bytes() == before
@@ -66,41 +61,32 @@ def test_success_is_recorded_and_failure_leaves_the_last_success(source, tmp_pat
 def test_a_disk_that_fills_up_in_a_notebook_is_said_as_anywhere_else(source, tmp_path):
     with pytest.raises(runs.DiskFull, match=r"^/a/store: no room to write it$"):
         runner.execute(source, tmp_path / "out" / "tiny.ipynb", {"end": "full"})
-    full = tmp_path / "full.ipynb"
-    full.write_text(
-        source.read_text().replace("import os, signal, sys", "raise OSError(28, 'No space left on device')")
-    )
+    full, raised = tmp_path / "full.ipynb", "raise OSError(28, 'No space left on device')"
+    full.write_text(source.read_text().replace("import os, signal, sys", raised))
     with pytest.raises(runs.DiskFull, match=r"full\.ipynb: no room to write it \(No space left on device\); make room"):
         runner.execute(full, tmp_path / "out" / "full.ipynb", {})
 
 
-def test_killed_kernel_is_a_failure(source, tmp_path):
+def test_a_killed_kernel_is_a_failure_and_cells_without_a_count_did_not_run(source, tmp_path, monkeypatch):
     out = tmp_path / "out" / "tiny.ipynb"
     with pytest.raises(runner.NotebookFailed):
         runner.execute(source, out, {"end": "kill"})
+    # as papermill leaves a notebook whose kernel was killed between two cells
+    monkeypatch.setattr("papermill.execute_notebook", lambda source, out, **_: shutil.copyfile(source, out))
+    with pytest.raises(runner.NotebookFailed, match="cell 0 did not run"):
+        runner.execute(source, out, {})
     assert not out.exists()
 
 
-def test_cells_without_a_count_did_not_run(source, tmp_path, monkeypatch):
-    """As papermill leaves a notebook whose kernel was killed between two cells."""
-    import papermill
-
-    monkeypatch.setattr(papermill, "execute_notebook", lambda source, out, **_: shutil.copyfile(source, out))
-    with pytest.raises(runner.NotebookFailed, match="cell 0 did not run"):
-        runner.execute(source, tmp_path / "out.ipynb", {})
-
-
-def test_wrong_parameters_start_nothing(source, tmp_path):
-    with pytest.raises(ValueError, match="unknown 'wort'; the parameters are word: str, end: str"):
+def test_wrong_parameters_start_nothing_and_plain_papermill_refuses_them_too(source, tmp_path):
+    said = "unknown 'wort'; the parameters are word: str, end: str"
+    with pytest.raises(ValueError, match=said):
         runner.execute(source, tmp_path / "out" / "tiny.ipynb", {"wort": "x"})
     assert not (tmp_path / "out").exists()
-
-
-def test_plain_papermill_refuses_the_unknown_name_too(source, tmp_path):
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", source, tmp_path / "o.ipynb", "-p", "wort", "x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "unknown 'wort'; the parameters are word: str, end: str" in done.stderr
+    assert said in done.stderr
 
 
 def test_variant_names_say_what_was_changed_and_stay_file_names():
@@ -110,9 +96,6 @@ def test_variant_names_say_what_was_changed_and_stay_file_names():
     assert "/" not in strange
     assert len(strange) < 100
     assert strange != runner.variant_name("t", {"data": "/a b/../d" * 30})
-
-
-# -- two executed notebooks side by side ------------------------------------------------------------------------------
 
 
 def executed(folder: Path, name: str, parameters: dict, result: str | None, score: float = 0.5) -> Path:
@@ -131,23 +114,13 @@ def executed(folder: Path, name: str, parameters: dict, result: str | None, scor
     return path
 
 
-def test_parameters_come_before_numbers(tmp_path):
+def test_two_notebooks_differ_in_parameters_then_inputs_then_numbers(tmp_path):
     a = executed(tmp_path, "a", {"seed": 0, "tasks": "form"}, "1", 0.61)
     b = executed(tmp_path, "b", {"seed": 1, "tasks": "form"}, "2", 0.625)
-    assert compare(a, b).splitlines()[2:] == [
-        "parameter seed: 0 | 1",
-        "input linear_probe merit form: 1 | 2",
-        "number linear_probe merit form raw macro auroc: 0.6100 | 0.6250",
-    ]
-
-
-def test_nothing_differs(tmp_path):
-    a, b = (executed(tmp_path, name, {"seed": 0}, "1") for name in "ab")
-    assert compare(a, b).splitlines()[2:] == ["nothing differs"]
-
-
-def test_a_notebook_that_was_not_run_is_rejected(tmp_path):
-    plain = tmp_path / "plain.ipynb"
-    plain.write_text(json.dumps({"metadata": {}, "cells": []}))
+    differ = ["parameter seed: 0 | 1", "input linear_probe merit form: 1 | 2"]
+    differ += ["number linear_probe merit form raw macro auroc: 0.6100 | 0.6250"]
+    assert compare(a, b).splitlines()[2:] == differ
+    assert compare(a, a).splitlines()[2:] == ["nothing differs"]
+    a.write_text(json.dumps({"metadata": {}, "cells": []}))
     with pytest.raises(ValueError, match="expected an executed notebook"):
-        compare(plain, plain)
+        compare(a, a)

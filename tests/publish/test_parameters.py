@@ -40,41 +40,28 @@ def test_check_converts_by_the_declared_type():
     assert parameters.check({"epochs": "None"}, parameters.declared(notebook(CELL))) == {"epochs": None}
 
 
-def test_check_names_the_right_parameters():
-    with pytest.raises(ValueError, match=r"^unknown 'task'; the parameters are tasks: str, epochs: int \| None, "):
-        parameters.check({"task": "form"}, parameters.declared(notebook(CELL)))
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
+def test_check_refuses_unknown_names_and_ill_typed_values():
+    for name, value, message in (
+        ("task", "form", r"^unknown 'task'; the parameters are tasks: str, epochs: int \| None, "),
         ("epochs", "many", r"epochs: expected int \| None, got 'many'"),
         ("epochs", 2.5, "epochs: expected int"),
         ("epochs", True, "epochs: expected int"),
         ("tasks", 3, "tasks: expected str, got 3"),
         ("deep", "perhaps", "deep: expected bool"),
         ("tasks", None, "tasks: expected str, got None"),
-    ],
-)
-def test_check_refuses_ill_typed_values(name, value, message):
-    with pytest.raises(ValueError, match=message):
-        parameters.check({name: value}, parameters.declared(notebook(CELL)))
+    ):
+        with pytest.raises(ValueError, match=message):
+            parameters.check({name: value}, parameters.declared(notebook(CELL)))
 
 
-def test_guard_sees_what_plain_papermill_injects():
-    injected = '# Parameters\ntask = "form"\n'
-    with pytest.raises(ValueError, match="unknown 'task'; the parameters are tasks: str"):
-        parameters.guard({"In": ["", CELL, injected], "task": "form", "epochs": None})
-    with pytest.raises(ValueError, match="epochs: expected int"):
-        parameters.guard({"In": ["", CELL, '# Parameters\nepochs = "many"\n'], "epochs": "many"})
-
-
-def test_guard_leaves_good_values_and_ordinary_work_alone():
-    namespace = {"In": ["", CELL, "# Parameters\nepochs = 3\n", "other = 5"], "epochs": 3, "tasks": "form", "other": 5}
-    parameters.guard(namespace)
+def test_guard_sees_what_plain_papermill_injects_or_a_hand_edits_and_leaves_ordinary_work_alone():
+    for cells, changed, message in (
+        (['# Parameters\ntask = "form"\n'], {"task": "form"}, "unknown 'task'; the parameters are tasks: str"),
+        (['# Parameters\nepochs = "many"\n'], {"epochs": "many"}, "epochs: expected int"),
+        ([], {"epochs": "three"}, "epochs: expected int"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            parameters.guard({"In": ["", CELL, *cells], **changed})
+    cells = ["", CELL, "# Parameters\nepochs = 3\n", "other = 5"]
+    parameters.guard({"In": cells, "epochs": 3, "tasks": "form", "other": 5})
     parameters.guard({})
-
-
-def test_guard_refuses_a_value_edited_by_hand():
-    with pytest.raises(ValueError, match="epochs: expected int"):
-        parameters.guard({"In": ["", CELL], "epochs": "three"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -60,55 +61,47 @@ NEAR = [0.0, 0.004, 0.008, 0.004, 0.004]  # 0.004 [0.0004, 0.0076], printed as +
 AMOUNT = [-0.1, 0.1, 0.0, -0.1, 0.1]  # around a gain
 BOTH = {"measure": over([("all", "auroc"), ("form", "auroc")], ("cma", "ib"))}
 HALF = {"measure": claims.share_ahead([("all", "auroc"), ("form", "auroc")], "cma", "merit"), "every": False}
-UP, DOWN = [10.0] * 5, [-10.0] * 5
-NO, BELOW = "not shown: the interval does not lie above", "contradicted: the interval lies below"
-ENDS = "above zero, but the interval ends below 2.66 points"
+UP, DOWN, MIXED, HIGH = [10.0] * 5, [-10.0] * 5, [-1.0, 1.0, -1.0, 1.0, -1.0], [3.1, 3.2, 3.3, 3.2, 3.1]
+LACKING = "without IB and PTB-XL form AUROC"
+REACH = {"reach": 2.66}
+VERDICTS = [
+    # Five real seeds: the interval decides; what is printed as the threshold is neither above nor below it.
+    ({"threshold": 3.0}, gains(*HIGH), "supported: the interval lies above 3 points"),
+    ({"threshold": 3.5}, gains(*HIGH), "contradicted: the interval lies below 3.5 points"),
+    ({"threshold": 3.0}, gains(2.0, 4.5, 3.6, 2.4, 4.4), "not shown: the interval does not lie above 3 points"),
+    ({}, gains(*NEAR), "not shown: the interval does not lie above zero"),
+    ({}, gains(*(-gain for gain in NEAR)), "not shown: the interval does not lie above zero"),
+    ({}, gains(0.004), "inconsistent: not above zero; no verdict: 1 of 5 seeds or rotations"),
+    (cells(a=[50.4]) | {"threshold": 50.0, "unit": "%"}, make({}),
+     "inconsistent: not above 50 %; no verdict: 1 of 5 seeds or rotations"),
+    # A contradiction is corrected for the number of comparisons.
+    (cells(a=CORRECTED), make({}), "contradicted: the interval lies below zero"),
+    (cells(a=CORRECTED, b=UP), make({}), "not shown: the interval does not lie above zero in 1 of 2 comparisons"),
+    # A stated amount has to be reached by the interval, not exceeded.
+    (REACH, gains(*(2.6 + d for d in AMOUNT)), "supported: the interval lies above zero"),
+    (REACH, gains(*(1.0 + d for d in AMOUNT)), "above zero, but the interval ends below 2.66 points"),
+    (REACH, gains(*(-1.0 + d for d in AMOUNT)), "contradicted: the interval lies below zero"),
+    (REACH, gains(0.1), "consistent: above zero; no verdict: 1 of 5 seeds or rotations"),
+    (REACH, gains(0.1, 0.2, 0.1, 0.2), "inconsistent: above zero, but the interval ends below 2.66 points; no verdict: "
+     "4 of 5 seeds or rotations"),
+    # What is not the paper's experiment gives a value and no verdict.
+    ({}, gains(*DOWN, profile="demo"), "inconsistent: not above zero; no verdict: demo profile"),
+    ({}, gains(*UP, caveats=(PTB_XL_TOO,)), f"consistent: above zero; no verdict: {PTB_XL_TOO}"),
+    ({}, gains(*UP, synthetic=True, profile="smoke"),
+     "consistent: above zero; no verdict: synthetic recordings; smoke profile"),
+    # A missing row keeps a claim from being supported, but not from being contradicted; a share of all from both.
+    (BOTH, gains(*UP), f"consistent: above zero; no verdict: {LACKING}"),
+    (BOTH, gains(*DOWN), "contradicted: the interval lies below zero"),
+    (BOTH, gains(*MIXED), f"inconsistent: not above zero; no verdict: {LACKING}"),
+    (HALF | {"threshold": 50.0}, gains(*UP),
+     "inconsistent: not above 50 points; no verdict: without PTB-XL form AUROC"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("changes", "run", "verdict", "why"),
-    [
-        # Five real seeds: the interval decides.
-        ({"threshold": 3.0}, gains(3.1, 3.2, 3.3, 3.2, 3.1), "supported", "the interval lies above 3 points"),
-        ({"threshold": 3.5}, gains(3.1, 3.2, 3.3, 3.2, 3.1), "not supported", f"{BELOW} 3.5 points"),
-        ({"threshold": 3.0}, gains(2.0, 4.5, 3.6, 2.4, 4.4), "not supported", f"{NO} 3 points"),
-        ({"threshold": 3.0}, gains(2.0, 3.5, 2.6, 2.4, 3.4), "not supported", f"{NO} 3 points"),
-        ({}, gains(-1.0, 1.0, -1.0, 1.0, 0.5), "not supported", f"{NO} zero"),
-        # What is printed as the threshold is neither above nor below it.
-        ({}, gains(*NEAR), "not supported", f"{NO} zero"),
-        ({}, gains(*(-gain for gain in NEAR)), "not supported", f"{NO} zero"),
-        ({}, gains(0.004), "inconsistent", "not above zero; no verdict: 1 of 5 seeds or rotations"),
-        (cells(a=[50.4]) | {"threshold": 50.0, "unit": "%"}, make({}), "inconsistent",
-         "not above 50 %; no verdict: 1 of 5 seeds or rotations"),
-        # A contradiction is corrected for the number of comparisons.
-        (cells(a=CORRECTED), make({}), "not supported", f"{BELOW} zero"),
-        (cells(a=CORRECTED, b=UP), make({}), "not supported", f"{NO} zero in 1 of 2 comparisons"),
-        # A stated amount has to be reached by the interval, not exceeded.
-        ({"reach": 2.66}, gains(*(2.6 + d for d in AMOUNT)), "supported", "the interval lies above zero"),
-        ({"reach": 2.66}, gains(*(1.0 + d for d in AMOUNT)), "not supported", ENDS),
-        ({"reach": 2.66}, gains(*(-1.0 + d for d in AMOUNT)), "not supported", f"{BELOW} zero"),
-        ({"reach": 2.66}, gains(*(9.0 + d for d in AMOUNT)), "supported", "the interval lies above zero"),
-        ({"reach": 2.66}, gains(0.1), "consistent", "above zero; no verdict: 1 of 5 seeds or rotations"),
-        ({"reach": 2.66}, gains(0.1, 0.2, 0.1, 0.2), "inconsistent", f"{ENDS}; no verdict: 4 of 5 seeds or rotations"),
-        ({"reach": 2.66}, gains(0.0), "inconsistent", "not above zero; no verdict: 1 of 5 seeds or rotations"),
-        # What is not the paper's experiment gives a value and no verdict.
-        ({}, gains(*UP, synthetic=True), "consistent", "above zero; no verdict: synthetic recordings"),
-        ({}, gains(*DOWN, profile="demo"), "inconsistent", "not above zero; no verdict: demo profile"),
-        ({}, gains(*UP, caveats=(PTB_XL_TOO,)), "consistent", f"above zero; no verdict: {PTB_XL_TOO}"),
-        ({}, gains(*UP, synthetic=True, profile="smoke"), "consistent",
-         "above zero; no verdict: synthetic recordings; smoke profile"),
-        # A missing row keeps a claim from being supported, but not from being contradicted; a share of all from both.
-        (BOTH, gains(*UP), "consistent", "above zero; no verdict: without IB and PTB-XL form AUROC"),
-        (BOTH, gains(*DOWN), "not supported", f"{BELOW} zero"),
-        (BOTH, gains(-1.0, 1.0, -1.0, 1.0, -1.0), "inconsistent",
-         "not above zero; no verdict: without IB and PTB-XL form AUROC"),
-        (HALF | {"threshold": 50.0}, gains(*UP), "inconsistent",
-         "not above 50 points; no verdict: without PTB-XL form AUROC"),
-    ],
-)  # fmt: skip
-def test_verdict(changes, run, verdict, why):
+@pytest.mark.parametrize(("changes", "run", "said"), VERDICTS)
+def test_verdict(changes, run, said):
     judged = judge(one_claim(**changes), [run])
-    assert (judged.verdict, judged.why) == (verdict, why)
+    assert said == (judged.why if judged.verdict == "not supported" else f"{judged.verdict}: {judged.why}")
 
 
 def test_real_recordings_decide_and_then_the_run_with_the_fewest_obstacles():
@@ -146,27 +139,22 @@ def test_seeds_are_paired_and_one_number_of_a_peer_serves_all():
     assert claims.paired(run, "merit", "random", "all", "f1") == [5.0]
 
 
-def test_second_place_leaves_out_the_best_other_of_each_column():
-    scores = {("merit", "all", "f1"): [5.0, 5.0], ("cma", "all", "f1"): [9.0, 9.0], ("ib", "all", "f1"): [4.0, 3.0]}
-    found = over([("all", "f1")], ("cma", "ib"), place=2)(make(scores))
-    assert found == ({"PTB-XL all F1, over IB": [1.0, 2.0]}, ())
-    assert len(over([("all", "f1")], ("cma", "ib"))(make(scores)).cells) == 2
-
-
-def test_share_of_columns_by_seed():
-    columns = [("all", "f1"), ("form", "f1"), ("csn", "f1")]
-    scores = {("cma", task, metric): [5.0, 5.0] for task, metric in columns[:2]}
-    scores |= {("ib", "all", "f1"): [4.0, 5.0], ("ib", "form", "f1"): [6.0, 1.0]}
-    share = claims.share_ahead(columns, "cma", "ib")
+def test_second_place_shares_and_means_over_columns():
+    all_f1, form = ("all", "f1"), ("form", "f1")
+    scores = {("merit", *all_f1): [5.0, 5.0], ("cma", *all_f1): [9.0, 9.0], ("ib", *all_f1): [4.0, 3.0]}
+    # the best other of each column is left out
+    assert over([all_f1], ("cma", "ib"), place=2)(make(scores)) == ({"PTB-XL all F1, over IB": [1.0, 2.0]}, ())
+    assert len(over([all_f1], ("cma", "ib"))(make(scores)).cells) == 2
+    # a share by seed
+    scores = {("cma", *all_f1): [5.0, 5.0], ("cma", *form): [5.0, 5.0]}
+    scores |= {("ib", *all_f1): [4.0, 5.0], ("ib", *form): [6.0, 1.0]}
+    share = claims.share_ahead([all_f1, form, ("csn", "f1")], "cma", "ib")
     assert share(make(scores)) == ({"columns with CMA above IB": [50.0, 50.0]}, ("CSN F1",))
     assert share(make({})).cells == {}
-
-
-def test_a_mean_over_columns_is_paired_by_seed_and_needs_every_column():
-    columns = [("all", "f1"), ("form", "f1")]
-    scores = {("merit", "all", "f1"): [5.0, 7.0], ("merit", "form", "f1"): [1.0, 1.0]}
-    scores |= {("merl", "all", "f1"): [4.0], ("merl", "form", "f1"): [3.0], ("esi", "all", "f1"): [0.0]}
-    found = claims.mean_over(columns, ("merl", "esi"))(make(scores))
+    # a mean, paired by seed, of every column
+    scores = {("merit", *all_f1): [5.0, 7.0], ("merit", *form): [1.0, 1.0], ("esi", *all_f1): [0.0]}
+    scores |= {("merl", *all_f1): [4.0], ("merl", *form): [3.0]}
+    found = claims.mean_over([all_f1, form], ("merl", "esi"))(make(scores))
     assert found == ({"mean of 2 columns, over MERL": [-0.5, 0.5]}, ("PTB-XL form F1", "ESI"))
 
 
@@ -192,43 +180,29 @@ def test_at_equal_budget_peers_methods_stand_in_and_give_no_verdict():
     assert run.label() == "reference, equal budget: paper, real recordings"
 
 
-@pytest.mark.parametrize("claim", ["a", "b"])
-def test_a_faithful_copy_whose_true_gain_is_a_tenth_above_the_amount_is_usually_supported(claim):
-    task, amount = {"a": ("all", 3.0), "b": ("subclass", 5.0)}[claim]
-    rng, n_supported = np.random.default_rng(0), 0
-    for _ in range(50):
-        scores = {("merit", task, "f1"): list(50 + amount + 0.1 + 0.5 * rng.standard_normal(5))}
-        scores |= {(name, task, "f1"): [50.0 if name == "merl" else 40.0] for name in paper.PEERS}
-        n_supported += judge(BY_ID[claim], [make(scores)]).verdict == "supported"
-    assert n_supported >= 45
-
-
 # -- what the paper's own numbers say ---------------------------------------------------------------------------------
 
 
-def test_every_claim_has_its_own_id_a_place_and_an_answer_from_the_paper():
+PRINTED = {
+    "c": "Table 2: MERIT 77.58 − ESI 74.92 = 2.66; but in Table 9 the ablation IB has 77.85",
+    "h": "Table 9: IB above CMA in 14 of 21 columns, 6 of 7 of AUROC",
+    "u": "PTB-XL all AUROC 2, PTB-XL all F1 1 and PTB-XL all accuracy 3",
+    "v": "MERIT 79.42, ECG-FM 72.37, ST-MEM 76.67, MERL 76.53 and ESI 61.05; but D-BETA 79.74",
+    "a": "at or below 42.63, so the gain is not negative; the claim asks that each be below 39.63",
+    "e": "best in 11 of 15 and ST-MEM in PTB-XL form AUROC, PTB-XL form F1, PTB-XL form acc",
+    "f": "one number in 21 of 21 columns of Table 4), MERIT is at or above every ablation in 21 of 21",
+}
+
+
+def test_every_claim_has_its_own_id_a_place_and_an_answer_from_the_papers_own_numbers():
     found = claims.printed()
     assert sorted(found) == sorted(BY_ID)
     assert len(BY_ID) == len(CLAIMS)
     assert all(claim.place and found[claim.id].text for claim in CLAIMS)
     assert {name for name, own in found.items() if own.holds} == {"c", "d", "h", "j", "t", "u", "v"}
     assert {name for name, own in found.items() if own.holds is False} == {"i"}
-
-
-@pytest.mark.parametrize(
-    ("claim", "text"),
-    [
-        ("c", "Table 2: MERIT 77.58 − ESI 74.92 = 2.66; but in Table 9 the ablation IB has 77.85"),
-        ("h", "Table 9: IB above CMA in 14 of 21 columns, 6 of 7 of AUROC"),
-        ("u", "PTB-XL all AUROC 2, PTB-XL all F1 1 and PTB-XL all accuracy 3"),
-        ("v", "MERIT 79.42, ECG-FM 72.37, ST-MEM 76.67, MERL 76.53 and ESI 61.05; but D-BETA 79.74"),
-        ("a", "at or below 42.63, so the gain is not negative; the claim asks that each be below 39.63"),
-        ("e", "best in 11 of 15 and ST-MEM in PTB-XL form AUROC, PTB-XL form F1, PTB-XL form acc"),
-        ("f", "one number in 21 of 21 columns of Table 4), MERIT is at or above every ablation in 21 of 21"),
-    ],
-)
-def test_what_the_papers_own_numbers_say(claim, text):
-    assert text in claims.printed()[claim].text
+    for claim, text in PRINTED.items():
+        assert text in found[claim].text
 
 
 # -- each claim can reach both verdicts, from files as the workspace writes them ---------------------------------------
@@ -238,33 +212,33 @@ BEST_FIRST = {"g": ("cma", "ib"), "h": ("ib", "cma"), "n": ("ib-0.1", "ib", "ib-
 OTHERS = ("cma", "ib", "mse", *paper.PEERS, "medtvt-r1")
 
 
+KINDS = {
+    "linear_probe": {"variant": "as_published", "scored": "by fold", "protocol": "ten folds"},
+    "zero_shot": {"prompts": "enriched", "scope": "unseen", "ensemble": True},
+    "shift": {"variant": "as_published", "scored": "target", "metric": "auroc"},
+    "information": {"scope": "validation", "no_vote": None},
+    "clusters": {},
+    "generation": {"study": "generation", "condition": "model"},
+    "kept": {"kind": "summary", "metric": "r2_partial"},
+}
+NAMES = ("info_nce", "ksg", "gaussian", "ecg_outside_text", "ecg_spread", "text_in_ecg")
+CLASSIFIED = [{"task": task, "metric": metric} for task in paper.TASKS for metric in claims.CLASSIFIED]
+CLUSTERED = itertools.product(("encoder", "umap"), ("macro", "PACE"), ("purity", "silhouette"))
+ROWS = {
+    "linear_probe": CLASSIFIED,
+    "zero_shot": CLASSIFIED,
+    "shift": [{"transfer": transfer} for transfer in paper.TRANSFERS],
+    "information": [*({"metric": name} for name in NAMES), {"metric": "text_spread", "value": 0.5}],
+    "clusters": [dict(zip(("space", "class", "metric"), row)) for row in CLUSTERED],
+    "generation": [{"metric": name} for name in claims.WRITTEN],
+    "kept": [{"decoder": name} for name in ("linear", "nonlinear")],
+}
+
+
 def stage_rows(stage, encoder, seed, level):
     """Scores of a study in which every number of the encoder is `level`, with the spread of its seed."""
     row = {"encoder": encoder, "encoder_seed": seed, "value": level + 0.001 * seed * (1 + level), "class": "macro"}
-    classified = [{"task": task, "metric": metric} for task in paper.TASKS for metric in claims.CLASSIFIED]
-    names = ("info_nce", "ksg", "gaussian", "ecg_outside_text", "ecg_spread", "text_in_ecg")
-    about, many = {
-        "linear_probe": ({"variant": "as_published", "scored": "by fold", "protocol": "ten folds"}, classified),
-        "zero_shot": ({"prompts": "enriched", "scope": "unseen", "ensemble": True}, classified),
-        "shift": (
-            {"variant": "as_published", "scored": "target", "metric": "auroc"},
-            [{"transfer": transfer} for transfer in paper.TRANSFERS],
-        ),
-        "information": (
-            {"scope": "validation", "no_vote": None},
-            [*({"metric": name} for name in names), {"metric": "text_spread", "value": 0.5}],
-        ),
-        "clusters": ({}, [
-            {"space": space, "class": name, "metric": metric}
-            for space in ("encoder", "umap") for name in ("macro", "PACE") for metric in ("purity", "silhouette")
-        ]),
-        "generation": ({"study": "generation", "condition": "model"}, [{"metric": name} for name in claims.WRITTEN]),
-        "kept": (
-            {"kind": "summary", "metric": "r2_partial"},
-            [{"decoder": name} for name in ("linear", "nonlinear")],
-        ),
-    }[stage]  # fmt: skip
-    return [{**row, **about, **own} for own in many]
+    return [{**row, **KINDS[stage], **own} for own in ROWS[stage]]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
@@ -274,10 +248,10 @@ def test_every_claim_can_be_supported_and_not_supported(tmp_path, claim, holds):
     levels = {name: 0.9 - 0.06 * rank for rank, name in enumerate(order if holds else reversed(order))}
     if not holds:  # MERIT's own geometry has no rival in claim l
         levels = {name: level - 0.45 * (name == "merit") for name, level in levels.items()}
-    rows = [
-        row for name, level in levels.items() for seed in range(5) if not seed or name not in paper.PEERS
-        for row in stage_rows(claim.stage, name, seed, level)
-    ]  # fmt: skip
+    rows = []
+    for name, level in levels.items():
+        for seed in range(1 if name in paper.PEERS else 5):
+            rows += stage_rows(claim.stage, name, seed, level)
     suffix = "-published" if claim.peers else ""
     reference(tmp_path, f"{claim.stage}-paper-real{suffix}.json", rows)
     judged = judge(claim, claims.references(tmp_path))
@@ -313,19 +287,15 @@ def test_reference_files_are_read_by_study_with_the_literatures_or_the_honest_th
     reference(tmp_path, "clusters-real.json", clusters)
 
     found = claims.references(tmp_path)
-    assert [(run.stage, run.run, run.synthetic) for run in found] == [
-        ("shift", "real", False), ("zero_shot", "real", False), ("information", "real", False),
-        ("clusters", "real", False), ("linear_probe", "demo", True),
-    ]  # fmt: skip
-    scored = {run.stage: run.scores for run in found}
-    assert scored == {
+    real = [(stage, "real", False) for stage in ("shift", "zero_shot", "information", "clusters")]
+    assert [(run.stage, run.run, run.synthetic) for run in found] == [*real, ("linear_probe", "demo", True)]
+    spaces = ("umap purity", "umap purity PACE", "encoder purity PACE")
+    assert {run.stage: run.scores for run in found} == {
         "linear_probe": {("merit", "all", name): {0: value, 1: value} for name, value in (("auroc", 90), ("f1", 60))},
         "zero_shot": {("ib", "form", "auroc"): {0: 70.0}, ("ib", "form", "f1"): {0: 20.0}},
         "shift": {("ib", "csn>superclass", "auroc"): {2: 25.0}},
         "information": {("ib", PAIRS, "gaussian"): {0: 1.5}},
-        "clusters": {
-            ("ib", "rhythm", name): {0: 50.0} for name in ("umap purity", "umap purity PACE", "encoder purity PACE")
-        },
+        "clusters": {("ib", "rhythm", name): {0: 50.0} for name in spaces},
     }
     assert found[-1].label() == "reference: demo, synthetic"
     assert claims.references(tmp_path, "honest")[-1].scores["merit", "all", "f1"] == {0: 50.0, 1: 50.0}
@@ -336,17 +306,16 @@ def test_pretraining_on_ptb_xl_is_a_caveat_of_the_whole_run(tmp_path):
     reference(tmp_path, "linear_probe-a.json", [{**probed[0], "protocol": "official split (train 1-8, …)"}])
     for run in ("a", "b", "b-equal-budget"):
         reference(tmp_path, f"shift-{run}.json", stage_rows("shift", "merit", 0, 0.5))
-    assert {(run.stage, run.run): run.caveats for run in claims.references(tmp_path)} == {
-        ("linear_probe", "a"): (PTB_XL_TOO,), ("shift", "a"): (PTB_XL_TOO,), ("shift", "b"): (),
-        ("shift", "b-equal-budget"): (NOT_PUBLISHED,),
-    }  # fmt: skip
+    found = {f"{run.stage} {run.run}": run.caveats for run in claims.references(tmp_path)}
+    assert found.pop("linear_probe a") == found.pop("shift a") == (PTB_XL_TOO,)
+    assert found == {"shift b": (), "shift b-equal-budget": (NOT_PUBLISHED,)}
 
 
 def test_no_reference_and_files_of_another_form(tmp_path):
     assert claims.references(tmp_path) == []
     with pytest.raises(ValueError, match="expected one of oracle, honest; got 'best'"):
         claims.evidence("shift", scores.frame([]), "best", profile="demo", synthetic=True)
-    (tmp_path / "book" / "reference").mkdir(parents=True)
+    reference(tmp_path, "shift-x.json", [])
     (tmp_path / "book" / "reference" / "shift-x.json").write_text("{}")
     with pytest.raises(ValueError, match=r"shift-x\.json: expected scores with about.*make reference"):
         claims.references(tmp_path)

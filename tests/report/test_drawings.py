@@ -38,6 +38,14 @@ def overflowing(sheet: Diagram) -> list[str]:
     return found
 
 
+def test_an_overflow_is_found_and_short_keeps_three_digits():
+    sheet = Diagram(1.0)
+    sheet.box(drawings.Box(0.1, 0.1, 0.5, 0.5), "far too long a title for it", ["x"])
+    assert overflowing(sheet) == ["far too long a title for it"]
+    numbers = {0: "0", 999: "999", 999.9: "1.00 k", 65_536: "65.5 k", 999_949: "1.00 M", 1_235_814_400: "1.24 G"}
+    assert {number: drawings.short(number) for number in numbers} == numbers
+
+
 def assert_legible(sheet: Diagram) -> None:
     """Every text fits its box, covers no other, and lies on the sheet."""
     assert overflowing(sheet) == []
@@ -105,31 +113,10 @@ def test_figure_2_says_the_sizes(run_cells, monkeypatch, name, tokens, width, pa
     assert "1.24 G parameters, frozen" in texts(sheet)
 
 
-def test_an_overflow_is_found():
-    sheet = Diagram(1.0)
-    sheet.box(drawings.Box(0.1, 0.1, 0.5, 0.5), "far too long a title for it", ["x"])
-    assert overflowing(sheet) == ["far too long a title for it"]
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(0, "0"), (999, "999"), (999.9, "1.00 k"), (65_536, "65.5 k"), (999_949, "1.00 M"), (1_235_814_400, "1.24 G")],
-)
-def test_short_keeps_three_digits(number, text):
-    assert drawings.short(number) == text
-
-
-# -- ECG paper --------------------------------------------------------------------------------------------------------
-
-
-def recording(seconds: float = 10.0) -> np.ndarray:
-    """[12, T] mV: lead k is a step of 0.1 (k + 1) mV at half of each second."""
-    t = np.arange(round(seconds * FS_HZ)) / FS_HZ
-    return ((t % 1) >= 0.5) * 0.1 * np.arange(1, 13)[:, None]
-
-
 def test_25_mm_are_a_second_10_a_millivolt_and_a_millimetre_is_one():
-    figure = draw_ecg(recording(), FS_HZ, "a title")
+    t = np.arange(10 * FS_HZ) / FS_HZ
+    recording = ((t % 1) >= 0.5) * 0.1 * np.arange(1, 13)[:, None]  # lead k: a step of 0.1 (k + 1) mV
+    figure = draw_ecg(recording, FS_HZ, "a title")
     (axes,) = figure.axes
     *leads, strip = [line.get_xydata() for line in axes.lines if len(line.get_xdata()) > 20]
     assert len(leads) == 12
@@ -146,11 +133,8 @@ def test_25_mm_are_a_second_10_a_millivolt_and_a_millimetre_is_one():
     assert np.ptp(axes.get_ylim()) == pytest.approx(height_mm * box.height)
     assert list(figure.table) == ["seconds", *LEAD_NAMES]
     assert figure.table["V6"].max() == pytest.approx(1.2)
-
-
-def test_short_recordings_leave_paper_empty_and_wrong_shapes_are_named():
-    lines = [line.get_xdata() for line in draw_ecg(recording(6.0), FS_HZ, "").axes[0].lines]
-    assert sum(len(line) == 250 for line in lines) == 6
+    lines = [line.get_xdata() for line in draw_ecg(recording[:, :600], FS_HZ, "").axes[0].lines]
+    assert sum(len(line) == 250 for line in lines) == 6, "a short one leaves paper empty"
     assert max(map(len, lines)) == 600
     with pytest.raises(ValueError, match=r"shape \(8, 100\), expected \(12, T\)"):
         draw_ecg(np.zeros((8, 100)), FS_HZ, "")

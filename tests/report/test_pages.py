@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from types import SimpleNamespace
 
 import pandas as pd
@@ -96,10 +97,8 @@ def test_numbers_and_what_would_settle_a_claim(run_cells):
 
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_the_box_of_the_first_page_has_the_numbers_of_the_verdicts(shown, synthetic):
-    values = {
-        "form AUROC, over CMA": [1.0, 2.0], "all AUROC, over CMA": [-3.0, -2.0], "all F1, over CMA": [9.0, 9.0],
-        "all AUROC, over MSE": [4.0, 4.0],
-    }  # fmt: skip
+    values = {"form AUROC, over CMA": [1.0, 2.0], "all AUROC, over CMA": [-3.0, -2.0]}
+    values |= {"all F1, over CMA": [9.0, 9.0], "all AUROC, over MSE": [4.0, 4.0]}
     run = Evidence(stage="shift", profile="demo", synthetic=synthetic, scores={})
     amount = claim({}, id="a", title="F1 <all>", reach=3.0, more=True)
     text = shown("verdicts front", [amount, claim(values, id="f")], [run])
@@ -127,8 +126,7 @@ def test_every_oddity_has_its_numbers(run_cells):
         assert any(text in evidence for evidence in cells["odd"].values()), text
 
 
-# -- what is kept -----------------------------------------------------------------------------------------------------
-
+PARTLY = "seen in part, contradicted in part"
 THESIS = {
     "Reconstruction keeps more": [("mse", "cma", "r2_partial")],
     "Beside alignment too": [("merit", "cma", "r2_partial")],
@@ -138,14 +136,12 @@ THESIS = {
 
 def pairs(levels: dict[str, tuple[float, float]], seed: int = 0, **changes: float) -> pd.DataFrame:
     """Differences of encoders whose level is (beyond the report, in it), ± 2 points; changes: of a decoder, beyond."""
-    rows = [
-        {"encoder": a, "other": b, "decoder": decoder, "metric": metric, "encoder_seed": seed, "value": gap}
-        for k, a in enumerate(levels) for b in list(levels)[k + 1 :] for decoder in ("linear", "nonlinear")
-        for n, metric in enumerate(("r2_partial", "auroc_stated"))
-        for gap in [changes.get(f"{a}_{b}_{decoder}_{metric}", levels[a][n] - levels[b][n])]
-    ]  # fmt: skip
-    found = pd.DataFrame(rows)
-    return found.assign(low=found["value"] - 0.02, high=found["value"] + 0.02)
+    rows, metrics = [], ("r2_partial", "auroc_stated")
+    for (a, b), decoder, n in itertools.product(itertools.combinations(levels, 2), ("linear", "nonlinear"), (0, 1)):
+        gap = changes.get(f"{a}_{b}_{decoder}_{metrics[n]}", levels[a][n] - levels[b][n])
+        row = {"encoder": a, "other": b, "decoder": decoder, "metric": metrics[n], "encoder_seed": seed}
+        rows.append(row | {"value": gap, "low": gap - 0.02, "high": gap + 0.02})
+    return pd.DataFrame(rows)
 
 
 @pytest.mark.parametrize(
@@ -153,10 +149,7 @@ def pairs(levels: dict[str, tuple[float, float]], seed: int = 0, **changes: floa
     [
         ({"merit": (0.3, 0.8), "cma": (0.2, 0.8), "mse": (0.4, 0.7)}, ["seen"] * 3),  # in the report: not to lose
         ({"merit": (0.1, 0.6), "cma": (0.5, 0.7), "mse": (0.2, 0.8)}, ["the opposite is seen"] * 3),
-        (
-            {"merit": (0.3, 0.6), "cma": (0.2, 0.8), "mse": (0.4, 0.5)},
-            ["seen", "seen", "seen in part, contradicted in part"],
-        ),
+        ({"merit": (0.3, 0.6), "cma": (0.2, 0.8), "mse": (0.4, 0.5)}, ["seen", "seen", PARTLY]),
         ({"merit": (0.3, 0.8), "cma": (0.3, 0.8), "mse": (0.3, 0.7)}, ["not shown", "not shown", "seen"]),
         ({"cma": (0.2, 0.8), "mse": (0.4, 0.7)}, ["seen", "not measured", "not measured"]),
     ],
@@ -179,17 +172,14 @@ def test_how_reliable_measured_factors_are_is_a_table_and_a_sentence(run_cells):
     cells = run_cells("what_is_kept", "functions")
     rows = [("pr", 100, True, 0.6), ("qrs", 100, True, 0.7), ("pr", 500, True, 0.7), ("qrs", 100, False, 0.1)]
     about = {"study": "reliability", "method": "prominence", "unit": "ms", "n": 80, "n_manual": 85, "n_without": 15}
-    found = scores.frame(
-        {**about, "n_invented": 2, "factor": factor, "fs_hz": rate, "own_qrs": own, "metric": metric}
-        | {"value": value, "low": value - 0.1, "high": value + 0.1}
-        for factor, rate, own, r2 in rows for metric, value in (("bias", -3.0), ("sd", 12.0), ("r2", r2))
-    )  # fmt: skip
+    metrics, found = [("bias", -3.0), ("sd", 12.0), ("r2", None)], []
+    for (factor, rate, own, r2), (metric, value) in itertools.product(rows, metrics):
+        row = {**about, "n_invented": 2, "factor": factor, "fs_hz": rate, "own_qrs": own, "metric": metric}
+        value = r2 if value is None else value
+        found.append(row | {"value": value, "low": value - 0.1, "high": value + 0.1})
+    found = scores.frame(found)
     assert "60 [50, 70]\n−3.0 ± 12.0 ms\nn = 80" in cells["reliability_table"](found, "r")
     text = cells["reliability_reading"](found)
-    for said in (
-        "QRS duration 70 and PR interval 60.",
-        "costs at most 10 points, in PR interval",
-        "10 percent, against 70",
-    ):
+    for said in ("70 and PR interval 60.", "costs at most 10 points, in PR interval", "10 percent, against 70"):
         assert said in text
     assert cells["reliability_reading"](scores.frame([])).startswith("No ceiling: LUDB")

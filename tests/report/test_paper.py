@@ -19,34 +19,13 @@ def text(real_data: Path) -> str:
     pytest.skip("no paper/003_*.txt beside the real data")
 
 
-@pytest.mark.parametrize(
-    ("table", "row", "task", "metric", "value", "status"),
-    [
-        (1, "merit", "form", "auroc", None, "lost"),
-        (1, "st-mem", "rhythm", "f1", 68.55, "column inferred"),
-        (2, "merit", "cpsc2018", "accuracy", 86.45, "printed"),
-        (4, "merit", "form", "accuracy", 91.54, "printed"),
-        (7, "merit", "csn>cpsc2018", "auroc", 76.51, "printed"),
-        (9, "ib", "cpsc2018", "f1", 54.87, "printed"),
-    ],
-)
-def test_cells(table, row, task, metric, value, status):
-    cell = paper.cells(table).set_index(["row", "task", "metric"]).loc[(row, task, metric)]
-    assert (None if pd.isna(cell["value"]) else cell["value"], cell["status"]) == (value, status)
-
-
-def test_the_complete_tables_hold_what_the_text_holds_cell_by_cell(text):
+def test_tables_hold_what_the_text_holds_cell_by_cell_or_what_survives_of_them(text):
     for table in (2, 7, 9):
         for row, cells in paper.cells(table).groupby("row"):
-            printed = [
-                r"\\cellcolorgray!30 " * bool(cell.mark) + f"{cell.value:.2f}".replace("74.20", "74.2")
-                for cell in cells.itertuples()
-            ]
+            shade = r"\\cellcolorgray!30 "
+            printed = [shade * bool(c.mark) + f"{c.value:.2f}".replace("74.20", "74.2") for c in cells.itertuples()]
             for half in [printed] if table == 7 else [printed[:15], printed[15:]]:
                 assert re.search(r"\| " + r" \| ".join(half) + r" \|\n", text), (table, row)
-
-
-def test_tables_1_and_4_hold_what_survives_of_them(text):
     for table, row in ((1, "st-mem"), (1, "merit"), (4, "merit")):
         values = list(paper.grid(table).loc[row])
         for half in (values[:15], values[15:]):
@@ -54,23 +33,31 @@ def test_tables_1_and_4_hold_what_survives_of_them(text):
             assert not there or re.search(r"\|[ |]*" + r"[ |]+".join(there) + r"[ |]*\n", text), (table, row)
 
 
-def test_what_survives_is_counted_and_a_table_without_numbers_is_refused():
-    survived = {table: (paper.grid(table).count().sum(), paper.grid(table).size) for table in paper.TABLES}
-    assert survived == {
-        1: (15, 168), 2: (105, 105), 3: (0, 16), 4: (21, 84), 6: (0, 168), 7: (48, 48), 8: (0, 84), 9: (63, 63)
-    }  # fmt: skip
-    assert len(paper.read("numbers")) == sum(there for there, _ in survived.values())  # so every line has its cell
+CELLS = {
+    (1, "merit", "form", "auroc"): (None, "lost"),
+    (1, "st-mem", "rhythm", "f1"): (68.55, "column inferred"),
+    (2, "merit", "cpsc2018", "accuracy"): (86.45, "printed"),
+    (4, "merit", "form", "accuracy"): (91.54, "printed"),
+    (7, "merit", "csn>cpsc2018", "auroc"): (76.51, "printed"),
+    (9, "ib", "cpsc2018", "f1"): (54.87, "printed"),
+}
+SURVIVED = {1: (15, 168), 2: (105, 105), 3: (0, 16), 4: (21, 84), 6: (0, 168), 7: (48, 48), 8: (0, 84), 9: (63, 63)}
+
+
+def test_what_survives_is_counted_agrees_and_a_table_without_numbers_is_refused():
+    for (table, *place), wanted in CELLS.items():
+        cell = paper.cells(table).set_index(["row", "task", "metric"]).loc[tuple(place)]
+        assert (None if pd.isna(cell["value"]) else cell["value"], cell["status"]) == wanted
+    assert {table: (paper.grid(table).count().sum(), paper.grid(table).size) for table in paper.TABLES} == SURVIVED
+    assert len(paper.read("numbers")) == sum(there for there, _ in SURVIVED.values())  # so every line has its cell
     with pytest.raises(KeyError, match="no Table 5 with numbers: expected one of 1, 2, 3"):
         paper.cells(5)
     assert set(paper.ROW_LABELS) == {row for grid in paper.TABLES.values() for row in grid.rows}
-
-
-def test_both_tables_agree_where_both_survive_and_inferred_columns_beat_merit():
+    # both tables agree where both survive, and columns that were inferred beat MERIT
     one, four, other = paper.grid(1).loc["merit"], paper.grid(4).loc["merit"], paper.grid(1).loc["st-mem"]
     assert (one.dropna() == four[one.notna()]).all()
-    inferred = other.notna()
-    assert (other[inferred] > four[inferred]).all()
-    assert one[inferred].isna().all()
+    assert (other.dropna() > four[other.notna()]).all()
+    assert one[other.notna()].isna().all()
     assert (paper.grid(2).loc["merit"] == paper.grid(9).loc["merit"]).all()
 
 

@@ -47,44 +47,37 @@ def live(page: str) -> list[str]:
 # -- sentences --------------------------------------------------------------------------------------------------------
 
 
+def rendered(said: prose.Sentence) -> BeautifulSoup:
+    return BeautifulSoup(MarkdownIt("commonmark").render(said._repr_markdown_()), "html.parser")
+
+
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_sentence_is_what_it_says(text):
-    shown = MarkdownIt("commonmark").render(prose.Sentence(f"- {text}\n\nof **{text}** and {text}")._repr_markdown_())
-    page = BeautifulSoup(shown, "html.parser")
+def test_a_sentence_is_what_it_says_and_may_mark_lists_bold_and_code(text):
+    page = rendered(prose.Sentence(f"- {text}\n\nof **{text}** and {text}"))
     assert {tag.name for tag in page.find_all(True)} <= {"p", "ul", "li", "strong", "code"}
     if not any(mark in text for mark in ("`", "**", "\n")):
         words = [" ".join(part.split()) for part in (page.get_text(), f"{text} of {text} and {text}")]
         assert words[0] == words[1]
+    page = rendered(prose.Sentence("Say: **two_words**, `make x=1_2`.\n\n- **one**\n- two"))
+    assert "<strong>two_words</strong>, <code>make x=1_2</code>" in str(page)
+    assert len(page.find_all("li")) == 2
 
 
 @pytest.mark.parametrize("text", [text for text in TEXTS if "\n" not in text] + ["`code`", "**bold**"])
 def test_a_literal_inside_a_sentence_marks_nothing(text):
     said = prose.Sentence(f"Drawn is {prose.literal(text)}, **here**.")
-    page = BeautifulSoup(MarkdownIt("commonmark").render(said._repr_markdown_()), "html.parser")
+    page = rendered(said)
     assert [tag.name for tag in page.find_all(True)] == ["p", "strong"]
     assert page.get_text().strip() == f"Drawn is {text}, here."
     assert repr(said) == f"Drawn is {text}, **here**."
 
 
-def test_a_sentence_may_mark_lists_bold_and_code():
-    text = "Say: **two_words**, `make x=1_2`.\n\n- **one**\n- two"
-    shown = MarkdownIt("commonmark").render(prose.Sentence(text)._repr_markdown_())
-    assert "<strong>two_words</strong>, <code>make x=1_2</code>" in shown
-    assert shown.count("<li>") == 2
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "sign", "text"),
-    [
+def test_a_minus_is_a_minus_a_zero_has_no_sign_and_words_are_listed():
+    for value, digits, sign, text in [
         (-0.004, 2, False, "0.00"), (-0.004, 2, True, "0.00"), (0.0, 1, True, "0.0"), (-0.006, 2, False, "−0.01"),
         (1.25, 2, True, "+1.25"), (10.0, 0, False, "10"), (-0.4, 0, False, "0"), (100.0, 1, True, "+100.0"),
-    ],
-)  # fmt: skip
-def test_a_minus_is_a_minus_and_a_zero_has_no_sign(value, digits, sign, text):
-    assert prose.fixed(value, digits, sign) == text
-
-
-def test_listing():
+    ]:  # fmt: skip
+        assert prose.fixed(value, digits, sign) == text
     words = ([], ["a"], ["a", "b"], ["a", "b", "c"])
     assert list(map(prose.listing, words)) == ["", "a", "a and b", "a, b and c"]
 
@@ -140,23 +133,22 @@ def test_provenance_hands_over_plain_json_and_escapes_its_text():
 
 def test_tables_show_what_they_are_given():
     frame = pd.DataFrame([TEXTS], index=[ALL], columns=TEXTS)
-    rows = scores.frame([
-        {"encoder": ALL, "task": ALL, "metric": "auroc", "value": 0.5},
-        {"encoder": ALL, "task": "form", "metric": "auroc", "reason": ALL},
-    ])  # fmt: skip
+    row = {"encoder": ALL, "metric": "auroc"}
+    rows = scores.frame([{**row, "task": ALL, "value": 0.5}, {**row, "task": "form", "reason": ALL}])
     mentions = [["A", "present", 3, 9], ["B", "present", 1, 40]]
     written = {"question": ALL, "reference": ALL, "text": ALL, "mentions": mentions, "reference_mentions": mentions[:1]}
-    for k, html in enumerate([
+    missing = show.missing(rows, absent=[SimpleNamespace(label=ALL)])
+    for page in (
         show.render(frame, f'"><script>{ALL}', apart=[ALL]),
         prose.example({ALL: written}, {"A": ALL, "B": ALL}) + prose.legend(ALL),
         prose.banner(ALL, False) + prose.banner(ALL, True),
         prose.Provenance([{"what": ALL}], ALL, True)._repr_mimebundle_()["text/html"],
         show.table(scores.scored(rows), "task", ALL, caption=ALL),
         show.facts({ALL: {ALL: ALL}}, "facts"),
-        MarkdownIt("commonmark").render(show.missing(rows, absent=[SimpleNamespace(label=ALL)])._repr_markdown_()),
-    ]):  # fmt: skip
-        assert live(html) == [], k
-        assert "alert(1)" in BeautifulSoup(html, "html.parser").get_text(), k
+        str(rendered(missing)),
+    ):
+        assert live(page) == []
+        assert "alert(1)" in BeautifulSoup(page, "html.parser").get_text()
 
 
 def test_figures_draw_every_text_as_it_stands():
@@ -192,11 +184,9 @@ def mentions(text: str, **states: str) -> list[list]:
 
 
 def test_findings_are_marked_in_texts_and_what_is_missed_in_the_reference() -> None:
-    row = {
-        "question": "What does <ecg> show, and is $x^2$ < 3?", "reference": REFERENCE, "text": TEXT,
-        "reference_mentions": mentions(REFERENCE, AFIB="present", PACE="absent", LVH="present"),
-        "mentions": mentions(TEXT, SR="present", AFIB="absent", PACE="uncertain", LVH="present"),
-    }  # fmt: skip
+    row = {"question": "What does <ecg> show, and is $x^2$ < 3?", "reference": REFERENCE, "text": TEXT}
+    row["reference_mentions"] = mentions(REFERENCE, AFIB="present", PACE="absent", LVH="present")
+    row["mentions"] = mentions(TEXT, SR="present", AFIB="absent", PACE="uncertain", LVH="present")
     html = prose.example({"MERIT": row, "<script>": {**row, "text": "", "mentions": []}}, NAMES)
     for text, kind, title, sign, after in (
         ("Sinus rhythm", "wrong", "sinus rhythm: said, and not there", "×", "; no"),
@@ -224,7 +214,6 @@ def test_findings_are_marked_in_texts_and_what_is_missed_in_the_reference() -> N
     ("spans", "expected"),
     [
         ([], "a &lt; b"),
-        ([(4, 5)], "a &lt; [b]"),
         ([(2, 99)], "a [&lt; b]"),
         ([(2, 5), (0, 3)], "[a &lt;][ b]"),
         ([(0, 5), (2, 3)], "[a &lt; b]"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import pandas as pd
@@ -15,18 +16,9 @@ from merit.report import show
 
 def frame() -> pd.DataFrame:
     values = {("random", "csn"): 0.5, ("merit", "form"): 0.7123, ("merit", "csn"): 0.8, ("cma", "form"): 0.7123}
-    rows = [
-        {
-            "encoder": e,
-            "task": t,
-            "metric": "auroc",
-            "value": v,
-            "low": v - 0.1,
-            "high": v + 0.05,
-            "overlap": e == "cma",
-        }
-        for (e, t), v in values.items()
-    ]
+    rows = [{"encoder": e, "task": t, "metric": "auroc", "value": v} for (e, t), v in values.items()]
+    rows = [row | {"low": row["value"] - 0.1, "high": row["value"] + 0.05} for row in rows]
+    rows = [row | {"overlap": row["encoder"] == "cma"} for row in rows]
     return scores.frame([*rows, {"encoder": "cma", "task": "csn", "reason": "csn: too few"}])
 
 
@@ -60,16 +52,12 @@ def test_the_papers_rows_stand_apart_as_printed() -> None:
 
 
 def test_tasks_stand_in_blocks_with_the_papers_rows_under_the_oracle() -> None:
-    rows = [
-        {"encoder": "merit", "task": task, "metric": metric, "value": 0.9}
-        for task in ("superclass", "csn", "mine") for metric in ("auroc", "f1", "f1_oracle")
-    ]  # fmt: skip
-    own = scores.frame(rows)
+    places = itertools.product(["superclass", "csn", "mine"], ["auroc", "f1", "f1_oracle"])
+    own = scores.frame({"encoder": "merit", "task": task, "metric": metric, "value": 0.9} for task, metric in places)
     html = show.by_task(own, "t", published=show.paper_rows(4), caption="said once")
     page = BeautifulSoup(html, "html.parser")
-    assert [table["id"] for table in page.find_all("table")] == [
-        f"T_merit-t-{block}" for block in ("superclass-subclass-form", "csn-cpsc2018", "mine")
-    ]
+    blocks = ["superclass-subclass-form", "csn-cpsc2018", "mine"]
+    assert [table["id"] for table in page.find_all("table")] == [f"T_merit-t-{block}" for block in blocks]
     assert page.get_text().count("said once") == 1
     assert cells(html)[3] == ["paper: MERIT", "93.26", "–", "75.97"]
     minus = show.against_paper(own, 4).set_index(["task", "metric"])["value"]
@@ -78,27 +66,24 @@ def test_tasks_stand_in_blocks_with_the_papers_rows_under_the_oracle() -> None:
     assert 'id="T_merit-t-form-rhythm"' in show.by_task(scores.scored(frame(), task="form"), "t", blocks=show.PAIRS)
 
 
-def test_nothing_to_tabulate_is_no_error_and_two_scores_for_one_cell_are_one() -> None:
-    assert show.table(scores.scored(frame(), encoder="nobody"), "task", "t") == "<p>Nothing was scored.</p>"
-    twice = scores.frame([{"encoder": "merit", "task": "form", "value": 0.5}] * 2)
-    with pytest.raises(ValueError, match="expected one score per encoder, task"):
-        show.table(twice, "task", "t")
-
-
-def test_cells_say_interval_spread_or_neither() -> None:
+def test_cells_say_interval_spread_or_neither_and_what_has_no_score_is_one_line_a_reason() -> None:
     assert show.cell({"value": 0.5, "low": None, "high": None, "sd": 0.012}) == "50.0\n±1.2"
     assert show.cell({"value": -0.0001}, sign=True) == "0.0"
     assert (show.cell({"value": float("nan")}), show.inline({"value": None})) == (None, "–")
     row = {"value": 0.01, "low": -0.01, "high": 0.03, "p": 0.0123, "p_holm": 0.2}
     assert show.difference(row) == "+1.0\n[−1.0, +3.0]\np 0.012, Holm 0.20"
     assert show.difference({**row, "p": 0.0001}).endswith("p < 0.001, Holm 0.20")
-
-
-def test_what_has_no_score_is_one_line_a_reason() -> None:
-    said = show.missing(frame(), absent=[SimpleNamespace(label="MERL"), SimpleNamespace(label="ESI")]).text
-    assert said.split("\n")[0] == "- CSN, CMA: not scored, too few"
-    assert said.split("\n")[1].endswith("MERL, ESI")
+    said = show.missing(frame(), absent=[SimpleNamespace(label="MERL"), SimpleNamespace(label="ESI")]).text.split("\n")
+    assert said[0] == "- CSN, CMA: not scored, too few"
+    assert said[1].endswith("MERL, ESI")
     assert show.missing(scores.scored(frame())).text == "Every row and column was scored."
+    assert show.table(scores.scored(frame(), encoder="nobody"), "task", "t") == "<p>Nothing was scored.</p>"
+    with pytest.raises(ValueError, match="expected one score per encoder, task"):
+        show.table(scores.frame([{"encoder": "merit", "task": "form", "value": 0.5}] * 2), "task", "t")
+    looks = show.ENCODERS[["colour", "marker"]]
+    assert not looks.duplicated().any(), "no two encoders look alike"
+    assert show.ENCODERS["label"].is_unique
+    assert looks[:8].apply(lambda column: column.is_unique).all()  # ours and the random one differ in both
 
 
 def test_a_figure_carries_its_frame_as_csv() -> None:
@@ -116,11 +101,8 @@ def test_a_figure_carries_its_frame_as_csv() -> None:
 
 
 def test_one_metric_against_another_has_both_intervals_or_the_spread() -> None:
-    rows = [
-        ("merit", "x", 0.3, 0.28, 0.32, None),
-        ("merit", "y", 0.8, None, None, 0.1),
-        ("cma", "x", 0.2, 0.1, 0.3, None),
-    ]
+    rows = [("merit", "x", 0.3, 0.28, 0.32, None), ("merit", "y", 0.8, None, None, 0.1)]
+    rows += [("cma", "x", 0.2, 0.1, 0.3, None)]
     found = pd.DataFrame(rows, columns=["encoder", "metric", "value", "low", "high", "sd"]).assign(decoder="linear")
     drawn = show.against(found, "x", "y", {"x": "right", "y": "up"}, "decoder")
     (row,) = drawn.table.to_dict("records")  # the other has one of the two alone
@@ -156,10 +138,3 @@ def test_committed_scores_come_with_their_source(tmp_path) -> None:
     assert "make reference" in show.over_seeds("shift", ws, "task", folder=tmp_path)
     ws.synthetic = False
     assert "make reference" in show.over_seeds("probing", ws, "task", folder=tmp_path)
-
-
-def test_no_two_encoders_look_alike():
-    looks = show.ENCODERS[["colour", "marker"]]
-    assert not looks.duplicated().any()
-    assert show.ENCODERS["label"].is_unique
-    assert looks[:8].apply(lambda column: column.is_unique).all()  # ours and the random one differ in both

@@ -17,27 +17,7 @@ from safetensors.torch import load_file
 from merit.config import GenerationConfig, replace
 from merit.evaluate.generation import language_model
 from merit.evaluate.generation.generator import llama_1b_step
-from merit.evaluate.generation.language_model import (
-    LLAMA_PAD,
-    NO_TARGET,
-    Conditioned,
-    NonFiniteLoss,
-    Projector,
-    choose,
-    collate,
-    encode_pair,
-    encode_question,
-    generate,
-    load_adapted,
-    load_language_model,
-    make_optimiser,
-    make_tokenizer,
-    never_written,
-    positions,
-    total_updates,
-    train,
-    train_language_model,
-)
+from merit.evaluate.generation.language_model import Conditioned, encode_pair, generate, train, train_language_model
 from merit.evaluate.generation.texts import ECG_TOKEN
 from merit.parallel import peak_memory
 
@@ -46,12 +26,8 @@ CONFIG = GenerationConfig(
     max_tokens=24, max_new_tokens=10, epochs=None, updates=6, batch=4, learning_rate=1e-2, save_every=3,
 )  # fmt: skip
 QUESTIONS = ["<ecg> What is it?", "Describe <ecg> please."]
-ANSWERS = [
-    "Sinus rhythm, 72/min.",
-    "Sinus rhythm with left axis deviation.",
-    "Atrial fibrillation; the T waves are flat.",
-    "Sinus bradycardia, otherwise unremarkable.",
-]
+ANSWERS = ["Sinus rhythm, 72/min.", "Sinus rhythm with left axis deviation."]
+ANSWERS += ["Atrial fibrillation; the T waves are flat.", "Sinus bradycardia, otherwise unremarkable."]
 D = 6
 
 
@@ -63,52 +39,48 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def parts(folder):
-    return load_language_model(folder, CONFIG)
+    return language_model.load_language_model(folder, CONFIG)
 
 
 def build(parts, **changes) -> Conditioned:
     return Conditioned(copy.deepcopy(parts[0]), parts[1], D, replace(CONFIG, **changes))
 
 
+def encoded(tokenizer, config=CONFIG) -> list:
+    return [encode_pair(tokenizer, question, answer, config) for question, answer in zip(QUESTIONS, ANSWERS)]
+
+
 def batch_of(model: Conditioned):
-    pairs = [encode_pair(model.tokenizer, q, a, model.config) for q, a in zip(QUESTIONS, ANSWERS)]
     ecg = torch.randn(2, 3, D, generator=torch.Generator().manual_seed(1))
-    return collate(pairs, model.tokenizer, model.config), ecg
+    return language_model.collate(encoded(model.tokenizer, model.config), model.tokenizer, model.config), ecg
 
 
 # -- a tiny language model ---------------------------------------------------------------------------------------------
 
 
-def test_decoding_gives_the_text_back():
-    tokenizer = make_tokenizer(ANSWERS, 300)
-    for text in (
-        ANSWERS[0],
-        "A text (unseen), with “quotes”, 0.12 s and 5 mV:\n- ünïcode ♥\n- <b>HTML</b> \\alpha",
-        "Two  spaces, then a tab\tand an end. ",
-    ):
+def test_words_are_pieces_the_commonest_first_others_are_spelled_and_decoding_gives_the_text_back():
+    make = language_model.make_tokenizer
+    tokenizer = make(ANSWERS, 300)
+    unseen = "A text (unseen), with “quotes”, 0.12 s and 5 mV:\n- ünïcode ♥\n- <b>HTML</b> \\alpha"
+    for text in (ANSWERS[0], unseen, "Two  spaces, then a tab\tand an end. "):
         ids = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
         assert tokenizer.decode(ids, skip_special_tokens=True) == f" {text}"
-
-
-def test_the_commonest_words_are_pieces_in_order_and_others_are_spelled():
-    tokenizer = make_tokenizer(ANSWERS, 300)
     assert tokenizer.tokenize(" Sinus rhythm,") == ["ĠSinus", "Ġrhythm", ","]
     assert tokenizer.tokenize(" sinus") == ["Ġ", "s", "i", "n", "u", "s"]
-    assert make_tokenizer(["b b a", "c b a"], 262).convert_ids_to_tokens([260, 261]) == ["Ġb", "Ġa"]
-    assert make_tokenizer(["d c", "c d"], 261).convert_ids_to_tokens(260) == "Ġc"
-    around = make_tokenizer([f"{ECG_TOKEN} Describe it"], 300)  # a question's words count beside the placeholder
+    assert make(["b b a", "c b a"], 262).convert_ids_to_tokens([260, 261]) == ["Ġb", "Ġa"]
+    assert make(["d c", "c d"], 261).convert_ids_to_tokens(260) == "Ġc"
+    around = make([f"{ECG_TOKEN} Describe it"], 300)  # a question's words count beside the placeholder
     assert around.tokenize(f"{ECG_TOKEN} Describe") == [ECG_TOKEN, "ĠDescribe"]
     with pytest.raises(ValueError, match=r"lm_vocabulary: expected at least 260.*got 100"):
-        make_tokenizer(ANSWERS, 100)
+        make(ANSWERS, 100)
 
 
 def test_training_is_the_same_for_any_order_and_leaves_global_randomness_alone(folder, tmp_path):
     before, written = torch.random.get_rng_state(), (folder / "model.safetensors").stat().st_mtime_ns
     other = train_language_model(ANSWERS[::-1], CONFIG, tmp_path / "lm", False, QUESTIONS)
     assert torch.equal(torch.random.get_rng_state(), before)
-    a, b = load_file(folder / "model.safetensors"), load_file(other / "model.safetensors")
-    assert all(torch.equal(a[name], b[name]) for name in a)
-    assert (folder / "tokenizer.json").read_bytes() == (other / "tokenizer.json").read_bytes()
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert (folder / name).read_bytes() == (other / name).read_bytes()
     assert sorted(tmp_path.iterdir()) == [other]
     assert train_language_model(ANSWERS, CONFIG, folder, False) == folder  # finished: left as it is
     assert (folder / "model.safetensors").stat().st_mtime_ns == written
@@ -116,11 +88,11 @@ def test_training_is_the_same_for_any_order_and_leaves_global_randomness_alone(f
         train_language_model([], CONFIG, tmp_path / "none")
 
 
-def test_training_makes_the_answers_likelier_and_any_number_of_updates_has_a_schedule(folder, tmp_path):
+def test_training_makes_the_answers_likelier_and_any_number_of_updates_has_a_schedule(tmp_path):
     losses = []
     for updates in (1, 4, 10, 40):
         made = train_language_model(ANSWERS, replace(CONFIG, lm_updates=updates), tmp_path / f"{updates}", False)
-        model, tokenizer = load_language_model(made, CONFIG)
+        model, tokenizer = language_model.load_language_model(made, CONFIG)
         ids = torch.tensor([tokenizer(f" {ANSWERS[0]}", add_special_tokens=False)["input_ids"]])
         losses.append(model(input_ids=ids, labels=ids).loss.item())
     assert np.isfinite(losses).all()
@@ -147,7 +119,7 @@ def test_a_model_that_is_not_there_is_refused_in_one_line(folder, tmp_path, sour
         lacking = shutil.ignore_patterns(f"{source.split()[1]}*")
         source = shutil.copytree(folder, tmp_path / "part", ignore=lacking)
     with pytest.raises(FileNotFoundError, match=rf"^[^\n]*{message}[^\n]*$"):
-        load_language_model(source, CONFIG)
+        language_model.load_language_model(source, CONFIG)
 
 
 def save_foreign(folder: Path, vocabulary: int, tied: bool = True, pad: str | None = None, **names: str):
@@ -167,11 +139,11 @@ def save_foreign(folder: Path, vocabulary: int, tied: bool = True, pad: str | No
 
 @pytest.mark.parametrize(
     ("tied", "rows", "pad"),
-    [(True, 4, None), (False, 4, None), (True, 10, None), (False, 10, None), (True, 10, LLAMA_PAD)],
+    [(True, 4, None), (False, 4, None), (True, 10, None), (False, 10, None), (True, 10, language_model.LLAMA_PAD)],
 )
 def test_a_missing_ecg_token_gets_a_row_at_the_mean_and_padding_is_what_the_tokenizer_has(tmp_path, tied, rows, pad):
     own = save_foreign(tmp_path, rows, tied, pad, eos_token="</s>")
-    model, tokenizer = load_language_model(str(tmp_path), CONFIG)
+    model, tokenizer = language_model.load_language_model(str(tmp_path), CONFIG)
     assert (model.training, model.dtype, tokenizer.pad_token) == (False, torch.float32, pad or "</s>")
     n = 4 + (pad is not None)
     assert (tokenizer.convert_tokens_to_ids(ECG_TOKEN), len(tokenizer)) == (n, n + 1)
@@ -187,37 +159,33 @@ def test_a_model_that_does_not_serve_is_refused(folder, tmp_path):
     from transformers import GPT2Config, GPT2LMHeadModel
 
     with pytest.raises(ValueError, match=r"at least max_tokens = 5000 positions; got 4096"):
-        load_language_model(folder, replace(CONFIG, max_tokens=5000))
+        language_model.load_language_model(folder, replace(CONFIG, max_tokens=5000))
     save_foreign(tmp_path / "llama", 5)
     with pytest.raises(ValueError, match="end-of-sequence token; it has none"):
-        load_language_model(tmp_path / "llama", CONFIG)
+        language_model.load_language_model(tmp_path / "llama", CONFIG)
     shutil.copytree(folder, tmp_path / "gpt")
     GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=300)).save_pretrained(tmp_path / "gpt")
     with pytest.raises(ValueError, match=r"expected one of llama.*got gpt2"):
-        load_language_model(tmp_path / "gpt", CONFIG)
+        language_model.load_language_model(tmp_path / "gpt", CONFIG)
 
 
 # -- pairs as token ids ------------------------------------------------------------------------------------------------
 
 
-def test_a_pair_is_bos_question_space_answer_eos(parts):
+def test_a_pair_is_bos_question_space_answer_eos_and_a_long_one_loses_the_end_of_its_answer(parts):
     tokenizer = parts[1]
     pair = encode_pair(tokenizer, QUESTIONS[1], "Sinus rhythm.", replace(CONFIG, ecg_tokens=3))
     question = "<bos>Describe <ecg><ecg><ecg> please."
-    assert tokenizer.decode(pair.ids) == f"{question} Sinus rhythm.<eos>"
+    assert (tokenizer.decode(pair.ids), pair.lost) == (f"{question} Sinus rhythm.<eos>", 0)
     assert tokenizer.decode(pair.ids[: pair.n_question]) == question
-    assert pair.ids[: pair.n_question] == encode_question(tokenizer, QUESTIONS[1], 3)
-    assert pair.lost == 0
-
-
-@pytest.mark.parametrize(("spare", "lost", "end"), [(0, 0, "<eos>"), (-1, 1, "."), (-2, 2, " rhythm")])
-def test_a_long_pair_loses_the_end_of_its_answer(parts, spare, lost, end):
-    tokenizer, answer = parts[1], " ".join(4 * ["Sinus rhythm."])
+    assert pair.ids[: pair.n_question] == language_model.encode_question(tokenizer, QUESTIONS[1], 3)
+    answer = " ".join(4 * ["Sinus rhythm."])
     whole = encode_pair(tokenizer, QUESTIONS[0], answer, CONFIG)
     assert len(whole.ids) < CONFIG.max_tokens
-    cut = encode_pair(tokenizer, QUESTIONS[0], answer, replace(CONFIG, max_tokens=len(whole.ids) + spare))
-    assert (cut.lost, cut.ids) == (lost, whole.ids[: len(whole.ids) - lost])
-    assert tokenizer.decode(cut.ids[-1:]) == end
+    for lost, end in ((0, "<eos>"), (1, "."), (2, " rhythm")):
+        cut = encode_pair(tokenizer, QUESTIONS[0], answer, replace(CONFIG, max_tokens=len(whole.ids) - lost))
+        assert (cut.lost, cut.ids) == (lost, whole.ids[: len(whole.ids) - lost])
+        assert tokenizer.decode(cut.ids[-1:]) == end
 
 
 @pytest.mark.parametrize(
@@ -237,38 +205,33 @@ def test_a_bad_pair_is_refused_in_one_line_with_its_record(parts, question, answ
 @pytest.mark.parametrize("train_on_padding", [False, True])
 def test_the_question_is_no_target_and_padding_one_only_in_the_original(parts, train_on_padding):
     tokenizer, config = parts[1], replace(CONFIG, train_on_padding=train_on_padding)
-    pairs = [encode_pair(tokenizer, q, a, config) for q, a in zip(QUESTIONS, ANSWERS)]
-    batch = collate(pairs, tokenizer, config)
+    pairs = encoded(tokenizer, config)
+    batch, nothing = language_model.collate(pairs, tokenizer, config), language_model.NO_TARGET
     length = config.max_tokens if train_on_padding else max(len(pair.ids) for pair in pairs)
-    padding, target, seen = (tokenizer.eos_token_id,) * 2 + (1,) if train_on_padding else (2, NO_TARGET, 0)
+    padding, target, seen = (tokenizer.eos_token_id,) * 2 + (1,) if train_on_padding else (2, nothing, 0)
     for pair, ids, attention, labels in zip(pairs, *(part.tolist() for part in batch)):
         rest = length - len(pair.ids)
         assert ids == pair.ids + [padding] * rest
-        assert labels == [NO_TARGET] * pair.n_question + pair.ids[pair.n_question :] + [target] * rest
+        assert labels == [nothing] * pair.n_question + pair.ids[pair.n_question :] + [target] * rest
         assert attention == [1] * len(pair.ids) + [seen] * rest
 
 
 # -- conditioned by an ECG ---------------------------------------------------------------------------------------------
 
 
-def by_loops(model: Projector, ecg: np.ndarray) -> list[list[np.ndarray]]:
+def by_loops(model, ecg: np.ndarray) -> list[list[np.ndarray]]:
     """MedTVT-R1's adapter, a number at a time where that is bearable; no layer but those named has a bias."""
     w = {name: value.detach().numpy() for name, value in model.named_parameters()}
-    input_to, state_to = w["recurrent.weight_ih_l0"], w["recurrent.weight_hh_l0"]
     assert not [name for name in w if "blocks" in name and "bias" in name]
-    out = []
+    bias, out = w["recurrent.bias_ih_l0"] + w["recurrent.bias_hh_l0"], []
     for tokens in ecg:
-        state, states = np.zeros(7), []
+        states, rows = [np.zeros(7)], []
         for token in tokens:
             unit = token / np.sqrt((token**2).sum())
-            bias = w["recurrent.bias_ih_l0"] + w["recurrent.bias_hh_l0"]
-            state = np.tanh(input_to @ unit + state_to @ state + bias)
-            states.append(state)
-        rows = []
+            states.append(np.tanh(w["recurrent.weight_ih_l0"] @ unit + w["recurrent.weight_hh_l0"] @ states[-1] + bias))
         for query in w["queries.weight"]:
-            score = np.exp([query @ s for s in states])
-            pooled = sum(a * s for a, s in zip(score / score.sum(), states))
-            x = w["to_lm.weight"] @ pooled + w["to_lm.bias"]
+            score = np.exp([query @ s for s in states[1:]])
+            x = w["to_lm.weight"] @ sum(a * s for a, s in zip(score / score.sum(), states[1:])) + w["to_lm.bias"]
             for k in range(3):
                 r = x / np.sqrt((x**2).mean() + 1e-6) * w[f"blocks.{k}.norm.weight"]
                 gate = w[f"blocks.{k}.gate.weight"] @ r
@@ -281,7 +244,7 @@ def by_loops(model: Projector, ecg: np.ndarray) -> list[list[np.ndarray]]:
 @pytest.mark.parametrize("ecg_tokens", [1, 3])
 def test_the_projector_is_what_the_loops_give(ecg_tokens):
     torch.manual_seed(3)
-    model, ecg = Projector(D, 7, 4, ecg_tokens).double(), np.random.default_rng(0).normal(size=(2, 5, D))
+    model, ecg = language_model.Projector(D, 7, 4, ecg_tokens).double(), np.random.default_rng(0).normal(size=(2, 5, D))
     np.testing.assert_allclose(model(torch.from_numpy(ecg)).detach().numpy(), by_loops(model, ecg), rtol=1e-10)
     pooled = torch.from_numpy(ecg[:, 0])
     assert torch.equal(model(pooled), model(pooled[:, None])), "an embedding is a sequence of one token"
@@ -290,31 +253,23 @@ def test_the_projector_is_what_the_loops_give(ecg_tokens):
             model(torch.zeros(shape, dtype=torch.float64))
 
 
-def test_the_loss_is_the_librarys_on_each_pair_alone_and_depends_on_the_ecg(parts):
+def test_ecg_tokens_stand_at_the_placeholder_alone_and_the_loss_is_the_librarys_on_each_pair(parts):
     model = build(parts, ecg_tokens=2)
     batch, ecg = batch_of(model)
+    table = model.language_model.get_input_embeddings().weight
+    embedded, projected = model.embed(batch.ids, ecg), model.projector(ecg) + model.ecg_embedding
     total = count = 0
-    for row in range(2):
-        n = int(batch.attention[row].sum())
-        embeddings = model.embed(batch.ids[row : row + 1, :n], ecg[row : row + 1])
-        labels = batch.labels[row : row + 1, :n]
-        targets = int((labels[:, 1:] != NO_TARGET).sum())
+    for row, ids in enumerate(batch.ids):
+        n, place = int(batch.attention[row].sum()), ids.tolist().index(model.ecg_id)
+        assert torch.equal(embedded[row, place : place + 2], projected[row])
+        others = [i for i in range(len(ids)) if i not in (place, place + 1)]
+        assert torch.equal(embedded[row, others], table[ids[others]])
+        embeddings, labels = model.embed(ids[None, :n], ecg[row : row + 1]), batch.labels[row : row + 1, :n]
+        targets = int((labels[:, 1:] != language_model.NO_TARGET).sum())
         total += model.language_model(inputs_embeds=embeddings, labels=labels).loss * targets
         count += targets
     torch.testing.assert_close(model(batch, ecg), total / count)
     assert model(batch, ecg) != model(batch, ecg.flip(0))
-
-
-def test_ecg_tokens_stand_at_the_placeholder_and_nowhere_else(parts):
-    model = build(parts, ecg_tokens=2)
-    batch, ecg = batch_of(model)
-    embeddings, table = model.embed(batch.ids, ecg), model.language_model.get_input_embeddings().weight
-    projected = model.projector(ecg) + model.ecg_embedding
-    for row in range(2):
-        place = batch.ids[row].tolist().index(model.ecg_id)
-        assert torch.equal(embeddings[row, place : place + 2], projected[row])
-        others = [i for i in range(batch.ids.shape[1]) if i not in (place, place + 1)]
-        assert torch.equal(embeddings[row, others], table[batch.ids[row, others]])
 
 
 def test_lora_norms_biases_the_ecg_row_and_the_projector_are_trained_and_nothing_else(parts):
@@ -329,18 +284,16 @@ def test_lora_norms_biases_the_ecg_row_and_the_projector_are_trained_and_nothing
     assert moved == model.trained().keys()
     lora = [name.split(".")[-3] for name in moved if "lora_" in name]
     assert (set(lora), len(lora)) == ({"lora_A", "lora_B"}, 2 * 7 * 2)
-    biased = ("self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
-    layers = [f"language_model.model.layers.{k}." for k in range(2)]
-    assert {name for name in moved if "lora_" not in name and not name.startswith("projector.")} == {
-        "ecg_embedding",
-        "language_model.model.norm.weight",
-        *(f"{layer}{name}.base_layer.bias" for layer in layers for name in biased),
-        *(f"{layer}{name}.weight" for layer in layers for name in ("input_layernorm", "post_attention_layernorm")),
-    }
-    decayed, plain = make_optimiser(model, CONFIG).param_groups
-    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.05, 0.0)
+    ends = [f"{name}_layernorm.weight" for name in ("input", "post_attention")]
+    ends += [f"self_attn.{name}_proj.base_layer.bias" for name in "qo"]
+    ends += [f"mlp.{name}_proj.base_layer.bias" for name in ("gate", "up", "down")]
+    layers = {f"language_model.model.layers.{k}.{end}" for k in range(2) for end in ends}
+    rest = {name for name in moved if "lora_" not in name and not name.startswith("projector.")}
+    assert rest == {"ecg_embedding", "language_model.model.norm.weight", *layers}
     names = {id(p): name for name, p in model.trained().items()}
-    decayed, plain = ({names[id(p)] for p in group["params"]} for group in (decayed, plain))
+    groups = language_model.make_optimiser(model, CONFIG).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.05, 0.0]
+    decayed, plain = ({names[id(p)] for p in group["params"]} for group in groups)
     assert {"ecg_embedding", "projector.to_lm.bias", "language_model.model.norm.weight"} <= plain
     assert not [name for name in decayed if "norm" in name or "bias" in name]
     assert decayed | plain == moved
@@ -371,42 +324,30 @@ def test_the_adapter_changes_nothing_at_first_and_merged_later_gives_the_same(pa
     assert not torch.equal(merged(), first)
 
 
-def test_the_adapter_makes_another_model_the_same_and_must_fit(parts):
-    model, other = build(parts), build(parts)
+def test_the_seed_fixes_new_weights_and_the_adapter_makes_another_model_the_same_and_must_fit(parts):
+    model, same, other = build(parts), build(parts), build(parts, seed=1, gradient_checkpointing=True)
+    assert [m.language_model.is_activation_checkpointing for m in (model, other)] == [False, True]
+    assert all(torch.equal(p, same.trained()[name]) for name, p in model.trained().items())
+    assert not torch.equal(model.projector.to_lm.weight, other.projector.to_lm.weight)
     batch, ecg = batch_of(model)
+    bias = "language_model.model.layers.0.{}.base_layer.bias"
     with torch.no_grad():
-        model.trained()["language_model.model.layers.0.mlp.down_proj.base_layer.bias"].fill_(0.3)
-    assert model(batch, ecg) != other(batch, ecg)
+        model.trained()[bias.format("mlp.down_proj")].fill_(0.3)
+    assert model(batch, ecg) != same(batch, ecg)
     state = {name: p.detach().clone() for name, p in model.adapter().items()}
-    other.load_adapter(state)
-    assert model(batch, ecg) == other(batch, ecg)
+    same.load_adapter(state)
+    assert model(batch, ecg) == same(batch, ecg)
     with pytest.raises(ValueError, match="1 differ, first ecg_embedding"):
         model.load_adapter({name: p for name, p in state.items() if name != "ecg_embedding"})
     with pytest.raises(ValueError, match=r"expected .*lora_A.* of shape \[3, 16\]; got \[2, 16\]"):
         build(parts, lora_rank=3).load_adapter(state)
     with pytest.raises(ValueError, match="expected one without an adapter"):
         Conditioned(model.language_model, parts[1], D, CONFIG)
-
-
-def test_the_seed_fixes_new_weights_and_biases_that_a_model_has_stay(parts):
-    model, same, other = build(parts), build(parts), build(parts, seed=1)
-    assert all(torch.equal(p, same.trained()[name]) for name, p in model.trained().items())
-    assert not torch.equal(model.projector.to_lm.weight, other.projector.to_lm.weight)
     biased = copy.deepcopy(parts[0])
     layer = biased.model.layers[0].self_attn.q_proj
     layer.bias = torch.nn.Parameter(torch.full((layer.out_features,), 0.5))
     found = Conditioned(biased, parts[1], D, CONFIG).trained()
-    assert (found["language_model.model.layers.0.self_attn.q_proj.base_layer.bias"] == 0.5).all()
-
-
-def test_gradient_checkpointing_gives_the_same_gradients(parts):
-    gradients = []
-    for checkpointing in (False, True):
-        model = build(parts, gradient_checkpointing=checkpointing).train()
-        assert model.language_model.is_activation_checkpointing == checkpointing
-        model(*batch_of(model)).backward()
-        gradients.append({name: p.grad for name, p in model.trained().items()})
-    assert all(torch.allclose(gradients[0][name], gradients[1][name]) for name in gradients[0])
+    assert (found[bias.format("self_attn.q_proj")] == 0.5).all(), "biases that a model has stay"
 
 
 def test_a_bfloat16_model_trains_in_float32_and_its_fingerprint_sees_every_row_but_the_ecg_tokens(parts):
@@ -439,7 +380,7 @@ def lines_in_between():
 
 def run(lm: Path, folder: Path, ecg: np.ndarray = TRAINED_ON, stop_after: int | None = None, **changes) -> Conditioned:
     config = replace(CONFIG, **changes)
-    model = Conditioned(*load_language_model(lm, config), D, config)
+    model = Conditioned(*language_model.load_language_model(lm, config), D, config)
     train(model, ASKED, ANSWERED, ecg, config, folder, source=lm, progress=False, stop_after=stop_after)
     return model
 
@@ -462,9 +403,8 @@ def test_six_updates_equal_parts_of_them(folder, whole, tmp_path, stops):
 
 
 def test_what_is_left_behind_is_loaded_and_not_run_again(folder, whole):
-    assert {path.name for path in whole.iterdir()} == {
-        "adapter.safetensors", "config.json", "history.jsonl", "SHA256SUMS"
-    }  # fmt: skip
+    files = {"adapter.safetensors", "config.json", "history.jsonl", "SHA256SUMS"}
+    assert {path.name for path in whole.iterdir()} == files
     settings = json.loads((whole / "config.json").read_text())
     assert (settings["total_updates"], settings["pairs"]["n"], settings["pairs"]["truncated"]) == (6, 10, 5)
     lines = [json.loads(text) for text in (whole / "history.jsonl").read_text().splitlines()]
@@ -479,7 +419,7 @@ def test_what_is_left_behind_is_loaded_and_not_run_again(folder, whole):
     assert kept.keys() == model.adapter().keys()
     assert all(torch.equal(p, kept[name]) for name, p in model.trained().items())
     assert (whole / "adapter.safetensors").stat().st_mtime_ns == written
-    loaded = load_adapted(whole)  # from its folder alone
+    loaded = language_model.load_adapted(whole)  # from its folder alone
     assert not loaded.training
     texts = [generate(m, ASKED[:4], TRAINED_ON[:4], CONFIG, progress=False) for m in (model, loaded)]
     assert texts[0] == texts[1]
@@ -491,18 +431,17 @@ def test_standardised_ecgs_are_scaled_by_the_training_ones_and_loaded_so(folder,
     np.testing.assert_allclose(model.ecg_centre.numpy(), shifted.mean((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(model.ecg_scale.numpy(), shifted.std((0, 1)), rtol=1e-5)
     other = run(folder, tmp_path / "as-it-was", standardise=True)
-    pairs = ((model, shifted), (other, TRAINED_ON))
-    texts = [generate(m, ASKED, z, CONFIG, progress=False) for m, z in pairs]
+    texts = [generate(m, ASKED, z, CONFIG, progress=False) for m, z in ((model, shifted), (other, TRAINED_ON))]
     assert texts[0] == texts[1]  # gain and offset of an embedding make no difference
-    assert torch.equal(load_adapted(tmp_path).ecg_scale, model.ecg_scale)
+    assert torch.equal(language_model.load_adapted(tmp_path).ecg_scale, model.ecg_scale)
 
 
 def test_other_models_settings_and_pairs_are_refused(folder, whole, tmp_path, parts):
     other = train_language_model(ANSWERS, replace(CONFIG, seed=1), tmp_path / "other", False)
     with pytest.raises(ValueError, match=r"the language model that it was trained with; .* is another"):
-        load_adapted(whole, other)
+        language_model.load_adapted(whole, other)
     with pytest.raises(FileNotFoundError, match="expected a finished adapter"):
-        load_adapted(tmp_path)
+        language_model.load_adapted(tmp_path)
     with pytest.raises(ValueError, match=r"differ in generation.learning_rate: 0.01 there, 0.02 here"):
         run(folder, whole, learning_rate=0.02)
     run(folder, tmp_path / "begun", stop_after=1)
@@ -515,11 +454,11 @@ def test_other_models_settings_and_pairs_are_refused(folder, whole, tmp_path, pa
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_update(folder, tmp_path):
-    bad = next(row for row in range(10) if row not in positions(10, 0, CONFIG))
-    first = next(u for u in range(6) if bad in positions(10, u, CONFIG))
+    bad = next(row for row in range(10) if row not in language_model.positions(10, 0, CONFIG))
+    first = next(u for u in range(6) if bad in language_model.positions(10, u, CONFIG))
     ecg = TRAINED_ON.copy()
     ecg[bad] = np.nan
-    with pytest.raises(NonFiniteLoss, match=rf"update {first + 1}: expected a finite loss; got nan"):
+    with pytest.raises(language_model.NonFiniteLoss, match=rf"update {first + 1}: expected a finite loss; got nan"):
         run(folder, tmp_path, ecg=ecg, save_every=1)
     state = torch.load(tmp_path / "training_state.pt", weights_only=True)
     assert state["update"] == first
@@ -527,31 +466,13 @@ def test_a_loss_that_is_not_finite_stops_with_its_update(folder, tmp_path):
 
 
 def test_an_epoch_uses_every_pair_once_and_needs_no_history():
-    taken = np.concatenate([positions(8, update, CONFIG) for update in (0, 1)])
+    taken = np.concatenate([language_model.positions(8, update, CONFIG) for update in (0, 1)])
     assert sorted(taken) == list(range(8))
-    assert list(positions(8, 1, CONFIG)) == list(taken[4:])
-    assert sorted(positions(8, 2, CONFIG)) != sorted(positions(8, 0, CONFIG))
-    assert len(positions(3, 7, CONFIG)) == 3
+    assert list(language_model.positions(8, 1, CONFIG)) == list(taken[4:])
+    assert sorted(language_model.positions(8, 2, CONFIG)) != sorted(language_model.positions(8, 0, CONFIG))
+    assert len(language_model.positions(3, 7, CONFIG)) == 3
     epochs = replace(CONFIG, epochs=20.0, updates=None, batch=16)
-    assert [total_updates(epochs, n) for n in (8331, 5)] == [20 * 520, 20]
-
-
-RHYTHMS = ["Sinus rhythm", "Sinus bradycardia", "Atrial fibrillation", "Paced rhythm"]
-
-
-def test_it_learns_to_look_at_the_ecg(tmp_path):
-    config = replace(
-        CONFIG, lm_depth=1, lm_width=32, lm_updates=60, lm_learning_rate=1e-2, projector_width=32, lora_rank=8,
-        updates=120, learning_rate=2e-2, save_every=1000,
-    )  # fmt: skip
-    questions, answers, ecg = ["<ecg>?"] * 4, [f"{name}." for name in RHYTHMS], np.eye(4, dtype=np.float32)
-    lm = train_language_model(answers, config, tmp_path / "lm", False, questions)
-    model = Conditioned(*load_language_model(lm, config), ecg.shape[-1], config)
-    train(model, questions, answers, ecg, config, tmp_path / "run", progress=False)
-    pairs = [encode_pair(model.tokenizer, q, a, config) for q, a in zip(questions, answers)]
-    batch, signal = collate(pairs, model.tokenizer, config), torch.from_numpy(ecg)
-    with torch.no_grad():
-        assert model(batch, signal) < 0.5 * model(batch, signal.roll(1, 0))
+    assert [language_model.total_updates(epochs, n) for n in (8331, 5)] == [20 * 520, 20]
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -559,35 +480,31 @@ def test_it_learns_to_look_at_the_ecg(tmp_path):
 SHORT = ["Yes.", "No it is not.", "One two three four five six seven.", "It is.", "Two or three."]
 PROMPTS = ["<ecg>?", "Is it <ecg> then?", "What about <ecg>, or something longer?", "<ecg> why", "A <ecg> b"]
 ECG = np.random.default_rng(0).normal(size=(5, D)).astype(np.float32)
-SAMPLING = replace(CONFIG, decoding="sampling")
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Conditioned:
     """A model that has learnt a little, so that it writes texts of several lengths and ends them."""
-    config = replace(
-        CONFIG, lm_vocabulary=280, lm_updates=60, lm_learning_rate=1e-2, lora_rank=4, max_tokens=64, updates=100,
-        learning_rate=2e-2, batch=5,
-    )  # fmt: skip
+    rates = {"lm_updates": 60, "lm_learning_rate": 1e-2, "updates": 100, "learning_rate": 2e-2}
+    config = replace(CONFIG, lm_vocabulary=280, lora_rank=4, max_tokens=64, batch=5, **rates)
     folder = train_language_model(SHORT, config, tmp_path_factory.mktemp("lm") / "lm", progress=False)
-    model = Conditioned(*load_language_model(folder, config), D, config)
+    model = Conditioned(*language_model.load_language_model(folder, config), D, config)
     train(model, PROMPTS, SHORT, ECG, config, folder.with_name("run"), progress=False)
     return model
 
 
 def slowly(model: Conditioned, question: str, ecg: np.ndarray, config: GenerationConfig, row: int) -> str:
     """One text, the whole sequence anew for every token."""
-    start = encode_question(model.tokenizer, question, model.config.ecg_tokens)
+    start = language_model.encode_question(model.tokenizer, question, model.config.ecg_tokens)
     ids, draws = list(start), np.random.default_rng([config.seed, row]).random(config.max_new_tokens)
-    for step in range(config.max_new_tokens):
+    for draw in draws:
         embeddings = model.embed(torch.tensor([ids]), torch.from_numpy(ecg[None]))
         logits = model.language_model(inputs_embeds=embeddings).logits[0, -1].double()
-        logits[never_written(model)] = -torch.inf
-        share = (logits / (1 if config.decoding == "greedy" else config.temperature)).softmax(0)
+        logits[language_model.never_written(model)] = -torch.inf
         if config.decoding == "greedy":
-            token = int(share.argmax())
+            token = int(logits.argmax())
         else:
-            token = by_nucleus(share.tolist(), config.top_p, draws[step])
+            token = by_nucleus((logits / config.temperature).softmax(0).tolist(), config.top_p, draw)
         if token == model.tokenizer.eos_token_id:
             break
         ids.append(token)
@@ -604,6 +521,20 @@ def by_nucleus(share: list[float], top_p: float, draw: float) -> int:
     return nucleus[min(int((reached <= draw * total).sum()), len(nucleus) - 1)]
 
 
+def test_it_learns_to_look_at_the_ecg(tmp_path):
+    sizes = {"lm_depth": 1, "lm_width": 32, "projector_width": 32, "lora_rank": 8, "save_every": 1000}
+    config = replace(CONFIG, lm_updates=60, lm_learning_rate=1e-2, updates=120, learning_rate=2e-2, **sizes)
+    answers = ["Sinus rhythm.", "Sinus bradycardia.", "Atrial fibrillation.", "Paced rhythm."]
+    questions, ecg = ["<ecg>?"] * 4, np.eye(4, dtype=np.float32)
+    lm = train_language_model(answers, config, tmp_path / "lm", False, questions)
+    model = Conditioned(*language_model.load_language_model(lm, config), ecg.shape[-1], config)
+    train(model, questions, answers, ecg, config, tmp_path / "run", progress=False)
+    pairs = [encode_pair(model.tokenizer, q, a, config) for q, a in zip(questions, answers)]
+    batch, signal = language_model.collate(pairs, model.tokenizer, config), torch.from_numpy(ecg)
+    with torch.no_grad():
+        assert model(batch, signal) < 0.5 * model(batch, signal.roll(1, 0))
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("decoding", ["greedy", "sampling"])
 def test_a_batch_writes_what_the_slow_loop_writes_whatever_the_models_mode(model, decoding):
@@ -618,7 +549,7 @@ def test_a_batch_writes_what_the_slow_loop_writes_whatever_the_models_mode(model
         assert generate(model, PROMPTS, ECG, replace(config, seed=1), progress=False) != expected
 
 
-def test_a_text_stops_at_its_end_or_at_the_limit_and_holds_no_special_token(model):
+def test_a_text_stops_at_its_end_or_at_the_limit_and_questions_that_do_not_fit_are_refused(model):
     texts = generate(model, PROMPTS, ECG, replace(CONFIG, max_new_tokens=2), progress=False)
     assert all(len(model.tokenizer(f" {text}")["input_ids"]) <= 2 for text in texts)
     norm = model.language_model.model.norm.weight
@@ -628,11 +559,7 @@ def test_a_text_stops_at_its_end_or_at_the_limit_and_holds_no_special_token(mode
         assert generate(model, PROMPTS, ECG, CONFIG, progress=False) == [""] * 5
     finally:
         norm.data.copy_(before)
-    assert never_written(model) == [0, 2, 3]
-    assert model.tokenizer.convert_ids_to_tokens([0, 1, 2, 3]) == ["<bos>", "<eos>", "<pad>", "<ecg>"]
-
-
-def test_no_questions_give_no_texts_and_too_few_ecgs_are_refused(model):
+    assert model.tokenizer.convert_ids_to_tokens(language_model.never_written(model)) == ["<bos>", "<pad>", "<ecg>"]
     assert generate(model, [], ECG[:0], CONFIG, progress=False) == []
     with pytest.raises(ValueError, match="got 5 questions and 4 ECGs"):
         generate(model, PROMPTS, ECG[:4], CONFIG, progress=False)
@@ -644,13 +571,13 @@ def test_no_questions_give_no_texts_and_too_few_ecgs_are_refused(model):
     ("top_p", "kept"), [(0.05, [2]), (0.45, [2]), (0.55, [2, 0]), (0.85, [2, 0, 3]), (1.0, [0, 1, 2, 3])]
 )
 def test_tokens_are_drawn_by_their_share_of_the_nucleus(top_p, kept):
-    share = np.array([0.3, 0.05, 0.5, 0.15])
+    share, warm = np.array([0.3, 0.05, 0.5, 0.15]), replace(CONFIG, decoding="sampling", temperature=1.0, top_p=top_p)
     logits, draws = torch.from_numpy(np.log(share)).float().expand(2000, -1), (np.arange(2000) + 0.5) / 2000
-    drawn = choose(logits, draws, replace(SAMPLING, temperature=1.0, top_p=top_p)).numpy()
+    drawn, greedy = (language_model.choose(logits, draws, config) for config in (warm, CONFIG))
     expected = np.where(np.isin(np.arange(4), kept), share, 0)
     np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 2000, expected / expected.sum(), atol=1e-3)
-    cold = replace(SAMPLING, temperature=1e-4, top_p=top_p)
-    assert torch.equal(choose(logits, draws, cold), choose(logits, draws, CONFIG))  # a low temperature is greedy
+    cold = replace(warm, temperature=1e-4)
+    assert torch.equal(language_model.choose(logits, draws, cold), greedy)  # a low temperature is greedy
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
@@ -659,9 +586,8 @@ def test_tokens_are_drawn_by_their_share_of_the_nucleus(top_p, kept):
 def test_a_step_runs_at_a_small_shape():
     sizes = {"vocab_size": 400, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8}
     found = llama_1b_step(16, **sizes, num_attention_heads=2, num_key_value_heads=1)
-    assert (found["tokens"], found["batch"], found["dtype"]) == (16, 1, "bfloat16")
+    assert (found["tokens"], found["batch"], found["dtype"], found["loss"] > 0) == (16, 1, "bfloat16", True)
     assert 0 < found["trained"] < found["parameters"]
-    assert found["loss"] > 0
     assert abs(peak_memory() - found["peak_bytes"]) < 2**26  # the test takes a little; the kernel counts in batches
 
 

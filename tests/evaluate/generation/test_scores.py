@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,6 @@ REFERENCE = "there is atrial fibrillation with rapid response"
 TEXT = "there is atrial fibrillation with slow response ."
 
 
-# -- text by text ------------------------------------------------------------------------------------------------------
-
-
 def test_scores_by_hand() -> None:
     found = {name: values and values[0] for name, values in score_texts([REFERENCE], [TEXT]).items()}
     # 8 tokens against 7: runs of 1..4 in common 6/8, 4/7, 3/6, 2/5; the text is longer, so no penalty for brevity.
@@ -35,23 +33,17 @@ def test_scores_by_hand() -> None:
     assert found["bertscore"] is found["bertscore_published"] is None
     assert score_texts([REFERENCE, "normal ecg"], [TEXT, "normal ecg"])["bleu_published"][1] < 1e-70, "no smoothing"
     assert score_texts(["inverted waves"], ["inverting wave"])["rouge_published"] == [1], "words are stemmed"
-
-
-def test_recall_rewards_a_long_text_and_f1_does_not_and_repetition_counts_runs_of_four() -> None:
-    found = score_texts([REFERENCE] * 2, [TEXT, TEXT + " and so on and so forth until the end of the page" * 3])
-    assert found["rouge_published"][1] >= found["rouge_published"][0]
-    assert found["rouge_l"][1] < found["rouge_l"][0]
+    # recall rewards a long text, F1 does not; repetition counts runs of four; an empty text scores nothing
+    longer = score_texts([REFERENCE] * 2, [TEXT, TEXT + " and so on and so forth until the end of the page" * 3])
+    assert longer["rouge_published"][1] >= longer["rouge_published"][0]
+    assert longer["rouge_l"][1] < longer["rouge_l"][0]
     texts = ["a b c d A b c d", "one two three", "x " * 10]
     assert score_texts(texts, texts)["repetition"] == pytest.approx([1 / 5, 0, 6 / 7])
-
-
-def test_nothing_and_unequal_numbers_are_refused_and_an_empty_text_scores_nothing() -> None:
-    with pytest.raises(ValueError, match="got 0, 0"):
-        score_texts([], [])
-    with pytest.raises(ValueError, match="got 1, 2"):
-        score_texts(["a", "b"], ["a"])
-    found = score_texts([REFERENCE], [""])
-    assert [found[name] for name in ("bleu_published", "rouge_l", "meteor", "repetition")] == [[0]] * 4
+    nothing = score_texts([REFERENCE], [""])
+    assert [nothing[name] for name in ("bleu_published", "rouge_l", "meteor", "repetition")] == [[0]] * 4
+    for references, texts, got in (([], [], "got 0, 0"), (["a", "b"], ["a"], "got 1, 2")):
+        with pytest.raises(ValueError, match=got):
+            score_texts(references, texts)
 
 
 @pytest.fixture(scope="module")
@@ -85,20 +77,12 @@ def test_bertscore_by_hand(bert) -> None:
 def test_bertscore_runs_on_the_device_that_is_asked_for(bert, monkeypatch) -> None:
     import bert_score
 
-    class Scorer:
-        def __init__(self, **settings) -> None:
-            devices.append(settings["device"])
-
-        def score(self, texts, references):
-            return tuple(np.full(len(texts), 0.5) for _ in range(3))
-
     devices: list[str] = []
-    monkeypatch.setattr(bert_score, "BERTScorer", Scorer)
+    halves = SimpleNamespace(score=lambda texts, references: (np.full(len(texts), 0.5),) * 3)
+    monkeypatch.setattr(bert_score, "BERTScorer", lambda device, **_: devices.append(device) or halves)
     score_texts([REFERENCE], [TEXT], bert, device="cuda")
     assert devices == ["cuda"]
 
-
-# -- all texts together ------------------------------------------------------------------------------------------------
 
 REFERENCES = [
     "The rhythm is sinus rhythm. There is left bundle branch block.",
@@ -163,11 +147,9 @@ def test_values_and_resamples_equal_a_loop_that_repeats_the_texts_of_drawn_patie
 
 def test_intervals_hold_their_values_and_without_resamples_there_is_none(found):
     ends = found.dropna(subset=["low"])
-    assert (ends["low"] <= ends["value"]).all()
-    assert (ends["value"] <= ends["high"]).all()
-    assert set(found.index) - set(ends.index) == {
-        "macro_f1", "exact", "denied", "contradictory", "bertscore", "bertscore_published"
-    }  # fmt: skip
+    assert ends["value"].between(ends["low"], ends["high"]).all()
+    without = {"macro_f1", "exact", "denied", "contradictory", "bertscore", "bertscore_published"}
+    assert set(found.index) - set(ends.index) == without
     perfect = summarise(REFERENCES, REFERENCES, GROUPS, n_resamples=40, seed=3)[0].set_index("metric")
     assert (perfect.loc["f1", "draws"] == 1).all()
     assert perfect.loc["exact", "value"] == 1
@@ -176,19 +158,13 @@ def test_intervals_hold_their_values_and_without_resamples_there_is_none(found):
     assert f1["value"] == found.loc["f1", "value"]
 
 
-# -- controls ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_commonest_answer_or_the_first_with_the_commonest_statements():
+def test_the_commonest_answer_or_the_first_with_the_commonest_statements_and_the_nearest_by_cosine():
     assert most_common(["b", "a", "b"]) == "b"
     assert most_common(["a", "b", "b", "a"]) == "a"  # of equals what comes first
     answers = ["Atrial fibrillation.", "This is sinus rhythm.", "The rhythm is sinus rhythm.", "LBBB."]
     assert most_common(answers) == "This is sinus rhythm."
     with pytest.raises(ValueError, match="at least one"):
         most_common([])
-
-
-def test_the_nearest_is_that_of_the_highest_cosine():
     rng = np.random.default_rng(0)
     train, test = rng.normal(size=(40, 5)), rng.normal(size=(700, 5))
     cosine = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in train] for a in test]
@@ -196,16 +172,13 @@ def test_the_nearest_is_that_of_the_highest_cosine():
     assert nearest(np.array([[1.0, 0], [2, 0]]), np.array([[3.0, 0]])).tolist() == [0]
 
 
-@pytest.mark.parametrize("counts", [[1, 1], [2, 2], [3, 1, 1, 1], [5, 4, 3, 2, 1], [1] * 30, [4, 4]])
-def test_every_ecg_is_used_once_and_never_for_its_own_patient(counts):
-    patients = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts)).astype(str)
-    given = swapped(patients)
-    assert sorted(given.tolist()) == list(range(len(patients)))
-    assert not (patients[given] == patients).any()
-    np.testing.assert_array_equal(given, swapped(patients))
-
-
-@pytest.mark.parametrize("patients", [[], ["a"], ["a", "a", "b"]])
-def test_no_such_permutation_is_said(patients):
-    with pytest.raises(ValueError, match="none has more than half"):
-        swapped(patients)
+def test_every_ecg_is_used_once_and_never_for_its_own_patient_or_that_is_refused():
+    for counts in ([1, 1], [3, 1, 1, 1], [5, 4, 3, 2, 1], [1] * 30, [4, 4]):
+        patients = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts)).astype(str)
+        given = swapped(patients)
+        assert sorted(given.tolist()) == list(range(len(patients)))
+        assert not (patients[given] == patients).any()
+        np.testing.assert_array_equal(given, swapped(patients))
+    for patients in ([], ["a"], ["a", "a", "b"]):
+        with pytest.raises(ValueError, match="none has more than half"):
+            swapped(patients)

@@ -20,36 +20,26 @@ from merit.evaluate.generation.texts import ABSENT, PRESENT, UNCERTAIN, Pair
 # -- statements --------------------------------------------------------------------------------------------------------
 
 
-def test_the_lexicon_has_every_statement_once_and_no_phrase_twice() -> None:
-    lexicon = texts.lexicon()
+def test_the_lexicon_has_every_statement_once_and_every_phrase_by_itself_is_its_own_statement() -> None:
+    lexicon, phrases = texts.lexicon(), []
     assert sorted(lexicon) == sorted(taxonomy.classes("all"))
-    phrases = [p for entry in lexicon.values() for p in (*entry.phrases, *entry.also)]
-    assert len(phrases) == len(set(phrases))
-    meant = {(texts.normal(p), code) for code, entry in lexicon.items() for p in (*entry.phrases, *entry.also)}
-    assert len(meant) == len({phrase for phrase, _ in meant})
-    assert all(len(entry.phrases) >= 2 and all(entry.also) for entry in lexicon.values())
-    assert phrases == [phrase.lower() for phrase in phrases]
-
-
-def test_every_phrase_by_itself_is_its_own_statement() -> None:
-    for code, entry in texts.lexicon().items():
+    for code, entry in lexicon.items():
+        assert len(entry.phrases) >= 2
         for phrase in (*entry.phrases, *entry.also):
+            phrases.append(phrase.lower())
             assert texts.find(f"The tracing shows {phrase}.") == {code: PRESENT}, phrase
+    assert len(phrases) == len(set(phrases))
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("There is an incomplete right bundle branch block.", {"IRBBB": PRESENT}),
         ("No ST elevation, pathological Q waves or atrial flutter.", {"STE_": ABSENT, "QWAVE": ABSENT, "AFLT": ABSENT}),
         ("No atrial fibrillation, but there is atrial flutter.", {"AFIB": ABSENT, "AFLT": PRESENT}),
-        ("No atrial fibrillation. Sinus rhythm.", {"AFIB": ABSENT, "SR": PRESENT}),
         ("First-degree AV block is absent; LBBB.", {"1AVB": ABSENT, "CLBBB": PRESENT}),
-        ("Atrial fibrillation was ruled out.", {"AFIB": ABSENT}),
         ("An inferior infarct cannot be ruled out.", {"IMI": UNCERTAIN}),
         ("We cannot exclude an inferior infarct.", {"IMI": UNCERTAIN}),
         ("Possible left  atrial\tenlargement.", {"LAO/LAE": UNCERTAIN}),
-        ("Left ventricular hypertrophy is likely.", {"LVH": UNCERTAIN}),
         ("Possible LBBB. There is a left bundle branch block.", {"CLBBB": PRESENT}),
         ("The ECG is abnormal.", {}),
         ("This is not a normal ECG.", {"NORM": ABSENT}),
@@ -57,20 +47,14 @@ def test_every_phrase_by_itself_is_its_own_statement() -> None:
         ("", {}),
         ("<script>alert('sinus rhythm')</script> $x_1$", {"SR": PRESENT}),
         # what reports write
-        ("Extensive ST-T changes are noted.", {"NST_": PRESENT}),
         ("Non-specific ST-T wave changes in inferolateral leads.", {"NST_": PRESENT}),
         ("ST segments are depressed and T waves inverted in I, aVL.", {"STD_": PRESENT, "INVT": PRESENT}),
         ("T waves are low or flat in V4,5,6.", {"LOWT": PRESENT}),
-        ("Minor non-specific T wave flattening in V6.", {"NT_": PRESENT}),
         ("Premature ventricular contraction(s).", {"PVC": PRESENT}),
         ("Voltages are high in chest leads.", {"VCLVH": PRESENT}),
-        ("Low limb lead voltage.", {"LVOLT": PRESENT}),
         ("Myocardial ischaemia is likely.", {"ISC_": UNCERTAIN}),
-        ("No ECG evidence of inferior ischaemia.", {"ISCIN": ABSENT}),
         ("Suggest exclude hypokalaemia.", {"EL": UNCERTAIN}),
         ("1st degree A-V block, LAFB, possible LAE.", {"1AVB": PRESENT, "LAFB": PRESENT, "LAO/LAE": UNCERTAIN}),
-        ("A-V block II with wide QRS.", {"2AVB": PRESENT}),
-        ("Incomplete RBBB, no WPW.", {"IRBBB": PRESENT, "WPW": ABSENT}),
     ],
 )
 def test_statements_with_negation_and_doubt(text: str, expected: dict[str, str]) -> None:
@@ -92,8 +76,6 @@ def test_pairs_that_exclude_each_other_are_known_statements_with_a_source() -> N
         ("LBBB. RBBB and LAFB.", ["CLBBB and CRBBB at once"]),
         ("Prolonged PR interval in a pre-excitation syndrome.", ["LPR and WPW at once"]),
         ("Atrial fibrillation with ventricular pacing.", []),
-        ("Atrial flutter with 2:1 AV block.", []),
-        ("RBBB, no LBBB.", []),
         ("Sinus rhythm. There is no sinus rhythm.", ["SR made and denied"]),
         ("Sinus rhythm with atrial fibrillation.", ["AFIB and SR at once"]),
         ("Normal ECG. Left ventricular hypertrophy.", ["NORM beside LVH"]),
@@ -113,10 +95,8 @@ def test_the_papers_own_answer_invents_five_findings_and_speaks_against_itself()
     assert texts.contradictions(pair["response"]) == ["1AVB and AFIB at once", "CLBBB and CRBBB at once"]
 
 
-GERMAN_OR_SWEDISH = re.compile(
-    "sinusrhythmus|sinusrytm|lagetyp|linkstyp|rechtstyp|normales|vorhof|schenkel|hemiblock|akut|unbest|ekg|ospecifik|"
-    "vänster|förlängd|ej |kammar|myokard"
-)
+GERMAN = "sinusrhythmus|lagetyp|linkstyp|rechtstyp|normales|vorhof|schenkel|hemiblock|akut|unbest|ekg"
+SWEDISH = "sinusrytm|ospecifik|vänster|förlängd|ej |kammar|myokard"
 ENGLISH = re.compile(r"\b(?:sinus (?:rhythm|tachycardia|bradycardia)|normal ecg|is|are|the|with|segments|waves?)\b")
 
 
@@ -124,11 +104,8 @@ def test_the_phrases_cover_ptb_xls_english_reports_and_exclusions_are_rare_besid
     """A statement counts as found where the text makes or doubts it; many statements beside a report are not in it."""
     table = pd.read_csv(real_data / "ptb-xl" / "ptbxl_database.csv")
     reports, stated = table["report"].fillna("").str.lower(), [set(ast.literal_eval(s)) for s in table["scp_codes"]]
-    english = [
-        (text, codes)
-        for text, codes in zip(reports, stated)
-        if ENGLISH.search(text) and not GERMAN_OR_SWEDISH.search(text)
-    ]
+    meant = [ENGLISH.search(text) and not re.search(f"{GERMAN}|{SWEDISH}", text) for text in reports]
+    english = [pair for pair, is_english in zip(zip(reports, stated), meant) if is_english]
     assert len(english) > 6500
     found = [{code for code, state in texts.find(text).items() if state != ABSENT} for text, _ in english]
     assert sum(not made for made in found) <= 10
@@ -173,10 +150,8 @@ def test_pairs_are_written_read_and_joined_by_path_or_by_the_id_at_its_end(tmp_p
         ([entry("no place")], "entry 2: expected <ecg> once in the question; got it 0 times"),
         ([entry("<ecg> <ecg>")], "entry 2: expected <ecg> once .* got it 2 times"),
         ([entry(answer=" ")], "entry 2: expected two texts that are not empty"),
-        ([entry(answer=None)], "entry 2: expected two texts that are not empty"),
         ([entry(messages=entry()["messages"][:1])], r"entry 2: expected two messages.*got roles \['user'\]"),
         ([entry(ECG=[])], "entry 2: expected a list of one path under ECG"),
-        ([entry(ECG=["a", "b"])], "entry 2: expected a list of one path under ECG"),
         ("{}", "expected a list of question-answer entries; got {}"),
         ("[]", r"expected a list of question-answer entries; got \[\]"),
         ("not json", "expected JSON in UTF-8"),
@@ -191,12 +166,12 @@ def test_what_is_not_the_form_is_refused_in_one_line_with_its_entry(tmp_path: Pa
 
 def test_a_part_that_is_missing_or_there_twice_is_named(tmp_path: Path) -> None:
     assert texts.published_files(None) == texts.published_files(tmp_path) == {}
+    (tmp_path / "b").mkdir()
     (tmp_path / "train_ecg_qa.json").touch()
     with pytest.raises(texts.NotTheForm, match=r"expected one file test\*ecg\*qa\*\.json; got none"):
         texts.published_files(tmp_path)
-    (tmp_path / "test_ecg_qa.json").touch()
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "test_ecg_qa_2.json").touch()
+    for name in ("test_ecg_qa.json", "b/test_ecg_qa_2.json"):
+        (tmp_path / name).touch()
     with pytest.raises(texts.NotTheForm, match=r"got .*test_ecg_qa_2\.json"):
         texts.published_files(tmp_path)
 
@@ -207,13 +182,10 @@ def test_a_part_that_is_missing_or_there_twice_is_named(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def records() -> pd.DataFrame:
     """300 made-up records with one rhythm and up to four other statements."""
-    rng, entries = np.random.default_rng(0), texts.lexicon().values()
-    rhythms = [e.code for e in entries if e.group == "rhythm"]
-    others = [e.code for e in entries if e.group not in ("rhythm", "normal")]
-    labels = [
-        [rhythms[rng.integers(len(rhythms))], *rng.choice(others, rng.integers(0, 5), replace=False).tolist()]
-        for _ in range(300)
-    ]
+    rng, groups = np.random.default_rng(0), {entry.code: entry.group for entry in texts.lexicon().values()}
+    rhythms = [code for code, group in groups.items() if group == "rhythm"]
+    others = [code for code, group in groups.items() if group not in ("rhythm", "normal")]
+    labels = [[rng.choice(rhythms), *rng.choice(others, rng.integers(5), replace=False).tolist()] for _ in range(300)]
     return pd.DataFrame({"record_id": map(str, range(300)), "path": [f"x/{i}" for i in range(300)], "labels": labels})
 
 
@@ -224,19 +196,14 @@ def test_an_answer_asserts_just_its_labels_and_never_contradicts_itself(records)
         assert texts.asserted(pair.answer) == set(labels), pair.answer
         assert not [c for c in texts.contradictions(pair.answer) if "at once" not in c], pair.answer
         assert pair.question.count("<ecg>") == 1
-        assert pair.answer[0].isupper()
-        assert pair.answer.endswith(".")
-        assert "{" not in pair.answer
+        assert re.fullmatch(r"[A-Z][^{]*\.", pair.answer)
     for seed in range(50):
         _, answer = texts.compose(["NORM", "SR"], np.random.default_rng(seed))
         assert texts.asserted(answer) == {"NORM", "SR"}, answer
-
-
-def test_hypertrophy_is_not_denied_beside_its_voltage_criteria() -> None:
     answers = [texts.compose(["VCLVH"], np.random.default_rng(seed))[1] for seed in range(300)]
     denied = {code for answer in answers for code, state in texts.find(answer).items() if state == ABSENT}
-    assert "LVH" not in denied
     assert "AFIB" in denied
+    assert "LVH" not in denied, "hypertrophy is not denied beside its voltage criteria"
 
 
 def test_wording_varies_depends_on_the_record_and_the_seed_alone_and_frames_say_no_finding(records) -> None:
