@@ -36,11 +36,8 @@ def test_words_and_pairs_that_are_frequent_each_once(fewest):
     assert {tuple(column) for column in found.T} == {c for c in columns if fewest <= sum(c) < len(REPORTS)}
     assert len(set(map(tuple, found.T))) == found.shape[1]
     assert found.dtype == np.uint8
-
-
-@pytest.mark.parametrize(("reports", "fewest"), [(["a b", "a b"], 1), (["x", "y"], 2), (["", ""], 1)])
-def test_what_all_reports_have_says_nothing_and_none_is_no_feature(reports, fewest):
-    assert words(reports, fewest).shape == (2, 0)
+    for nothing, least in ((["a b", "a b"], 1), (["x", "y"], 2), (["", ""], 1)):
+        assert words(nothing, least).shape == (2, 0)
 
 
 def test_features_have_unit_variance_in_total_and_constants_are_dropped():
@@ -74,14 +71,6 @@ def test_ridge_has_the_penalty_and_the_residuals_of_leaving_each_row_out():
         assert predicted[:, k] == pytest.approx(model.predict(x[:5]))
 
 
-def test_noise_gets_the_mean_and_a_constant_feature_nothing():
-    y = np.random.default_rng(1).normal(size=(2000, 2))
-    predicted, _ = retention.ridge(np.ones((2000, 3)), y, np.full((2, 3), 5.0))
-    assert predicted == pytest.approx(np.tile(y.mean(0), (2, 1)))
-    x = np.random.default_rng(2).normal(size=(2000, 5))
-    assert np.abs(retention.ridge(x, y, x)[0] - y.mean(0)).max() < 0.2
-
-
 def independent(seed: int, count: int) -> np.ndarray:
     """[count, N, 1] normal draws, made uncorrelated and of variance 1 in this very sample."""
     draws = np.random.default_rng(seed).normal(size=(N, count))
@@ -99,7 +88,7 @@ def partial(report: np.ndarray, embedding: np.ndarray, target: np.ndarray, decod
 
 
 def test_partial_r2_of_gaussians_is_the_closed_form():
-    """y = s + z + e with independent parts: the report explains 1/3, the embedding half of what is left."""
+    """Of y = s + z + e with independent parts the report explains 1/3, the embedding half of what is left."""
     s, z, e = independent(0, 3)
     y = s + z + e
     block = Block(s, y, FOLDS)
@@ -107,10 +96,7 @@ def test_partial_r2_of_gaussians_is_the_closed_form():
     assert share_explained(y, block.embedding(z, "linear"), block.mean) == pytest.approx(1 / 3, abs=0.03)
     for decoder in DECODERS:
         assert partial(s, z, y, decoder) == pytest.approx(0.5, abs=0.03)
-
-
-def test_an_embedding_that_overlaps_with_the_report_gets_all_of_what_is_its_own():
-    """The report is a noisy copy of what the embedding holds whole: nothing is left over after both."""
+    # The report is a noisy copy of what the embedding holds whole: nothing is left over after both.
     z, e = independent(1, 2)
     assert partial(z + e, z, z) > 0.98
     assert partial(e, np.hstack([z + e, e]), z + e) > 0.98
@@ -147,15 +133,12 @@ def test_recordings_that_are_never_scored_train_and_get_no_prediction():
     assert len(next(block.splits())[0]) == 175
     with pytest.raises(ValueError, match="a row for each of 200 records; got 30"):
         block.both(np.zeros((30, 2)))
-
-
-def test_what_is_scored_does_not_move_what_is_learnt():
+    # What is scored does not move what is learnt.
     rng = np.random.default_rng(6)
     s, z = rng.normal(size=(100, 2)), rng.normal(size=(100, 3))
     y, folds = z[:, [0]] + s[:, [1]], np.arange(100) % 2
-    before = Block(s, y, folds).both(z, ["nonlinear"])["nonlinear"]
-    changed = np.where(folds[:, None] == 0, 99.0, y)
-    after = Block(s, changed, folds).both(z, ["nonlinear"])["nonlinear"]
+    targets = y, np.where(folds[:, None] == 0, 99.0, y)
+    before, after = (Block(s, target, folds).both(z, ["nonlinear"])["nonlinear"] for target in targets)
     assert np.array_equal(before[folds == 0], after[folds == 0])
 
 
@@ -205,24 +188,28 @@ def numbers(case) -> dict[tuple[str, ...], dict]:
 
 
 def test_values_are_what_the_data_hold(numbers):
+    value = {key: row["value"] for key, row in numbers.items()}
     assert list(dict.fromkeys(key[1] for key in numbers if key[0] == "factor")) == ["axis", "pr", "heart_rate"]
-    assert numbers["factor", "axis", "linear", "r2_partial"]["value"] > 0.97
-    assert 0.1 < numbers["factor", "axis", "report", "r2"]["value"] < 0.35
-    assert numbers["factor", "pr", "linear", "r2_partial"]["value"] == pytest.approx(0.5, abs=0.1)
+    assert value["factor", "axis", "linear", "r2_partial"] > 0.97
+    assert 0.1 < value["factor", "axis", "report", "r2"] < 0.35
+    assert value["factor", "pr", "linear", "r2_partial"] == pytest.approx(0.5, abs=0.1)
     assert numbers["factor", "pr", "linear", "r2_partial"]["n"] == 300
-    assert abs(numbers["factor", "heart_rate", "linear", "r2_partial"]["value"]) < 0.05
+    assert abs(value["factor", "heart_rate", "linear", "r2_partial"]) < 0.05
     for name in ("axis", "pr", "heart_rate"):
         row = numbers["factor", name, "linear", "r2_partial"]
         assert row["low"] <= row["value"] <= row["high"]
-        report, both = numbers["factor", name, "report", "r2"], numbers["factor", name, "linear", "r2_both"]
-        assert row["value"] == pytest.approx((both["value"] - report["value"]) / (1 - report["value"]), abs=1e-6)
-
-
-def test_the_mean_leaves_out_the_rate(numbers):
-    named = [numbers["factor", name, "linear", "r2_partial"]["value"] for name in ("axis", "pr")]
+        report, both = value["factor", name, "report", "r2"], value["factor", name, "linear", "r2_both"]
+        assert row["value"] == pytest.approx((both - report) / (1 - report), abs=1e-6)
+    # The mean leaves out the rate.
+    named = [value["factor", name, "linear", "r2_partial"] for name in ("axis", "pr")]
     mean = numbers["summary", "mean", "linear", "r2_partial"]
     assert mean["value"] == pytest.approx(np.mean(named), abs=1e-6)
     assert len(mean["draws"]) == 40
+    # Only statements that some make and some do not are scored; beyond a text that is the embedding there is nothing.
+    (statement,) = (row for key, row in numbers.items() if key[0] == "statement")
+    assert statement["target"] == "block"
+    assert value["summary", "mean", "linear", "auroc_stated"] == pytest.approx(statement["value"], abs=1e-6)
+    assert abs(value["summary", "mean", "linear", "r2_partial_text"]) < 0.05
 
 
 def test_an_interval_is_that_of_a_loop_over_resamples(case, numbers):
@@ -255,29 +242,13 @@ def test_findings_are_scored_over_all_and_where_the_report_is_silent(case, numbe
     assert [(row["n"], row["value"], row["low"]) for row in rare] == [(4, None, None)] * 6
 
 
-def test_only_statements_that_some_make_and_some_do_not_are_scored(numbers):
-    (statement,) = (row for key, row in numbers.items() if key[0] == "statement")
-    assert statement["target"] == "block"
-    assert numbers["summary", "mean", "linear", "auroc_stated"]["value"] == pytest.approx(statement["value"], abs=1e-6)
-
-
-def test_another_description_of_the_report_changes_what_is_beyond_it(numbers):
-    """The text described is the embedding itself."""
-    nothing = numbers["summary", "mean", "linear", "r2_partial_text"]
-    assert abs(nothing["value"]) < 0.05
-    assert nothing["value"] < numbers["summary", "mean", "linear", "r2_partial"]["value"]
-
-
-def test_too_few_recordings_are_named_and_nothing_is_none(case):
+def test_too_few_recordings_are_named_and_what_it_takes_is_measured_in_a_fresh_process(case):
     question, s, _ = case
     few = Question(*list(vars(question).values())[:-1], folds=np.full(RECORDINGS, TRAINING_ONLY))
     with pytest.raises(NotEnoughData, match="at least 60 scored recordings; got 0"):
         retention.blocks(few, s)
     nothing = {"value": None, "low": None, "high": None, "draws": [None] * 4}
     assert retention.number(np.full(5, np.nan), draws=True) == nothing
-
-
-def test_what_it_takes_is_measured_in_a_fresh_process():
     sizes = {"records": 700, "words": 30, "statements": 3, "width": 4}
     found = retention.in_fresh_process(**sizes)
     assert found.items() >= sizes.items()
@@ -321,26 +292,11 @@ def test_numbers_are_those_of_a_regression_and_of_the_differences():
             assert row[key]["low"] <= row[key]["value"] <= row[key]["high"]
     pr = found["pr"]
     assert (pr["n"], pr["n_manual"], pr["n_without"], pr["n_invented"]) == (60, 65, 15, 10)
-
-
-def test_an_offset_and_a_scale_cost_nothing_and_noise_costs_all():
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=500)
-    assert retention.explained(3 * x + 7, x) == pytest.approx(1)
-    assert retention.explained(rng.normal(size=500), x) < 0.02
     assert np.isnan(retention.explained(np.ones(5), x[:5]))
-    assert np.isnan(retention.explained(x[:5], np.ones(5)))
-
-
-def test_angles_are_compared_around_the_circle():
-    measured, manual = frames()
-    manual["axis_deg"] = 179.0
-    measured["axis_deg"] = -179.0
+    measured["axis_deg"], manual["axis_deg"] = -179.0, 179.0  # around the circle
     assert by_factor(measured, manual)["axis"]["bias"]["value"] == pytest.approx(2)
-
-
-def test_too_few_recordings_say_nothing():
-    assert by_factor(*frames(retention.FEWEST_COMPARED - 1))["qt"]["r2"] == {"value": None, "low": None, "high": None}
+    few = by_factor(*frames(retention.FEWEST_COMPARED - 1))
+    assert few["qt"]["r2"] == {"value": None, "low": None, "high": None}
 
 
 def test_waves_belong_to_the_beat_that_they_are_near_and_an_end_needs_its_bracket(monkeypatch, tmp_path):

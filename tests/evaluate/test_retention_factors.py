@@ -49,13 +49,6 @@ def test_what_is_missing_unsteady_or_inconceivable_is_not_measured():
     assert np.isnan(three["rr_rmssd_ms"])
 
 
-def test_medians_leave_out_what_is_not_marked():
-    assert factors.over_sources(np.array([[1.0, np.nan], [np.nan, np.nan], [3.0, np.nan]]))[0] == 2
-    assert np.isnan(factors.over_sources(np.full((2, 1), np.nan)))[0]
-    assert factors.over_beats(np.array([1.0, 3.0, np.nan, np.nan])) == 2
-    assert np.isnan(factors.over_beats(np.array([1.0, np.nan, np.nan])))
-
-
 def signal(axis_deg: float = 60.0, st_mv: float = 0.1, t_mv: float = 0.3) -> np.ndarray:
     """[12, T]: a triangle of QRS from 40 ms before to 50 ms after each beat, ST, T, and an offset in every lead."""
     t = np.arange(round(5 * FS_HZ)) / FS_HZ
@@ -74,37 +67,18 @@ def test_the_axis_of_a_drawn_beat(axis_deg):
     assert (found - axis_deg + 180) % 360 - 180 == pytest.approx(0, abs=0.5)
 
 
-def test_the_waves_of_a_drawn_beat():
+def test_the_waves_of_a_drawn_beat_and_nothing_without_marks_or_whole_beats():
     found = factors.voltages(signal(), FS_HZ, marks())
     expected = {"r_mv_V2": 0.5, "s_mv_V2": 0, "s_mv_V1": -0.8, "st_mv_V3": 0.1, "t_mv_V3": 0.3}
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=0.01)
-
-
-def test_without_marks_or_whole_beats_nothing_is_read():
     for empty in (Marks.none(), marks().within(-1, -0.5)):
         found = factors.voltages(signal(), FS_HZ, empty)
         assert list(found) == list(factors.NO_VOLTAGES)
         assert all(np.isnan(value) for value in found.values())
     assert np.isnan(factors.typical_beat(signal(), np.array([0.1]), FS_HZ)[1]).all()
-
-
-def slow_extent(t: np.ndarray, beat: np.ndarray) -> tuple[float, float]:
-    """Sample by sample, as the docstring of `qrs_extent` says it."""
-    speed = {}
-    for k in range(1, beat.shape[1] - 1):
-        if abs(k / FS_HZ - factors.BEFORE_S) < factors.QRS_REACH_S:
-            speed[t[k]] = sum(((lead[k + 1] - lead[k - 1]) / 2) ** 2 for lead in beat) ** 0.5
-    rest = float(np.median(sorted(speed.values())[: round(factors.REST_SHARE * len(speed))]))
-    inside = [t for t, v in speed.items() if v > rest + factors.QRS_SHARE * (max(speed.values()) - rest)]
-    return min(inside), max(inside)
-
-
-def test_qrs_is_where_the_voltage_changes_fast():
+    # QRS is where the voltage changes fast.
     t, beat = factors.typical_beat(signal(), R_S, FS_HZ)
-    assert t[round(factors.BEFORE_S * FS_HZ)] == 0
     assert factors.qrs_extent(t, beat, FS_HZ) == pytest.approx((-0.04, 0.05), abs=0.012)
-    for shown in (beat, beat + np.random.default_rng(0).normal(0, 0.002, beat.shape)):
-        assert factors.qrs_extent(t, shown, FS_HZ) == pytest.approx(slow_extent(t, shown))
     for none in (np.ones_like(beat), np.full_like(beat, np.nan)):
         assert np.isnan(factors.qrs_extent(t, none, FS_HZ)).all()
 

@@ -18,12 +18,13 @@ from merit.evaluate.tasks import NotEnoughData, TaskData
 
 def made(labels: np.ndarray, folds: list[int] | None = None, patients: list[str] | None = None) -> TaskData:
     """A task of these labels; a patient a record, folds 1 to 10 in turn."""
-    n = len(labels)
-    names = np.array(patients or [f"p{i}" for i in range(n)], dtype=object)
-    return TaskData(
-        task="form", cohort="ptb-xl", classes=tuple("ABCDE"[: labels.shape[1]]), rows=np.arange(n), labels=labels,
-        folds=np.array(folds or [i % 10 + 1 for i in range(n)]), patients=names, groups=names, n_left_out=0,
-    )  # fmt: skip
+    rows = np.arange(len(labels))
+    names, folds = (
+        np.array(patients or [f"p{i}" for i in rows], dtype=object),
+        np.array(folds) if folds else rows % 10 + 1,
+    )
+    front = {"task": "form", "cohort": "ptb-xl", "classes": tuple("ABCDE"[: labels.shape[1]]), "n_left_out": 0}
+    return TaskData(**front, rows=rows, labels=labels, folds=folds, patients=names, groups=names)
 
 
 def value(found: pd.DataFrame, metric: str, of: str = "macro", column: str = "value") -> object:
@@ -57,24 +58,18 @@ def slow_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     return tried[int(np.flatnonzero(np.isclose(values, max(values)))[0])]
 
 
-def test_class_vectors_are_means_of_unit_phrasings():
+def test_class_vectors_are_means_of_unit_phrasings_and_cosines_equal_loops():
     texts = np.array([[3.0, 4.0], [0.0, 2.0], [-5.0, 0.0]])
     owner = np.array([0, 0, 1])
     mean = np.array([0.6 + 0.0, 0.8 + 1.0]) / 2
     expected = [mean / np.hypot(*mean), [-1.0, 0.0]]
     np.testing.assert_allclose(z.class_vectors(texts, owner), expected)
     np.testing.assert_allclose(z.class_vectors(texts, owner, ensemble=False), [[0.6, 0.8], [-1.0, 0.0]])
-
-
-def test_cosines_equal_loops_and_do_not_know_lengths():
     generator = np.random.default_rng(1)
     ecg, texts = generator.normal(size=(5, 4)), z.class_vectors(generator.normal(size=(3, 4)), np.arange(3))
     slow = [[sum(a * b) / np.sqrt(sum(a * a)) / np.sqrt(sum(b * b)) for b in texts] for a in ecg]
     np.testing.assert_allclose(z.cosines(ecg, texts), slow)
     np.testing.assert_allclose(z.cosines(7 * ecg, texts), slow)
-
-
-def test_what_has_no_direction_is_refused():
     with pytest.raises(ValueError, match="row 1 is none"):
         z.cosines(np.array([[1.0, 0.0], [0.0, 0.0]]), np.eye(2))
     with pytest.raises(ValueError, match="row 0 is none"):
@@ -134,7 +129,7 @@ def test_classes_without_two_on_each_side_are_named_and_left_out(drawn):
         z.evaluate(scores[:, :1], made(np.ones((120, 1), bool)))
 
 
-def test_the_test_fold_alone_takes_thresholds_from_the_others(drawn):
+def test_thresholds_come_from_other_folds_or_there_is_none(drawn):
     scores, task = drawn
     found = z.evaluate(scores[:, :1], made(task.labels[:, :1]), scope="test_fold", n_resamples=0)
     own = task.folds == 10
@@ -143,9 +138,6 @@ def test_the_test_fold_alone_takes_thresholds_from_the_others(drawn):
     assert value(found, "f1", column="n") == 12
     assert value(found, "f1") == pytest.approx(slow_f1(y[own], predicted))
     assert value(found, "auroc") == pytest.approx(slow_auroc(y[own], s[own]))
-
-
-def test_without_another_fold_there_is_no_honest_threshold(drawn):
     scores, task = drawn
     found = z.evaluate(scores, made(task.labels, folds=[10] * 120), scope="test_fold", n_resamples=20)
     for name in z.HONEST:
@@ -157,22 +149,7 @@ def test_without_another_fold_there_is_no_honest_threshold(drawn):
         z.evaluate(scores, made(task.labels, folds=[9] * 120), scope="test_fold")
 
 
-def test_restricted_keeps_the_asked_for_records(drawn):
-    _, task = drawn
-    kept = np.isin(task.folds, (9, 10))
-    part = z.restricted(task, kept, "in folds 9 and 10")
-    assert set(part.folds) == {9, 10}
-    assert (len(part.rows), part.n_left_out) == (24, 96)
-    with pytest.raises(NotEnoughData, match="is in folds 9 and 10"):
-        z.restricted(task, np.zeros(120, bool), "in folds 9 and 10")
-
-
 # -- prompts
-
-
-def rows() -> list[dict[str, str]]:
-    with Path(z.__file__).with_name("prompts.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def written(tmp_path: Path, content: object) -> Path:
@@ -194,31 +171,14 @@ def test_every_class_has_a_name_and_three_phrasings(task):
 
 def test_the_file_holds_what_its_schema_says_and_nothing_else():
     known = {"ptb-xl": "all", "superclass": "superclass", "subclass": "subclass", "cpsc2018": "cpsc2018", "csn": "csn"}
-    found = rows()
+    with Path(z.__file__).with_name("prompts.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
     assert list(found[0]) == ["vocabulary", "code", "kind", "text"]
     assert {row["kind"] for row in found} == {"name", "enriched"}
     for vocabulary, task in known.items():
         assert {row["code"] for row in found if row["vocabulary"] == vocabulary} == set(taxonomy.classes(task))
     assert {row["vocabulary"] for row in found} == set(known) == set(z.VOCABULARY.values())
-
-
-def test_our_texts_look_like_reports():
-    for row in rows():
-        text, words = row["text"], row["text"].split()
-        assert text == z.clean(text), text
-        assert text.isascii()
-        if row["kind"] == "enriched":
-            assert 6 <= len(words) <= 35, text
-            assert ", " in text, "a statement and what to look for"
-
-
-def test_flat_texts_know_their_class_and_the_digest_follows_the_texts():
-    one = z.Prompts({"A": ("a", "b"), "B": ("c",)})
-    assert one.flat == ["a", "b", "c"]
-    assert one.owner.tolist() == [0, 0, 1]
-    assert one.digest == z.Prompts(dict(one.texts)).digest
-    others = [{"A": ("b", "a"), "B": ("c",)}, {"B": ("c",), "A": ("a", "b")}, {"A": ("a",), "B": ("b", "c")}]
-    assert len({one.digest, *(z.Prompts(texts).digest for texts in others)}) == 4
+    assert all(row["text"] == z.clean(row["text"]) for row in found)
 
 
 def test_a_users_file_is_cleaned_and_its_codes_are_found_without_underscores(tmp_path):
@@ -266,18 +226,12 @@ class Letters:
         return pieces
 
 
-def test_unknown_tokens_and_split_words_are_counted_apart():
+def test_how_foreign_texts_are_is_counted():
     tokens, words = z.unknown_share(Letters(), ["q wave", "q st", "z wave", ""])
     np.testing.assert_allclose(tokens, [0, 0, 1 / 2, 0])
     np.testing.assert_allclose(words, [0, 1 / 2, 1 / 2, 0])
-
-
-def test_words_in_reports_whatever_their_case():
     shares = z.words_in(["st depression in v5", "Sinus", ""], ["SINUS rhythm", "st-senkung in v5."])
     np.testing.assert_allclose(shares, [3 / 4, 1, 0])
-
-
-def test_reports_of_another_language_are_told_apart():
     english, german = ["sinus rhythm, normal ecg"] * 3, ["sinusrhythmus, lagetyp normal in v1"] * 1
     assert z.written_alike(english, english) == 1
     assert z.written_alike(english + german, english) == 3 / 4

@@ -22,17 +22,10 @@ from merit.evaluate.generation import language_model, texts
 from merit.evaluate.generation.generator import Generator
 from merit.evaluate.generation.scores import score_statements, score_texts, swapped
 from merit.evaluate.generation.texts import Pair, asked_patients, asserted, write_pairs
-from merit.evaluate.tasks import NotEnoughData, SeenInPretraining
+from merit.evaluate.tasks import SeenInPretraining
 from merit.studies import Workspace, reference
 from merit.studies import workspace as provides
 from merit.studies.generation import COMPOSED, common_answer, generation, generator_folder, paper_example, questions
-
-
-def again(workspace: Workspace, **changes) -> Workspace:
-    """Another session on the same folder."""
-    return Workspace(
-        **{"profile": workspace.profile, "data": None, "device": "cpu", "folder": workspace.folder} | changes
-    )
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +43,7 @@ def value(frame: pd.DataFrame, metric: str, condition: str = "model") -> float:
     return frame[(frame["metric"] == metric) & (frame["condition"] == condition)]["value"].item()
 
 
-def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace):
+def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace, again):
     asked = questions(workspace)
     records = workspace.store("ptb-xl").records
     assert (asked.source, asked.cohort) == (COMPOSED, "ptb-xl")
@@ -62,7 +55,7 @@ def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace)
     assert questions(workspace, seed=1).identity != asked.identity
 
 
-def test_every_condition_has_its_scores_and_the_facts_of_its_row(workspace, merit):
+def test_every_condition_has_its_scores_and_texts_carry_their_statements(workspace, merit):
     asked = questions(workspace)
     assert list(merit["condition"].unique()) == ["model", "shuffled", "nearest", "most_common"]
     facts = ["source", "n_train", "n", "n_seen", "shared_patients", "missing_train", "missing_test"]
@@ -75,10 +68,7 @@ def test_every_condition_has_its_scores_and_the_facts_of_its_row(workspace, meri
     sides = scores.scored(merit, metric="meteor").drop(columns="encoder").rename(columns={"condition": "encoder"})
     gap = scores.paired(sides, [], first="model").set_index("other").loc["nearest", "value"]
     assert gap == pytest.approx(value(merit, "meteor") - value(merit, "meteor", "nearest"))
-
-
-def test_texts_carry_their_statements_and_statements_are_counted(workspace, merit):
-    written, pairs = generation(workspace, "merit", part="texts"), questions(workspace).test.pairs
+    written, pairs = generation(workspace, "merit", part="texts"), asked.test.pairs
     assert written["reference"].tolist() == [pair.answer for pair in pairs]
     for row in written.to_dict("records"):
         for text, named in ((row["reference"], row["reference_mentions"]), (row["text"], row["mentions"])):
@@ -86,18 +76,16 @@ def test_texts_carry_their_statements_and_statements_are_counted(workspace, meri
     statements = generation(workspace, "merit", part="statements")
     there = sum(len(asserted(pair.answer)) for pair in pairs)
     assert statements.groupby("condition")["n"].sum().to_dict() == dict.fromkeys(merit["condition"], there)
-
-
-def test_the_nearest_answer_is_that_of_the_nearest_training_ecg(workspace, merit):
-    asked, z = questions(workspace), workspace.embedding("merit", "ptb-xl")
+    # The nearest answer is that of the nearest training ECG.
+    z = workspace.embedding("merit", "ptb-xl")
     unit = z / np.linalg.norm(z, axis=1, keepdims=True)
     best = [int(np.argmax(unit[asked.train.rows] @ unit[row])) for row in asked.test.rows]
-    there = [asserted(pair.answer) for pair in asked.test.pairs]
+    there = [asserted(pair.answer) for pair in pairs]
     expected = score_statements(there, [asked.train.pairs[i].answer for i in best])["f1"]
     assert value(merit, "f1", "nearest") == pytest.approx(expected)
 
 
-def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace, merit, folder):
+def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace, merit, folder, again):
     read = generation(again(workspace), "merit")
     assert json.dumps(scores.pack(read)) == json.dumps(scores.pack(merit))
     written = (folder / "adapter.safetensors").stat().st_mtime_ns
@@ -107,7 +95,7 @@ def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace,
     assert len(list(folder.parent.glob("merit-*"))) == 1
 
 
-def test_of_a_large_cohort_the_asked_recordings_alone_are_embedded(workspace, prepared, tmp_path, monkeypatch):
+def test_of_a_large_cohort_the_asked_recordings_alone_are_embedded(workspace, prepared, tmp_path, monkeypatch, again):
     """As of MIMIC-IV-ECG, of whose 800,035 recordings 8,706 are asked about; updates in place of epochs."""
     shutil.copytree(prepared, tmp_path / "large")
     section = replace(workspace.profile.generation, updates=None, epochs=5.0)
@@ -161,18 +149,11 @@ def test_an_encoder_of_others_gets_its_row_from_its_file(workspace, monkeypatch,
         generation(workspace, "medtvt-r1")
 
 
-def test_without_ptb_xl_there_is_a_reason(workspace, monkeypatch):
-    alone = again(workspace)
-    monkeypatch.setattr(alone, "sources", {"cpsc2018": alone.sources["cpsc2018"]}, raising=False)
-    for found in (generation(alone, "random"), common_answer(alone), generation(alone, "random", part="texts")):
-        assert "no such data set" in found["reason"].item()
-
-
 # -- MedTVT-QA ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def published(workspace, tmp_path) -> Workspace:
+def published(workspace, tmp_path, again) -> Workspace:
     """A workspace whose data folder has MedTVT-QA's two files, about the first recordings of MIMIC-IV-ECG."""
     records = workspace.store("mimic-iv-ecg").records
     pairs = [Pair(f"<ecg> What is it, {i}?", "Sinus rhythm.", path) for i, path in enumerate(records["path"][:12])]
@@ -185,7 +166,7 @@ def published(workspace, tmp_path) -> Workspace:
     return found
 
 
-def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_whom_it_tests_on_is_not_pretrained_on(published, workspace):
+def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_whom_it_tests_on_is_not_pretrained_on(published, workspace, again):
     asked, records = questions(published), published.store("mimic-iv-ecg").records
     assert (asked.source, asked.cohort) == ("MedTVT-QA", "mimic-iv-ecg")
     assert (len(asked.train.pairs), len(asked.test.pairs)) == (9, 3)  # one is in both files: it stays in the test
@@ -198,14 +179,13 @@ def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_whom_it_tests_on_is_not_pretrai
     published.encoder_identity = workspace.encoder_identity
     with pytest.raises(SeenInPretraining):
         generation(published, "merit")
-
-
-def test_pairs_about_nothing_that_is_there_are_a_reason(published):
-    path = next((published.data / "medtvt-qa").glob("test*"))
-    write_pairs(path, [Pair("<ecg>?", "x", "files/none")])
-    with pytest.raises(NotEnoughData, match="none of its 1 recordings is in the store"):
-        questions(published)
-    assert "none of its 1 recordings" in generation(published, "random")["reason"].item()
+    # Pairs about nothing that is there are a reason, and so is no PTB-XL.
+    write_pairs(next((published.data / "medtvt-qa").glob("test*")), [Pair("<ecg>?", "x", "files/none")])
+    assert "none of its 1 recordings is in the store" in generation(published, "random")["reason"].item()
+    alone = again(workspace)
+    alone.sources = {"cpsc2018": alone.sources["cpsc2018"]}
+    for found in (generation(alone, "random"), common_answer(alone), generation(alone, "random", part="texts")):
+        assert "no such data set" in found["reason"].item()
 
 
 # -- a generator as a thing to use -------------------------------------------------------------------------------------

@@ -58,11 +58,6 @@ def page(workspace, monkeypatch, tmp_path):
     return run
 
 
-def test_these_pages_take_encoders():
-    names = {path.stem for path in PAGES}
-    assert {"limits", "fig4_umap", "what_is_kept", "fig3_embedding_mi", "protocol", "table1_linear_probe"} <= names
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_an_encoder_without_weights_is_a_line_beside_others(page, path):
@@ -73,4 +68,5 @@ def test_an_encoder_without_weights_is_a_line_beside_others(page, path):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_an_encoder_without_weights_alone_is_a_line(page, path):
+    assert len(PAGES) > 5
     assert WITHOUT_WEIGHTS.search(page(path, **EXTRA, encoders="merl"))

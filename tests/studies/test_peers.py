@@ -68,32 +68,17 @@ def test_every_peer_gives_rows_on_real_recordings(workspace, weights, tmp_path):
     assert set(scores.scored(zero_shot(real, WITH_TEXT, "superclass", n_resamples=5))["encoder"]) == set(WITH_TEXT)
 
 
-def test_a_peer_without_its_tokenizer_says_so_in_table_2(workspace, weights):
-    for path in sorted((weights / "merl" / "text").rglob("*"), reverse=True):
-        path.unlink()
-    (weights / "merl" / "text").rmdir()
+def test_missing_weights_or_tokenizer_are_a_reason(workspace, weights, monkeypatch, tmp_path):
+    shutil.rmtree(weights / "merl" / "text")
     _texts.cache_clear()
     (reason,) = zero_shot(workspace, "merl", "superclass")["reason"]
     assert "no folder weights/merl/text" in reason
     assert linear_probe(workspace, "merl", "superclass")["reason"].isna().all()
-
-
-def test_missing_weights_are_a_reason_and_an_absent_row(workspace, monkeypatch, tmp_path):
     monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path / "nothing"))
     names, absent = workspace.rows("merit,random", "all")
     assert names == ["merit", "random"]
     assert [one.name for one in absent] == list(NAMES)
     assert "no weights in weights/merl" in linear_probe(workspace, "merl", "superclass")["reason"].item()
-
-
-def test_a_peer_reads_its_own_rate(workspace, weights):
-    store = workspace.signals("merl", "csn")
-    assert store.fs_hz == 500
-    assert list(store.records["record_id"]) == list(workspace.store("csn").records["record_id"])
-    assert workspace.signals("medtvt-r1", "csn").fs_hz == 100
-    assert workspace.remarks("merl", "csn") == {"overlap": False, "n_band_limited": 0}
-    assert workspace.remarks("st-mem", "csn") == {"overlap": True, "n_band_limited": 0, "n_seen": None}
-    assert workspace.remarks("merit", "csn") == {}
 
 
 def test_of_a_large_cohort_the_rows_asked_for_alone_are_read_at_500_hz_and_embedded(
@@ -117,11 +102,15 @@ def test_of_a_large_cohort_the_rows_asked_for_alone_are_read_at_500_hz_and_embed
     assert sorted(len(np.load(path)) for path in (again.folder / "embeddings").glob("*.npy")) == [4, 4, 4]
 
 
-def test_rows_at_another_rate_are_found_by_record(workspace, weights, monkeypatch):
-    records = workspace.store("csn").records
+def test_a_peer_reads_its_own_rate_and_rows_at_another_are_found_by_record(workspace, weights, monkeypatch):
+    store, records = workspace.signals("merl", "csn"), workspace.store("csn").records
+    assert (store.fs_hz, workspace.signals("medtvt-r1", "csn").fs_hz) == (500, 100)
+    assert list(store.records["record_id"]) == list(records["record_id"])
+    assert workspace.remarks("merl", "csn") == {"overlap": False, "n_band_limited": 0}
+    assert workspace.remarks("st-mem", "csn") == {"overlap": True, "n_band_limited": 0, "n_seen": None}
+    assert workspace.remarks("merit", "csn") == {}
     monkeypatch.setattr(workspace, "signals", lambda *_: SimpleNamespace(records=records[::-1]))
-    rows = workspace._rows_of_signals("merl", "csn")
-    assert rows.tolist() == list(range(len(records)))[::-1]
+    assert workspace._rows_of_signals("merl", "csn").tolist() == list(range(len(records)))[::-1]
     monkeypatch.setattr(workspace, "signals", lambda *_: SimpleNamespace(records=records[1:]))
     with pytest.raises(NoCohort, match="1 recordings that can be read at 100 Hz cannot at 500 Hz"):
         workspace._rows_of_signals("merl", "csn")
