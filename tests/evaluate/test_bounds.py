@@ -42,9 +42,6 @@ def test_regression_is_least_squares_and_neighbours_have_the_correlation():
     assert SIGNAL.covariance[1, [1, 4]] == pytest.approx([1, 0.9**3])
 
 
-# ---------------------------------------------------------------- InfoNCE
-
-
 def slow_bound(scores: np.ndarray) -> float:
     """log B less the mean of both directions' cross-entropy, element by element."""
     size, total = len(scores), 0.0
@@ -89,9 +86,6 @@ def test_repeated_reports_lower_the_ceiling_by_the_log_of_their_number_and_the_i
     assert all(row["low"] < row["value"] < row["high"] <= row["ceiling"] for row in rows.values())
     expected = np.log(2) * (1 - 12 * 11 / (100 * 99))  # a batch of two equal reports is left with nothing
     assert rows[2]["low"] < expected < rows[2]["high"]
-
-
-# ---------------------------------------------------------------- the decoder
 
 
 def test_bound_and_gap_add_up_to_the_truth():

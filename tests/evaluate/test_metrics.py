@@ -76,9 +76,6 @@ def test_f1_accuracy_and_macro_and_what_says_nothing():
         metrics.auroc(np.zeros((4, 2), dtype=bool), np.zeros((4, 3)))
 
 
-# -- threshold rules --------------------------------------------------------------------------------------------------
-
-
 def published(label: np.ndarray, score: np.ndarray) -> tuple[float, float]:
     """The literature's rule, from scikit-learn's curve: best F1 over thresholds, accuracy strictly above the best."""
     precision, recall, cuts = theirs.precision_recall_curve(label, score)

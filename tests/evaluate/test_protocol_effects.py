@@ -11,6 +11,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 from merit import scores
 from merit.config import ProbeConfig
@@ -20,24 +21,10 @@ from merit.evaluate.probing import probe
 from merit.evaluate.protocol_effects import FORMS, PLACE, forms, pick, protocol_effects, recording_splits
 from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData, make_splits
 
-# -- forms of a metric -----------------------------------------------------------------------------------------------
 
-
-def slow(pairs: list[tuple[float, bool]], cut: float, strict: bool) -> tuple[float, float]:
-    """(F1, accuracy) of one class, a record at a time."""
-    hit = wrong = missed = right = 0
-    for score, label in pairs:
-        said = score > cut if strict else score >= cut
-        hit += said and label
-        wrong += said and not label
-        missed += label and not said
-        right += said == label
-    return 2 * hit / (2 * hit + wrong + missed), right / len(pairs)
-
-
-def slow_best(pairs: list[tuple[float, bool]]) -> float:
+def slow_best(label: np.ndarray, score: np.ndarray) -> float:
     """The lowest score of the best F1."""
-    return max(sorted({score for score, _ in pairs}), key=lambda cut: round(slow(pairs, cut, False)[0], 12))
+    return max(np.unique(score), key=lambda cut: round(f1_score(label, score >= cut), 12))
 
 
 @pytest.mark.parametrize("levels", [2, 4, 50])
@@ -48,15 +35,14 @@ def test_every_form_equals_a_loop_over_records(levels):
     chosen, classes = np.median(scores, axis=0), np.array([True, False, True])
     found = forms(labels, scores, chosen, classes)
     assert found[PLACE["auroc"]] == pytest.approx(metrics.auroc(labels, scores)[classes].mean())
-    pairs = [list(zip(scores[:, c].tolist(), labels[:, c].tolist())) for c in (0, 2)]
-    cuts = {"": chosen[classes], "_oracle": [slow_best(own) for own in pairs]}
+    pairs = [(labels[:, c], scores[:, c]) for c in (0, 2)]
+    cuts = {"": chosen[classes], "_oracle": [slow_best(*own) for own in pairs]}
     for (rule, at), sign in product(cuts.items(), ("", "_strict")):
-        expected = np.mean([slow(own, cut, bool(sign)) for own, cut in zip(pairs, at)], axis=0)
+        said = [(label, score > cut if sign else score >= cut) for (label, score), cut in zip(pairs, at)]
+        expected = [np.mean([count(*own) for own in said]) for count in (f1_score, accuracy_score)]
         assert [found[PLACE[f"{name}{rule}{sign}"]] for name in ("f1", "accuracy")] == pytest.approx(expected)
     assert np.isnan(forms(labels, scores, chosen, classes & False)).all(), "no class, no number"
 
-
-# -- rules -----------------------------------------------------------------------------------------------------------
 
 CONFIG = ProbeConfig(epochs=4, learning_rate=1e-2, n_resamples=10)
 
@@ -139,9 +125,6 @@ def test_one_split_has_the_spread_of_resampled_patients(features, task):
         assert value(found, *place, column="sd_over") == "resamples of the test patients"
 
 
-# -- folds by recording ------------------------------------------------------------------------------------------------
-
-
 def test_both_forms_test_the_same_recordings_and_train_on_as_many(task):
     by_recording, by_patient, counts = recording_splits(task)
     tested = np.concatenate([split.test for split in by_recording])
@@ -175,9 +158,6 @@ def test_a_head_that_knows_patients_gains_by_folds_by_recording(task):
     assert value(found, "by_recording", "auroc") > 0.15
 
 
-# -- labels ------------------------------------------------------------------------------------------------------------
-
-
 def test_released_labels_are_trained_and_scored_on_their_own(features, task):
     wrong = task.labels.copy()
     wrong[:7, 0] = ~wrong[:7, 0]
@@ -192,9 +172,6 @@ def test_released_labels_are_trained_and_scored_on_their_own(features, task):
     same = effects(features, task, released=(features, task))
     told = [value(same, "labels", "f1", column=name) for name in ("value", "n_changed", "changed_classes")]
     assert told == [0.0, 0, {}]
-
-
-# -- patients seen -----------------------------------------------------------------------------------------------------
 
 
 def sides(n_seen: int = 120, n_held_out: int = 20) -> measures.Sides:

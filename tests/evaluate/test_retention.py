@@ -114,15 +114,12 @@ def test_a_function_of_the_statements_and_noise_add_nothing(decoder):
     assert abs(partial(s, rng.normal(size=(N, 40)), y, decoder)) < 0.03
 
 
-def test_only_the_nonlinear_decoder_finds_a_square():
+def test_only_the_nonlinear_decoder_finds_a_square_and_what_is_never_scored_trains():
     rng = np.random.default_rng(4)
     s, z = rng.normal(size=(N, 1)), rng.normal(size=(N, 2))
     y = s + z[:, [0]] ** 2
     assert partial(s, z, y, "linear") < 0.05
     assert partial(s, z, y, "nonlinear") > 0.8
-
-
-def test_recordings_that_are_never_scored_train_and_get_no_prediction():
     z = np.random.default_rng(5).normal(size=(200, 1))
     folds = np.where(np.arange(200) < 150, TRAINING_ONLY, np.arange(200) % 2)
     block = Block(np.zeros((200, 1)), 2 * z, folds, also=z)
@@ -146,11 +143,9 @@ def test_memory_is_that_of_one_fold_and_not_of_all():
     """Ten folds of 3,000 reports with 300 features: held together, features and decompositions took 140 MB."""
     s = (np.random.default_rng(8).random((3000, 200)) < 0.1).astype(np.uint8)
     tracemalloc.start()
-    try:
-        Block(s, s[:, :2].astype(np.float64), np.arange(3000) % 10)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    Block(s, s[:, :2].astype(np.float64), np.arange(3000) % 10)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert peak < 50e6
 
 
@@ -258,9 +253,6 @@ def test_too_few_recordings_are_named_and_what_it_takes_is_measured_in_a_fresh_p
         retention.in_fresh_process(**sizes | {"records": 200})
 
 
-# -- agreement with manual marks ---------------------------------------------------------------------------------------
-
-
 def frames(n: int = 80) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measured and manual values; of PR, ten are not measured and fifteen not marked."""
     rng = np.random.default_rng(0)
@@ -302,32 +294,21 @@ def test_numbers_are_those_of_a_regression_and_of_the_differences():
 def test_waves_belong_to_the_beat_that_they_are_near_and_an_end_needs_its_bracket(monkeypatch, tmp_path):
     """QRS at 1 and 2 s; P before both, the second without its onset; T after the first, and too late after the last."""
     waves = {"p": (0.8, 1.8), "N": (1.0, 2.0), "t": (1.3, 2.6)}
-    marks = sorted((500 * peak, kind) for kind, peaks in waves.items() for peak in peaks)
-    found = [(at + shift, symbol) for at, kind in marks for shift, symbol in ((-10, "("), (0, kind), (20, ")"))]
-    found.remove((500 * 1.8 - 10, "("))
-    samples, symbols = zip(*found)
+    peaks = sorted((500 * peak, kind) for kind, own in waves.items() for peak in own)
+    found = [(at + shift, symbol) for at, kind in peaks for shift, symbol in ((-10, "("), (0, kind), (20, ")"))]
+    samples, symbols = zip(*(mark for mark in found if mark != (500 * 1.8 - 10, "(")))
     monkeypatch.setattr(retention, "read_annotation", lambda *a: (np.array(samples), list(symbols)))
     marks = retention.manual_marks(tmp_path, "1")
     assert marks.r_s.tolist() == [1.0, 2.0]
-    expected = {
-        "p_on_s": [0.78, np.nan],
-        "qrs_on_s": [0.98, 1.98],
-        "qrs_off_s": [1.04, 2.04],
-        "t_off_s": [1.34, np.nan],
-    }
-    for name, times in expected.items():
-        np.testing.assert_allclose(getattr(marks, name), [times] * 12)
+    found = np.array([marks.p_on_s, marks.qrs_on_s, marks.qrs_off_s, marks.t_off_s])
+    expected = np.array([[0.78, np.nan], [0.98, 1.98], [1.04, 2.04], [1.34, np.nan]])
+    np.testing.assert_allclose(found, np.repeat(expected[:, None], 12, axis=1))
 
 
-@pytest.fixture
-def ludb(real_data):
-    root = real_data / "ludb"
-    if not root.is_dir():
+def test_raw_units_and_marks_are_those_of_the_files_and_measured_factors_agree_with_them(real_data, monkeypatch):
+    ludb = real_data / "ludb"
+    if not ludb.is_dir():
         pytest.skip("no ludb in MERIT_REAL_DATA")
-    return root
-
-
-def test_raw_units_satisfy_einthoven_and_manual_marks_are_those_of_the_files(ludb):
     signal = read_raw(str(ludb / "data"), "1")
     assert signal.shape == (12, 5000)
     assert np.abs(signal[0] + signal[2] - signal[1]).max() <= 2
@@ -337,9 +318,6 @@ def test_raw_units_satisfy_einthoven_and_manual_marks_are_those_of_the_files(lud
     assert (marks.qrs_on_s[1, 0], marks.qrs_off_s[1, 0], marks.t_off_s[1, 0]) == (644 / 500, 682 / 500, 878 / 500)
     assert np.isnan(marks.p_on_s[1, 0])
     assert marks.p_on_s[1, 1] == 1250 / 500
-
-
-def test_measured_factors_agree_with_manual_marks(ludb, monkeypatch):
     names = retention.record_names(ludb)[:30]
     monkeypatch.setattr(retention, "record_names", lambda root: names)
     how = {"n_resamples": 20, "seed": 0, "workers": 1}

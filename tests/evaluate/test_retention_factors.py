@@ -85,17 +85,10 @@ def test_the_waves_of_a_drawn_beat_and_nothing_without_marks_or_whole_beats():
 
 # Column -> largest median error, and smallest share of the recordings that have the factor in which it is measured.
 TOLERANCES = {
-    "heart_rate_bpm": (0.5, 1.0),
-    "rr_rmssd_ms": (10, 1.0),
-    "pr_ms": (25, 0.6),
-    "qrs_ms": (15, 0.9),
-    "qt_ms": (30, 0.7),
-    "axis_deg": (6, 0.95),
-    "r_mv_V5": (0.1, 0.95),
-    "s_mv_V1": (0.1, 0.95),
-    "t_mv_V3": (0.08, 0.8),
+    "heart_rate_bpm": (0.5, 1.0), "rr_rmssd_ms": (10, 1.0), "pr_ms": (25, 0.6), "qrs_ms": (15, 0.9), "qt_ms": (30, 0.7),
+    "axis_deg": (6, 0.95), "r_mv_V5": (0.1, 0.95), "s_mv_V1": (0.1, 0.95), "t_mv_V3": (0.08, 0.8),
     "st_mv_V3": (0.06, 0.95),
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +100,6 @@ def hospital(tmp_path_factory) -> tuple[pd.DataFrame, np.ndarray]:
     files = {str(int(path.stem.split("_")[0])): path for path in (root / "records100").rglob("*.hea")}
     names = [str(files[key].relative_to(root).with_suffix("")) for key in truth["record_id"].astype(str)]
     return truth, np.array([read_waveform(str(root), name).signal_mv * 1000 for name in names]).astype(np.int16)
-
-
-@pytest.fixture(scope="module")
-def first_mv(hospital) -> np.ndarray:
-    return hospital[1][0] / 1000.0
 
 
 def test_measured_factors_are_near_the_truth(hospital):
@@ -128,7 +116,10 @@ def test_measured_factors_are_near_the_truth(hospital):
     assert measured.iloc[0].to_dict() == pytest.approx(measure_recording(hospital[1][0] / 1000, 100.0), nan_ok=True)
 
 
-def test_the_scale_does_not_matter_and_a_lead_that_is_off_does_not_stop_the_others(first_mv):
+def test_the_scale_does_not_matter_and_a_lead_that_is_off_does_not_stop_the_others_nor_what_the_library_raises(
+    hospital, monkeypatch
+):
+    first_mv = hospital[1][0] / 1000.0
     whole, louder = measure_recording(first_mv, 100.0), measure_recording(3 * first_mv, 100.0)
     for name, value in whole.items():
         scale = 3 if "_mv_" in name else 1
@@ -139,40 +130,30 @@ def test_the_scale_does_not_matter_and_a_lead_that_is_off_does_not_stop_the_othe
     assert part["heart_rate_bpm"] == pytest.approx(whole["heart_rate_bpm"], rel=0.02)
     assert part["qrs_ms"] == pytest.approx(whole["qrs_ms"], abs=25)
 
+    def fail(*args, **kwargs):
+        raise IndexError("index 0 is out of bounds")
+
+    monkeypatch.setattr(factors.neurokit(), "ecg_delineate", fail)
+    found = factors.delineate(first_mv, 100.0)
+    assert np.isnan(found.p_on_s).all()
+    assert np.isfinite(beat_intervals(found)["qrs_ms"])
+    monkeypatch.setattr(factors.neurokit(), "ecg_peaks", fail)
+    assert not len(factors.delineate(first_mv, 100.0).r_s)
+
 
 def test_no_ecg_gives_no_number_and_no_exception():
     rng, t = np.random.default_rng(0), np.arange(1000) / 100
-    spike = np.zeros((12, 1000))
-    spike[:, 500] = 1.0
-    signals = {
-        "flat": np.zeros((12, 1000)),
-        "one level": np.full((12, 1000), 0.3),
-        "spike": spike,
-        "hum": np.tile(np.sin(2 * np.pi * 50 * t + 0.3), (12, 1)),
-        "drift": np.tile(t, (12, 1)),
-        "noise": rng.normal(0, 0.5, (12, 1000)),
-        "faint noise": rng.normal(0, 1e-4, (12, 1000)),
-    }
+    drawn = rng.normal(size=(2, 12, 1000)) * [[[0.5]], [[1e-4]]]
+    alike = {"flat": 0 * t, "one level": 0 * t + 0.3, "spike": 1.0 * (t == 5), "drift": t}
+    alike["hum"] = np.sin(100 * np.pi * t + 0.3)
+    signals = {name: np.tile(lead, (12, 1)) for name, lead in alike.items()}
+    signals |= {"noise": drawn[0], "faint noise": drawn[1]}
     for name, shown in signals.items():
         found = measure_recording(shown, 100.0)
         if name not in ("noise", "hum"):  # where a beat can be imagined, it may be
             assert np.isnan(found["pr_ms"]), name
         assert np.isnan(found["heart_rate_bpm"]) or found["n_beats"] > 2, name
-    found = measure_recording(signals["flat"], 100.0)
-    assert all(np.isnan(value) for key, value in found.items() if key != "n_beats")
-
-
-def test_what_the_library_raises_gives_no_marks(monkeypatch, first_mv):
-    def fail(*args, **kwargs):
-        raise IndexError("index 0 is out of bounds")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(factors.neurokit(), "ecg_delineate", fail)
-        found = factors.delineate(first_mv, 100.0)
-        assert np.isnan(found.p_on_s).all()
-        assert np.isfinite(beat_intervals(found)["qrs_ms"])
-    monkeypatch.setattr(factors.neurokit(), "ecg_peaks", fail)
-    assert not len(factors.delineate(first_mv, 100.0).r_s)
+        assert name != "flat" or all(np.isnan(value) for key, value in found.items() if key != "n_beats")
 
 
 def test_leads_that_were_scaled_by_themselves_are_told(monkeypatch):

@@ -8,25 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from merit.config import ProbeConfig
 from merit.data import taxonomy
-from merit.evaluate import probing
+from merit.evaluate import probing, tasks
 from merit.evaluate.shift import Domain, train_head, transfer
-from merit.evaluate.tasks import (
-    OFFICIAL_SPLIT,
-    Alignment,
-    NotEnoughData,
-    TaskData,
-    align,
-    countable,
-    make_splits,
-    read_table,
-)
+from merit.evaluate.tasks import OFFICIAL_SPLIT, Alignment, NotEnoughData, TaskData, align, make_splits
 
 CONFIG = ProbeConfig(epochs=4, learning_rate=3e-2, n_resamples=40, select="best_validation")
 WIDTH = 6
-DIRECTION = align("cpsc2018", "superclass", read_table())
+DIRECTION = align("cpsc2018", "superclass", tasks.read_table())
 
 
 def domain(space: str, seed: int = 0, absent: tuple[str, ...] = (), variant: str = "as_published", **changes) -> Domain:
@@ -46,18 +38,12 @@ def domain(space: str, seed: int = 0, absent: tuple[str, ...] = (), variant: str
     return Domain(task, features, np.ones(len(n), dtype=bool), split, head)
 
 
-def slow_auroc(labels: list[bool], scores: list[float]) -> float:
-    """Over all pairs of a positive and a negative, ties half."""
-    pairs = [(p, q) for p, y in zip(scores, labels) for q, x in zip(scores, labels) if y and not x]
-    return sum((p > q) + 0.5 * (p == q) for p, q in pairs) / len(pairs)
-
-
 def slow_macro(alignment: Alignment, trained: Domain, target: Domain, rows: np.ndarray, said: str = "source") -> float:
     """Macro AUROC by loops: any-of of the target's labels, the highest of the head's logits."""
     logits, side, values = trained.head[0].logits(target.features), getattr(alignment, said), []
     for name in side.merged:
         truth = [any(target.task.labels[n, c] for c in alignment.target.columns(name)) for n in rows]
-        values.append(slow_auroc(truth, [max(float(logits[n, c]) for c in side.columns(name)) for n in rows]))
+        values.append(roc_auc_score(truth, [max(float(logits[n, c]) for c in side.columns(name)) for n in rows]))
     return sum(values) / len(values)
 
 
@@ -119,8 +105,8 @@ def test_the_epoch_is_the_best_on_the_sources_validation_part() -> None:
         last = replace(CONFIG, epochs=epoch, select="last")
         heads = probing.train(source.features, source.task.labels, [source.split], last, variants=("standardised",))
         logits, labels = heads.logits(source.features[rows]), source.task.labels[rows]
-        counted = np.flatnonzero(countable(labels, 2))
-        figures.append(np.mean([slow_auroc(labels[:, c].tolist(), logits[:, c].tolist()) for c in counted]))
+        counted = np.flatnonzero(tasks.countable(labels, 2))
+        figures.append(np.mean([roc_auc_score(labels[:, c], logits[:, c]) for c in counted]))
     assert len(set(figures)) > 1
     assert source.head[0].epoch[0, 0] == np.argmax(figures) + 1
     assert domain("cpsc2018", seed=4, select="last").head[0].epoch[0, 0] == CONFIG.epochs

@@ -9,47 +9,32 @@ import pandas as pd
 import pytest
 
 from merit.data import taxonomy
-from merit.evaluate.tasks import (
-    CROSS_FITTED,
-    DIRECTIONS,
-    MERL_FOLDER,
-    MERL_FOLDS,
-    MERL_NAMES,
-    OFFICIAL_SPLIT,
-    NotEnoughData,
-    SeenInPretraining,
-    Split,
-    TaskData,
-    align,
-    by_snomed,
-    labelled,
-    make_splits,
-    merl_files,
-    merl_folds,
-    read_table,
-    refuse_seen,
-    scored_classes,
-    select,
-    shared_codes,
-)
+from merit.evaluate import tasks
+from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData, align, make_splits, read_table, select
 
 FOLDS = np.tile(np.arange(1, 11), 3)
 
 
-def test_ten_folds_rotate_and_every_record_is_tested_once() -> None:
+def test_ten_folds_rotate_and_every_record_is_tested_once_where_a_class_has_two_of_each_kind() -> None:
     splits = make_splits(FOLDS)
-    assert [s.fold for s in splits] == list(range(1, 11))
     np.testing.assert_array_equal(np.sort(np.concatenate([s.test for s in splits])), np.arange(30))
-    for s in splits:
-        assert set(FOLDS[s.test]) == {s.fold}
-        assert set(FOLDS[s.validation]) == {s.fold + 1 if s.fold < 10 else 1}
-        assert set(FOLDS[s.train]) == set(range(1, 11)) - set(FOLDS[s.test]) - set(FOLDS[s.validation])
+    for k, s in enumerate(splits, 1):
+        assert (s.fold, set(FOLDS[s.test]), set(FOLDS[s.validation])) == (k, {k}, {k % 10 + 1})
+        assert set(FOLDS[s.train]) == set(range(1, 11)) - {k, k % 10 + 1}
         assert len(s.train) + len(s.validation) + len(s.test) == 30
+    split = tasks.Split(1, np.arange(0, 5), np.arange(5, 10), np.arange(10, 15))
+    labels = np.zeros((15, 5), dtype=bool)
+    for part in (0, 5, 10):
+        labels[part : part + 2, :] = True
+    labels[1, 0] = labels[6, 1] = labels[11, 2] = False  # one positive left in train, validation, test
+    labels[10:14, 3] = True  # one negative left in test
+    assert tasks.scored_classes(labels, [split]).tolist() == [[False, False, False, False, True]]
+    assert tasks.scored_classes(labels, [split], min_positives=1).all()
 
 
 def test_held_out_protocols_need_no_particular_training_fold() -> None:
     early = set(range(1, 9))
-    for protocol, turns in ((OFFICIAL_SPLIT, [(9, 10)]), (CROSS_FITTED, [(9, 10), (10, 9)])):
+    for protocol, turns in ((OFFICIAL_SPLIT, [(9, 10)]), (tasks.CROSS_FITTED, [(9, 10), (10, 9)])):
         parts = [[set(FOLDS[rows]) for rows in (s.train, s.validation, s.test)] for s in make_splits(FOLDS, protocol)]
         assert parts == [[early, {validation}, {test}] for validation, test in turns]
     make_splits(np.array([3, 9, 10]), OFFICIAL_SPLIT)
@@ -64,26 +49,12 @@ def test_held_out_protocols_need_no_particular_training_fold() -> None:
         make_splits(FOLDS, n_folds=5)
 
 
-def test_a_class_needs_two_of_each_kind_in_every_part() -> None:
-    split = Split(1, np.arange(0, 5), np.arange(5, 10), np.arange(10, 15))
-    labels = np.zeros((15, 5), dtype=bool)
-    for part in (0, 5, 10):
-        labels[part : part + 2, :] = True
-    labels[1, 0] = labels[6, 1] = labels[11, 2] = False  # one positive left in train, validation, test
-    labels[10:14, 3] = True  # one negative left in test
-    assert scored_classes(labels, [split]).tolist() == [[False, False, False, False, True]]
-    assert scored_classes(labels, [split], min_positives=1).all()
-
-
-# -- tasks -------------------------------------------------------------------------------------------------------------
-
-
 def test_only_labelled_records_take_part_and_the_rest_is_counted(records: pd.DataFrame, task: TaskData) -> None:
     assert (len(task.rows), task.n_left_out) == (480, 120)
     assert task.labels.any(axis=1).all()
     assert task.classes == taxonomy.classes("superclass")
     assert task.cohort == "ptb-xl"
-    assert len(labelled("superclass", records.iloc[:8]).rows) == 6
+    assert len(tasks.labelled("superclass", records.iloc[:8]).rows) == 6
     assert len(select("superclass", records[records["fold"] != 6], protocol=OFFICIAL_SPLIT).rows) == 450
     with pytest.raises(ValueError, match=r"superklass.*superclass"):
         select("superklass", records)
@@ -93,9 +64,7 @@ def test_only_labelled_records_take_part_and_the_rest_is_counted(records: pd.Dat
         assert (fold, patient) == (record["fold"], record["patient_id"])
 
 
-def test_order_of_the_table_is_undone_and_groups_are_patients_unless_the_store_has_others(
-    records: pd.DataFrame, task: TaskData
-) -> None:
+def test_order_of_the_table_is_undone_and_groups_are_patients_unless_the_store_has_others(records, task):
     order = np.random.default_rng(1).permutation(len(records))
     again = select("superclass", records.iloc[order])
     np.testing.assert_array_equal(order[again.rows], task.rows)
@@ -114,7 +83,7 @@ def test_order_of_the_table_is_undone_and_groups_are_patients_unless_the_store_h
     [
         (lambda r: r.assign(labels=[["SR"]] * len(r)), "none of 600 records has one of its 5 labels"),
         (lambda r: r[r["fold"] != 6], r"hold no record here: \[6\]"),
-        (lambda r: r.assign(fold=r["fold"].mask(r["fold"] == 3)), "30 of 480 labelled records have no fold"),
+        (lambda r: r.assign(fold=r["fold"].mask(r["fold"] == 3)), "30 of 480 tasks.labelled records have no fold"),
         (lambda r: r.iloc[:40], "no class has 2 positives and 2 negatives in train, validation and test of any fold"),
     ],
 )
@@ -124,56 +93,40 @@ def test_what_is_missing_is_said_in_one_line(change: object, reason: str, record
     assert "\n" not in str(error.value)
 
 
-def test_ptb_xl_tasks_have_their_published_sizes(real_data: Path) -> None:
-    columns = ["ecg_id", "patient_id", "scp_codes", "strat_fold"]
-    table = pd.read_csv(real_data / "ptb-xl" / "ptbxl_database.csv", usecols=columns)
-    records = pd.DataFrame(
-        {
-            "record_id": table["ecg_id"].astype(str),
-            "patient_id": table["patient_id"].astype(str),
-            "fold": table["strat_fold"],
-            "labels": [list(ast.literal_eval(codes)) for codes in table["scp_codes"]],
-        }
-    )
+def test_real_tables_and_lists_have_their_published_sizes(real_data: Path):
+    names = {"ecg_id": "record_id", "patient_id": "patient_id", "scp_codes": "labels", "strat_fold": "fold"}
+    records = pd.read_csv(real_data / "ptb-xl" / "ptbxl_database.csv", usecols=list(names)).rename(columns=names)
+    records["labels"] = [list(ast.literal_eval(codes)) for codes in records["labels"]]
     sizes = {name: len(select(name, records).rows) for name in ("superclass", "subclass", "form", "rhythm", "all")}
     assert sizes == {"superclass": 21388, "subclass": 21388, "form": 8978, "rhythm": 21030, "all": 21799}
-
-
-# -- MERL's splits -----------------------------------------------------------------------------------------------------
-
-
-def written(data: Path, cohort: str = "csn") -> dict[str, Path]:
-    name, column = MERL_NAMES[cohort]
-    folder = data / MERL_FOLDER / name
-    folder.mkdir(parents=True)
-    for k, part in enumerate(MERL_FOLDS):
-        (folder / f"{name}_{part}.csv").write_text(f"{column},age\n/chapman/WFDBRecords/01/010/JS0000{k}.mat,12\n")
-    return merl_files(data, cohort)
-
-
-def test_lists_give_folds_and_one_without_names_is_refused(tmp_path: Path):
-    lists = written(tmp_path)
-    folds = merl_folds(lists, "csn", ["JS00002", "JS00000", "JS00009", "JS00001"])
-    assert folds.tolist() == [10, 1, 0, 9]
-    assert merl_files(None, "csn") == {}
-    assert merl_files(tmp_path, "cpsc2018") == merl_files(tmp_path, "ptb-xl") == {}
-    lists["val"].unlink()
-    assert merl_files(tmp_path, "csn") == {}
-    lists = written(tmp_path, "cpsc2018")
-    lists["test"].write_text("name,age\nA1,3\n")
-    with pytest.raises(ValueError, match=r"icbeb_test.csv: expected the column filename; got name, age"):
-        merl_folds(lists, "cpsc2018", ["A1"])
-
-
-def test_merls_own_lists_cover_what_the_paper_counts(real_data: Path) -> None:
     for cohort, counts in {"cpsc2018": (4950, 551, 1376), "csn": (16546, 1860, 4620)}.items():
-        lists = merl_files(real_data, cohort)
+        lists = tasks.merl_files(real_data, cohort)
         if not lists:
             pytest.skip("no merl-splits in MERIT_REAL_DATA")
         assert tuple(len(path.read_text().splitlines()) - 1 for path in lists.values()) == counts
 
 
-# -- patients seen in pretraining --------------------------------------------------------------------------------------
+def written(data: Path, cohort: str = "csn") -> dict[str, Path]:
+    name, column = tasks.MERL_NAMES[cohort]
+    folder = data / tasks.MERL_FOLDER / name
+    folder.mkdir(parents=True)
+    for k, part in enumerate(tasks.MERL_FOLDS):
+        (folder / f"{name}_{part}.csv").write_text(f"{column},age\n/chapman/WFDBRecords/01/010/JS0000{k}.mat,12\n")
+    return tasks.merl_files(data, cohort)
+
+
+def test_lists_give_folds_and_one_without_names_is_refused(tmp_path: Path):
+    lists = written(tmp_path)
+    folds = tasks.merl_folds(lists, "csn", ["JS00002", "JS00000", "JS00009", "JS00001"])
+    assert folds.tolist() == [10, 1, 0, 9]
+    assert tasks.merl_files(None, "csn") == {}
+    assert tasks.merl_files(tmp_path, "cpsc2018") == tasks.merl_files(tmp_path, "ptb-xl") == {}
+    lists["val"].unlink()
+    assert tasks.merl_files(tmp_path, "csn") == {}
+    lists = written(tmp_path, "cpsc2018")
+    lists["test"].write_text("name,age\nA1,3\n")
+    with pytest.raises(ValueError, match=r"icbeb_test.csv: expected the column filename; got name, age"):
+        tasks.merl_folds(lists, "cpsc2018", ["A1"])
 
 
 SEEN = pd.DataFrame(
@@ -182,15 +135,15 @@ SEEN = pd.DataFrame(
 
 
 def test_ids_are_compared_within_a_cohort_and_a_seen_patient_is_refused_with_count_and_example():
-    assert refuse_seen([("ptb-xl", "8"), ("ptb-xl", "9")], SEEN) == 0
-    assert refuse_seen([("ptb-xl", 7), ("ptb-xl", "7"), ("mimic-iv-ecg", "9")], SEEN, allow_seen=True) == 2
+    assert tasks.refuse_seen([("ptb-xl", "8"), ("ptb-xl", "9")], SEEN) == 0
+    assert tasks.refuse_seen([("ptb-xl", 7), ("ptb-xl", "7"), ("mimic-iv-ecg", "9")], SEEN, allow_seen=True) == 2
     pairs = [("ptb-xl", "7"), ("ptb-xl", "7"), ("ptb-xl", "8")]
-    with pytest.raises(SeenInPretraining, match=r"1 of 2 patients .* patient 7 of ptb-xl.*allow_seen=True") as error:
-        refuse_seen(pairs, SEEN)
+    with pytest.raises(
+        tasks.SeenInPretraining, match=r"1 of 2 patients .* patient 7 of ptb-xl.*allow_seen=True"
+    ) as error:
+        tasks.refuse_seen(pairs, SEEN)
     assert "\n" not in str(error.value)
 
-
-# -- Table 5 -----------------------------------------------------------------------------------------------------------
 
 PRINTED = {
     ("superclass", "cpsc2018"): {"HYP": "", "NORM": "NORM", "CD": "1AVB, CRBBB, CLBBB", "MI": "", "STTC": "STE, STD"},
@@ -213,10 +166,10 @@ def test_the_table_is_the_papers_and_each_direction_has_the_classes_of_the_coars
         found.setdefault((space, other), {})[name] = ", ".join(codes.split())
     assert found == PRINTED
     assert [list(block) for block in found.values()] == [list(block) for block in PRINTED.values()]
-    assert [len(align(*direction, table).source.merged) for direction in DIRECTIONS] == [3, 5, 3, 9, 5, 9]
+    assert [len(align(*direction, table).source.merged) for direction in tasks.DIRECTIONS] == [3, 5, 3, 9, 5, 9]
 
 
-@pytest.mark.parametrize(("source", "target"), DIRECTIONS)
+@pytest.mark.parametrize(("source", "target"), tasks.DIRECTIONS)
 def test_merges_equal_loops_over_records_and_classes(source: str, target: str) -> None:
     generator, alignment = np.random.default_rng(3), align(source, target, read_table())
     block = {n: c.split(", ") for n, c in PRINTED.get((source, target), PRINTED.get((target, source))).items() if c}
@@ -237,7 +190,7 @@ def test_merges_equal_loops_over_records_and_classes(source: str, target: str) -
         assert set(side.dropped) == set(known[side.space]) - set().union(*stands[side.space].values())
 
 
-def test_what_a_head_could_not_learn_takes_no_part_in_the_highest() -> None:
+def test_what_a_head_could_not_learn_takes_no_part_and_ste_of_csn_feeds_two_classes():
     side = align("csn", "superclass", read_table()).source
     scores = np.arange(2 * len(taxonomy.classes("csn")), dtype=np.float32).reshape(2, -1)
     usable = np.ones(len(taxonomy.classes("csn")), dtype=bool)
@@ -247,12 +200,9 @@ def test_what_a_head_could_not_learn_takes_no_part_in_the_highest() -> None:
     assert [name for name, yes in zip(names, reached) if not yes] == ["MI"]
     np.testing.assert_array_equal(merged[:, names.index("HYP")], scores[:, side.columns("HYP")[1]])
     np.testing.assert_array_equal(merged[:, names.index("MI")], 0)
-
-
-def test_ste_of_csn_feeds_two_classes_and_is_no_elevation() -> None:
-    (shared,) = shared_codes(read_table())
+    (shared,) = tasks.shared_codes(read_table())
     assert (shared["space"], shared["code"], shared["classes"]) == ("cpsc2018", "STE", ["STE", "STD"])
-    rows = {row["class"]: row for row in by_snomed(read_table())}
+    rows = {row["class"]: row for row in tasks.by_snomed(read_table())}
     assert {name for name, row in rows.items() if not row["agree"]} == {"STE", "STD"}
     assert rows["STE"]["same_code"] == ["STTU"]
     assert rows["STD"]["same_code"] == ["STDD"]
@@ -281,7 +231,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, text
     assert "own.csv" in str(error.value)
 
 
-def test_spaces_without_a_common_class_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_table_or_two_spaces_that_cannot_be_used_are_refused(tmp_path: Path):
     path = tmp_path / "own.csv"
     path.write_text(HEAD + "superclass,MI,csn,\nsuperclass,HYP,csn,\nsuperclass,CD,cpsc2018,1AVB\n")
     table = read_table(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,17 +13,15 @@ import pytest
 import torch
 
 from merit import scores
-from merit.config import replace
 from merit.data.recording import RejectedRecording
 from merit.data.wfdb_io import read_record
 from merit.encoders import ecg_only
-from merit.evaluate.generation import language_model, texts
+from merit.evaluate.generation import texts
 from merit.evaluate.generation.generator import Generator
-from merit.evaluate.generation.scores import score_statements, score_texts, swapped
+from merit.evaluate.generation.scores import score_statements, score_texts
 from merit.evaluate.generation.texts import Pair, asked_patients, asserted, write_pairs
 from merit.evaluate.tasks import SeenInPretraining
 from merit.studies import Workspace, reference
-from merit.studies import workspace as provides
 from merit.studies.generation import COMPOSED, common_answer, generation, generator_folder, paper_example, questions
 
 
@@ -95,22 +92,6 @@ def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace,
     assert len(list(folder.parent.glob("merit-*"))) == 1
 
 
-def test_of_a_large_cohort_the_asked_recordings_alone_are_embedded(workspace, prepared, tmp_path, monkeypatch, again):
-    """As of MIMIC-IV-ECG, of whose 800,035 recordings 8,706 are asked about; updates in place of epochs."""
-    shutil.copytree(prepared, tmp_path / "large")
-    section = replace(workspace.profile.generation, updates=None, epochs=5.0)
-    large = again(workspace, folder=tmp_path / "large", profile=replace(workspace.profile, generation=section))
-    monkeypatch.setattr(provides, "WHOLE", 5)
-    settings = {"ecg_input": "embedding", "standardise": True, "updates": 2}
-    found, usual = generation(large, "random", **settings), generation(workspace, "random", **settings)
-    assert set(found["updates"]) == {2}
-    (path,) = (tmp_path / "large" / "embeddings").glob("*.npy")
-    asked = questions(large)
-    assert len(np.load(path)) == len(asked.train.pairs) + len(asked.test.pairs) < len(large.store("ptb-xl"))
-    for condition in ("nearest", "most_common"):
-        pd.testing.assert_frame_equal(*(f[f["condition"] == condition] for f in (found, usual)))
-
-
 def test_the_commonest_answer_needs_no_encoder_and_a_peers_method_writes(workspace, merit):
     found = common_answer(workspace)
     assert set(found["answer"]) <= {pair.answer for pair in questions(workspace).train.pairs}
@@ -127,11 +108,8 @@ def test_the_papers_example_is_scored_as_every_text_is(workspace):
     alone = score_texts([pair["reference"]], [pair["text"]])
     for name in ("bleu_published", "meteor", "rouge_published", "rouge_l", "repetition"):
         assert value(found, name) == pytest.approx(alone[name][0])
-    assert found["low"].isna().all()
-    assert 0 < value(found, "bertscore") <= 1
     there, said = asserted(pair["reference"]), asserted(pair["text"])
     assert value(found, "f1") == pytest.approx(2 * len(there & said) / (len(there) + len(said)))
-    assert pair["contradictions"] == texts.contradictions(pair["text"])
 
 
 def test_an_encoder_of_others_gets_its_row_from_its_file(workspace, monkeypatch, tmp_path):
@@ -147,9 +125,6 @@ def test_an_encoder_of_others_gets_its_row_from_its_file(workspace, monkeypatch,
     (tmp_path / "medtvt-r1" / "other.pth").touch()
     with pytest.raises(ValueError, match=r"expected one weights file; got other.pth, w.pt"):
         generation(workspace, "medtvt-r1")
-
-
-# -- MedTVT-QA ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -188,9 +163,6 @@ def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_whom_it_tests_on_is_not_pretrai
         assert "no such data set" in found["reason"].item()
 
 
-# -- a generator as a thing to use -------------------------------------------------------------------------------------
-
-
 def test_a_generator_writes_about_a_record_and_says_what_it_lacks(workspace, folder, tmp_path):
     pair = questions(workspace).test.pairs[0]
     path, writer = workspace.sources["ptb-xl"] / pair.record, Generator(folder)
@@ -206,26 +178,3 @@ def test_a_generator_writes_about_a_record_and_says_what_it_lacks(workspace, fol
         sampling.write(read_record(path), "What?")
     with pytest.raises(RejectedRecording, match="no header"):
         read_record(tmp_path / "nothing")
-
-
-def test_sixty_four_pairs_are_learnt_by_heart_and_need_their_ecgs(workspace, tmp_path):
-    """Overfit on 64 recordings through a real encoder: the findings come back, and not with other patients' ECGs."""
-    config = replace(
-        workspace.profile.generation, lm_width=48, lm_depth=2, lm_heads=4, lm_kv_heads=2, lm_vocabulary=1000,
-        lm_updates=60, updates=400, projector_width=64, lora_rank=16, batch=16, learning_rate=2e-2,
-        ecg_input="embedding", standardise=True, max_new_tokens=80,
-    )  # fmt: skip
-    records = workspace.store("ptb-xl").records.iloc[:64]
-    prompts, answers, _ = zip(*texts.composed_pairs(records))
-    ecg = workspace.embedding("merit", "ptb-xl")[: len(answers)]
-    lm = language_model.train_language_model(answers, config, tmp_path / "lm", progress=False, questions=prompts)
-    model = language_model.Conditioned(*language_model.load_language_model(lm, config), ecg.shape[1], config)
-    language_model.train(model, prompts, answers, ecg, config, tmp_path / "run", progress=False)
-    there, other = [asserted(answer) for answer in answers], ecg[swapped(records["patient_id"].tolist())]
-    own, shuffled = (
-        score_statements(there, language_model.generate(model, prompts, z, config, progress=False))["f1"]
-        for z in (ecg, other)
-    )
-    assert len(answers) == 64
-    assert own >= 0.9
-    assert own - shuffled >= 0.3

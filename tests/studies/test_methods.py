@@ -74,8 +74,6 @@ def test_at_the_papers_size_merls_network_is_its_published_one():
     assert found["trained_parameters"] > found["parameters"]
 
 
-# -- the hierarchical encoder ------------------------------------------------------------------------------------------
-
 SMALL = TinyVitConfig(widths=(8, 16, 16, 32), depths=(1, 1, 1, 1), heads=(1, 2, 2, 4))
 
 

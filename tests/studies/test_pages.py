@@ -58,15 +58,13 @@ def page(workspace, monkeypatch, tmp_path):
     return run
 
 
-@pytest.mark.slow
+BESIDE = pytest.param("merit,cma,st-mem,merl", marks=pytest.mark.slow, id="beside others")
+
+
+@pytest.mark.parametrize("encoders", ["merl", BESIDE])
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_an_encoder_without_weights_is_a_line_beside_others(page, path):
-    text = page(path, **EXTRA, encoders="merit,cma,st-mem,merl")
+def test_an_encoder_without_weights_is_a_line(page, path, encoders):
+    assert len(PAGES) > 5
+    text = page(path, **EXTRA, encoders=encoders)
     assert WITHOUT_WEIGHTS.search(text)
     assert "Traceback" not in text
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_an_encoder_without_weights_alone_is_a_line(page, path):
-    assert len(PAGES) > 5
-    assert WITHOUT_WEIGHTS.search(page(path, **EXTRA, encoders="merl"))

@@ -34,7 +34,7 @@ def module_patch():
         yield patch
 
 
-def test_the_second_time_it_is_read(workspace, monkeypatch):
+def test_the_second_time_it_is_read_and_a_seen_patient_is_refused(workspace, monkeypatch):
     first = retention(workspace, ["merit", "random"], **QUICK)
     monkeypatch.setattr("merit.evaluate.retention.measure", None)
     pd.testing.assert_frame_equal(retention(workspace, ["merit", "random"], **QUICK), first)
@@ -46,6 +46,11 @@ def test_the_second_time_it_is_read(workspace, monkeypatch):
         beyond = summary.loc[("r2_partial", "linear")]
         assert beyond["low"] <= beyond["value"] <= beyond["high"]
         assert np.isfinite(summary.loc[("r2_partial_text", "linear"), "value"])
+    patient = workspace.store("ptb-xl").records["patient_id"].iloc[0]
+    seen = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": [patient], "record_id": ["r"]})
+    monkeypatch.setattr(workspace, "seen", lambda *a: seen)
+    with pytest.raises(SeenInPretraining):
+        retention(workspace, ["merit"], seed=7, **QUICK)
 
 
 def test_truth_lies_beside_its_recording_and_silence_is_said_in_no_words(workspace):
@@ -78,14 +83,6 @@ def test_patients_stay_in_one_fold_and_pretrained_folds_are_never_scored(workspa
     official = asked.records["fold"].to_numpy()
     assert (seen[0].folds == TRAINING_ONLY).tolist() == (official < 9).tolist()
     assert set(seen[0].folds[official == 10]) <= {1}
-
-
-def test_a_seen_patient_is_refused(workspace, monkeypatch):
-    patient = workspace.store("ptb-xl").records["patient_id"].iloc[0]
-    seen = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": [patient], "record_id": ["r"]})
-    monkeypatch.setattr(workspace, "seen", lambda *a: seen)
-    with pytest.raises(SeenInPretraining):
-        retention(workspace, ["merit"], seed=7, **QUICK)
 
 
 @pytest.fixture
@@ -149,6 +146,8 @@ def test_without_ludb_there_is_no_reliability_but_a_reason(workspace, tmp_path):
         found = module.reliability(ws)
         assert list(found["reason"].str[:4]) == ["LUDB"]
         assert found["value"].isna().all()
+    assert module.synthetic_to_real(workspace, ["merit"]).empty
+    assert module.report_omission(dataclasses.replace(workspace, data=tmp_path), ["merit"]).empty
 
 
 @pytest.fixture(scope="module")
@@ -191,11 +190,6 @@ def test_reports_differ_and_hearts_do_not(workspace, omission):
     assert set(other.seen("merit")["cohort"]) == {"mimic-iv-ecg"}
 
 
-def test_synthetic_recordings_have_nothing_to_carry_over_to_and_real_ones_no_dial(workspace, tmp_path):
-    assert module.synthetic_to_real(workspace, ["merit"]).empty
-    assert module.report_omission(dataclasses.replace(workspace, data=tmp_path), ["merit"]).empty
-
-
 def test_what_carries_over_has_encoders_of_both_kinds_of_hearts(workspace, monkeypatch):
     """What counts as real is faked here; that real recordings are measured is tested above."""
     asked = []
@@ -210,8 +204,7 @@ def test_what_carries_over_has_encoders_of_both_kinds_of_hearts(workspace, monke
     monkeypatch.setattr(Workspace, "checkpoints", lambda self, names, seeds=(0,): [])
     monkeypatch.setattr(Workspace, "checkpoint_identity", lambda self, *a: (self.origin or self).folder.name)
     found = module.synthetic_to_real(real, ["merit", "random"])
-    assert list(zip(found["hearts"], found["encoder"])) == [
-        ("real hearts", "merit"), ("real hearts", "random"), ("synthetic hearts", "merit")
-    ]  # fmt: skip
+    assert list(found["hearts"]) == ["real hearts", "real hearts", "synthetic hearts"]
+    assert list(found["encoder"]) == ["merit", "random", "merit"]
     made = folder_name(workspace.profile, None)  # the tiny hospitals are not the profile's own
     assert asked == [(real.folder, "smoke-data-abc"), (real.folder, made)]

@@ -24,7 +24,7 @@ def one(found: pd.DataFrame, encoder: str, strength: str, metric: str = "auroc")
     return row
 
 
-def test_the_source_read_again_is_the_stores_row_to_the_last_bit(workspace):
+def test_the_source_read_again_is_the_stores_row_and_what_nothing_was_done_to_keeps_its_score(workspace):
     store, task = workspace.store("ptb-xl"), module._task(workspace, "superclass", 1)
     tested = task.rows[task.folds == 10]
     recordings = module._recordings(workspace, "superclass", 1, store.fs_hz)
@@ -32,6 +32,10 @@ def test_the_source_read_again_is_the_stores_row_to_the_last_bit(workspace):
     assert len(rows.signal_uv) > 3
     np.testing.assert_array_equal(rows.signal_uv, store.signal_uv[tested])
     assert rows.records["record_id"].tolist() == store.records["record_id"].iloc[tested].tolist()
+    found = robustness(workspace, "cma", ["clean", "duration:10"], **SETTINGS)
+    clean, same = one(found, "cma", "clean"), one(found, "cma", "duration:10")
+    assert same["n_changed"] == one(found, "cma", "duration:10", "signal_mv")["value"] == 0
+    assert all(same[name] == clean[name] for name in ("value", "low", "high", "draws"))
 
 
 def test_every_strength_is_a_result_and_adding_one_computes_that_alone(workspace, monkeypatch):
@@ -48,24 +52,8 @@ def test_every_strength_is_a_result_and_adding_one_computes_that_alone(workspace
     pd.testing.assert_frame_equal(more[more["corruption"] != "rate"].reset_index(drop=True)[few.columns], few)
     n = one(more, "cma", "clean")["n"]
     assert one(more, "cma", "lost:2")["n_changed"] == n
-    from merit.data.cohorts import open_cohort
-
-    task = module._task(workspace, "superclass", 1)
-    names = workspace.store("ptb-xl").records["record_id"].iloc[task.rows[task.folds == 10]]
-    refs = open_cohort("ptb-xl", workspace.sources["ptb-xl"]).refs()
-    faster = int((refs[refs["record_id"].isin(names)]["path_500"] != "").sum())
-    assert one(more, "cma", "rate:500")["n_changed"] <= faster  # others have no faster file
     moved = [one(more, "random", strength, "moved")["value"] for strength in ("gain:0.5", "lost:2")]
     assert moved[0] < 0.02 < moved[1]
-
-
-def test_what_nothing_was_done_to_keeps_its_score_to_the_last_bit(workspace):
-    found = robustness(workspace, "cma", ["clean", "duration:10"], **SETTINGS)
-    clean, same = one(found, "cma", "clean"), one(found, "cma", "duration:10")
-    assert same["n_changed"] == one(found, "cma", "duration:10", "signal_mv")["value"] == 0
-    assert [same[name] for name in ("value", "low", "high", "draws")] == [
-        clean[name] for name in ("value", "low", "high", "draws")
-    ]
 
 
 def test_a_readers_encoder_at_500_hz_is_given_what_its_own_store_holds(workspace, monkeypatch, tmp_path):
@@ -131,11 +119,9 @@ def test_a_user_names_corruptions_with_and_without_levels(workspace: Workspace):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("text", "match"), [("fog", "expected one of lost"), ("lost:few", "lost takes numbers; got 'few'"), ("", "got ''")]
-)
-def test_a_corruption_that_is_not_known_is_rejected(workspace, text, match):
-    with pytest.raises(ValueError, match=match):
-        strengths(workspace, text)
-    with pytest.raises(ValueError, match=match):
-        robustness(workspace, "random", f"{text}:few" if text != "lost:few" else text)
+def test_a_corruption_that_is_not_known_is_rejected(workspace):
+    for text, match in (("fog", "expected one of lost"), ("lost:few", "lost takes numbers; got 'few'"), ("", "got ''")):
+        with pytest.raises(ValueError, match=match):
+            strengths(workspace, text)
+    with pytest.raises(ValueError, match="expected one of lost"):
+        robustness(workspace, "random", "fog:few")
