@@ -32,9 +32,7 @@ def linear(rows: int, inputs: int, outputs: int) -> int:
 def blocks(depth: int, n: int, width: int, heads: int, codes: int) -> int:
     """FLOPs of transformer blocks over n tokens; codes: columns that carry the biases, 0 for none."""
     maps = linear(n, width, 3 * width) + linear(n, width, width) + 2 * linear(n, width, 4 * width)
-    products = heads * 2 * linear(n, width // heads + codes, n)
-    table = heads * linear(n, codes, codes)
-    return depth * (maps + products + table)
+    return depth * (maps + heads * (2 * linear(n, width // heads + codes, n) + linear(n, codes, codes)))
 
 
 @pytest.mark.parametrize("biases", [4.0, None])
@@ -115,20 +113,13 @@ def test_the_profile_at_hand_has_its_text_encoders_width():
 def test_text_encoders_and_lora_are_counted(tmp_path):
     save_file({"a": torch.zeros(3, 4), "b": torch.zeros(5)}, tmp_path / "model.safetensors")
     smoke = profile("smoke")
-    sizes = {}
-    for source in (str(tmp_path), "ncbi/MedCPT-Query-Encoder", "somebody/else"):
+    for source, n in ((str(tmp_path), 17), ("ncbi/MedCPT-Query-Encoder", 109_482_240), ("somebody/else", None)):
         changed = replace(smoke, text=replace(smoke.text, source=source))
-        sizes[source] = framework.text_encoder(stub(profile=changed))["parameters"]
-    assert list(sizes.values()) == [17, 109_482_240, None]
+        assert framework.text_encoder(stub(profile=changed))["parameters"] == n
     assert framework.text_encoder(stub(text_encoder=lambda: tmp_path))["parameters"] == 17
     values = framework.generator(stub())
-    llama, total = values["language_model"], 0
-    for _ in range(llama["layers"]):
-        for inputs, outputs in llama["projections"].values():
-            pair = (torch.empty(16, inputs, device="meta"), torch.empty(outputs, 16, device="meta"))
-            assert (pair[1] @ pair[0]).shape == (outputs, inputs)
-            total += sum(matrix.numel() for matrix in pair)
-    assert llama["lora_total"] == total == 11_272_192
+    llama = values["language_model"]  # a pair of matrices of rank 16 for each map
+    assert llama["lora_total"] == llama["layers"] * 16 * sum(map(sum, llama["projections"].values())) == 11_272_192
     assert llama["biases"] == 16 * (3 * 2048 + 2 * 8192) == 360_448
     assert llama["parameters"] == 1_235_814_400
     assert values["encoder"]["embedding"]["encoder"]["out"] == [12, 12, 32]

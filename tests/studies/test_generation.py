@@ -40,7 +40,7 @@ def value(frame: pd.DataFrame, metric: str, condition: str = "model") -> float:
     return frame[(frame["metric"] == metric) & (frame["condition"] == condition)]["value"].item()
 
 
-def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace, again):
+def test_composed_pairs_say_what_the_store_says_and_decoding_needs_no_new_training(workspace, again, merit, folder):
     asked = questions(workspace)
     records = workspace.store("ptb-xl").records
     assert (asked.source, asked.cohort) == (COMPOSED, "ptb-xl")
@@ -50,15 +50,21 @@ def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace,
         assert asserted(pair.answer) == set(records["labels"].iloc[row]) & set(texts.lexicon())
     assert questions(again(workspace)).identity == asked.identity
     assert questions(workspace, seed=1).identity != asked.identity
+    read = generation(again(workspace), "merit")
+    assert json.dumps(scores.pack(read)) == json.dumps(scores.pack(merit))
+    written = (folder / "adapter.safetensors").stat().st_mtime_ns
+    sampled = generation(again(workspace), "merit", decoding="sampling", test_pairs=2)
+    assert set(sampled["n"]) == {2}
+    assert (folder / "adapter.safetensors").stat().st_mtime_ns == written
+    assert len(list(folder.parent.glob("merit-*"))) == 1
 
 
 def test_every_condition_has_its_scores_and_texts_carry_their_statements(workspace, merit):
     asked = questions(workspace)
     assert list(merit["condition"].unique()) == ["model", "shuffled", "nearest", "most_common"]
     facts = ["source", "n_train", "n", "n_seen", "shared_patients", "missing_train", "missing_test"]
-    assert merit[facts].drop_duplicates().values.tolist() == [
-        [COMPOSED, len(asked.train.pairs), len(asked.test.pairs), 0, 0, 0, 0]
-    ]
+    sizes = len(asked.train.pairs), len(asked.test.pairs)
+    assert merit[facts].drop_duplicates().values.tolist() == [[COMPOSED, *sizes, 0, 0, 0, 0]]
     drawn = merit[merit["draws"].notna()]
     assert set(drawn["metric"]) == {"bleu", "meteor", "rouge_published", "rouge_l", "f1"}
     assert {len(draws) for draws in drawn["draws"]} == {workspace.profile.probe.n_resamples}
@@ -82,17 +88,7 @@ def test_every_condition_has_its_scores_and_texts_carry_their_statements(workspa
     assert value(merit, "f1", "nearest") == pytest.approx(expected)
 
 
-def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace, merit, folder, again):
-    read = generation(again(workspace), "merit")
-    assert json.dumps(scores.pack(read)) == json.dumps(scores.pack(merit))
-    written = (folder / "adapter.safetensors").stat().st_mtime_ns
-    sampled = generation(again(workspace), "merit", decoding="sampling", test_pairs=2)
-    assert set(sampled["n"]) == {2}
-    assert (folder / "adapter.safetensors").stat().st_mtime_ns == written
-    assert len(list(folder.parent.glob("merit-*"))) == 1
-
-
-def test_the_commonest_answer_needs_no_encoder_and_a_peers_method_writes(workspace, merit):
+def test_the_commonest_answer_needs_no_encoder_a_peers_method_writes_and_the_papers_example_is_scored(workspace, merit):
     found = common_answer(workspace)
     assert set(found["answer"]) <= {pair.answer for pair in questions(workspace).train.pairs}
     columns = ["metric", "value", "low", "high", "n"]
@@ -101,9 +97,6 @@ def test_the_commonest_answer_needs_no_encoder_and_a_peers_method_writes(workspa
     found = reference.STUDIES["generation"](workspace, ["merl-ours", "simclr"], 0)
     assert set(found["encoder"]) == {"merl-ours"}
     assert 0 <= value(found, "meteor") <= 1
-
-
-def test_the_papers_example_is_scored_as_every_text_is(workspace):
     found, pair = paper_example(workspace), paper_example(workspace, part="texts").iloc[0]
     alone = score_texts([pair["reference"]], [pair["text"]])
     for name in ("bleu_published", "meteor", "rouge_published", "rouge_l", "repetition"):

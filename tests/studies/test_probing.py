@@ -4,13 +4,11 @@ hospitals.
 
 from __future__ import annotations
 
-import dataclasses
-
 import pandas as pd
 import pytest
 
 from merit import scores
-from merit.config import HospitalConfig, ProbeConfig, TextConfig, profile, replace
+from merit.config import HospitalConfig, ProbeConfig, profile, replace
 from merit.evaluate import protocol_effects as measures
 from merit.evaluate.tasks import SeenInPretraining
 from merit.studies import Workspace
@@ -77,20 +75,13 @@ def test_groups_have_limits_and_those_that_were_seen_are_not_scored(made_up, mon
         protocol_effects(made_up, ["merit"], ["superclass"], epochs=1)
 
 
-TINY = dataclasses.replace(
-    SMOKE,
-    hospitals=HospitalConfig(recordings={"mimic-iv-ecg": 60, "ptb-xl": 80, "cpsc2018": 12, "csn": 12}, workers=1),
-    text=TextConfig(width=16, depth=1, heads=2, vocabulary=400, updates=2, batch=8),
-    pretrain=dataclasses.replace(
-        SMOKE.pretrain, updates=2, batch=8, validate_every=2, save_every=2, validation_share=0.3
-    ),
-    probe=ProbeConfig(epochs=2, n_resamples=10, min_positives=1),
-)
-
-
 @pytest.fixture(scope="module")
-def hospitals(tmp_path_factory) -> Workspace:
-    return Workspace(TINY, None, "cpu", tmp_path_factory.mktemp("run") / "smoke")
+def hospitals(workspace, tmp_path_factory) -> Workspace:
+    sizes = {"mimic-iv-ecg": 60, "ptb-xl": 80, "cpsc2018": 12, "csn": 12}
+    pretrain = replace(workspace.profile.pretrain, updates=2, validation_share=0.3)
+    probe, made = ProbeConfig(epochs=2, n_resamples=10, min_positives=1), HospitalConfig(recordings=sizes, workers=1)
+    tiny = replace(workspace.profile, hospitals=made, pretrain=pretrain, probe=probe)
+    return Workspace(tiny, None, "cpu", tmp_path_factory.mktemp("run") / "smoke")
 
 
 def test_every_rule_is_there_for_ptb_xl(hospitals):

@@ -114,10 +114,14 @@ def test_peers_methods_are_a_group_of_their_own_in_files_of_their_own(workspace,
     assert set(scores.read(own[0])[1]["encoder"]).isdisjoint({"simclr", "merl-ours"})
 
 
-def test_published_encoders_with_weights_have_one_seed(workspace, tmp_path, monkeypatch) -> None:
+def test_published_encoders_have_one_seed_and_a_study_without_scores_no_file(workspace, tmp_path, monkeypatch):
+    paths = reference.make_reference(workspace, 1, tmp_path, groups=("dials",), encoders=("mse", "random"))
+    assert [path.name for path in tmp_path.iterdir()] == ["carried_over-demo-real.json"] == [paths[0].name]
+    assert workspace.asked == [(("mse",), (0,))]
+    assert set(scores.read(paths[0])[1]["encoder"]) == {"mse", "random"}
     monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path / "weights"))
     assert reference.make_reference(workspace, 2, tmp_path, groups=("published",)) == []
-    assert workspace.asked == []
+    workspace.asked.clear()
     for name, file in (("merl", "res18_best_ckpt.pth"), ("st-mem", "encoder.pth")):
         (tmp_path / "weights" / name).mkdir(parents=True)
         (tmp_path / "weights" / name / file).write_bytes(b"\x80")  # as a pickle begins
@@ -128,20 +132,11 @@ def test_published_encoders_with_weights_have_one_seed(workspace, tmp_path, monk
     assert list(found["encoder"] + found["encoder_seed"].astype(str)) == ["merit0", "st-mem0", "merl0", "merit1"]
 
 
-def test_a_study_without_scores_has_no_file_and_some_encoders_can_be_asked_for(workspace, tmp_path) -> None:
-    paths = reference.make_reference(workspace, 1, tmp_path, groups=("dials",), encoders=("mse", "random"))
-    assert [path.name for path in tmp_path.iterdir()] == ["carried_over-demo-real.json"] == [paths[0].name]
-    assert workspace.asked == [(("mse",), (0,))]
-    assert set(scores.read(paths[0])[1]["encoder"]) == {"mse", "random"}
-
-
 def test_real_recordings_are_cross_fitted(workspace: SimpleNamespace, monkeypatch, tmp_path: Path) -> None:
     """Every rotation is pretrained and scored; files hold means over rotations and differences from merit."""
-    for study, (_, by) in reference.ROTATED.items():
-        front = dict.fromkeys(by, "x")
-        monkeypatch.setitem(
-            reference.ROTATED, study, (lambda *given, f=front, s=study: scored(s)(*given).assign(**f), by)
-        )
+    for name, (_, by) in reference.ROTATED.items():
+        answer = (lambda *given, n=name, by=by: scored(n)(*given).assign(**dict.fromkeys(by, "x"))), by
+        monkeypatch.setitem(reference.ROTATED, name, answer)
     turns = []
 
     def rotated(rotation: int) -> SimpleNamespace:

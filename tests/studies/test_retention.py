@@ -28,12 +28,6 @@ def forgotten():
     module._asked.cache_clear()
 
 
-@pytest.fixture(scope="module")
-def module_patch():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
 def test_the_second_time_it_is_read_and_a_seen_patient_is_refused(workspace, monkeypatch):
     first = retention(workspace, ["merit", "random"], **QUICK)
     monkeypatch.setattr("merit.evaluate.retention.measure", None)
@@ -85,19 +79,13 @@ def test_patients_stay_in_one_fold_and_pretrained_folds_are_never_scored(workspa
     assert set(seen[0].folds[official == 10]) <= {1}
 
 
-@pytest.fixture
-def unknown(workspace, monkeypatch) -> pd.DataFrame:
-    """The same recordings as if nobody knew their truth; the measurements that take its place."""
-    store = workspace.store("ptb-xl")
+def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(workspace, monkeypatch):
+    """The same recordings as if nobody knew their truth, and measurements that take its place."""
     truth = pd.read_parquet(workspace.sources["ptb-xl"] / "truth.parquet").set_index("record_id")
-    table = truth.loc[store.records["record_id"]].select_dtypes("number").reset_index()
+    table = truth.loc[workspace.store("ptb-xl").records["record_id"]].select_dtypes("number").reset_index()
     table.loc[table.index[:7], "qrs_ms"] = np.nan
     monkeypatch.setattr(Workspace, "truth", lambda *a: None)
     monkeypatch.setattr(module, "measured_factors", lambda *a: table.copy())
-    return table
-
-
-def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(workspace, unknown):
     found = retention(workspace, "random", **QUICK)
     about = found.iloc[0]
     assert (about["source"], about["n_failed"]) == ("measured", 7)
@@ -151,10 +139,11 @@ def test_without_ludb_there_is_no_reliability_but_a_reason(workspace, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def omission(workspace, module_patch) -> pd.DataFrame:
+def omission(workspace) -> pd.DataFrame:
     """Of merit, mse and random at two shares."""
-    module_patch.setattr(module, "SHARES", (0.3, 1.0))
-    return module.report_omission(workspace, ["merit", "mse", "random"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SHARES", (0.3, 1.0))
+        return module.report_omission(workspace, ["merit", "mse", "random"])
 
 
 def test_who_reads_reports_is_scored_at_every_share_on_the_same_recordings(workspace, omission):

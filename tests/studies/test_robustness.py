@@ -78,19 +78,7 @@ class Mine:
     assert signal[0] == pytest.approx(signal[1], rel=0.05)
 
 
-def test_a_missing_data_set_and_too_little_of_one_are_reasons(workspace, monkeypatch):
-    short = robustness(workspace, "random", ["clean", "gain:2"], "cpsc2018", **{**SETTINGS, "min_positives": 50})
-    assert short["reason"].str.contains("cpsc2018").all()
-
-    def missing(cohort):
-        raise NoCohort(f"{cohort}: no such data set under /nowhere")
-
-    monkeypatch.setattr(workspace, "store", missing)
-    for found in (robustness(workspace, "random", "gain:2", "csn"), corrupted_example(workspace, "clean", "csn")):
-        assert list(found["reason"]) == ["csn: no such data set under /nowhere"]
-
-
-def test_what_was_seen_is_rejected_unless_allowed(workspace, monkeypatch):
+def test_missing_short_and_seen_data_are_reasons_or_rejected(workspace, monkeypatch):
     store = workspace.store("ptb-xl")
     patient = store.records.loc[store.records["fold"] == 10, "patient_id"].iloc[0]
     seen = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": [patient], "record_id": ["x"]})
@@ -98,6 +86,12 @@ def test_what_was_seen_is_rejected_unless_allowed(workspace, monkeypatch):
     with pytest.raises(SeenInPretraining, match=f"patient {patient} of ptb-xl"):
         robustness(workspace, "cma", "gain:4", **SETTINGS)
     assert set(robustness(workspace, "cma", "gain:4", allow_seen=True, **SETTINGS)["n_seen"]) == {1}
+    monkeypatch.undo()
+    short = robustness(workspace, "random", ["clean", "gain:2"], "cpsc2018", **{**SETTINGS, "min_positives": 50})
+    assert short["reason"].str.contains("cpsc2018").all()
+    monkeypatch.setattr(workspace, "store", lambda cohort: (_ for _ in ()).throw(NoCohort(f"{cohort}: none")))
+    for found in (robustness(workspace, "random", "gain:2", "csn"), corrupted_example(workspace, "clean", "csn")):
+        assert list(found["reason"]) == ["csn: none"]
 
 
 def test_pictures_hold_one_lead_of_one_recording(workspace):
@@ -110,16 +104,13 @@ def test_pictures_hold_one_lead_of_one_recording(workspace):
     np.testing.assert_allclose(short[:240], clean[:240], atol=1)
 
 
-def test_a_user_names_corruptions_with_and_without_levels(workspace: Workspace):
+def test_a_user_names_corruptions_with_and_without_levels_or_is_rejected(workspace: Workspace):
     every = ["clean", *(f"{kind}:{level}" for kind, levels in STRENGTHS.items() for level in levels)]
     assert strengths(workspace) == strengths(workspace, FEW)
     assert set(strengths(workspace)) < set(every) == set(strengths(workspace, ",".join(STRENGTHS)))
     assert strengths(workspace, "lost:1:4, wander,swap:arms,gain:0.5") == [
         "clean", "lost:1", "lost:4", "wander:0.1", "wander:0.3", "wander:1", "swap:arms", "gain:0.5",
     ]  # fmt: skip
-
-
-def test_a_corruption_that_is_not_known_is_rejected(workspace):
     for text, match in (("fog", "expected one of lost"), ("lost:few", "lost takes numbers; got 'few'"), ("", "got ''")):
         with pytest.raises(ValueError, match=match):
             strengths(workspace, text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -90,15 +89,9 @@ def test_merls_lists_divide_a_data_set_where_they_are(workspace: Workspace, tmp_
 
 
 def test_an_empty_part_leaves_the_target_and_takes_the_source(workspace, monkeypatch) -> None:
-    whole = type(workspace).store
-
-    def without_fold_nine(self: Workspace, cohort: str) -> SimpleNamespace:
-        store = whole(self, cohort)
-        if cohort == "csn":
-            store.records["fold"] = store.records["fold"].mask(store.records["fold"] == 9)
-        return store
-
-    monkeypatch.setattr(type(workspace), "store", without_fold_nine)
+    csn, whole = workspace.store("csn"), type(workspace).store
+    csn.records["fold"] = csn.records["fold"].mask(csn.records["fold"] == 9)
+    monkeypatch.setattr(type(workspace), "store", lambda ws, cohort: csn if cohort == "csn" else whole(ws, cohort))
     found = shift(workspace, ["random"])
     assert macro(found).set_index("transfer").loc["superclass>csn", "n"] == 200
     reasons = found[found["reason"].notna()].drop_duplicates("transfer").set_index("transfer")["reason"]
