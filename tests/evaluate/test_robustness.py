@@ -76,15 +76,12 @@ def test_lost_leads_are_nested_and_take_the_derived_ones_along(signal):
         assert not out[n:].any()
 
 
-@pytest.mark.parametrize(
-    ("level", "exchanged"), [("arms", (0, 1)), ("RA-LL", (0, 2)), ("LA-LL", (1, 2)), ("V1-V3", (3, 5))]
-)
-def test_swaps_are_what_exchanged_electrodes_record(signal, level, exchanged):
-    electrodes = potentials()
-    electrodes[list(exchanged)] = electrodes[list(exchanged)[::-1]]
-    out = changed(signal, "swap", level)
-    np.testing.assert_allclose(out, leads_of(electrodes), atol=1e-6)
-    np.testing.assert_array_equal(changed(out, "swap", level), signal)  # twice is not at all
+def test_swaps_are_what_exchanged_electrodes_record(signal):
+    for level, a, b in (("arms", 0, 1), ("RA-LL", 0, 2), ("LA-LL", 1, 2), ("V1-V3", 3, 5)):
+        electrodes, out = potentials(), changed(signal, "swap", level)
+        electrodes[[a, b]] = electrodes[[b, a]]
+        np.testing.assert_allclose(out, leads_of(electrodes), atol=1e-6)
+        np.testing.assert_array_equal(changed(out, "swap", level), signal)  # twice is not at all
 
 
 @pytest.mark.parametrize("kind", ["swap", "gain", "gain_error", "hum_50", "hum_60", "wander", "white", "muscle"])
@@ -190,9 +187,7 @@ def recording(fs_hz: float, seconds: float, seed: int = 0, gaps: bool = False) -
         signal_mv[3, 40:90] = np.nan
         signal_mv[5, -30:] = np.nan
         signal_mv[7, round(9.8 * fs_hz) : round(14 * fs_hz)] = np.nan  # over the end of what is stored
-    return Recording(
-        record_id=f"r{seed}", patient_id="p", signal_mv=signal_mv, fs_hz=fs_hz, report="", labels=frozenset()
-    )
+    return Recording(f"r{seed}", "p", signal_mv, fs_hz, "", frozenset())
 
 
 @pytest.mark.parametrize("fs_hz", [100.0, 257.0, 500.0])
@@ -203,15 +198,8 @@ def test_nothing_done_is_the_stores_row(fs_hz, seconds, gaps):
     one = recording(fs_hz, seconds, gaps=gaps)
     expected = process(one, SIGNAL, 0.2)[0]
     np.testing.assert_array_equal(stored_row(one, CLEAN, None, 0, SIGNAL, 0.2), expected)
-    for kind, level in (
-        ("lost", 0),
-        ("gain", 1),
-        ("duration", 31),
-        ("rate", 500),
-        ("gain_error", 0),
-        ("hum_50", 0),
-        ("wander", 0),
-    ):
+    none = {"lost": 0, "gain": 1, "duration": 31, "rate": 500, "gain_error": 0, "hum_50": 0, "hum_60": 0, "wander": 0}
+    for kind, level in none.items():
         np.testing.assert_array_equal(stored_row(one, kind, level, 0, SIGNAL, 0.2), expected)
 
 
@@ -301,14 +289,12 @@ def made(levels: dict[str, tuple[float, dict[tuple[str, float], float]]]) -> pd.
 
 def test_overall_is_the_mean_of_kinds_and_the_share_is_of_what_lies_above_chance():
     losses = {("lost", 1): 0.02, ("lost", 4): 0.1, ("gain", 0.25): 0.0, ("hum_60", 1): 0.01}
-    found = made(
-        {"merit": (0.9, losses), "random": (0.7, {("lost", 1): 0.04, ("gain", 0.25): 0.0, ("hum_60", 1): 0.01})}
-    )
+    less = {("lost", 1): 0.04, ("gain", 0.25): 0.0, ("hum_60", 1): 0.01}
+    found = made({"merit": (0.9, losses), "random": (0.7, less)})
     rows = overall(found).set_index(["encoder", "metric"])
     loss = (0.06 + 0 + 0.01) / 3
-    assert rows["value"]["merit"].to_dict() == pytest.approx(
-        {"clean": 0.9, "change": -loss, "left": 0.9 - loss, "share": loss / 0.4}
-    )
+    expected = {"clean": 0.9, "change": -loss, "left": 0.9 - loss, "share": loss / 0.4}
+    assert rows["value"]["merit"].to_dict() == pytest.approx(expected)
     assert rows.loc[("random", "share"), "value"] == pytest.approx(0.05 / 3 / 0.2)
     assert rows.loc[("merit", "change"), "low"] < -loss < rows.loc[("merit", "change"), "high"]
     assert len(rows.loc[("merit", "change"), "draws"]) == 51
