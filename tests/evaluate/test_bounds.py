@@ -33,15 +33,6 @@ def test_entropy_and_information_have_closed_forms_and_no_unit():
     assert bounds.discrete_information(np.eye(4) / 4) == pytest.approx(np.log(4))
 
 
-def test_regression_is_least_squares_and_neighbours_have_the_correlation():
-    x = np.random.default_rng(0).multivariate_normal(np.zeros(3), COVARIANCE, size=400_000)
-    matrix, left = bounds.regression(COVARIANCE, np.array([0, 2]), np.array([1]))
-    slow = np.linalg.lstsq(x[:, [0, 2]], x[:, 1], rcond=None)[0]
-    np.testing.assert_allclose(matrix[0], slow, atol=0.01)
-    assert left[0, 0] == pytest.approx(np.var(x[:, 1] - x[:, [0, 2]] @ slow), abs=0.01)
-    assert SIGNAL.covariance[1, [1, 4]] == pytest.approx([1, 0.9**3])
-
-
 def slow_bound(scores: np.ndarray) -> float:
     """log B less the mean of both directions' cross-entropy, element by element."""
     size, total = len(scores), 0.0
@@ -104,12 +95,3 @@ def test_the_decoders_bound_is_that_of_draws_and_pretrainings_masked_error_agree
     for factor in (1.0, 0.5, 0.0):
         drawn = np.mean([SIGNAL.measured_error(factor, 500, seed) for seed in range(8)])
         assert drawn == pytest.approx(SIGNAL.error(factor), rel=0.03)
-
-
-def test_the_true_posterior_closes_the_gap_and_the_best_variance_is_the_error():
-    """A Gaussian with the full covariance that the prediction leaves: E log q = -h(x_h | x_v)."""
-    conditional = multivariate_normal(np.zeros(24), SIGNAL.left).entropy()
-    assert SIGNAL.hidden_entropy - conditional == pytest.approx(SIGNAL.information)
-    error = SIGNAL.error(1.0)
-    at = [SIGNAL.bound(error, v) for v in (0.9 * error, error, 1.1 * error)]
-    assert at[1] == max(at)

@@ -61,13 +61,10 @@ def signal(axis_deg: float = 60.0, st_mv: float = 0.1, t_mv: float = 0.3) -> np.
     return np.array([0.7 + size.get(lead, 0.5) * shape + late for lead in LEADS])
 
 
-@pytest.mark.parametrize("axis_deg", [-60.0, 0.0, 60.0, 135.0, -150.0])
-def test_the_axis_of_a_drawn_beat(axis_deg):
-    found = factors.voltages(signal(axis_deg, st_mv=0.0), FS_HZ, marks())["axis_deg"]
-    assert (found - axis_deg + 180) % 360 - 180 == pytest.approx(0, abs=0.5)
-
-
 def test_the_waves_of_a_drawn_beat_and_nothing_without_marks_or_whole_beats():
+    for axis_deg in (-60.0, 0.0, 60.0, 135.0, -150.0):
+        found = factors.voltages(signal(axis_deg, st_mv=0.0), FS_HZ, marks())["axis_deg"]
+        assert (found - axis_deg + 180) % 360 - 180 == pytest.approx(0, abs=0.5)
     found = factors.voltages(signal(), FS_HZ, marks())
     expected = {"r_mv_V2": 0.5, "s_mv_V2": 0, "s_mv_V1": -0.8, "st_mv_V3": 0.1, "t_mv_V3": 0.3}
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=0.01)

@@ -11,8 +11,6 @@ from merit import scores
 from merit.config import PEERS, EncoderConfig, TinyVitConfig, profile
 from merit.studies import Workspace, framework
 from merit.studies.probing import linear_probe
-from merit.studies.shift import shift
-from merit.studies.zero_shot import zero_shot
 
 
 @pytest.fixture(scope="module")
@@ -29,24 +27,6 @@ def test_every_method_has_a_checkpoint_of_its_own(trained):
     histories = trained.histories(tuple(PEERS))
     assert set(histories["term"]) == {"masked_mse", "info_nce", "dropout_views", "nt_xent", "segments"}
     assert len(trained.seen("clocs")) == len(trained.seen("merit"))
-
-
-def test_they_are_probed_and_moved_as_all_others(trained):
-    probed = linear_probe(trained, tuple(PEERS), "superclass", variant="as_published", scored="by fold")
-    auroc = probed[probed["metric"] == "auroc"]
-    assert list(auroc["encoder"]) == list(PEERS)
-    assert auroc["value"].between(0, 1).all()
-    moved = shift(trained, tuple(PEERS))
-    assert set(moved["encoder"]) == set(PEERS)
-
-
-def test_zero_shot_needs_a_space_shared_with_texts(trained):
-    found = zero_shot(trained, tuple(PEERS), "superclass").drop_duplicates("encoder").set_index("encoder")
-    assert 0 <= found.loc["merl-ours", "value"] <= 1
-    for name, reason in found["reason"].drop("merl-ours").items():
-        assert reason == f"{name} is pretrained without text: it shares no space with the prompts"
-        with pytest.raises(ValueError, match="expected one with a shared space"):
-            trained.shared(name, "ptb-xl")
 
 
 def test_costs_are_counted_and_read(trained):

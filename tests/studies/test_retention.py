@@ -15,7 +15,7 @@ from merit.evaluate.retention import TRAINING_ONLY, RetentionConfig
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
 from merit.studies import retention as module
 from merit.studies.retention import retention
-from merit.studies.workspace import NoCohort, Workspace
+from merit.studies.workspace import Workspace
 from merit.synthetic.labels import statements
 
 QUICK = {"n_resamples": 10, "folds": 2, "min_silent": 2, "min_positives": 10}
@@ -101,15 +101,6 @@ def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(
     for name, values in asked.question.factors.items():  # a failed delineation counts for nothing
         assert np.isnan(values[:7]).any(axis=1).all(), name
         assert name == "pr" or np.isfinite(values[7:]).all(), name
-
-
-def test_no_data_and_too_few_recordings_are_reasons(workspace, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(workspace, "embedding_identity", lambda *a: (_ for _ in ()).throw(NoCohort("no ptb-xl")))
-        assert list(retention(workspace, ["random"], **QUICK)["reason"]) == ["no ptb-xl"]
-    monkeypatch.setattr("merit.evaluate.information.fold_of", lambda groups, *a: np.full(len(groups), TRAINING_ONLY))
-    (reason,) = retention(workspace, ["random"], seed=8, **QUICK)["reason"]
-    assert "at least 60 scored recordings" in reason
 
 
 @pytest.mark.skipif("MERIT_REAL_DATA" not in os.environ, reason="real recordings: set MERIT_REAL_DATA")
