@@ -315,7 +315,7 @@ def notebook(
 def reference(
     run: flat(Paged) = Paged(),
     seeds: int = 5,
-    group: Literal["all", "objectives", "equal-budget", "dials", "real", "published"] = "all",
+    group: Literal["all", "objectives", "equal-budget", "dials", "real", "frontier", "networks", "published"] = "all",
     stages: str = "",
     encoders: str = "",
 ) -> None:
@@ -327,7 +327,8 @@ def reference(
         seeds: Pretraining seeds.
         group: The paper's objectives, strengths and CMA without a mask; these beside peers' methods on the same data;
             objectives pretrained on other recordings (what is kept); objectives on real recordings, cross-fitted in
-            five rotations of PTB-XL's folds; MERIT beside published encoders with weights at hand; or all.
+            five rotations of PTB-XL's folds; other weights of the masked error, likewise; networks times objectives,
+            likewise; MERIT beside published encoders with weights at hand; or all.
         stages: Which of the group's, separated by commas; default: all of them.
         encoders: Which of the group's, separated by commas; default: all of them.
     """

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import functools
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -598,8 +599,8 @@ class Method(NamedTuple):
     """One of `objectives.OBJECTIVES`."""
     changes: Mapping[str, Any] = {}
     """Of the profile's network, by their paths in `ModelConfig`."""
-    strength: float | None = None
-    """Of the bottleneck; None: the profile's."""
+    training: Mapping[str, float] = {}
+    """Of the profile's `PretrainConfig`."""
 
     def model(self, profiles: ModelConfig) -> ModelConfig:
         """Its network in place of the profile's."""
@@ -625,25 +626,48 @@ TRAINED_NAMES = (*OBJECTIVE_NAMES, *ABLATIONS, *PEERS)
 """Encoders that `merit pretrain --objective` trains, without the bottleneck's other strengths (ib-0.1)."""
 
 
+VARIANT = re.compile(r"(merit|cma|ib|mse)(?:-(\d+\.?\d*))?((?:@\w+(?:\.\d+)?)*)(\+views)?")
+"""ib-0.1, merit-10: another strength of the bottleneck, another weight of the masked error. merit@resnet18,
+cma@mask0.9: another network, another mask ratio. merit+views: with MERL's contrast of dropout views. All together:
+merit-10@resnet18@mask0.5+views."""
+
+
 def method(encoder: str) -> Method:
     """What an encoder's name stands for; a ValueError lists the names that are pretrained here."""
+    if found := _method(encoder):
+        return found
+    raise ValueError(
+        f"encoder: expected one of {', '.join((*TRAINED_NAMES, 'random'))}, or a variant such as ib-0.1, merit-10, "
+        f"merit@resnet18, cma@mask0.9 or merit+views; got {encoder!r}"
+    )
+
+
+def _method(encoder: str) -> Method | None:
     if named := {**ABLATIONS, **PEERS}.get(encoder):
         return named
-    if encoder in OBJECTIVE_NAMES:
-        return Method(encoder)
-    name, _, strength = encoder.partition("-")
-    if name == "ib":
-        try:
-            return Method(name, strength=float(strength))
-        except ValueError:
-            pass
-    known = ", ".join((*TRAINED_NAMES, "random"))
-    raise ValueError(f"encoder: expected one of {known}, or ib-STRENGTH such as ib-0.1; got {encoder!r}")
+    if not (match := VARIANT.fullmatch(encoder)):
+        return None
+    objective, number, network, views = match.groups()
+    training = {"view_scale": 1.0} if views else {}
+    if number:
+        if objective not in ("ib", "merit"):
+            return None
+        training |= {"bottleneck_strength" if objective == "ib" else "masked_mse_scale": float(number)}
+    changes: dict[str, Any] = {}
+    for part in network.split("@")[1:]:
+        if part in ("vit", "tiny_vit", "resnet18"):
+            changes["encoder.kind"] = part
+        elif re.fullmatch(r"mask0(\.\d+)?", part):
+            changes["mask_ratio"] = float(part.removeprefix("mask"))
+        else:
+            return None
+    return Method(objective, changes, training)
 
 
 def without_text(encoder: str) -> bool:
     """Whether an encoder was pretrained here without reports, so that it shares no space with texts."""
-    return encoder in TRAINED_NAMES and method(encoder).objective in WITHOUT_TEXT
+    found = _method(encoder)
+    return found is not None and found.objective in WITHOUT_TEXT
 
 
 def require_hidden(model: ModelConfig, objective: str) -> None:

@@ -75,7 +75,7 @@ def refused(home, monkeypatch, capsys):
         (("evaluate", *SMOKE, "--tasks", "foo"), "--tasks: expected one of superclass", "foo"),
         (("evaluate", *SMOKE, "--tasks", ","), "--tasks: expected one at least", ""),
         (("evaluate", *SMOKE, "--encoders", "merit,foo"), "--encoders: expected one of merit, cma", "'foo'"),
-        (("evaluate", *SMOKE, "--encoders", "ib-nan"), "bottleneck_strength: expected a number from 0; got nan", ""),
+        (("evaluate", *SMOKE, "--encoders", "ib-nan"), "--encoders: expected one of merit", "ib-nan"),
         (("evaluate", *SMOKE, "--encoder", "no.py"), "--encoder: expected path.py:Class; there is no file", "no.py"),
         (("book", *SMOKE, "--device", "gpu"), "--device: expected auto, cpu, cuda or cuda:1; got gpu", ""),
         (("book", *SMOKE, "--lm", "no/such/folder"), "--lm: expected a folder", "no/such/folder"),

@@ -194,11 +194,16 @@ def test_objectives_without_text_are_those_without_an_aligned_term():
 
 def test_names_stand_for_objectives():
     for name in OBJECTIVE_NAMES:
-        assert method(name) == (name, {}, None)
+        assert method(name) == (name, {}, {})
         assert method(name).model(profile("demo").model) == profile("demo").model
-    assert (method("ib-0.1").objective, method("ib-0.1").strength) == ("ib", 0.1)
-    for unknown in ("ib-x", "st-mem", "random", "merit-2"):
-        with pytest.raises(ValueError, match=r"expected one of merit, .* clocs, random, or ib-STRENGTH such as ib-0.1"):
+    assert method("ib-0.1") == ("ib", {}, {"bottleneck_strength": 0.1})
+    everything = {"encoder.kind": "resnet18", "mask_ratio": 0.5}
+    assert method("merit-10@resnet18@mask0.5+views") == ("merit", everything, {"view_scale": 1, "masked_mse_scale": 10})
+    assert method("mse@tiny_vit") == ("mse", {"encoder.kind": "tiny_vit"}, {})
+    assert without_text("mse@resnet18+views")
+    assert not without_text("cma@mask0")
+    for unknown in ("ib-x", "st-mem", "random", "cma-2", "merit@resnet", "merit@mask1", "merit-", "merit+view", "mse@"):
+        with pytest.raises(ValueError, match=r"expected one of merit, .* clocs, random, or a variant such as ib-0.1"):
             method(unknown)
 
 
@@ -206,7 +211,7 @@ def test_names_stand_for_objectives():
 def test_cma_whole_is_cma_without_a_mask_and_nothing_else(name):
     ours = profile(name).model
     found = method("cma-whole")
-    assert (found.objective, found.strength, without_text("cma-whole")) == ("cma", None, False)
+    assert (found.objective, found.training, without_text("cma-whole")) == ("cma", {}, False)
     assert not found.model(ours).hides
     assert replace(found.model(ours), mask_ratio=ours.mask_ratio) == ours
 

@@ -104,7 +104,17 @@ class Group(NamedTuple):
 
 
 OBJECTIVES, EQUAL_BUDGET, DIALS, PUBLISHED = "objectives", "equal-budget", "dials", "published"
-REAL = "real"
+REAL, FRONTIER, NETWORKS = "real", "frontier", "networks"
+WEIGHTS = ("cma", "merit-0.1", "merit-0.3", "merit", "merit-3", "merit-10", "merit-100", "merit-1000", "mse")
+"""The weight of the masked error from none (alignment alone) to infinite (reconstruction alone)."""
+STRENGTHS, RATIOS = ("ib-0.1", "ib", "ib-1"), ("cma@mask0.5", "cma@mask0.9", "merit@mask0.5", "merit@mask0.9")
+FACTORIAL = tuple(
+    f"{objective}{network}{views}"
+    for network in ("", "@resnet18", "@tiny_vit")
+    for objective in ("cma", "merit", "mse")
+    for views in ("", "+views")
+)
+"""Network x objective x dropout views."""
 GROUPS = {
     OBJECTIVES: Group(
         ("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", *ABLATIONS, "random"),
@@ -116,19 +126,16 @@ GROUPS = {
         suffix=EQUAL_BUDGET,
     ),
     DIALS: Group(("merit", "cma", "mse", "random"), ("left_out", "carried_over")),
-    REAL: Group(
-        ("merit", "cma", "cma-whole", "mse", "ib", "ib-0.1", "ib-1", "random"),
-        tuple(ROTATED),
-        suffix="rotations",
-        rotates=True,
-    ),
+    REAL: Group(("merit", "cma", "cma-whole", "mse", *STRENGTHS, "random"), tuple(ROTATED), "rotations", rotates=True),
+    FRONTIER: Group((*WEIGHTS, *STRENGTHS, *RATIOS, "random"), ("linear_probe", "kept"), FRONTIER, rotates=True),
+    NETWORKS: Group((*FACTORIAL, "random"), ("linear_probe", "kept"), NETWORKS, rotates=True),
     PUBLISHED: Group(
         ("merit", *registry.PUBLISHED), ("linear_probe", "zero_shot", "shift", "generation"), suffix=PUBLISHED
     ),
 }
 """The paper's objectives; these beside peers' methods: the same recordings, updates and evaluation; some of them
-pretrained on other recordings; the objectives on real recordings, cross-fitted; MERIT beside those published encoders
-whose weights are at hand, which have one seed.
+pretrained on other recordings; the objectives on real recordings, cross-fitted, then other weights and mask ratios,
+then other networks; MERIT beside those published encoders whose weights are at hand, which have one seed.
 """
 
 

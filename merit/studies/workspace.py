@@ -393,7 +393,7 @@ class Workspace:
     def configs(self, encoder: str, seed: int) -> tuple[ModelConfig, PretrainConfig]:
         """Network and optimisation of a name that is pretrained here (`config.method`)."""
         found = method(encoder)
-        changes: dict[str, Any] = {} if found.strength is None else {"bottleneck_strength": found.strength}
+        changes: dict[str, Any] = dict(found.training)
         if found.objective in WITHOUT_TEXT:
             changes["text_layers"] = 0
         changes |= {"objective": found.objective, "seed": self.pretraining_seed(seed)}

@@ -148,7 +148,7 @@ def test_real_recordings_are_cross_fitted(workspace: SimpleNamespace, monkeypatc
     paths = reference.make_reference(workspace, 2, tmp_path / "out", said.append, ("real",))
     assert [path.name for path in paths] == [f"{study}-demo-real-rotations.json" for study in reference.ROTATED]
     assert [turn.rotation for turn in turns] == [1, 2, 3, 4, 5]
-    names = ("merit", "cma", "cma-whole", "mse", "ib", "ib-0.1", "ib-1")
+    names = ("merit", "cma", "cma-whole", "mse", "ib-0.1", "ib", "ib-1")
     assert workspace.asked == [(names, (seed,)) for seed in (0, 1) for _ in turns]
     assert len(said) == 2 * 5 * len(reference.ROTATED)
     assert "linear_probe, seed 1 of 2, rotation 3 of 5" in said[12]
