@@ -65,7 +65,7 @@ def test_critics_are_the_log_ratio_of_densities_and_the_cosine_and_batches_are_a
     assert bounds.info_nce_bound(x, y, 4, most=1, temperature=0.2) == pytest.approx(slow[0])
 
 
-def test_repeated_reports_lower_the_ceiling_by_the_log_of_their_number_and_the_interval_is_of_the_mean():
+def test_repeated_reports_lower_the_ceiling_by_the_log_of_their_number():
     found = bounds.ceiling_of(["a"] * 3 + ["b"], 4)
     assert found["value"] == pytest.approx(np.log(4) - 0.75 * np.log(3))
     alone = bounds.ceiling_of(list("abcd"), 4)

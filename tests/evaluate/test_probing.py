@@ -65,7 +65,7 @@ def test_same_inputs_same_bits_whatever_the_global_seed_and_the_threads(problem:
         torch.set_num_threads(threads)
 
 
-def test_initial_values_are_those_of_torch_every_fold_has_its_own_order_and_the_first_best_epoch_is_chosen(
+def test_initial_values_are_torchs_folds_have_orders_of_their_own_and_the_first_best_epoch_is_chosen(
     problem: tuple,
 ):
     seed = int(np.random.default_rng([3, 5]).integers(2**31))

@@ -113,9 +113,7 @@ def test_measured_factors_are_near_the_truth(hospital):
     assert measured.iloc[0].to_dict() == pytest.approx(measure_recording(hospital[1][0] / 1000, 100.0), nan_ok=True)
 
 
-def test_the_scale_does_not_matter_and_a_lead_that_is_off_does_not_stop_the_others_nor_what_the_library_raises(
-    hospital, monkeypatch
-):
+def test_neither_scale_nor_a_lead_that_is_off_nor_what_the_library_raises_stops_the_others(hospital, monkeypatch):
     first_mv = hospital[1][0] / 1000.0
     whole, louder = measure_recording(first_mv, 100.0), measure_recording(3 * first_mv, 100.0)
     for name, value in whole.items():

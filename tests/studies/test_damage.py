@@ -101,7 +101,7 @@ def test_an_emptied_list_of_what_was_seen_does_not_let_it_be_scored(used, ws, ag
             linear_probe(again(ws), "merit", "superclass")
 
 
-def test_finished_weights_without_digests_are_not_trained_over_and_a_result_without_is_computed_again(used, ws):
+def test_weights_without_digests_are_not_trained_over_and_a_result_without_is_computed_again(used, ws):
     folder = next(ws.folder.glob("checkpoints/merit-*"))
     (folder / runs.SUMS).unlink()
     with pytest.raises(runs.Damaged, match="SHA256SUMS is missing"):

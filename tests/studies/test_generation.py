@@ -86,7 +86,7 @@ def test_every_condition_has_its_scores_and_texts_carry_their_statements(workspa
     assert value(merit, "f1", "nearest") == pytest.approx(expected)
 
 
-def test_the_commonest_answer_needs_no_encoder_a_peers_method_writes_and_the_papers_example_is_scored(workspace, merit):
+def test_the_commonest_answer_a_peers_method_and_the_papers_example_are_scored(workspace, merit):
     found = common_answer(workspace)
     assert set(found["answer"]) <= {pair.answer for pair in questions(workspace).train.pairs}
     columns = ["metric", "value", "low", "high", "n"]

@@ -19,8 +19,8 @@ from merit.studies.workspace import NoCohort
 
 def encoder(name: str) -> SimpleNamespace:
     """Projects to length 1; without a shared space for mse."""
-    project = lambda z: z / np.linalg.norm(z, axis=1, keepdims=True)  # noqa: E731
-    return SimpleNamespace(shares_space=name != "mse", project=project)
+    unit = {"project": lambda z: z / np.linalg.norm(z, axis=1, keepdims=True)}
+    return SimpleNamespace(shares_space=name != "mse", **unit)
 
 
 class Space:

@@ -271,7 +271,7 @@ def test_what_reads_no_reports_is_the_same_run(trained):
         assert (trained.checkpoint_identity(objective) == frozen.checkpoint_identity(objective)) == same
 
 
-def test_a_checkpoint_says_where_it_comes_from_and_a_file_has_the_embedding_and_scores_of_its_row(workspace):
+def test_a_checkpoint_says_where_it_comes_from_and_scores_a_file_as_its_row(workspace):
     folder = workspace.checkpoint("merit")
     said, card = checkpoint.read_origin(folder), (folder / "README.md").read_text()
     assert said["synthetic"] is True
