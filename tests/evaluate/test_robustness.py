@@ -187,7 +187,8 @@ def recording(fs_hz: float, seconds: float, seed: int = 0, gaps: bool = False) -
         signal_mv[3, 40:90] = np.nan
         signal_mv[5, -30:] = np.nan
         signal_mv[7, round(9.8 * fs_hz) : round(14 * fs_hz)] = np.nan  # over the end of what is stored
-    return Recording(f"r{seed}", "p", signal_mv, fs_hz, "", frozenset())
+    row = {"record_id": f"r{seed}", "patient_id": "p", "report": "", "labels": frozenset()}
+    return Recording(**row, signal_mv=signal_mv, fs_hz=fs_hz)
 
 
 @pytest.mark.parametrize("fs_hz", [100.0, 257.0, 500.0])

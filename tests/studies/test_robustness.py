@@ -24,20 +24,6 @@ def one(found: pd.DataFrame, encoder: str, strength: str, metric: str = "auroc")
     return row
 
 
-def test_the_source_read_again_is_the_stores_row_and_what_nothing_was_done_to_keeps_its_score(workspace):
-    store, task = workspace.store("ptb-xl"), module._task(workspace, "superclass", 1)
-    tested = task.rows[task.folds == 10]
-    recordings = module._recordings(workspace, "superclass", 1, store.fs_hz)
-    rows = stored_rows(recordings, CLEAN, None, 0, workspace.profile.signal, 0.2)
-    assert len(rows.signal_uv) > 3
-    np.testing.assert_array_equal(rows.signal_uv, store.signal_uv[tested])
-    assert rows.records["record_id"].tolist() == store.records["record_id"].iloc[tested].tolist()
-    found = robustness(workspace, "cma", ["clean", "duration:10"], **SETTINGS)
-    clean, same = one(found, "cma", "clean"), one(found, "cma", "duration:10")
-    assert same["n_changed"] == one(found, "cma", "duration:10", "signal_mv")["value"] == 0
-    assert all(same[name] == clean[name] for name in ("value", "low", "high", "draws"))
-
-
 def test_every_strength_is_a_result_and_adding_one_computes_that_alone(workspace, monkeypatch):
     few = robustness(workspace, ["cma", "random"], ["clean", "lost:2", "gain:0.5"], **SETTINGS)
     assert few["reason"].isna().all(), few["reason"]
@@ -54,6 +40,20 @@ def test_every_strength_is_a_result_and_adding_one_computes_that_alone(workspace
     assert one(more, "cma", "lost:2")["n_changed"] == n
     moved = [one(more, "random", strength, "moved")["value"] for strength in ("gain:0.5", "lost:2")]
     assert moved[0] < 0.02 < moved[1]
+
+
+def test_the_source_read_again_is_the_stores_row_and_what_nothing_was_done_to_keeps_its_score(workspace):
+    store, task = workspace.store("ptb-xl"), module._task(workspace, "superclass", 1)
+    tested = task.rows[task.folds == 10]
+    recordings = module._recordings(workspace, "superclass", 1, store.fs_hz)
+    rows = stored_rows(recordings, CLEAN, None, 0, workspace.profile.signal, 0.2)
+    assert len(rows.signal_uv) > 3
+    np.testing.assert_array_equal(rows.signal_uv, store.signal_uv[tested])
+    assert rows.records["record_id"].tolist() == store.records["record_id"].iloc[tested].tolist()
+    found = robustness(workspace, "cma", ["clean", "duration:10"], **SETTINGS)
+    clean, same = one(found, "cma", "clean"), one(found, "cma", "duration:10")
+    assert same["n_changed"] == one(found, "cma", "duration:10", "signal_mv")["value"] == 0
+    assert all(same[name] == clean[name] for name in ("value", "low", "high", "draws"))
 
 
 def test_a_readers_encoder_at_500_hz_is_given_what_its_own_store_holds(workspace, monkeypatch, tmp_path):
