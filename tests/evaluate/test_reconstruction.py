@@ -65,3 +65,10 @@ def test_masked_errors_average_to_the_training_loss(patches):
     assert found.mean() == pytest.approx(loss.item())
     assert found[1] == pytest.approx(np.square(prediction - patches)[1][hidden[1]].mean())
     assert np.isnan(reconstruction.masked_errors(prediction, patches, np.zeros_like(hidden))).all()
+
+
+def test_summary_of_what_does_not_vary_has_no_width():
+    assert set(reconstruction.summary(np.full(7, 0.25), 0).values()) == {0.25}
+    spread = reconstruction.summary(np.arange(100.0), 0)
+    assert spread["low"] < spread["value"] == 49.5 < spread["high"]
+    assert spread["high"] - spread["low"] == pytest.approx(2 * 1.96 * np.arange(100).std() / 10, rel=0.1)
