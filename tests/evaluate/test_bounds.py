@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -13,12 +15,9 @@ COVARIANCE = np.array([[2.0, 0.6, 0.3], [0.6, 1.0, -0.2], [0.3, -0.2, 1.5]])
 SIGNAL = bounds.Signal()
 
 
-def test_entropy_is_scipys():
+def test_entropy_and_information_have_closed_forms_and_no_unit():
     own = SIGNAL.covariance[np.ix_(SIGNAL.hidden, SIGNAL.hidden)]
     assert SIGNAL.hidden_entropy == pytest.approx(multivariate_normal(np.zeros(24), own).entropy())
-
-
-def test_information_is_that_of_a_sum_over_a_grid_and_has_no_unit():
     rho, grid = 0.7, np.linspace(-8, 8, 401)
     joint = multivariate_normal([0, 0], [[1, rho], [rho, 1]]).pdf(np.dstack(np.meshgrid(grid, grid)))
     found = bounds.information(np.array([[1, rho], [rho, 1]]), np.array([0]), np.array([1]))
@@ -27,18 +26,11 @@ def test_information_is_that_of_a_sum_over_a_grid_and_has_no_unit():
     unit, left, right = np.diag([10.0, 0.1, 3.0]), np.array([0]), np.array([1, 2])
     same = bounds.information(unit @ COVARIANCE @ unit, left, right)
     assert same == pytest.approx(bounds.information(COVARIANCE, left, right))
-
-
-def test_regression_is_least_squares_and_neighbours_have_the_correlation():
-    x = np.random.default_rng(0).multivariate_normal(np.zeros(3), COVARIANCE, size=400_000)
-    matrix, left = bounds.regression(COVARIANCE, np.array([0, 2]), np.array([1]))
-    slow = np.linalg.lstsq(x[:, [0, 2]], x[:, 1], rcond=None)[0]
-    np.testing.assert_allclose(matrix[0], slow, atol=0.01)
-    assert left[0, 0] == pytest.approx(np.var(x[:, 1] - x[:, [0, 2]] @ slow), abs=0.01)
-    assert SIGNAL.covariance[1, [1, 4]] == pytest.approx([1, 0.9**3])
-
-
-# ---------------------------------------------------------------- InfoNCE
+    joint = np.array([[0.3, 0.1, 0.0], [0.05, 0.25, 0.3]])
+    cells = [(i, j) for i in range(2) for j in range(3) if joint[i, j] > 0]
+    slow = sum(joint[c] * np.log(joint[c] / (joint[c[0]].sum() * joint[:, c[1]].sum())) for c in cells)
+    assert bounds.discrete_information(joint) == pytest.approx(slow)
+    assert bounds.discrete_information(np.eye(4) / 4) == pytest.approx(np.log(4))
 
 
 def slow_bound(scores: np.ndarray) -> float:
@@ -50,7 +42,7 @@ def slow_bound(scores: np.ndarray) -> float:
     return np.log(size) - total / (2 * size)
 
 
-def test_the_optimal_critic_is_the_log_ratio_of_densities():
+def test_critics_are_the_log_ratio_of_densities_and_the_cosine_and_batches_are_averaged():
     rho = 0.6
     x, y = known_pairs("gaussian", 2, -np.log(1 - rho**2), 7, 0)
     joint, single = multivariate_normal([0, 0], [[1, rho], [rho, 1]]), multivariate_normal(0, 1)
@@ -66,9 +58,6 @@ def test_the_optimal_critic_is_the_log_ratio_of_densities():
     np.testing.assert_allclose(scores - scores[0, 0], ratio - ratio[0, 0], atol=1e-9)
     found = bounds.info_nce_bound(x, y, 7, most=1, correlation=rho)
     assert found == pytest.approx(slow_bound(ratio))
-
-
-def test_the_cosine_critic_is_the_cosine_and_batches_are_averaged():
     x, y = known_pairs("gaussian", 3, 1.0, 9, 0)
     a, b = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y))
     slow = [slow_bound(a[rows] @ b[rows].T / 0.2) for rows in (slice(0, 4), slice(4, 8))]
@@ -83,59 +72,26 @@ def test_repeated_reports_lower_the_ceiling_by_the_log_of_their_number():
     assert [alone["value"], alone["ceiling"]] == pytest.approx([np.log(4)] * 2)
     scores = 50.0 * np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]])  # the best possible: rows of a shared, b alone
     assert slow_bound(scores) == pytest.approx(bounds.ceiling_of(["a", "a", "b"], 3)["value"])
-
-
-def test_the_interval_of_what_is_left_holds_its_mean_where_few_batches_repeat_a_report():
-    """Of 200 batches of 2 few hold the one repeated pair: the middle 95 % of them would be the ceiling alone."""
+    # Of 200 batches of 2 few hold the one repeated pair: the middle 95 % of them would be the ceiling alone.
     rows = {size: bounds.ceiling_of(["a"] * 12 + [str(k) for k in range(88)], size) for size in (2, 4, 64)}
     assert all(row["low"] < row["value"] < row["high"] <= row["ceiling"] for row in rows.values())
     expected = np.log(2) * (1 - 12 * 11 / (100 * 99))  # a batch of two equal reports is left with nothing
     assert rows[2]["low"] < expected < rows[2]["high"]
 
 
-# ---------------------------------------------------------------- the decoder
-
-
-def test_a_quarter_is_visible_and_the_rest_hidden():
+def test_bound_and_gap_add_up_to_the_truth():
     assert (len(SIGNAL.visible), len(SIGNAL.hidden)) == (8, 24)
-    assert set(SIGNAL.visible) | set(SIGNAL.hidden) == set(range(32))
+    for factor, variance in product([1.0, 0.5, 0.0, 1.4], [0.2, 1.0, 12.0]):
+        gap = SIGNAL.gap(factor, variance)
+        assert SIGNAL.bound(SIGNAL.error(factor), variance) + gap == pytest.approx(SIGNAL.information)
+        assert gap > 0
 
 
-@pytest.mark.parametrize("factor", [1.0, 0.5, 0.0, 1.4])
-@pytest.mark.parametrize("variance", [0.2, 1.0, 12.0])
-def test_bound_and_gap_add_up_to_the_truth(factor, variance):
-    assert SIGNAL.bound(SIGNAL.error(factor), variance) + SIGNAL.gap(factor, variance) == pytest.approx(
-        SIGNAL.information
-    )
-    assert SIGNAL.gap(factor, variance) > 0
-
-
-def test_the_bound_is_the_entropy_plus_the_mean_log_density_of_draws():
+def test_the_decoders_bound_is_that_of_draws_and_pretrainings_masked_error_agrees():
     x = np.random.default_rng(3).multivariate_normal(np.zeros(32), SIGNAL.covariance, size=20_000)
     mean = 0.5 * x[:, SIGNAL.visible] @ SIGNAL.prediction.T
     log_density = multivariate_normal(np.zeros(24), 0.8).logpdf(x[:, SIGNAL.hidden] - mean).mean()
     assert SIGNAL.bound(SIGNAL.error(0.5), 0.8) == pytest.approx(SIGNAL.hidden_entropy + log_density, abs=0.1)
-
-
-def test_the_true_posterior_closes_the_gap_and_the_best_variance_is_the_error():
-    """A Gaussian with the full covariance that the prediction leaves: E log q = -h(x_h | x_v)."""
-    conditional = multivariate_normal(np.zeros(24), SIGNAL.left).entropy()
-    assert SIGNAL.hidden_entropy - conditional == pytest.approx(SIGNAL.information)
-    error = SIGNAL.error(1.0)
-    at = [SIGNAL.bound(error, v) for v in (0.9 * error, error, 1.1 * error)]
-    assert at[1] == max(at)
-
-
-def test_pretrainings_masked_error_agrees_with_the_formula():
     for factor in (1.0, 0.5, 0.0):
         drawn = np.mean([SIGNAL.measured_error(factor, 500, seed) for seed in range(8)])
         assert drawn == pytest.approx(SIGNAL.error(factor), rel=0.03)
-
-
-def test_discrete_information_by_loops():
-    joint = np.array([[0.3, 0.1, 0.0], [0.05, 0.25, 0.3]])
-    cells = [(i, j) for i in range(2) for j in range(3) if joint[i, j] > 0]
-    slow = sum(joint[c] * np.log(joint[c] / (joint[c[0]].sum() * joint[:, c[1]].sum())) for c in cells)
-    assert bounds.discrete_information(joint) == pytest.approx(slow)
-    assert bounds.discrete_information(np.full((2, 2), 0.25)) == pytest.approx(0)
-    assert bounds.discrete_information(np.eye(4) / 4) == pytest.approx(np.log(4))

@@ -35,16 +35,11 @@ def test_every_record_once_and_in_order(store, batch, threads):
     np.testing.assert_allclose(z, store.signal_uv.mean(-1) / 1000, rtol=1e-4, atol=1e-6)
 
 
-def broken(z: np.ndarray) -> np.ndarray:
-    z[-1, 0] = np.nan
-    return z
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (broken, "encoder means: expected finite embeddings; got none for record r3"),
-        (lambda z: z.mean(1), r"encoder means: expected embeddings \[4, width\]; got \[4\]"),
+        (lambda z: np.where(np.arange(len(z))[:, None] == 3, np.nan, z), "finite embeddings; got none for record r3"),
+        (lambda z: z.mean(1), r"embeddings \[4, width\]; got \[4\]"),
     ],
 )
 def test_what_is_not_finite_or_of_a_wrong_shape_is_refused(store, change, message):
@@ -52,7 +47,7 @@ def test_what_is_not_finite_or_of_a_wrong_shape_is_refused(store, change, messag
         def embed(self, signal_mv, fs_hz):
             return change(super().embed(signal_mv, fs_hz))
 
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"encoder means: expected {message}"):
         embed_store(Changed(), store, 4, progress=False)
     with pytest.raises(ValueError, match="encoder means: expected one with tokens"):
         embed_store(Means(), store, call="tokens")

@@ -36,9 +36,6 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-# ---------------------------------------------------------------- Gaussian
-
-
 @pytest.mark.parametrize("width", [1, 4, 16])
 @pytest.mark.parametrize("nats", [0.0, 0.5, 4.0])
 def test_the_gaussian_estimate_is_within_five_hundredths_of_the_truth(width, nats):
@@ -80,20 +77,22 @@ def test_no_row_has_a_part_in_its_own_directions():
     assert 1 in before[f].rows
     others = before[f].rows > 1
     np.testing.assert_array_equal(after[f].u[others], before[f].u[others])
-
-
-def test_half_of_the_rows_is_estimated_in_the_same_directions():
-    x, y = known_pairs("gaussian", 3, 1.0, 400, 0)
-    parts, half = module.cross_fit(x, y, np.arange(400)), np.arange(400) % 2 == 0
-    slow = [(half[p.rows].sum(), gaussian_information(p.u[half[p.rows]], p.v[half[p.rows]]).value) for p in parts]
+    # Some of the rows are estimated in the same directions.
+    half = np.arange(120) % 4 < 2
+    slow = [(half[p.rows].sum(), gaussian_information(p.u[half[p.rows]], p.v[half[p.rows]]).value) for p in before]
     n, value = np.array(slow).T
-    assert module.mean_over_parts(parts, gaussian_information, half).value == pytest.approx(n @ value / n.sum())
-    assert np.isnan(module.mean_over_parts(parts, gaussian_information, np.arange(400) < 3).value)
+    assert module.mean_over_parts(before, gaussian_information, half).value == pytest.approx(n @ value / n.sum())
+    assert np.isnan(module.mean_over_parts(before, gaussian_information, np.arange(120) < 3).value)
+    for rows in module.halves_of(groups[:54], 5, 0):
+        assert len(rows) == 26
+        assert set(np.bincount(groups[rows], minlength=27)) == {0, 2}
+    with pytest.raises(ValueError, match="at least 2 in each of 4 parts"):
+        module.cross_fit(np.ones((20, 2)), np.ones((20, 2)), np.zeros(20))
 
 
-@pytest.mark.parametrize("penalty", [1.0, 1e-2, 1e-6])
-def test_ridge_directions_equal_a_generalised_eigenproblem(penalty):
-    """Directions w of x solve C_xy (C_yy + λ_y)⁻¹ C_yx w = ρ² (C_xx + λ_x) w (Vinod 1976)."""
+@pytest.mark.parametrize("penalty", [1.0, 0.01, 1e-06])
+def test_directions_equal_a_generalised_eigenproblem_and_correlations_determinants(penalty):
+    # Directions w of x solve C_xy (C_yy + λ_y)⁻¹ C_yx w = ρ² (C_xx + λ_x) w (Vinod 1976).
     x, y = known_pairs("gaussian", 3, 2.0, 200, 0, private=(4, 2), scale=3)
     c, p = np.cov(np.hstack([x, y]).T), x.shape[1]
     xx, yy = (block + penalty * np.trace(block) / len(block) * np.eye(len(block)) for block in (c[:p, :p], c[p:, p:]))
@@ -104,9 +103,6 @@ def test_ridge_directions_equal_a_generalised_eigenproblem(penalty):
         assert abs(direction @ expected) == pytest.approx(np.linalg.norm(direction) * np.linalg.norm(expected))
     u, v = frame.variables(x, y)
     np.testing.assert_allclose([u.std(axis=0, ddof=1), v.std(axis=0, ddof=1)], np.ones((2, 3)))
-
-
-def test_canonical_correlations_equal_determinants_and_those_of_a_frame_without_penalty():
     turn = np.random.default_rng(1).normal(size=(3, 3))
     x, y = known_pairs("gaussian", 3, 2.0, 400, 0)
     correlations = module.canonical_correlations(x, y)
@@ -117,7 +113,7 @@ def test_canonical_correlations_equal_determinants_and_those_of_a_frame_without_
     np.testing.assert_allclose(between, np.diag(correlations), atol=1e-9)
 
 
-def test_choice_finds_how_many_pairs_are_shared_and_that_few_rows_need_a_penalty():
+def test_choice_finds_the_shared_pairs_among_loud_many_and_flat_directions():
     x, y = known_pairs("gaussian", 3, 2.0, 2000, 0, private=(30, 30), scale=10)
     penalty, correlations = module.choose(x, y, np.arange(2000))
     np.testing.assert_allclose(correlations, [np.sqrt(1 - np.exp(-4 / 3))] * 3, atol=0.05)
@@ -126,10 +122,7 @@ def test_choice_finds_how_many_pairs_are_shared_and_that_few_rows_need_a_penalty
     shared = 3 * generator.normal(size=(150, 1))
     x, y = (np.hstack([shared + generator.normal(size=(150, 1)), generator.normal(size=(150, 99))]) for _ in range(2))
     assert module.choose(x, y, np.arange(150))[0] >= 0.1
-
-
-def test_few_pairs_are_enough_where_what_is_shared_is_loud_and_flat_directions_do_no_harm():
-    """The mean of four samples of 150 pairs in 64 directions, of which four are loud and share 1 nat."""
+    # The mean of four samples of 150 pairs in 64 directions, of which four are loud and share 1 nat.
     values = []
     for seed in range(4):
         generator = np.random.default_rng([9, seed])
@@ -153,23 +146,6 @@ def test_the_bias_of_small_samples_is_taken_off_exactly():
     assert value == pytest.approx(truth, abs=0.03)
 
 
-def test_groups_stay_in_one_fold_or_half_and_few_pairs_are_rejected():
-    groups = np.repeat(np.arange(20), 3)
-    folds = module.fold_of(groups, 4, 0)
-    assert all(len(set(folds[groups == g])) == 1 for g in range(20))
-    assert np.bincount(folds).tolist() == [15, 15, 15, 15]
-    for rows in module.halves_of(groups[:27], 5, 0):
-        assert len(rows) == 12
-        assert set(np.bincount(groups[rows], minlength=9)) == {0, 3}
-    with pytest.raises(ValueError, match="at least 2 in each of 4 parts"):
-        module.cross_fit(np.ones((20, 2)), np.ones((20, 2)), np.zeros(20))
-    with pytest.raises(ValueError, match="more than k = 3"):
-        module.ksg(CLOUD[:3], CLOUD[:3])
-
-
-# ---------------------------------------------------------------- nearest neighbours
-
-
 def ksg_by_loops(x: np.ndarray, y: np.ndarray, k: int) -> float:
     """Kraskov et al. (2004), Eq. 8, point by point."""
     n, total = len(x), 0.0
@@ -187,6 +163,8 @@ def test_ksg_equals_loops(width, k):
     assert module.ksg(x, y, k) == pytest.approx(ksg_by_loops(x, y, k))
     assert module.ksg(y, x, k) == pytest.approx(module.ksg(x, y, k))
     assert module.ksg(x, 100 * y + 3, k) == pytest.approx(ksg_by_loops(x, 100 * y + 3, k))
+    with pytest.raises(ValueError, match=f"more than k = {k}"):
+        module.ksg(x[:k], y[:k], k)
 
 
 @pytest.mark.parametrize(("width", "nats"), [(1, 0.5), (1, 2.0), (2, 0.0), (2, 2.0)])
@@ -195,29 +173,18 @@ def test_ksg_is_within_a_tenth_up_to_four_dimensions_of_both_sides_together(widt
     assert [found.plain, found.value] == pytest.approx([nats, nats], abs=0.1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("nats", [0.0, 0.5, 1.0, 2.0])
-def test_ksg_is_within_a_tenth_at_four_dimensions_a_side_once_corrected(nats):
-    """As it is, the estimator is 0.24 nats too low here at 2 nats."""
-    estimate = module.ksg_information(*known_pairs("gaussian", 4, nats, 5000, 0))
-    assert estimate.value == pytest.approx(nats, abs=0.1)
-    assert estimate.plain < nats - 0.15 or nats < 2
-
-
 def test_the_correction_takes_off_most_of_the_error_without_gaussians_and_keeps_to_the_ceiling():
     x, y = known_pairs("gaussian", 4, 2.0, 800, 1)
     bent = module.ksg_information(np.sign(x) * np.abs(x) ** 1.3, y)
     assert abs(bent.value - 2) < 0.5 * abs(bent.plain - 2)
+    assert module.ksg_information(x, y).value == pytest.approx(2, abs=0.2)
     z = CLOUD[:50, :1]
     assert module.ksg(z, z + 1e-9 * CLOUD[50:100, :1]) <= digamma(50) - digamma(3) + 1e-9
     strong = module.ksg_information(*known_pairs("gaussian", 2, 6.0, 200, 1))
     assert strong.value <= strong.ceiling == pytest.approx(digamma(200) - digamma(3))
 
 
-# ---------------------------------------------------------------- InfoNCE
-
-
-def test_contributions_equal_loops_and_stay_under_log_k():
+def test_contributions_equal_loops_and_stay_under_log_k_even_when_the_pairs_are_equal():
     scores = np.random.default_rng(0).normal(size=(6, 6)) * 5
     slow = []
     for i in range(6):
@@ -227,17 +194,19 @@ def test_contributions_equal_loops_and_stay_under_log_k():
     np.testing.assert_allclose(module.bound_contributions(scores), slow)
     assert module.bound_contributions(1e6 * np.eye(9)).mean() == pytest.approx(np.log(9))
     assert module.bound_contributions(np.zeros((9, 9))).mean() == pytest.approx(0)
-
-
-@pytest.mark.parametrize("nats", [0.0, 1.0, 2.0])
-def test_the_bound_is_within_three_tenths_at_four_dimensions(nats):
-    assert nats - 0.3 < bound(*known_pairs("gaussian", 4, nats, 1000, 0), QUICK)[0].mean() < nats + 0.1
-
-
-def test_the_bound_is_never_above_log_k_even_when_the_pairs_are_equal():
     contributions, ceilings = bound(CLOUD[:120, :3], CLOUD[:120, :3], QUICK)
     assert ceilings.mean() == pytest.approx(np.log(30))
     assert 1.5 < contributions.mean() <= ceilings.mean()
+
+
+@pytest.mark.parametrize("nats", [0.0, 1.0, 2.0])
+def test_the_bound_is_within_three_tenths_at_four_dimensions_on_any_number_of_threads(nats, monkeypatch):
+    x, y = known_pairs("gaussian", 4, nats, 1000, 0)
+    found = bound(x, y, QUICK)[0]
+    assert nats - 0.3 < found.mean() < nats + 0.1
+    if nats == 1:
+        monkeypatch.setattr(module, "usable_cores", lambda: 4)
+        np.testing.assert_array_equal(bound(x, y, QUICK)[0], found)
 
 
 @pytest.mark.parametrize(("n", "width", "least"), [(700, 1, 0.2), (1000, 3, 0.3)])
@@ -249,25 +218,12 @@ def test_the_critic_learns_what_no_correlation_shows(n, width, least):
     assert bound(x, y, CriticConfig())[0].mean() > least
 
 
-def test_the_bound_is_the_same_on_any_number_of_threads(monkeypatch):
-    x, y = known_pairs("gaussian", 2, 1.0, 200, 0)
-    alone = bound(x, y, QUICK)[0]
-    monkeypatch.setattr(module, "usable_cores", lambda: 4)
-    np.testing.assert_array_equal(bound(x, y, QUICK)[0], alone)
-
-
-# ---------------------------------------------------------------- geometry
-
-
-def test_gap_and_spread_of_two_balls():
+def test_gap_spread_rank_and_span_of_known_clouds(monkeypatch):
     found = module.geometry(CLOUD, CLOUD + np.array([3.0, 4, 0, 0, 0, 0]), CLOUD, {})
     assert [found["gap"], found["relative_gap"]] == pytest.approx([5, 5 / np.sqrt(6)], rel=0.03)
     assert found["ecg_spread"] == pytest.approx(found["text_spread"]) == pytest.approx(CLOUD.var(axis=0).sum())
     alike = module.geometry(np.ones((3, 2)), np.zeros((3, 2)), CLOUD, {})
     assert np.isnan([alike["relative_gap"], alike["ecg_rank"], alike["ecg_outside_text"]]).all()
-
-
-def test_effective_rank_and_span_of_known_spectra(monkeypatch):
     assert module.spectrum(CLOUD[:, :1] * np.array([[1.0, 2, 3]]))[0] == pytest.approx(1)
     assert module.spectrum(CLOUD)[0] == pytest.approx(6, rel=0.01)
     share = np.array([0.5, 0.3, 0.2])
@@ -292,14 +248,10 @@ def test_distances_and_coverage_equal_loops_and_a_small_cloud_lies_in_a_wide_one
     hits = [any(np.linalg.norm(a - b) <= radius for a, radius in zip(x, radii)) for b in y]
     assert module.coverage(xy.T, xx, k=3) == pytest.approx(np.mean(hits))
     assert np.isnan(module.coverage(xy.T[:, :3], xx[:3, :3], k=3))
-    wide, small = CLOUD[:500, :2], 0.1 * CLOUD[500:1000, :2]
-    apart = {"": tuple(module.distances(*sides) for sides in ((wide, wide), (small, small), (wide, small)))}
-    found = module.geometry(wide, small, wide, apart)
-    assert found["text_in_ecg"] > 0.99
-    assert found["ecg_in_text"] < 0.2
-
-
-# ---------------------------------------------------------------- one encoder's pairs
+    apart = {"": (xx, module.distances(y, y), xy)}
+    found = module.geometry(x, y, x, apart)
+    assert found["text_in_ecg"] == module.coverage(xy.T, xx)
+    assert found["ecg_in_text"] == module.coverage(xy, module.distances(y, y))
 
 
 def test_scores_are_repeatable_and_in_their_intervals():
@@ -310,19 +262,17 @@ def test_scores_are_repeatable_and_in_their_intervals():
     scores, points = first[0].set_index("metric"), first[1]
     assert set(scores["n_patients"]) == {75}
     assert points["side"].value_counts().to_dict() == {"ecg": 30, "text": 30}
-    estimates = scores.loc[["info_nce", "ksg", "gaussian"]]
+    estimates, value = scores.loc[["info_nce", "ksg", "gaussian"]], scores["value"]
     assert estimates["value"].between(estimates["low"], estimates["high"]).all()
     assert (estimates["value"] <= estimates["ceiling"].fillna(np.inf)).all()
     assert [sum(draws) for draws in estimates["draws"]] == pytest.approx([0, 0, 0], abs=1e-4)
-    assert scores.loc["gaussian", "value"] > 0.5
-    assert abs(scores.loc["gaussian", "shuffled"]) < 0.3
-    assert scores.loc["gap", "value"] > 0.5
-    ecg, text = (points.loc[points["side"] == side, ["x", "y"]].mean() for side in ("ecg", "text"))
-    assert np.linalg.norm(ecg - text) == pytest.approx(scores.loc["gap", "value"], rel=0.3)
-    assert 0.5 < scores.loc[["plane_share_1", "plane_share_2"], "value"].sum() < 1
+    assert min(value["gaussian"], value["gap"]) > 0.5 > 0.3 > abs(scores.loc["gaussian", "shuffled"])
+    apart = np.diff(points.groupby("side")[["x", "y"]].mean(), axis=0)
+    assert np.linalg.norm(apart) == pytest.approx(value["gap"], rel=0.3)
+    assert 0.5 < value["plane_share_1"] + value["plane_share_2"] < 1
 
 
-def test_what_cannot_be_measured_is_a_reason():
+def test_what_cannot_be_measured_is_a_reason_and_a_report_counts_once():
     x = np.random.default_rng(5).normal(size=(200, 6))
     with pytest.raises(NotEnoughData, match="at least 60 pairs"):
         module.measure(unit(x[:20]), unit(x[:20]), x[:20], np.arange(20), QUICK_ALL)
@@ -331,9 +281,6 @@ def test_what_cannot_be_measured_is_a_reason():
     with pytest.raises(NotEnoughData, match="one side are all alike"):
         module.measure(np.ones((200, 6)) / 6**0.5, unit(x), x, np.arange(200), QUICK_ALL)
     assert module.measure(unit(x), unit(x), x, np.arange(200), QUICK_ALL)[0]["value"].notna().all()
-
-
-def test_one_recording_per_report():
     reports = ["a", "b", "a", "c", "b", "a"]
     chosen = module.one_per_report(reports, 10, 0)
     assert sorted(reports[i] for i in chosen) == ["a", "b", "c"]
@@ -341,12 +288,20 @@ def test_one_recording_per_report():
     assert {tuple(module.one_per_report(reports, 10, s)) for s in range(20)} > {tuple(chosen)}
 
 
-def test_known_pairs_hold_what_is_said():
+def test_known_and_planted_pairs_hold_what_is_said():
     x, y = known_pairs("gaussian", 2, 1.0, 20000, 0)
-    assert -np.log(1 - np.corrcoef(x[:, 0], y[:, 0])[0, 1] ** 2) == pytest.approx(1.0, abs=0.05)
+    assert log_dets(x, y) == pytest.approx(1.0, abs=0.05)
     np.testing.assert_allclose(known_pairs("cubed", 2, 1.0, 20000, 0)[0], x**3)
     with pytest.raises(ValueError, match="shape: expected one of"):
         known_pairs("square", 1, 1.0, 10, 0)
+    x, y = known_pairs("gaussian", 3, 2.0, 40000, 0, private=(3, 1), scale=4)
+    rho = np.array([0.95, 0.5])
+    truth, a, b = module.planted(x, y, rho)
+    assert truth == pytest.approx(-0.5 * np.log1p(-(rho**2)).sum())
+    np.testing.assert_allclose(np.cov(a.T), np.cov(x.T), atol=0.3)
+    np.testing.assert_allclose(np.cov(b.T), np.cov(y.T), atol=0.3)
+    assert log_dets(a, b) == pytest.approx(truth, abs=0.02)
+    assert [module.planted(x, y, few)[0] for few in (np.zeros(4), np.array([0.1]))] == pytest.approx([1.0, 1.0])
 
 
 @pytest.mark.parametrize(("private", "scale"), [((4, 0), 3.0), ((20, 0), 5.0), ((65, 65), 5.0)])
@@ -357,25 +312,14 @@ def test_nearest_neighbours_are_right_beside_private_directions_or_have_no_vote(
         estimates, _ = module.estimate(x, y, np.arange(2000), None)
         assert estimates["gaussian"]["value"] == pytest.approx(nats, abs=0.2)
         ksg = estimates["ksg"]
-        assert ("no_vote" in ksg) == (width == 4)
+        missed = ksg["planted_truth"] - ksg["planted"]
         if width == 4:
             assert f"of {ksg['planted_truth']:.2f} nats planted" in ksg["no_vote"]
-            assert ksg["planted"] < ksg["planted_truth"] - module.TOLERANCE
+            assert missed > module.TOLERANCE
         else:
+            assert "no_vote" not in ksg
             assert ksg["value"] == pytest.approx(nats, abs=0.2)
-            assert ksg["planted"] == pytest.approx(ksg["planted_truth"], abs=module.TOLERANCE)
-            assert abs(ksg["shuffled"]) <= module.TOLERANCE
-
-
-def test_planted_pairs_have_the_data_s_covariances_and_the_information_that_is_said():
-    x, y = known_pairs("gaussian", 3, 2.0, 40000, 0, private=(3, 1), scale=4)
-    rho = np.array([0.95, 0.5])
-    truth, a, b = module.planted(x, y, rho)
-    assert truth == pytest.approx(-0.5 * np.log1p(-(rho**2)).sum())
-    np.testing.assert_allclose(np.cov(a.T), np.cov(x.T), atol=0.3)
-    np.testing.assert_allclose(np.cov(b.T), np.cov(y.T), atol=0.3)
-    assert log_dets(a, b) == pytest.approx(truth, abs=0.02)
-    assert [module.planted(x, y, few)[0] for few in (np.zeros(4), np.array([0.1]))] == pytest.approx([1.0, 1.0])
+            assert max(abs(missed), abs(ksg["shuffled"])) <= module.TOLERANCE
 
 
 @pytest.mark.slow

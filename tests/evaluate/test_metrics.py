@@ -48,7 +48,7 @@ def test_ranking_metrics_equal_plain_loops_and_scikit_learn(levels):
         np.testing.assert_array_equal(metric(labels, scores), metric(labels[order], scores[order]))
 
 
-def test_f1_accuracy_and_macro():
+def test_f1_accuracy_and_macro_and_what_says_nothing():
     labels, scores = drawn(80, 5, None, seed=2)
     predicted = scores > 0.5
     for c, (y, p) in enumerate(zip(labels.T, predicted.T)):
@@ -57,9 +57,6 @@ def test_f1_accuracy_and_macro():
     values, scored = np.array([0.2, np.nan, 0.6]), np.array([True, False, True])
     assert metrics.macro(values, scored) == pytest.approx(0.4)
     assert np.isnan(metrics.macro(values, np.zeros(3, dtype=bool)))
-
-
-def test_constant_scores_say_nothing_and_one_sided_classes_have_no_value():
     labels, _ = drawn(60, 3, None, seed=3)
     flat = np.full(labels.shape, 0.3)
     np.testing.assert_allclose(metrics.auroc(labels, flat), 0.5)
@@ -70,9 +67,6 @@ def test_constant_scores_say_nothing_and_one_sided_classes_have_no_value():
     assert metrics.average_precision(labels, scores)[0] == 1.0
     assert np.isnan(metrics.average_precision(labels, scores)[1])
     assert np.isnan(metrics.f1(labels, np.zeros_like(labels)))[1]
-
-
-def test_nan_scores_and_other_shapes_are_refused_in_one_line():
     labels, scores = drawn(20, 3, None, seed=6)
     scores[7, 1] = scores[9, 2] = np.nan
     with pytest.raises(ValueError, match=r"2 of 60 scores are NaN, first in record 7, class 1") as error:
@@ -80,9 +74,6 @@ def test_nan_scores_and_other_shapes_are_refused_in_one_line():
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match=r"\(4, 2\) and \(4, 3\)"):
         metrics.auroc(np.zeros((4, 2), dtype=bool), np.zeros((4, 3)))
-
-
-# -- threshold rules --------------------------------------------------------------------------------------------------
 
 
 def published(label: np.ndarray, score: np.ndarray) -> tuple[float, float]:
@@ -114,21 +105,17 @@ def test_best_threshold_equals_a_search_over_all(levels):
     np.testing.assert_array_equal(single >= threshold, single >= threshold.astype(np.float32))
 
 
-@pytest.mark.parametrize(("labels", "threshold", "f1", "accuracy"), [
-    ([1, 0, 0], 3, 1, 2 / 3),  # ">" loses the record at the threshold
-    ([1, 0, 1], 1, 4 / 5, 1 / 3),
-    ([1, 0, 0, 1, 0], 2, 2 / 3, 2 / 5),  # the lowest of tied thresholds, 5 and 2
-    ([0, 0, 0], np.inf, np.nan, 1),  # without positives nothing is predicted
-])  # fmt: skip
-def test_thresholds_by_hand(labels, threshold, f1, accuracy):
-    scores = np.arange(len(labels), 0, -1.0)[:, None]
-    labels = np.array(labels, dtype=bool)[:, None]
+@pytest.mark.parametrize(
+    ("labels", "scores", "threshold", "f1", "accuracy"),
+    [
+        ([1, 0, 0], [3, 2, 1], 3, 1, 2 / 3),  # ">" loses the record at the threshold
+        ([1, 0, 1], [3, 2, 1], 1, 4 / 5, 1 / 3),
+        ([1, 0, 0, 1, 0], [5, 4, 3, 2, 1], 2, 2 / 3, 2 / 5),  # the lowest of tied thresholds, 5 and 2
+        ([0, 0, 0], [3, 2, 1], np.inf, np.nan, 1),  # without positives nothing is predicted
+        ([1, 0, 0, 0], [2, 2, 2, 2], 2, 2 / 5, 3 / 4),  # constant: ">" predicts nothing where ">=" predicted everything
+    ],
+)
+def test_thresholds_by_hand(labels, scores, threshold, f1, accuracy):
+    labels, scores = np.array(labels, dtype=bool)[:, None], np.array(scores, dtype=float)[:, None]
     assert metrics.best_f1(labels, scores)[1][0] == threshold
     np.testing.assert_allclose(np.ravel(metrics.oracle(labels, scores)), [f1, accuracy])
-
-
-def test_constant_scores_predict_everything():
-    labels, scores = np.array([[True], [False], [False], [False]]), np.full((4, 1), 0.2)
-    f1, accuracy = metrics.oracle(labels, scores)
-    assert f1[0] == pytest.approx(2 / 5)
-    assert accuracy[0] == pytest.approx(3 / 4)  # ">" predicts nothing where ">=" predicted everything

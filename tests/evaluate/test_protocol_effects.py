@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 from merit import scores
 from merit.config import ProbeConfig
@@ -19,67 +21,10 @@ from merit.evaluate.probing import probe
 from merit.evaluate.protocol_effects import FORMS, PLACE, forms, pick, protocol_effects, recording_splits
 from merit.evaluate.tasks import OFFICIAL_SPLIT, NotEnoughData, TaskData, make_splits
 
-# -- forms of a metric -----------------------------------------------------------------------------------------------
 
-VALIDATION = [(3, 1), (2, 0), (1, 1), (0, 0)]
-"""(score, label). F1 at >= 3, 2, 1, 0: 2/3, 1/2, 4/5, 2/3. The honest threshold is 1."""
-TEST = [(3, 1), (2, 1), (2, 0), (1, 0), (0, 0)]
-"""F1 at >= 3, 2, 1, 0: 2/3, 4/5, 2/3, 4/7. The oracle's threshold is 2, where a positive and a negative tie."""
-
-BY_HAND = {
-    "auroc": 5.5 / 6,  # 3 beats three negatives; 2 beats two and ties with one
-    "f1": 4 / 6,  # score >= 1: hits 3 and 2, wrong 2 and 1
-    "f1_strict": 4 / 5,  # score > 1: hits 3 and 2, wrong 2
-    "f1_oracle": 4 / 5,  # score >= 2: as > 1
-    "f1_oracle_strict": 2 / 3,  # score > 2: hit 3, missed 2
-    "accuracy": 3 / 5,
-    "accuracy_strict": 4 / 5,
-    "accuracy_oracle": 4 / 5,
-    "accuracy_oracle_strict": 4 / 5,  # wrong: the missed 2; right at last: the negative 2
-}
-
-
-def columns(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """(labels [N, 1], scores [N, 1])."""
-    return np.array([[bool(y)] for _, y in pairs]), np.array([[float(s)] for s, _ in pairs])
-
-
-def honest_threshold() -> np.ndarray:
-    return metrics.best_f1(*columns(VALIDATION))[1]
-
-
-def slow(pairs: list[tuple[float, bool]], cut: float, strict: bool) -> tuple[float, float]:
-    """(F1, accuracy) of one class, a record at a time."""
-    hit = wrong = missed = right = 0
-    for score, label in pairs:
-        said = score > cut if strict else score >= cut
-        hit += said and label
-        wrong += said and not label
-        missed += label and not said
-        right += said == label
-    return 2 * hit / (2 * hit + wrong + missed), right / len(pairs)
-
-
-def slow_best(pairs: list[tuple[float, bool]]) -> float:
+def slow_best(label: np.ndarray, score: np.ndarray) -> float:
     """The lowest score of the best F1."""
-    return max(sorted({score for score, _ in pairs}), key=lambda cut: round(slow(pairs, cut, False)[0], 12))
-
-
-def test_every_form_is_the_one_counted_by_hand():
-    assert honest_threshold()[0] == 1.0
-    assert metrics.best_f1(*columns(TEST))[1][0] == 2.0
-    found = forms(*columns(TEST), honest_threshold(), np.array([True]))
-    assert {form: found[PLACE[form]] for form in BY_HAND} == pytest.approx(BY_HAND)
-    assert np.isnan(forms(*columns(TEST), honest_threshold(), np.array([False]))).all(), "no class, no number"
-
-
-def test_the_published_pair_is_two_classifiers():
-    labels, scores = columns(TEST)
-    f1, accuracy = metrics.oracle(labels, scores)
-    found = forms(labels, scores, honest_threshold(), np.array([True]))
-    assert (f1[0], accuracy[0]) == (found[PLACE["f1_oracle"]], found[PLACE["accuracy_oracle_strict"]])
-    said = scores > metrics.best_f1(labels, scores)[1]
-    assert metrics.f1(labels, said)[0] == pytest.approx(2 / 3)  # the F1 of the classifier whose accuracy is printed
+    return max(np.unique(score), key=lambda cut: round(f1_score(label, score >= cut), 12))
 
 
 @pytest.mark.parametrize("levels", [2, 4, 50])
@@ -87,22 +32,17 @@ def test_every_form_equals_a_loop_over_records(levels):
     generator = np.random.default_rng(levels)
     labels = generator.random((40, 3)) < 0.4
     scores = np.round((labels + generator.normal(size=labels.shape)) * levels / 4)
-    chosen = np.median(scores, axis=0)
-    classes = np.array([True, False, True])
-    expected = {form: [] for form in FORMS if not form.startswith("auroc")}
-    for c in np.flatnonzero(classes):
-        pairs = list(zip(scores[:, c].tolist(), labels[:, c].tolist()))
-        for rule, cut in (("", chosen[c]), ("_oracle", slow_best(pairs))):
-            for sign in ("", "_strict"):
-                f1, accuracy = slow(pairs, cut, bool(sign))
-                expected[f"f1{rule}{sign}"].append(f1)
-                expected[f"accuracy{rule}{sign}"].append(accuracy)
+    chosen, classes = np.median(scores, axis=0), np.array([True, False, True])
     found = forms(labels, scores, chosen, classes)
-    for form, values in expected.items():
-        assert found[PLACE[form]] == pytest.approx(np.mean(values)), form
+    assert found[PLACE["auroc"]] == pytest.approx(metrics.auroc(labels, scores)[classes].mean())
+    pairs = [(labels[:, c], scores[:, c]) for c in (0, 2)]
+    cuts = {"": chosen[classes], "_oracle": [slow_best(*own) for own in pairs]}
+    for (rule, at), sign in product(cuts.items(), ("", "_strict")):
+        said = [(label, score > cut if sign else score >= cut) for (label, score), cut in zip(pairs, at)]
+        expected = [np.mean([count(*own) for own in said]) for count in (f1_score, accuracy_score)]
+        assert [found[PLACE[f"{name}{rule}{sign}"]] for name in ("f1", "accuracy")] == pytest.approx(expected)
+    assert np.isnan(forms(labels, scores, chosen, classes & False)).all(), "no class, no number"
 
-
-# -- rules -----------------------------------------------------------------------------------------------------------
 
 CONFIG = ProbeConfig(epochs=4, learning_rate=1e-2, n_resamples=10)
 
@@ -128,26 +68,18 @@ def found(features: np.ndarray, task: TaskData) -> pd.DataFrame:
     return effects(features, task)
 
 
-def test_pick_takes_the_epoch_that_each_rule_names():
+def test_the_corrected_scores_are_those_of_table_1_and_each_rule_picks_its_epoch(found, features, task):
     values = np.zeros((3, 2, len(FORMS)))
     values[:, :, PLACE["auroc"]] = [[0.5, 0.9], [0.8, 0.6], [0.7, 0.7]]
     values[:, :, PLACE["auroc_validation"]] = [[0.9, 0.1], [0.2, 0.1], [0.3, 0.1]]
     assert pick(values, "auroc", "last").tolist() == [0.7, 0.7]
     assert pick(values, "auroc", "test").tolist() == [0.8, 0.9]
     assert pick(values, "auroc", "validation").tolist() == [0.5, 0.9]  # the first of equals
-
-
-def test_the_corrected_scores_are_those_of_table_1(found, features, task):
     mean = of_probe(features, task)
-    pairs = [
-        (("threshold", "f1", "corrected"), "f1"),
-        (("threshold", "accuracy", "corrected"), "accuracy"),
-        (("threshold", "f1", "published"), "f1_oracle"),
-        (("sign_oracle", "accuracy", "published"), "accuracy_oracle"),
-        (("epoch", "auroc", "corrected"), "auroc"),
-    ]
-    for place, metric in pairs:
-        assert value(found, *place) == pytest.approx(mean[metric], abs=1e-12)
+    assert value(found, "epoch", "auroc", "corrected") == pytest.approx(mean["auroc"], abs=1e-12)
+    for metric, rule in (("f1", "threshold"), ("accuracy", "sign_oracle")):
+        both = value(found, "threshold", metric, "corrected"), value(found, rule, metric, "published")
+        assert both == pytest.approx((mean[metric], mean[f"{metric}_oracle"]), abs=1e-12)
     chosen = of_probe(features, task, dataclasses.replace(CONFIG, select="best_validation"))
     assert value(found, "epoch_validation", "auroc", "corrected") == pytest.approx(chosen["auroc"], abs=1e-12)
 
@@ -161,17 +93,12 @@ def test_an_effect_is_the_mean_of_the_differences_and_its_sd_theirs(found, task)
     for place in (("threshold", "f1"), ("epoch", "auroc"), ("epoch", "f1"), ("epoch_validation", "auroc")):
         assert min(value(found, *place, column="folds")) >= 0, "optimistic rules never lose within a fold"
     assert found["n_patients"].unique() == [len(set(task.patients))]
-
-
-def test_the_strict_sign_loses_a_hit_in_every_class_at_the_oracles_threshold(found, task):
+    # The strict sign loses a hit in every class at the oracle's threshold.
     expected = -1 / np.bincount(task.folds)[1:]  # no ties: one record per class
     np.testing.assert_allclose(value(found, "sign_oracle", "accuracy", column="folds"), expected, atol=1e-12)
     assert value(found, "sign", "accuracy") == 0.0
-
-
-def test_all_together_goes_by_merls_way_on_folds_by_recording(found):
-    combined = value(found, "all", "f1", column="combined")
-    assert combined == ["threshold", "sign_oracle", "epoch", "by_recording"]
+    # All together goes by MERL's way, on folds by recording.
+    assert value(found, "all", "f1", column="combined") == ["threshold", "sign_oracle", "epoch", "by_recording"]
     assert value(found, "all", "f1", "corrected") == value(found, "by_recording", "f1", "corrected")
     assert value(found, "all", "auroc", "published") >= value(found, "by_recording", "auroc", "published")
 
@@ -193,9 +120,6 @@ def test_one_split_has_the_spread_of_resampled_patients(features, task):
         assert value(found, *place, column="sd_over") == "resamples of the test patients"
 
 
-# -- folds by recording ------------------------------------------------------------------------------------------------
-
-
 def test_both_forms_test_the_same_recordings_and_train_on_as_many(task):
     by_recording, by_patient, counts = recording_splits(task)
     tested = np.concatenate([split.test for split in by_recording])
@@ -212,6 +136,8 @@ def test_both_forms_test_the_same_recordings_and_train_on_as_many(task):
     several = [group for group in set(task.groups) if (task.groups == group).sum() > 1]
     assert counts["n_several"] == len(several)
     assert counts["n_several_records"] == sum((task.groups == group).sum() for group in several)
+    with pytest.raises(NotEnoughData, match="no patient has two"):
+        recording_splits(dataclasses.replace(task, groups=np.arange(len(task.rows)).astype(str)))
 
 
 def test_a_head_that_knows_patients_gains_by_folds_by_recording(task):
@@ -225,15 +151,6 @@ def test_a_head_that_knows_patients_gains_by_folds_by_recording(task):
     found = effects(face, known, config)
     assert value(found, "by_recording", "auroc", "corrected") == pytest.approx(0.5, abs=0.06)
     assert value(found, "by_recording", "auroc") > 0.15
-
-
-def test_one_recording_a_patient_has_nothing_to_leak(task):
-    alone = dataclasses.replace(task, groups=np.arange(len(task.rows)).astype(str))
-    with pytest.raises(NotEnoughData, match="no patient has two"):
-        recording_splits(alone)
-
-
-# -- labels ------------------------------------------------------------------------------------------------------------
 
 
 def test_released_labels_are_trained_and_scored_on_their_own(features, task):
@@ -252,9 +169,6 @@ def test_released_labels_are_trained_and_scored_on_their_own(features, task):
     assert told == [0.0, 0, {}]
 
 
-# -- patients seen -----------------------------------------------------------------------------------------------------
-
-
 def sides(n_seen: int = 120, n_held_out: int = 20) -> measures.Sides:
     """Two recordings a patient."""
     patients = np.array([f"p{row // 2}" for row in range(2 * (n_seen + n_held_out))], dtype=object)
@@ -268,9 +182,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def test_own_report_is_ranked_as_by_a_loop():
     generator = np.random.default_rng(0)
     similarity, own = np.round(generator.normal(size=(30, 40)), 1), generator.integers(0, 25, 30)
-    found = measures.own_report_found(
-        similarity, np.eye(40), own
-    )  # texts are unit vectors: products are the similarities
+    found = measures.own_report_found(similarity, np.eye(40), own)  # of unit vectors: products are the similarities
     gallery = sorted(set(own.tolist()))
     places = []
     for row, mine in zip(similarity, own):

@@ -57,17 +57,6 @@ def test_the_linear_map_is_a_loop_over_instants(patches, hidden):
             np.testing.assert_allclose(found[r, :, n, p], expected, atol=1e-9)
 
 
-def test_the_linear_map_knows_einthovens_law(patches):
-    patches = patches.copy()
-    patches[:, 2] = patches[:, 1] - patches[:, 0]
-    covariance = np.array([[1.0, 0.2, -0.8, 0], [0.2, 1, 0.8, 0], [-0.8, 0.8, 1.6, 0], [0, 0, 0, 1]])
-    hidden = np.zeros((3, 4, 5), dtype=bool)
-    hidden[:, 2:] = True
-    found = reconstruction.from_other_leads(patches, hidden, covariance)
-    np.testing.assert_allclose(found[:, 2], patches[:, 2], atol=1e-4)
-    np.testing.assert_allclose(found[:, 3], 0, atol=1e-12)
-
-
 def test_masked_errors_average_to_the_training_loss(patches):
     hidden = np.tile([True, False, True, True, False], (3, 4, 1))
     prediction = patches + np.random.default_rng(3).normal(size=patches.shape)

@@ -36,11 +36,8 @@ def test_words_and_pairs_that_are_frequent_each_once(fewest):
     assert {tuple(column) for column in found.T} == {c for c in columns if fewest <= sum(c) < len(REPORTS)}
     assert len(set(map(tuple, found.T))) == found.shape[1]
     assert found.dtype == np.uint8
-
-
-@pytest.mark.parametrize(("reports", "fewest"), [(["a b", "a b"], 1), (["x", "y"], 2), (["", ""], 1)])
-def test_what_all_reports_have_says_nothing_and_none_is_no_feature(reports, fewest):
-    assert words(reports, fewest).shape == (2, 0)
+    for nothing, least in ((["a b", "a b"], 1), (["x", "y"], 2), (["", ""], 1)):
+        assert words(nothing, least).shape == (2, 0)
 
 
 def test_features_have_unit_variance_in_total_and_constants_are_dropped():
@@ -74,14 +71,6 @@ def test_ridge_has_the_penalty_and_the_residuals_of_leaving_each_row_out():
         assert predicted[:, k] == pytest.approx(model.predict(x[:5]))
 
 
-def test_noise_gets_the_mean_and_a_constant_feature_nothing():
-    y = np.random.default_rng(1).normal(size=(2000, 2))
-    predicted, _ = retention.ridge(np.ones((2000, 3)), y, np.full((2, 3), 5.0))
-    assert predicted == pytest.approx(np.tile(y.mean(0), (2, 1)))
-    x = np.random.default_rng(2).normal(size=(2000, 5))
-    assert np.abs(retention.ridge(x, y, x)[0] - y.mean(0)).max() < 0.2
-
-
 def independent(seed: int, count: int) -> np.ndarray:
     """[count, N, 1] normal draws, made uncorrelated and of variance 1 in this very sample."""
     draws = np.random.default_rng(seed).normal(size=(N, count))
@@ -99,7 +88,7 @@ def partial(report: np.ndarray, embedding: np.ndarray, target: np.ndarray, decod
 
 
 def test_partial_r2_of_gaussians_is_the_closed_form():
-    """y = s + z + e with independent parts: the report explains 1/3, the embedding half of what is left."""
+    """Of y = s + z + e with independent parts the report explains 1/3, the embedding half of what is left."""
     s, z, e = independent(0, 3)
     y = s + z + e
     block = Block(s, y, FOLDS)
@@ -107,10 +96,7 @@ def test_partial_r2_of_gaussians_is_the_closed_form():
     assert share_explained(y, block.embedding(z, "linear"), block.mean) == pytest.approx(1 / 3, abs=0.03)
     for decoder in DECODERS:
         assert partial(s, z, y, decoder) == pytest.approx(0.5, abs=0.03)
-
-
-def test_an_embedding_that_overlaps_with_the_report_gets_all_of_what_is_its_own():
-    """The report is a noisy copy of what the embedding holds whole: nothing is left over after both."""
+    # The report is a noisy copy of what the embedding holds whole: nothing is left over after both.
     z, e = independent(1, 2)
     assert partial(z + e, z, z) > 0.98
     assert partial(e, np.hstack([z + e, e]), z + e) > 0.98
@@ -128,15 +114,12 @@ def test_a_function_of_the_statements_and_noise_add_nothing(decoder):
     assert abs(partial(s, rng.normal(size=(N, 40)), y, decoder)) < 0.03
 
 
-def test_only_the_nonlinear_decoder_finds_a_square():
+def test_only_the_nonlinear_decoder_finds_a_square_and_what_is_never_scored_trains():
     rng = np.random.default_rng(4)
     s, z = rng.normal(size=(N, 1)), rng.normal(size=(N, 2))
     y = s + z[:, [0]] ** 2
     assert partial(s, z, y, "linear") < 0.05
     assert partial(s, z, y, "nonlinear") > 0.8
-
-
-def test_recordings_that_are_never_scored_train_and_get_no_prediction():
     z = np.random.default_rng(5).normal(size=(200, 1))
     folds = np.where(np.arange(200) < 150, TRAINING_ONLY, np.arange(200) % 2)
     block = Block(np.zeros((200, 1)), 2 * z, folds, also=z)
@@ -147,15 +130,12 @@ def test_recordings_that_are_never_scored_train_and_get_no_prediction():
     assert len(next(block.splits())[0]) == 175
     with pytest.raises(ValueError, match="a row for each of 200 records; got 30"):
         block.both(np.zeros((30, 2)))
-
-
-def test_what_is_scored_does_not_move_what_is_learnt():
+    # What is scored does not move what is learnt.
     rng = np.random.default_rng(6)
     s, z = rng.normal(size=(100, 2)), rng.normal(size=(100, 3))
     y, folds = z[:, [0]] + s[:, [1]], np.arange(100) % 2
-    before = Block(s, y, folds).both(z, ["nonlinear"])["nonlinear"]
-    changed = np.where(folds[:, None] == 0, 99.0, y)
-    after = Block(s, changed, folds).both(z, ["nonlinear"])["nonlinear"]
+    targets = y, np.where(folds[:, None] == 0, 99.0, y)
+    before, after = (Block(s, target, folds).both(z, ["nonlinear"])["nonlinear"] for target in targets)
     assert np.array_equal(before[folds == 0], after[folds == 0])
 
 
@@ -163,11 +143,9 @@ def test_memory_is_that_of_one_fold_and_not_of_all():
     """Ten folds of 3,000 reports with 300 features: held together, features and decompositions took 140 MB."""
     s = (np.random.default_rng(8).random((3000, 200)) < 0.1).astype(np.uint8)
     tracemalloc.start()
-    try:
-        Block(s, s[:, :2].astype(np.float64), np.arange(3000) % 10)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    Block(s, s[:, :2].astype(np.float64), np.arange(3000) % 10)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert peak < 50e6
 
 
@@ -205,24 +183,28 @@ def numbers(case) -> dict[tuple[str, ...], dict]:
 
 
 def test_values_are_what_the_data_hold(numbers):
+    value = {key: row["value"] for key, row in numbers.items()}
     assert list(dict.fromkeys(key[1] for key in numbers if key[0] == "factor")) == ["axis", "pr", "heart_rate"]
-    assert numbers["factor", "axis", "linear", "r2_partial"]["value"] > 0.97
-    assert 0.1 < numbers["factor", "axis", "report", "r2"]["value"] < 0.35
-    assert numbers["factor", "pr", "linear", "r2_partial"]["value"] == pytest.approx(0.5, abs=0.1)
+    assert value["factor", "axis", "linear", "r2_partial"] > 0.97
+    assert 0.1 < value["factor", "axis", "report", "r2"] < 0.35
+    assert value["factor", "pr", "linear", "r2_partial"] == pytest.approx(0.5, abs=0.1)
     assert numbers["factor", "pr", "linear", "r2_partial"]["n"] == 300
-    assert abs(numbers["factor", "heart_rate", "linear", "r2_partial"]["value"]) < 0.05
+    assert abs(value["factor", "heart_rate", "linear", "r2_partial"]) < 0.05
     for name in ("axis", "pr", "heart_rate"):
         row = numbers["factor", name, "linear", "r2_partial"]
         assert row["low"] <= row["value"] <= row["high"]
-        report, both = numbers["factor", name, "report", "r2"], numbers["factor", name, "linear", "r2_both"]
-        assert row["value"] == pytest.approx((both["value"] - report["value"]) / (1 - report["value"]), abs=1e-6)
-
-
-def test_the_mean_leaves_out_the_rate(numbers):
-    named = [numbers["factor", name, "linear", "r2_partial"]["value"] for name in ("axis", "pr")]
+        report, both = value["factor", name, "report", "r2"], value["factor", name, "linear", "r2_both"]
+        assert row["value"] == pytest.approx((both - report) / (1 - report), abs=1e-6)
+    # The mean leaves out the rate.
+    named = [value["factor", name, "linear", "r2_partial"] for name in ("axis", "pr")]
     mean = numbers["summary", "mean", "linear", "r2_partial"]
     assert mean["value"] == pytest.approx(np.mean(named), abs=1e-6)
     assert len(mean["draws"]) == 40
+    # Only statements that some make and some do not are scored; beyond a text that is the embedding there is nothing.
+    (statement,) = (row for key, row in numbers.items() if key[0] == "statement")
+    assert statement["target"] == "block"
+    assert value["summary", "mean", "linear", "auroc_stated"] == pytest.approx(statement["value"], abs=1e-6)
+    assert abs(value["summary", "mean", "linear", "r2_partial_text"]) < 0.05
 
 
 def test_an_interval_is_that_of_a_loop_over_resamples(case, numbers):
@@ -255,29 +237,13 @@ def test_findings_are_scored_over_all_and_where_the_report_is_silent(case, numbe
     assert [(row["n"], row["value"], row["low"]) for row in rare] == [(4, None, None)] * 6
 
 
-def test_only_statements_that_some_make_and_some_do_not_are_scored(numbers):
-    (statement,) = (row for key, row in numbers.items() if key[0] == "statement")
-    assert statement["target"] == "block"
-    assert numbers["summary", "mean", "linear", "auroc_stated"]["value"] == pytest.approx(statement["value"], abs=1e-6)
-
-
-def test_another_description_of_the_report_changes_what_is_beyond_it(numbers):
-    """The text described is the embedding itself."""
-    nothing = numbers["summary", "mean", "linear", "r2_partial_text"]
-    assert abs(nothing["value"]) < 0.05
-    assert nothing["value"] < numbers["summary", "mean", "linear", "r2_partial"]["value"]
-
-
-def test_too_few_recordings_are_named_and_nothing_is_none(case):
+def test_too_few_recordings_are_named_and_what_it_takes_is_measured_in_a_fresh_process(case):
     question, s, _ = case
     few = Question(*list(vars(question).values())[:-1], folds=np.full(RECORDINGS, TRAINING_ONLY))
     with pytest.raises(NotEnoughData, match="at least 60 scored recordings; got 0"):
         retention.blocks(few, s)
     nothing = {"value": None, "low": None, "high": None, "draws": [None] * 4}
     assert retention.number(np.full(5, np.nan), draws=True) == nothing
-
-
-def test_what_it_takes_is_measured_in_a_fresh_process():
     sizes = {"records": 700, "words": 30, "statements": 3, "width": 4}
     found = retention.in_fresh_process(**sizes)
     assert found.items() >= sizes.items()
@@ -285,9 +251,6 @@ def test_what_it_takes_is_measured_in_a_fresh_process():
     assert 30 < found["peak_mb"] < 1000
     with pytest.raises(RuntimeError, match=r"measuring what_is_kept failed: .*at least 60 scored recordings; got 20"):
         retention.in_fresh_process(**sizes | {"records": 200})
-
-
-# -- agreement with manual marks ---------------------------------------------------------------------------------------
 
 
 def frames(n: int = 80) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -321,57 +284,31 @@ def test_numbers_are_those_of_a_regression_and_of_the_differences():
             assert row[key]["low"] <= row[key]["value"] <= row[key]["high"]
     pr = found["pr"]
     assert (pr["n"], pr["n_manual"], pr["n_without"], pr["n_invented"]) == (60, 65, 15, 10)
-
-
-def test_an_offset_and_a_scale_cost_nothing_and_noise_costs_all():
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=500)
-    assert retention.explained(3 * x + 7, x) == pytest.approx(1)
-    assert retention.explained(rng.normal(size=500), x) < 0.02
     assert np.isnan(retention.explained(np.ones(5), x[:5]))
-    assert np.isnan(retention.explained(x[:5], np.ones(5)))
-
-
-def test_angles_are_compared_around_the_circle():
-    measured, manual = frames()
-    manual["axis_deg"] = 179.0
-    measured["axis_deg"] = -179.0
+    measured["axis_deg"], manual["axis_deg"] = -179.0, 179.0  # around the circle
     assert by_factor(measured, manual)["axis"]["bias"]["value"] == pytest.approx(2)
-
-
-def test_too_few_recordings_say_nothing():
-    assert by_factor(*frames(retention.FEWEST_COMPARED - 1))["qt"]["r2"] == {"value": None, "low": None, "high": None}
+    few = by_factor(*frames(retention.FEWEST_COMPARED - 1))
+    assert few["qt"]["r2"] == {"value": None, "low": None, "high": None}
 
 
 def test_waves_belong_to_the_beat_that_they_are_near_and_an_end_needs_its_bracket(monkeypatch, tmp_path):
     """QRS at 1 and 2 s; P before both, the second without its onset; T after the first, and too late after the last."""
     waves = {"p": (0.8, 1.8), "N": (1.0, 2.0), "t": (1.3, 2.6)}
-    marks = sorted((500 * peak, kind) for kind, peaks in waves.items() for peak in peaks)
-    found = [(at + shift, symbol) for at, kind in marks for shift, symbol in ((-10, "("), (0, kind), (20, ")"))]
-    found.remove((500 * 1.8 - 10, "("))
-    samples, symbols = zip(*found)
+    peaks = sorted((500 * peak, kind) for kind, own in waves.items() for peak in own)
+    found = [(at + shift, symbol) for at, kind in peaks for shift, symbol in ((-10, "("), (0, kind), (20, ")"))]
+    samples, symbols = zip(*(mark for mark in found if mark != (500 * 1.8 - 10, "(")))
     monkeypatch.setattr(retention, "read_annotation", lambda *a: (np.array(samples), list(symbols)))
     marks = retention.manual_marks(tmp_path, "1")
     assert marks.r_s.tolist() == [1.0, 2.0]
-    expected = {
-        "p_on_s": [0.78, np.nan],
-        "qrs_on_s": [0.98, 1.98],
-        "qrs_off_s": [1.04, 2.04],
-        "t_off_s": [1.34, np.nan],
-    }
-    for name, times in expected.items():
-        np.testing.assert_allclose(getattr(marks, name), [times] * 12)
+    found = np.array([marks.p_on_s, marks.qrs_on_s, marks.qrs_off_s, marks.t_off_s])
+    expected = np.array([[0.78, np.nan], [0.98, 1.98], [1.04, 2.04], [1.34, np.nan]])
+    np.testing.assert_allclose(found, np.repeat(expected[:, None], 12, axis=1))
 
 
-@pytest.fixture
-def ludb(real_data):
-    root = real_data / "ludb"
-    if not root.is_dir():
+def test_raw_units_and_marks_are_those_of_the_files_and_measured_factors_agree_with_them(real_data, monkeypatch):
+    ludb = real_data / "ludb"
+    if not ludb.is_dir():
         pytest.skip("no ludb in MERIT_REAL_DATA")
-    return root
-
-
-def test_raw_units_satisfy_einthoven_and_manual_marks_are_those_of_the_files(ludb):
     signal = read_raw(str(ludb / "data"), "1")
     assert signal.shape == (12, 5000)
     assert np.abs(signal[0] + signal[2] - signal[1]).max() <= 2
@@ -381,9 +318,6 @@ def test_raw_units_satisfy_einthoven_and_manual_marks_are_those_of_the_files(lud
     assert (marks.qrs_on_s[1, 0], marks.qrs_off_s[1, 0], marks.t_off_s[1, 0]) == (644 / 500, 682 / 500, 878 / 500)
     assert np.isnan(marks.p_on_s[1, 0])
     assert marks.p_on_s[1, 1] == 1250 / 500
-
-
-def test_measured_factors_agree_with_manual_marks(ludb, monkeypatch):
     names = retention.record_names(ludb)[:30]
     monkeypatch.setattr(retention, "record_names", lambda root: names)
     how = {"n_resamples": 20, "seed": 0, "workers": 1}

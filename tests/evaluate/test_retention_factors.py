@@ -49,13 +49,6 @@ def test_what_is_missing_unsteady_or_inconceivable_is_not_measured():
     assert np.isnan(three["rr_rmssd_ms"])
 
 
-def test_medians_leave_out_what_is_not_marked():
-    assert factors.over_sources(np.array([[1.0, np.nan], [np.nan, np.nan], [3.0, np.nan]]))[0] == 2
-    assert np.isnan(factors.over_sources(np.full((2, 1), np.nan)))[0]
-    assert factors.over_beats(np.array([1.0, 3.0, np.nan, np.nan])) == 2
-    assert np.isnan(factors.over_beats(np.array([1.0, np.nan, np.nan])))
-
-
 def signal(axis_deg: float = 60.0, st_mv: float = 0.1, t_mv: float = 0.3) -> np.ndarray:
     """[12, T]: a triangle of QRS from 40 ms before to 50 ms after each beat, ST, T, and an offset in every lead."""
     t = np.arange(round(5 * FS_HZ)) / FS_HZ
@@ -68,60 +61,31 @@ def signal(axis_deg: float = 60.0, st_mv: float = 0.1, t_mv: float = 0.3) -> np.
     return np.array([0.7 + size.get(lead, 0.5) * shape + late for lead in LEADS])
 
 
-@pytest.mark.parametrize("axis_deg", [-60.0, 0.0, 60.0, 135.0, -150.0])
-def test_the_axis_of_a_drawn_beat(axis_deg):
-    found = factors.voltages(signal(axis_deg, st_mv=0.0), FS_HZ, marks())["axis_deg"]
-    assert (found - axis_deg + 180) % 360 - 180 == pytest.approx(0, abs=0.5)
-
-
-def test_the_waves_of_a_drawn_beat():
+def test_the_waves_of_a_drawn_beat_and_nothing_without_marks_or_whole_beats():
+    for axis_deg in (-60.0, 0.0, 60.0, 135.0, -150.0):
+        found = factors.voltages(signal(axis_deg, st_mv=0.0), FS_HZ, marks())["axis_deg"]
+        assert (found - axis_deg + 180) % 360 - 180 == pytest.approx(0, abs=0.5)
     found = factors.voltages(signal(), FS_HZ, marks())
     expected = {"r_mv_V2": 0.5, "s_mv_V2": 0, "s_mv_V1": -0.8, "st_mv_V3": 0.1, "t_mv_V3": 0.3}
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=0.01)
-
-
-def test_without_marks_or_whole_beats_nothing_is_read():
     for empty in (Marks.none(), marks().within(-1, -0.5)):
         found = factors.voltages(signal(), FS_HZ, empty)
         assert list(found) == list(factors.NO_VOLTAGES)
         assert all(np.isnan(value) for value in found.values())
     assert np.isnan(factors.typical_beat(signal(), np.array([0.1]), FS_HZ)[1]).all()
-
-
-def slow_extent(t: np.ndarray, beat: np.ndarray) -> tuple[float, float]:
-    """Sample by sample, as the docstring of `qrs_extent` says it."""
-    speed = {}
-    for k in range(1, beat.shape[1] - 1):
-        if abs(k / FS_HZ - factors.BEFORE_S) < factors.QRS_REACH_S:
-            speed[t[k]] = sum(((lead[k + 1] - lead[k - 1]) / 2) ** 2 for lead in beat) ** 0.5
-    rest = float(np.median(sorted(speed.values())[: round(factors.REST_SHARE * len(speed))]))
-    inside = [t for t, v in speed.items() if v > rest + factors.QRS_SHARE * (max(speed.values()) - rest)]
-    return min(inside), max(inside)
-
-
-def test_qrs_is_where_the_voltage_changes_fast():
+    # QRS is where the voltage changes fast.
     t, beat = factors.typical_beat(signal(), R_S, FS_HZ)
-    assert t[round(factors.BEFORE_S * FS_HZ)] == 0
     assert factors.qrs_extent(t, beat, FS_HZ) == pytest.approx((-0.04, 0.05), abs=0.012)
-    for shown in (beat, beat + np.random.default_rng(0).normal(0, 0.002, beat.shape)):
-        assert factors.qrs_extent(t, shown, FS_HZ) == pytest.approx(slow_extent(t, shown))
     for none in (np.ones_like(beat), np.full_like(beat, np.nan)):
         assert np.isnan(factors.qrs_extent(t, none, FS_HZ)).all()
 
 
 # Column -> largest median error, and smallest share of the recordings that have the factor in which it is measured.
 TOLERANCES = {
-    "heart_rate_bpm": (0.5, 1.0),
-    "rr_rmssd_ms": (10, 1.0),
-    "pr_ms": (25, 0.6),
-    "qrs_ms": (15, 0.9),
-    "qt_ms": (30, 0.7),
-    "axis_deg": (6, 0.95),
-    "r_mv_V5": (0.1, 0.95),
-    "s_mv_V1": (0.1, 0.95),
-    "t_mv_V3": (0.08, 0.8),
+    "heart_rate_bpm": (0.5, 1.0), "rr_rmssd_ms": (10, 1.0), "pr_ms": (25, 0.6), "qrs_ms": (15, 0.9), "qt_ms": (30, 0.7),
+    "axis_deg": (6, 0.95), "r_mv_V5": (0.1, 0.95), "s_mv_V1": (0.1, 0.95), "t_mv_V3": (0.08, 0.8),
     "st_mv_V3": (0.06, 0.95),
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +97,6 @@ def hospital(tmp_path_factory) -> tuple[pd.DataFrame, np.ndarray]:
     files = {str(int(path.stem.split("_")[0])): path for path in (root / "records100").rglob("*.hea")}
     names = [str(files[key].relative_to(root).with_suffix("")) for key in truth["record_id"].astype(str)]
     return truth, np.array([read_waveform(str(root), name).signal_mv * 1000 for name in names]).astype(np.int16)
-
-
-@pytest.fixture(scope="module")
-def first_mv(hospital) -> np.ndarray:
-    return hospital[1][0] / 1000.0
 
 
 def test_measured_factors_are_near_the_truth(hospital):
@@ -154,7 +113,8 @@ def test_measured_factors_are_near_the_truth(hospital):
     assert measured.iloc[0].to_dict() == pytest.approx(measure_recording(hospital[1][0] / 1000, 100.0), nan_ok=True)
 
 
-def test_the_scale_does_not_matter_and_a_lead_that_is_off_does_not_stop_the_others(first_mv):
+def test_neither_scale_nor_a_lead_that_is_off_nor_what_the_library_raises_stops_the_others(hospital, monkeypatch):
+    first_mv = hospital[1][0] / 1000.0
     whole, louder = measure_recording(first_mv, 100.0), measure_recording(3 * first_mv, 100.0)
     for name, value in whole.items():
         scale = 3 if "_mv_" in name else 1
@@ -165,40 +125,30 @@ def test_the_scale_does_not_matter_and_a_lead_that_is_off_does_not_stop_the_othe
     assert part["heart_rate_bpm"] == pytest.approx(whole["heart_rate_bpm"], rel=0.02)
     assert part["qrs_ms"] == pytest.approx(whole["qrs_ms"], abs=25)
 
+    def fail(*args, **kwargs):
+        raise IndexError("index 0 is out of bounds")
+
+    monkeypatch.setattr(factors.neurokit(), "ecg_delineate", fail)
+    found = factors.delineate(first_mv, 100.0)
+    assert np.isnan(found.p_on_s).all()
+    assert np.isfinite(beat_intervals(found)["qrs_ms"])
+    monkeypatch.setattr(factors.neurokit(), "ecg_peaks", fail)
+    assert not len(factors.delineate(first_mv, 100.0).r_s)
+
 
 def test_no_ecg_gives_no_number_and_no_exception():
     rng, t = np.random.default_rng(0), np.arange(1000) / 100
-    spike = np.zeros((12, 1000))
-    spike[:, 500] = 1.0
-    signals = {
-        "flat": np.zeros((12, 1000)),
-        "one level": np.full((12, 1000), 0.3),
-        "spike": spike,
-        "hum": np.tile(np.sin(2 * np.pi * 50 * t + 0.3), (12, 1)),
-        "drift": np.tile(t, (12, 1)),
-        "noise": rng.normal(0, 0.5, (12, 1000)),
-        "faint noise": rng.normal(0, 1e-4, (12, 1000)),
-    }
+    drawn = rng.normal(size=(2, 12, 1000)) * [[[0.5]], [[1e-4]]]
+    alike = {"flat": 0 * t, "one level": 0 * t + 0.3, "spike": 1.0 * (t == 5), "drift": t}
+    alike["hum"] = np.sin(100 * np.pi * t + 0.3)
+    signals = {name: np.tile(lead, (12, 1)) for name, lead in alike.items()}
+    signals |= {"noise": drawn[0], "faint noise": drawn[1]}
     for name, shown in signals.items():
         found = measure_recording(shown, 100.0)
         if name not in ("noise", "hum"):  # where a beat can be imagined, it may be
             assert np.isnan(found["pr_ms"]), name
         assert np.isnan(found["heart_rate_bpm"]) or found["n_beats"] > 2, name
-    found = measure_recording(signals["flat"], 100.0)
-    assert all(np.isnan(value) for key, value in found.items() if key != "n_beats")
-
-
-def test_what_the_library_raises_gives_no_marks(monkeypatch, first_mv):
-    def fail(*args, **kwargs):
-        raise IndexError("index 0 is out of bounds")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(factors.neurokit(), "ecg_delineate", fail)
-        found = factors.delineate(first_mv, 100.0)
-        assert np.isnan(found.p_on_s).all()
-        assert np.isfinite(beat_intervals(found)["qrs_ms"])
-    monkeypatch.setattr(factors.neurokit(), "ecg_peaks", fail)
-    assert not len(factors.delineate(first_mv, 100.0).r_s)
+        assert name != "flat" or all(np.isnan(value) for key, value in found.items() if key != "n_beats")
 
 
 def test_leads_that_were_scaled_by_themselves_are_told(monkeypatch):

@@ -5,27 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from merit.config import ProbeConfig, SignalConfig
 from merit.data.preprocess import DERIVED, process, resample
 from merit.data.recording import LEADS, Recording
-from merit.evaluate.robustness import (
-    CLEAN,
-    ELECTRODES_TO_LEADS,
-    INDEPENDENT,
-    STRENGTHS,
-    WANDER_HZ,
-    Probe,
-    corrupt,
-    generator,
-    mean_changes,
-    overall,
-    stored_row,
-    stored_rows,
-)
+from merit.evaluate import robustness
+from merit.evaluate.robustness import CLEAN, STRENGTHS, Probe, corrupt, overall, stored_row, stored_rows
 from merit.evaluate.tasks import TaskData
-
-# -- corruptions
 
 ROW = {name: k for k, name in enumerate(LEADS)}
 
@@ -55,39 +42,20 @@ def changed(signal: np.ndarray, kind: str, level: float | str, fs_hz: float = 10
     return corrupt(signal, fs_hz, kind, level, record, 0)[0]
 
 
-def test_the_matrix_is_the_textbook():
-    np.testing.assert_allclose(ELECTRODES_TO_LEADS @ potentials(), leads_of(potentials()), atol=1e-6)
-
-
 @pytest.mark.parametrize(("kind", "level"), [(kind, level) for kind, levels in STRENGTHS.items() for level in levels])
 def test_same_record_same_corruption_and_the_input_stays(signal, kind, level):
     before = signal.copy()
-    first = corrupt(signal, 100.0, kind, level, "r1", 0)
+    first = changed(signal, kind, level)
     corrupt(signal, 100.0, kind, level, "r2", 0)  # another record between changes nothing
-    again = corrupt(signal, 100.0, kind, level, "r1", 0)
-    np.testing.assert_array_equal(first[0], again[0])
-    assert first[0].dtype == np.float32
-    assert first[0].shape[0] == 12
-    assert np.isfinite(first[0]).all()
+    np.testing.assert_array_equal(first, changed(signal, kind, level))
+    assert (first.dtype, first.shape[0], np.isfinite(first).all()) == (np.float32, 12, True)
     np.testing.assert_array_equal(signal, before)
 
 
 @pytest.mark.parametrize("kind", ["lost", "gain_error", "hum_50", "hum_60", "wander", "white", "muscle"])
-def test_records_seeds_and_kinds_draw_apart(signal, kind):
-    level = STRENGTHS[kind][1]
-    drawn = [corrupt(signal, 100.0, kind, level, name, seed)[0] for name, seed in (("a", 0), ("b", 0), ("a", 1))]
-    assert not any(np.array_equal(drawn[0], other) for other in drawn[1:])
-    assert generator("a", kind, 0).random() != generator("a", "another", 0).random()
-
-
-@pytest.mark.parametrize(("kind", "level"), [
-    ("lost", 0), ("gain", 1), ("gain_error", 0), ("duration", 10), ("rate", 100), ("rate", 500), ("hum_50", 0),
-    ("hum_60", 0), ("wander", 0),
-])  # fmt: skip
-def test_no_strength_is_no_change(signal, kind, level):
-    out, fs_hz = corrupt(signal, 100.0, kind, level, "r1", 0)
-    np.testing.assert_array_equal(out, signal)
-    assert fs_hz == 100.0
+def test_records_and_seeds_draw_apart(signal, kind):
+    a, *others = (corrupt(signal, 100.0, kind, STRENGTHS[kind][1], name, seed)[0] for name, seed in ("a0", "b0", "a1"))
+    assert not any(np.array_equal(a, other) for other in others)
 
 
 def test_lost_leads_are_nested_and_take_the_derived_ones_along(signal):
@@ -96,51 +64,39 @@ def test_lost_leads_are_nested_and_take_the_derived_ones_along(signal):
         for n in (1, 2, 4, 6, 7):
             out = changed(signal, "lost", n, record=record)
             gone = {name for name in LEADS if not out[ROW[name]].any()}
-            assert len(gone & set(INDEPENDENT)) == n
+            assert len(gone & set(robustness.INDEPENDENT)) == n
             assert (gone >= set(DERIVED)) == bool(gone & {"I", "II"})
             assert gone_before <= gone
             gone_before = gone
             kept = [ROW[name] for name in LEADS if name not in gone]
             np.testing.assert_array_equal(out[kept], signal[kept])
+    for name, n in (("limb", 6), ("I", 1)):
+        out = changed(signal, "kept", name)
+        np.testing.assert_array_equal(out[:n], signal[:n])
+        assert not out[n:].any()
 
 
-def test_named_sets(signal):
-    limb, one = changed(signal, "kept", "limb"), changed(signal, "kept", "I")
-    np.testing.assert_array_equal(limb[:6], signal[:6])
-    assert not limb[6:].any()
-    np.testing.assert_array_equal(one[0], signal[0])
-    assert not one[1:].any()
-
-
-@pytest.mark.parametrize(
-    ("level", "exchanged"), [("arms", (0, 1)), ("RA-LL", (0, 2)), ("LA-LL", (1, 2)), ("V1-V3", (3, 5))]
-)
-def test_swaps_are_what_exchanged_electrodes_record(signal, level, exchanged):
-    electrodes = potentials()
-    electrodes[list(exchanged)] = electrodes[list(exchanged)[::-1]]
-    out = changed(signal, "swap", level)
-    np.testing.assert_allclose(out, leads_of(electrodes), atol=1e-6)
-    np.testing.assert_array_equal(changed(out, "swap", level), signal)  # twice is not at all
-
-
-def einthoven(signal: np.ndarray) -> float:
-    """The largest violation of Einthoven's and Goldberger's laws, mV."""
-    return max(
-        np.abs(signal[ROW[n]] - (a * signal[0].astype(float) + b * signal[1])).max() for n, (a, b) in DERIVED.items()
-    )
+def test_swaps_are_what_exchanged_electrodes_record(signal):
+    for level, a, b in (("arms", 0, 1), ("RA-LL", 0, 2), ("LA-LL", 1, 2), ("V1-V3", 3, 5)):
+        electrodes, out = potentials(), changed(signal, "swap", level)
+        electrodes[[a, b]] = electrodes[[b, a]]
+        np.testing.assert_allclose(out, leads_of(electrodes), atol=1e-6)
+        np.testing.assert_array_equal(changed(out, "swap", level), signal)  # twice is not at all
 
 
 @pytest.mark.parametrize("kind", ["swap", "gain", "gain_error", "hum_50", "hum_60", "wander", "white", "muscle"])
 def test_einthovens_law_survives(signal, kind):
-    assert einthoven(changed(signal, kind, STRENGTHS[kind][-1])) < 1e-5
+    """And Goldberger's: the derived leads follow I and II as in textbooks."""
+    np.testing.assert_allclose(robustness.ELECTRODES_TO_LEADS @ potentials(), signal, atol=1e-6)
+    out = changed(signal, kind, STRENGTHS[kind][-1]).astype(float)
+    for name, (a, b) in DERIVED.items():
+        np.testing.assert_allclose(out[ROW[name]], a * out[0] + b * out[1], atol=1e-5)
 
 
 def test_gain_errors_are_of_the_size_that_they_say(signal):
-    factors = [
-        changed(signal, "gain_error", 0.2, record=str(k))[ROW["V4"]].max() / signal[ROW["V4"]].max() for k in range(400)
-    ]
-    assert np.log(factors).std() == pytest.approx(0.2, rel=0.15)
-    assert np.log(factors).mean() == pytest.approx(0, abs=0.04)
+    v4 = [changed(signal, "gain_error", 0.2, record=str(k))[ROW["V4"]].max() for k in range(400)]
+    factors = np.log(np.array(v4) / signal[ROW["V4"]].max())
+    assert (factors.std(), factors.mean()) == (pytest.approx(0.2, rel=0.15), pytest.approx(0, abs=0.04))
 
 
 @pytest.mark.parametrize("mains", [50, 60])
@@ -167,7 +123,7 @@ def test_wander_has_its_size_and_band():
         out = changed(np.zeros((12, n), np.float32), "wander", 0.3, record=record)
         power = np.abs(np.fft.rfft(out * np.hanning(n), axis=1)) ** 2
         f = np.fft.rfftfreq(n, 1 / 100)
-        inside = (f > WANDER_HZ[0] - 0.02) & (f < WANDER_HZ[1] + 0.02)
+        inside = (f > robustness.WANDER_HZ[0] - 0.02) & (f < robustness.WANDER_HZ[1] + 0.02)
         assert power[:, inside].sum() / power.sum() > 0.999
         sizes.append(np.sqrt((out.astype(float) ** 2).mean()))
     assert np.mean(sizes) == pytest.approx(0.3, rel=0.05)
@@ -208,16 +164,18 @@ def test_rate_and_duration(signal):
     np.testing.assert_array_equal(changed(signal, "duration", 60), signal)
 
 
-@pytest.mark.parametrize(("kind", "level"), [
-    ("lost", 8), ("lost", 1.5), ("kept", "chest"), ("swap", "legs"), ("gain", 0), ("gain_error", -1), ("rate", 0),
-    ("duration", -2), ("hum_50", -1), ("wander", float("inf")), ("fog", 1),
-])  # fmt: skip
-def test_other_levels_are_rejected(signal, kind, level):
-    with pytest.raises(ValueError, match=f"{kind}|corruption"):
-        corrupt(signal, 100.0, kind, level, "r1", 0)
+WRONG = {
+    "lost": (8, 1.5), "kept": ("chest",), "swap": ("legs",), "gain": (0,), "gain_error": (-1,), "rate": (0,),
+    "duration": (-2,), "hum_50": (-1,), "wander": (float("inf"),), "fog": (1,),
+}  # fmt: skip
 
 
-# -- rows and probes
+def test_other_levels_are_rejected(signal):
+    for kind, levels in WRONG.items():
+        for level in levels:
+            with pytest.raises(ValueError, match=f"{kind}|corruption"):
+                corrupt(signal, 100.0, kind, level, "r1", 0)
+
 
 SIGNAL = SignalConfig()
 
@@ -229,23 +187,24 @@ def recording(fs_hz: float, seconds: float, seed: int = 0, gaps: bool = False) -
         signal_mv[3, 40:90] = np.nan
         signal_mv[5, -30:] = np.nan
         signal_mv[7, round(9.8 * fs_hz) : round(14 * fs_hz)] = np.nan  # over the end of what is stored
-    return Recording(
-        record_id=f"r{seed}", patient_id="p", signal_mv=signal_mv, fs_hz=fs_hz, report="", labels=frozenset()
-    )
+    row = {"record_id": f"r{seed}", "patient_id": "p", "report": "", "labels": frozenset()}
+    return Recording(**row, signal_mv=signal_mv, fs_hz=fs_hz)
 
 
 @pytest.mark.parametrize("fs_hz", [100.0, 257.0, 500.0])
 @pytest.mark.parametrize("seconds", [4.0, 10.0, 31.0])
 @pytest.mark.parametrize("gaps", [False, True])
 def test_nothing_done_is_the_stores_row(fs_hz, seconds, gaps):
+    """Clean, or corrupted with a strength that is none."""
     one = recording(fs_hz, seconds, gaps=gaps)
     expected = process(one, SIGNAL, 0.2)[0]
     np.testing.assert_array_equal(stored_row(one, CLEAN, None, 0, SIGNAL, 0.2), expected)
-    for kind, level in (("lost", 0), ("gain", 1), ("duration", 31), ("rate", 500), ("hum_50", 0), ("wander", 0)):
+    none = {"lost": 0, "gain": 1, "duration": 31, "rate": 500, "gain_error": 0, "hum_50": 0, "hum_60": 0, "wander": 0}
+    for kind, level in none.items():
         np.testing.assert_array_equal(stored_row(one, kind, level, 0, SIGNAL, 0.2), expected)
 
 
-def test_a_short_recording_ends_in_zeros_and_a_gain_is_a_gain():
+def test_rows_do_not_depend_on_the_order_and_a_gain_is_a_gain():
     one = recording(500.0, 12.0)
     clean = stored_row(one, CLEAN, None, 0, SIGNAL, 0.2)
     short = stored_row(one, "duration", 2.5, 0, SIGNAL, 0.2)
@@ -253,9 +212,6 @@ def test_a_short_recording_ends_in_zeros_and_a_gain_is_a_gain():
     assert not short[:, 250:].any()
     np.testing.assert_allclose(short[:, :240], clean[:, :240], atol=1)
     np.testing.assert_allclose(stored_row(one, "gain", 4, 0, SIGNAL, 0.2), 4.0 * clean, atol=2)
-
-
-def test_rows_do_not_depend_on_the_order_and_what_is_rejected_is_flat_and_counted():
     several = [recording(100.0, 10.0, seed) for seed in range(3)]
     several[1].signal_mv[0] = 0  # alone, this lead is flat
     forward = stored_rows(several, "muscle", 10, 0, SIGNAL, 0.2)
@@ -271,26 +227,17 @@ def test_rows_do_not_depend_on_the_order_and_what_is_rejected_is_flat_and_counte
 @pytest.fixture
 def task() -> TaskData:
     """Two hundred records of a hundred patients, two classes and one that is never there."""
-    rng = np.random.default_rng(1)
-    labels = np.zeros((200, 3), dtype=bool)
-    labels[:, :2] = rng.random((200, 2)) < 0.4
-    patients = np.array([f"p{i // 2}" for i in range(200)], dtype=object)
-    return TaskData(
-        task="superclass", cohort="ptb-xl", classes=("A", "B", "C"), rows=np.arange(200), labels=labels,
-        folds=np.arange(200) // 2 % 10 + 1, patients=patients, groups=patients, n_left_out=0,
-    )  # fmt: skip
+    labels, n = np.zeros((200, 3), dtype=bool), np.arange(200)
+    labels[:, :2] = np.random.default_rng(1).random((200, 2)) < 0.4
+    patients = np.array([f"p{i // 2}" for i in n], dtype=object)
+    front = {"task": "superclass", "cohort": "ptb-xl", "classes": ("A", "B", "C"), "n_left_out": 0}
+    return TaskData(**front, rows=n, labels=labels, folds=n // 2 % 10 + 1, patients=patients, groups=patients)
 
 
 @pytest.fixture
 def features(task) -> np.ndarray:
     rng = np.random.default_rng(2)
     return (task.labels[:, [0, 1, 0, 1]] + rng.normal(0, 0.7, (200, 4))).astype(np.float32)
-
-
-def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Pairs of a positive and a negative, one by one."""
-    pairs = [(p > n) + 0.5 * (p == n) for p in scores[labels] for n in scores[~labels]]
-    return float(np.mean(pairs))
 
 
 def test_values_against_counting_pairs_one_by_one(task, features):
@@ -307,24 +254,21 @@ def test_values_against_counting_pairs_one_by_one(task, features):
 
     def by_hand(rows: np.ndarray) -> float:
         logits = probe.heads.logits(rows)
-        return float(np.mean([auroc(task.labels[test, c], logits[:, c]) for c in range(2)]))
+        return float(np.mean([roc_auc_score(task.labels[test, c], logits[:, c]) for c in range(2)]))
 
     assert clean["value"] == pytest.approx(by_hand(features[test]))
     assert now.loc["auroc", "value"] == pytest.approx(by_hand(noisy))
     assert change["value"] == pytest.approx(by_hand(noisy) - by_hand(features[test]))
     drawn = np.array(now.loc["auroc", "draws"], dtype=float) - np.array(clean["draws"], dtype=float)
     reach = 1.959964 * np.sqrt(np.nanmean((drawn - change["value"]) ** 2))
-    assert change["low"] == pytest.approx(change["value"] - reach, abs=1e-6)
-    assert change["high"] == pytest.approx(change["value"] + reach, abs=1e-6)
+    interval = change["value"] - reach, change["value"] + reach
+    assert (change["low"], change["high"]) == pytest.approx(interval, abs=1e-6)
     train = features[task.folds <= 8]
     z = [(rows - train.mean(axis=0)) / train.std(axis=0) for rows in (features[test], noisy)]
     pairs = [np.sum((a - b) ** 2) for a in z[0] for b in z[0]]
     expected = np.mean(np.linalg.norm(z[1] - z[0], axis=1)) / np.sqrt(np.mean(pairs))
     assert moved["value"] == pytest.approx(expected, rel=1e-4)
     assert moved["low"] < expected < moved["high"]
-
-
-def test_the_same_embeddings_change_nothing_and_constant_ones_have_no_distance(task, features):
     config = ProbeConfig(epochs=1, n_resamples=10)
     same = Probe(task, features, config).corrupted(features[task.folds == 10]).set_index("metric")
     assert (same.loc[["change", "moved"], ["value", "low", "high"]] == 0).all(axis=None)
@@ -346,25 +290,20 @@ def made(levels: dict[str, tuple[float, dict[tuple[str, float], float]]]) -> pd.
 
 def test_overall_is_the_mean_of_kinds_and_the_share_is_of_what_lies_above_chance():
     losses = {("lost", 1): 0.02, ("lost", 4): 0.1, ("gain", 0.25): 0.0, ("hum_60", 1): 0.01}
-    found = made(
-        {"merit": (0.9, losses), "random": (0.7, {("lost", 1): 0.04, ("gain", 0.25): 0.0, ("hum_60", 1): 0.01})}
-    )
+    less = {("lost", 1): 0.04, ("gain", 0.25): 0.0, ("hum_60", 1): 0.01}
+    found = made({"merit": (0.9, losses), "random": (0.7, less)})
     rows = overall(found).set_index(["encoder", "metric"])
     loss = (0.06 + 0 + 0.01) / 3
-    assert rows["value"]["merit"].to_dict() == pytest.approx(
-        {"clean": 0.9, "change": -loss, "left": 0.9 - loss, "share": loss / 0.4}
-    )
+    expected = {"clean": 0.9, "change": -loss, "left": 0.9 - loss, "share": loss / 0.4}
+    assert rows["value"]["merit"].to_dict() == pytest.approx(expected)
     assert rows.loc[("random", "share"), "value"] == pytest.approx(0.05 / 3 / 0.2)
     assert rows.loc[("merit", "change"), "low"] < -loss < rows.loc[("merit", "change"), "high"]
     assert len(rows.loc[("merit", "change"), "draws"]) == 51
-    kinds = mean_changes(found).set_index(["encoder", "corruption"])["value"]
+    kinds = robustness.mean_changes(found).set_index(["encoder", "corruption"])["value"]
     assert kinds["merit"].to_dict() == pytest.approx({"lost": -0.06, "gain": 0.0, "hum_60": -0.01})
-
-
-def test_what_cannot_be_told_from_chance_has_no_share_to_lose():
     rows = overall(made({"merit": (0.505, {("lost", 1): 0.2}), "random": (0.7, {("lost", 1): 0.01})}))
     share = rows[rows["metric"] == "share"].set_index("encoder")
     assert share.loc["merit", ["value", "low", "high"]].isna().all()
     assert share.loc["random", "value"] == pytest.approx(0.05)
     assert overall(made({"merit": (0.6, {})})).empty
-    assert mean_changes(made({"merit": (0.6, {})})).empty
+    assert robustness.mean_changes(made({"merit": (0.6, {})})).empty

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,6 +53,16 @@ def workspace(prepared, tmp_path_factory) -> Workspace:
     folder = tmp_path_factory.mktemp("run") / "smoke"
     shutil.copytree(prepared, folder)
     return Workspace(tiny(), None, "cpu", folder)
+
+
+@pytest.fixture(scope="session")
+def again() -> Callable[..., Workspace]:
+    """Another session on the same folder, or on what is changed."""
+
+    def opened(ws: Workspace, **changes: Any) -> Workspace:
+        return Workspace(**{"profile": ws.profile, "data": None, "device": "cpu", "folder": ws.folder, **changes})
+
+    return opened
 
 
 @pytest.fixture

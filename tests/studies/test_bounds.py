@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,15 +31,12 @@ def test_nothing_passes_the_ceiling_and_the_optimal_critic_comes_near_the_truth(
     assert by[0.5, "model", 128] < by[0.5, "tuned", 128] <= by[0.5, "best", 128]
 
 
-def test_each_decoder_has_a_row_for_both_variances(monkeypatch):
+def test_each_decoder_has_both_variances_and_no_chain_gains_by_processing():
     found = bounds.decoder_bound(NOWHERE)
     assert [*zip(found["factor"], found["kind"])] == [(f, k) for f in (1.0, 0.5, 0.0) for k in ("best", "weight one")]
     np.testing.assert_allclose(found["bound"] + found["gap"], found["information"])
     assert found["value"].between(found["low"], found["high"]).all()
     assert set(found["d"]) == {24}
-
-
-def test_no_chain_gains_by_processing_and_counting_is_too_high_on_average():
     chains = bounds.processing_bound(NOWHERE, part="chains")
     assert chains["kind"].value_counts().to_dict() == {"discrete": 200, "gaussian": 200}
     for _, of in chains.groupby("kind"):
@@ -67,12 +63,6 @@ def test_a_copied_sample_grows_without_end_and_the_hidden_part_does_not():
     assert found["one"].max() == pytest.approx(-0.5 * np.log(1 - rho**2), abs=1e-6)
 
 
-def test_reports_of_the_recordings_that_are_pretrained_on(workspace):
-    found = bounds.report_ceiling(workspace)
-    assert 0 < found["n_distinct"].iloc[0] <= found["n"].iloc[0] <= 40
-    assert workspace.profile.pretrain.batch in set(found["batch"])
-
-
 def test_the_sweep_has_a_row_per_scale_and_the_random_network(workspace):
     found = bounds.target_scale(workspace, **SMALL)
     errors = found[found["metric"] == "masked_mse"]
@@ -92,7 +82,11 @@ def test_the_sweep_has_a_row_per_scale_and_the_random_network(workspace):
     assert spreads.loc["zscore", "value"] == pytest.approx(1)
 
 
-def test_nothing_to_pretrain_on_gives_a_reason(workspace):
+def test_reports_of_the_recordings_that_are_pretrained_on_or_a_reason(workspace):
+    found = bounds.report_ceiling(workspace)
+    assert 0 < found["n_distinct"].iloc[0] <= found["n"].iloc[0] <= 40
+    assert workspace.profile.pretrain.batch in set(found["batch"])
+
     class Empty(type(workspace)):
         @property
         def pretraining_cohort(self):
@@ -101,13 +95,3 @@ def test_nothing_to_pretrain_on_gives_a_reason(workspace):
     empty = Empty(workspace.profile, None, "cpu", workspace.folder)
     for study in (bounds.report_ceiling, bounds.target_scale):
         assert study(empty)["reason"].tolist() == ["no recordings under /nowhere"]
-
-
-def test_a_run_with_a_limit_tries_as_little_as_smoke_does(workspace, monkeypatch):
-    plans = []
-    for chosen in (workspace.profile, dataclasses.replace(profile("paper"), limit=40), profile("paper")):
-        monkeypatch.setattr(workspace, "profile", chosen)
-        plans.append(bounds._contrastive_plan(workspace))
-    smoke, limited, paper = ((plan["truths"], plan["sizes"], plan["seeds"]) for plan in plans)
-    assert smoke == limited
-    assert len(paper[1]) > len(limited[1])

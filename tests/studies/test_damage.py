@@ -25,7 +25,6 @@ DAMAGES = {
     "of another kind": lambda b: b"version https://git-lfs.github.com/spec/v1\n",
 }
 
-
 ECG = np.sin(np.arange(12 * 1000, dtype=np.float32)).reshape(1, 12, 1000)
 
 
@@ -64,12 +63,8 @@ def used(workspace) -> tuple[Workspace, dict[str, Any]]:
     return workspace, {kind: use(workspace) for kind, (_, use) in USES.items()}
 
 
-def again(ws: Workspace, **changes: Any) -> Workspace:
-    """Another session on the same folder."""
-    return Workspace(**{"profile": ws.profile, "data": None, "device": "cpu", "folder": ws.folder, **changes})
-
-
-def fresh(used: tuple[Workspace, dict[str, Any]], tmp_path: Path) -> Workspace:
+@pytest.fixture
+def ws(used, tmp_path, again) -> Workspace:
     """A session on a copy."""
     shutil.copytree(used[0].folder, tmp_path / "smoke")
     return again(used[0], folder=tmp_path / "smoke")
@@ -81,8 +76,8 @@ def delete(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("kind", USES)
-def test_damage_is_noticed_by_name_and_what_is_deleted_is_made_again(used, tmp_path, kind, damage):
-    ws, (where, use) = fresh(used, tmp_path), USES[kind]
+def test_damage_is_noticed_by_name_and_what_is_deleted_is_made_again(used, ws, kind, damage, again):
+    where, use = USES[kind]
     file = sorted(ws.folder.glob(where))[0]
     file.write_bytes(DAMAGES[damage](file.read_bytes()))
     with pytest.raises(runs.Damaged, match="damaged; delete it, and the same command makes it again") as told:
@@ -96,21 +91,17 @@ def test_damage_is_noticed_by_name_and_what_is_deleted_is_made_again(used, tmp_p
     np.testing.assert_equal(use(again(ws)), used[1][kind])
 
 
-def test_an_emptied_list_of_what_was_seen_does_not_let_it_be_scored(used, tmp_path):
-    """Also one that reads well, without a row."""
-    ws = fresh(used, tmp_path)
+def test_an_emptied_list_of_what_was_seen_does_not_let_it_be_scored(used, ws, again):
+    """Also one that reads well, without a row; nor one that is not there."""
     file = next(ws.folder.glob("checkpoints/merit-*/seen.parquet"))
     ws.seen("merit").head(0).to_parquet(file, index=False)
-    other = again(ws)
-    with pytest.raises(runs.Damaged, match=r"seen\.parquet is not as it was written"):
-        linear_probe(other, "merit", "superclass")
-    file.unlink()
-    with pytest.raises(runs.Damaged, match=r"seen\.parquet is not as it was written"):
-        linear_probe(other, "merit", "superclass")
+    for change in (lambda: None, file.unlink):
+        change()
+        with pytest.raises(runs.Damaged, match=r"seen\.parquet is not as it was written"):
+            linear_probe(again(ws), "merit", "superclass")
 
 
-def test_finished_weights_without_digests_are_not_trained_over(used, tmp_path):
-    ws = fresh(used, tmp_path)
+def test_weights_without_digests_are_not_trained_over_and_a_result_without_is_computed_again(used, ws):
     folder = next(ws.folder.glob("checkpoints/merit-*"))
     (folder / runs.SUMS).unlink()
     with pytest.raises(runs.Damaged, match="SHA256SUMS is missing"):
@@ -119,10 +110,6 @@ def test_finished_weights_without_digests_are_not_trained_over(used, tmp_path):
 
     with pytest.raises(ValueError, match="a checkpoint of an earlier edition has none"):
         load(folder)
-
-
-def test_a_result_without_a_digest_is_of_an_earlier_edition_and_computed_again(used, tmp_path):
-    ws = fresh(used, tmp_path)
     file = next(ws.folder.glob("results/linear_probe-*.json"))
     edited = {**runs.read_json(file), "values": {"mean": {"auroc": 0.99}}}
     edited.pop("digest")
@@ -132,8 +119,7 @@ def test_a_result_without_a_digest_is_of_an_earlier_edition_and_computed_again(u
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_synthetic_recordings_are_looked_at_before_they_are_read(used, tmp_path, damage):
-    ws = fresh(used, tmp_path)
+def test_synthetic_recordings_are_looked_at_before_they_are_read(used, ws, damage, again):
     file = sorted((ws.folder / "raw" / "csn").rglob("*.mat"))[3]
     before = again(ws).store("csn").identity
     file.write_bytes(DAMAGES[damage](file.read_bytes()))
@@ -145,8 +131,7 @@ def test_synthetic_recordings_are_looked_at_before_they_are_read(used, tmp_path,
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_state_is_not_gone_on_from(used, tmp_path, damage, monkeypatch):
-    ws = fresh(used, tmp_path)
+def test_a_damaged_state_is_not_gone_on_from(used, ws, damage, monkeypatch):
     whole = checkpoint.load_file(ws.checkpoint("cma") / "model.safetensors")
     shutil.rmtree(ws.checkpoint("cma"))
     monkeypatch.setattr(checkpoint, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -158,12 +143,11 @@ def test_a_damaged_state_is_not_gone_on_from(used, tmp_path, damage, monkeypatch
     with pytest.raises(runs.Damaged, match=r"training_state\.pt: damaged; delete it"):
         ws.checkpoint("cma")
     file.unlink()
-    again = checkpoint.load_file(ws.checkpoint("cma") / "model.safetensors")
-    assert all((again[name] == whole[name]).all() for name in whole)
+    resumed = checkpoint.load_file(ws.checkpoint("cma") / "model.safetensors")
+    assert all((resumed[name] == whole[name]).all() for name in whole)
 
 
-def test_what_is_whole_is_read_without_writing_anything(used, tmp_path, monkeypatch):
-    ws = fresh(used, tmp_path)
+def test_what_is_whole_is_read_without_writing_anything(used, ws, monkeypatch, again):
     again(ws).cohorts()  # where the recordings now lie
     for folder in ws.folder.rglob(".locks"):
         shutil.rmtree(folder)
@@ -184,12 +168,11 @@ def edited(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
     monkeypatch.setattr(runs, "parsed", lambda path: ("edited", parse(path)[1]) if path in files else parse(path))
 
 
-def test_the_source_of_the_network_is_no_part_of_a_checkpoint_and_of_results_it_is(used, tmp_path, monkeypatch):
+def test_the_source_of_the_network_is_no_part_of_a_checkpoint_and_of_results_it_is(used, ws, monkeypatch, again):
     def identity(ws: Workspace) -> str:
         probe(ws)
         return ws.used["linear_probe random superclass"]["id"]
 
-    ws = fresh(used, tmp_path)
     before, stage = ws.checkpoint_identity("merit"), identity(ws)
     edited(monkeypatch, "merit.model.resnet18", "merit.model.vit", "merit.model.merit")
     assert again(ws).checkpoint_identity("merit") == before
@@ -198,21 +181,16 @@ def test_the_source_of_the_network_is_no_part_of_a_checkpoint_and_of_results_it_
     assert again(ws, profile=often).checkpoint_identity("merit") == before  # nor is how often it saves
 
 
-def test_a_reader_that_reads_the_same_keeps_checkpoints(used, tmp_path, monkeypatch):
-    """An edit of the code that reads files ingests again, and where no sample changes nothing else does."""
-    ws = fresh(used, tmp_path)
-    before, manifest = ws.checkpoint_identity("merit"), ws.folder / "stores/mimic-iv-ecg/manifest.json"
-    written = manifest.stat().st_mtime_ns
-    edited(monkeypatch, "merit.data.wfdb_io")
-    assert again(ws).checkpoint_identity("merit") == before
-    assert manifest.stat().st_mtime_ns != written
-
-
-def test_copied_artifacts_with_other_times_are_the_same(used, tmp_path):
-    ws = fresh(used, tmp_path)
+def test_a_reader_that_reads_the_same_keeps_checkpoints_and_copied_artifacts_are_the_same(used, ws, again, monkeypatch):
     for path in ws.folder.rglob("*"):
         os.utime(path, (1, 1))
     manifest = ws.folder / "stores/ptb-xl/manifest.json"
     before = manifest.stat().st_ino
     again(ws).store("ptb-xl")
     assert manifest.stat().st_ino == before
+    # An edit of the code that reads files ingests again, and where no sample changes nothing else does.
+    before, manifest = ws.checkpoint_identity("merit"), ws.folder / "stores/mimic-iv-ecg/manifest.json"
+    written = manifest.stat().st_mtime_ns
+    edited(monkeypatch, "merit.data.wfdb_io")
+    assert again(ws).checkpoint_identity("merit") == before
+    assert manifest.stat().st_mtime_ns != written

@@ -32,9 +32,7 @@ def linear(rows: int, inputs: int, outputs: int) -> int:
 def blocks(depth: int, n: int, width: int, heads: int, codes: int) -> int:
     """FLOPs of transformer blocks over n tokens; codes: columns that carry the biases, 0 for none."""
     maps = linear(n, width, 3 * width) + linear(n, width, width) + 2 * linear(n, width, 4 * width)
-    products = heads * 2 * linear(n, width // heads + codes, n)
-    table = heads * linear(n, codes, codes)
-    return depth * (maps + products + table)
+    return depth * (maps + heads * (2 * linear(n, width // heads + codes, n) + linear(n, codes, codes)))
 
 
 @pytest.mark.parametrize("biases", [4.0, None])
@@ -50,21 +48,13 @@ def test_flops_are_the_closed_form(biases):
         "text_head": linear(1, 20, 8) + linear(1, 8, 8),
     }
     assert found["embedding"] == {"encoder": linear(12 * 12, 10, 24) + blocks(2, every, 24, 3, codes)}
+    share = framework.facts(config)["flops"]["pretraining"]["encoder"]["biases"]
+    assert share == blocks(2, visible, 24, 3, codes) - blocks(2, visible, 24, 3, 0)
 
 
-def test_the_share_of_the_biases_is_what_their_columns_cost():
-    whole = framework.facts(SMALL)["flops"]["pretraining"]["encoder"]
-    assert whole["biases"] == blocks(2, 60, 24, 3, 26) - blocks(2, 60, 24, 3, 0)
-
-
-def test_the_paper_profile_costs_what_was_measured_before():
-    """About 5.9 GFLOP a forward without the biases' columns, from a count of the plain network."""
-    parts = framework.facts(profile("paper").model)["flops"]["pretraining"].values()
-    assert sum(p["all"] - p["biases"] for p in parts) == pytest.approx(5.9e9, rel=0.02)
-
-
-def test_shapes_and_parameters_are_those_of_a_real_forward():
+def test_shapes_parameters_and_mask_are_those_of_a_real_forward_and_nothing_random_is_touched():
     found = framework.facts(SMALL)
+    assert set(np.sum(found["mask"], axis=1)) == {9}
     model = Merit(SMALL).eval()
     visible = random_visible((1, 12, 12), 0.75, torch.Generator().manual_seed(1))
     out = model(torch.randn(1, 12, 120), torch.randn(1, 20), visible)
@@ -74,9 +64,6 @@ def test_shapes_and_parameters_are_those_of_a_real_forward():
     assert found["shapes"]["decoder.blocks.0"]["in"] == [12 * 14, 16]
     assert found["embedding"]["encoder"]["out"] == [12, 14, 24]
     assert sum(found["parameters"].values()) == sum(p.numel() for p in model.parameters())
-
-
-def test_nothing_random_is_touched_and_no_hook_stays():
     before = torch.get_rng_state()
     framework.facts(SMALL)
     assert torch.equal(before, torch.get_rng_state())
@@ -100,13 +87,6 @@ def test_objectives_have_the_branches_of_their_terms():
     assert found["ib"]["terms"]["bottleneck"] == pretrain.bottleneck_strength
 
 
-def test_the_mask_hides_the_same_count_in_each_lead():
-    hidden = np.array(framework.facts(SMALL)["mask"])
-    assert hidden.shape == (12, 12)
-    assert set(hidden.sum(1)) == {9}
-    assert framework.facts(SMALL)["mask"] == hidden.tolist()
-
-
 def stub(**changes):
     """A workspace that computes and keeps nothing."""
     given = {
@@ -118,60 +98,28 @@ def stub(**changes):
 
 
 def test_the_profile_at_hand_has_its_text_encoders_width():
-    ws = stub(text_width=48)
-    networks = framework.framework(ws, part="networks").set_index("profile")
+    networks = framework.framework(stub(text_width=48), part="networks").set_index("profile")
     assert set(networks.index) >= {"smoke", "demo", "paper"}
-    assert networks.loc["smoke", "shapes"]["text_head"]["in"] == [48]
-    assert networks.loc["demo", "shapes"]["text_head"]["in"] == [128]
-    scores = framework.framework(ws)
+    assert [networks.loc[name, "shapes"]["text_head"]["in"] for name in ("smoke", "demo")] == [[48], [128]]
+    scores = framework.framework(stub(text_width=48))
     own = scores[(scores["profile"] == "smoke") & (scores["metric"] == "parameters")].set_index("part")["value"]
     assert own.to_dict() == networks.loc["smoke", "parameters"]
-    for layers in (0, 2):
-        chosen = replace(profile("smoke"), pretrain=PretrainConfig(text_layers=layers))
-        (text,) = framework.framework(stub(profile=chosen), part="text").to_dict("records")
-        assert (text["source"], text["known"]) == ("trained", "nothing to train it on")
-        assert text["trained_layers"] == layers
+    chosen = replace(profile("smoke"), pretrain=PretrainConfig(text_layers=2))
+    (text,) = framework.framework(stub(profile=chosen), part="text").to_dict("records")
+    assert (text["source"], text["known"]) == ("trained", "nothing to train it on")
+    assert text["trained_layers"] == 2
 
 
-def test_a_local_text_encoder_is_counted_and_a_hub_one_looked_up(tmp_path):
+def test_text_encoders_and_lora_are_counted(tmp_path):
     save_file({"a": torch.zeros(3, 4), "b": torch.zeros(5)}, tmp_path / "model.safetensors")
     smoke = profile("smoke")
-    sizes = {}
-    for source in (str(tmp_path), "ncbi/MedCPT-Query-Encoder", "somebody/else"):
+    for source, n in ((str(tmp_path), 17), ("ncbi/MedCPT-Query-Encoder", 109_482_240), ("somebody/else", None)):
         changed = replace(smoke, text=replace(smoke.text, source=source))
-        sizes[source] = framework.text_encoder(stub(profile=changed))["parameters"]
-    assert list(sizes.values()) == [17, 109_482_240, None]
+        assert framework.text_encoder(stub(profile=changed))["parameters"] == n
     assert framework.text_encoder(stub(text_encoder=lambda: tmp_path))["parameters"] == 17
-
-
-def test_lora_is_counted_as_its_matrices_are():
     values = framework.generator(stub())
-    llama, total = values["language_model"], 0
-    for _ in range(llama["layers"]):
-        for inputs, outputs in llama["projections"].values():
-            pair = (torch.empty(16, inputs, device="meta"), torch.empty(outputs, 16, device="meta"))
-            assert (pair[1] @ pair[0]).shape == (outputs, inputs)
-            total += sum(matrix.numel() for matrix in pair)
-    assert llama["lora_total"] == total == 11_272_192
+    llama = values["language_model"]  # a pair of matrices of rank 16 for each map
+    assert llama["lora_total"] == llama["layers"] * 16 * sum(map(sum, llama["projections"].values())) == 11_272_192
     assert llama["biases"] == 16 * (3 * 2048 + 2 * 8192) == 360_448
     assert llama["parameters"] == 1_235_814_400
     assert values["encoder"]["embedding"]["encoder"]["out"] == [12, 12, 32]
-
-
-@pytest.mark.slow
-def test_the_language_model_has_the_parameters_that_transformers_gives_it():
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    llama = framework.generator(stub())["language_model"]
-    config = LlamaConfig(
-        vocab_size=llama["vocabulary"], hidden_size=llama["width"], num_hidden_layers=llama["layers"],
-        num_attention_heads=llama["heads"], num_key_value_heads=llama["key_value_heads"],
-        intermediate_size=llama["mlp_width"], tie_word_embeddings=True,
-    )  # fmt: skip
-    with torch.device("meta"):
-        model = LlamaForCausalLM(config)
-    named = {name: tuple(p.shape) for name, p in model.named_parameters() if ".layers.0." in name}
-    assert model.num_parameters() == llama["parameters"]
-    for name, (inputs, outputs) in llama["projections"].items():
-        short = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj"}.get(name, f"{name}_proj")
-        assert [shape for key, shape in named.items() if f"{short}.weight" in key] == [(outputs, inputs)]

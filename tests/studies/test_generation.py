@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,28 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from merit import scores
-from merit.config import replace
 from merit.data.recording import RejectedRecording
 from merit.data.wfdb_io import read_record
-from merit.encoders import ecg_only
-from merit.evaluate.generation import language_model, texts
+from merit.evaluate.generation import texts
 from merit.evaluate.generation.generator import Generator
-from merit.evaluate.generation.scores import score_statements, score_texts, swapped
+from merit.evaluate.generation.scores import score_statements, score_texts
 from merit.evaluate.generation.texts import Pair, asked_patients, asserted, write_pairs
-from merit.evaluate.tasks import NotEnoughData, SeenInPretraining
+from merit.evaluate.tasks import SeenInPretraining
 from merit.studies import Workspace, reference
-from merit.studies import workspace as provides
 from merit.studies.generation import COMPOSED, common_answer, generation, generator_folder, paper_example, questions
-
-
-def again(workspace: Workspace, **changes) -> Workspace:
-    """Another session on the same folder."""
-    return Workspace(
-        **{"profile": workspace.profile, "data": None, "device": "cpu", "folder": workspace.folder} | changes
-    )
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +38,7 @@ def value(frame: pd.DataFrame, metric: str, condition: str = "model") -> float:
     return frame[(frame["metric"] == metric) & (frame["condition"] == condition)]["value"].item()
 
 
-def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace):
+def test_composed_pairs_say_what_the_store_says_and_decoding_needs_no_new_training(workspace, again, merit, folder):
     asked = questions(workspace)
     records = workspace.store("ptb-xl").records
     assert (asked.source, asked.cohort) == (COMPOSED, "ptb-xl")
@@ -60,44 +48,6 @@ def test_composed_pairs_are_split_by_fold_and_say_what_the_store_says(workspace)
         assert asserted(pair.answer) == set(records["labels"].iloc[row]) & set(texts.lexicon())
     assert questions(again(workspace)).identity == asked.identity
     assert questions(workspace, seed=1).identity != asked.identity
-
-
-def test_every_condition_has_its_scores_and_the_facts_of_its_row(workspace, merit):
-    asked = questions(workspace)
-    assert list(merit["condition"].unique()) == ["model", "shuffled", "nearest", "most_common"]
-    facts = ["source", "n_train", "n", "n_seen", "shared_patients", "missing_train", "missing_test"]
-    assert merit[facts].drop_duplicates().values.tolist() == [
-        [COMPOSED, len(asked.train.pairs), len(asked.test.pairs), 0, 0, 0, 0]
-    ]
-    drawn = merit[merit["draws"].notna()]
-    assert set(drawn["metric"]) == {"bleu", "meteor", "rouge_published", "rouge_l", "f1"}
-    assert {len(draws) for draws in drawn["draws"]} == {workspace.profile.probe.n_resamples}
-    sides = scores.scored(merit, metric="meteor").drop(columns="encoder").rename(columns={"condition": "encoder"})
-    gap = scores.paired(sides, [], first="model").set_index("other").loc["nearest", "value"]
-    assert gap == pytest.approx(value(merit, "meteor") - value(merit, "meteor", "nearest"))
-
-
-def test_texts_carry_their_statements_and_statements_are_counted(workspace, merit):
-    written, pairs = generation(workspace, "merit", part="texts"), questions(workspace).test.pairs
-    assert written["reference"].tolist() == [pair.answer for pair in pairs]
-    for row in written.to_dict("records"):
-        for text, named in ((row["reference"], row["reference_mentions"]), (row["text"], row["mentions"])):
-            assert [list(mention) for mention in texts.mentions(text)] == [list(mention) for mention in named]
-    statements = generation(workspace, "merit", part="statements")
-    there = sum(len(asserted(pair.answer)) for pair in pairs)
-    assert statements.groupby("condition")["n"].sum().to_dict() == dict.fromkeys(merit["condition"], there)
-
-
-def test_the_nearest_answer_is_that_of_the_nearest_training_ecg(workspace, merit):
-    asked, z = questions(workspace), workspace.embedding("merit", "ptb-xl")
-    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
-    best = [int(np.argmax(unit[asked.train.rows] @ unit[row])) for row in asked.test.rows]
-    there = [asserted(pair.answer) for pair in asked.test.pairs]
-    expected = score_statements(there, [asked.train.pairs[i].answer for i in best])["f1"]
-    assert value(merit, "f1", "nearest") == pytest.approx(expected)
-
-
-def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace, merit, folder):
     read = generation(again(workspace), "merit")
     assert json.dumps(scores.pack(read)) == json.dumps(scores.pack(merit))
     written = (folder / "adapter.safetensors").stat().st_mtime_ns
@@ -107,23 +57,36 @@ def test_a_result_is_computed_once_and_decoding_needs_no_new_training(workspace,
     assert len(list(folder.parent.glob("merit-*"))) == 1
 
 
-def test_of_a_large_cohort_the_asked_recordings_alone_are_embedded(workspace, prepared, tmp_path, monkeypatch):
-    """As of MIMIC-IV-ECG, of whose 800,035 recordings 8,706 are asked about; updates in place of epochs."""
-    shutil.copytree(prepared, tmp_path / "large")
-    section = replace(workspace.profile.generation, updates=None, epochs=5.0)
-    large = again(workspace, folder=tmp_path / "large", profile=replace(workspace.profile, generation=section))
-    monkeypatch.setattr(provides, "WHOLE", 5)
-    settings = {"ecg_input": "embedding", "standardise": True, "updates": 2}
-    found, usual = generation(large, "random", **settings), generation(workspace, "random", **settings)
-    assert set(found["updates"]) == {2}
-    (path,) = (tmp_path / "large" / "embeddings").glob("*.npy")
-    asked = questions(large)
-    assert len(np.load(path)) == len(asked.train.pairs) + len(asked.test.pairs) < len(large.store("ptb-xl"))
-    for condition in ("nearest", "most_common"):
-        pd.testing.assert_frame_equal(*(f[f["condition"] == condition] for f in (found, usual)))
+def test_every_condition_has_its_scores_and_texts_carry_their_statements(workspace, merit):
+    asked = questions(workspace)
+    assert list(merit["condition"].unique()) == ["model", "shuffled", "nearest", "most_common"]
+    facts = ["source", "n_train", "n", "n_seen", "shared_patients", "missing_train", "missing_test"]
+    sizes = len(asked.train.pairs), len(asked.test.pairs)
+    assert merit[facts].drop_duplicates().values.tolist() == [[COMPOSED, *sizes, 0, 0, 0, 0]]
+    drawn = merit[merit["draws"].notna()]
+    assert set(drawn["metric"]) == {"bleu", "meteor", "rouge_published", "rouge_l", "f1"}
+    assert {len(draws) for draws in drawn["draws"]} == {workspace.profile.probe.n_resamples}
+    sides = scores.scored(merit, metric="meteor").drop(columns="encoder").rename(columns={"condition": "encoder"})
+    gap = scores.paired(sides, [], first="model").set_index("other").loc["nearest", "value"]
+    assert gap == pytest.approx(value(merit, "meteor") - value(merit, "meteor", "nearest"))
+    written, pairs = generation(workspace, "merit", part="texts"), asked.test.pairs
+    assert written["reference"].tolist() == [pair.answer for pair in pairs]
+    for row in written.to_dict("records"):
+        for text, named in ((row["reference"], row["reference_mentions"]), (row["text"], row["mentions"])):
+            assert [list(mention) for mention in texts.mentions(text)] == [list(mention) for mention in named]
+    statements = generation(workspace, "merit", part="statements")
+    there = sum(len(asserted(pair.answer)) for pair in pairs)
+    assert statements.groupby("condition")["n"].sum().to_dict() == dict.fromkeys(merit["condition"], there)
+    # The nearest answer is that of the nearest training ECG.
+    z = workspace.embedding("merit", "ptb-xl")
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    best = [int(np.argmax(unit[asked.train.rows] @ unit[row])) for row in asked.test.rows]
+    there = [asserted(pair.answer) for pair in pairs]
+    expected = score_statements(there, [asked.train.pairs[i].answer for i in best])["f1"]
+    assert value(merit, "f1", "nearest") == pytest.approx(expected)
 
 
-def test_the_commonest_answer_needs_no_encoder_and_a_peers_method_writes(workspace, merit):
+def test_the_commonest_answer_a_peers_method_and_the_papers_example_are_scored(workspace, merit):
     found = common_answer(workspace)
     assert set(found["answer"]) <= {pair.answer for pair in questions(workspace).train.pairs}
     columns = ["metric", "value", "low", "high", "n"]
@@ -132,47 +95,16 @@ def test_the_commonest_answer_needs_no_encoder_and_a_peers_method_writes(workspa
     found = reference.STUDIES["generation"](workspace, ["merl-ours", "simclr"], 0)
     assert set(found["encoder"]) == {"merl-ours"}
     assert 0 <= value(found, "meteor") <= 1
-
-
-def test_the_papers_example_is_scored_as_every_text_is(workspace):
     found, pair = paper_example(workspace), paper_example(workspace, part="texts").iloc[0]
     alone = score_texts([pair["reference"]], [pair["text"]])
     for name in ("bleu_published", "meteor", "rouge_published", "rouge_l", "repetition"):
         assert value(found, name) == pytest.approx(alone[name][0])
-    assert found["low"].isna().all()
-    assert 0 < value(found, "bertscore") <= 1
     there, said = asserted(pair["reference"]), asserted(pair["text"])
     assert value(found, "f1") == pytest.approx(2 * len(there & said) / (len(there) + len(said)))
-    assert pair["contradictions"] == texts.contradictions(pair["text"])
-
-
-def test_an_encoder_of_others_gets_its_row_from_its_file(workspace, monkeypatch, tmp_path):
-    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path))
-    (reason,) = generation(workspace, "medtvt-r1")["reason"]
-    assert "no weights in weights/medtvt-r1; published: Hugging Face" in reason
-    (tmp_path / "medtvt-r1").mkdir()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        torch.save({"ecg_model": ecg_only.XResNet1d101().state_dict()}, tmp_path / "medtvt-r1" / "w.pt")
-    found = generation(workspace, "medtvt-r1", updates=1, test_pairs=2)
-    assert found[["encoder", "n", "n_seen"]].drop_duplicates().values.tolist() == [["medtvt-r1", 2, 0]]
-    (tmp_path / "medtvt-r1" / "other.pth").touch()
-    with pytest.raises(ValueError, match=r"expected one weights file; got other.pth, w.pt"):
-        generation(workspace, "medtvt-r1")
-
-
-def test_without_ptb_xl_there_is_a_reason(workspace, monkeypatch):
-    alone = again(workspace)
-    monkeypatch.setattr(alone, "sources", {"cpsc2018": alone.sources["cpsc2018"]}, raising=False)
-    for found in (generation(alone, "random"), common_answer(alone), generation(alone, "random", part="texts")):
-        assert "no such data set" in found["reason"].item()
-
-
-# -- MedTVT-QA ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def published(workspace, tmp_path) -> Workspace:
+def published(workspace, tmp_path, again) -> Workspace:
     """A workspace whose data folder has MedTVT-QA's two files, about the first recordings of MIMIC-IV-ECG."""
     records = workspace.store("mimic-iv-ecg").records
     pairs = [Pair(f"<ecg> What is it, {i}?", "Sinus rhythm.", path) for i, path in enumerate(records["path"][:12])]
@@ -185,7 +117,7 @@ def published(workspace, tmp_path) -> Workspace:
     return found
 
 
-def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_whom_it_tests_on_is_not_pretrained_on(published, workspace):
+def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_whom_it_tests_on_is_not_pretrained_on(published, workspace, again):
     asked, records = questions(published), published.store("mimic-iv-ecg").records
     assert (asked.source, asked.cohort) == ("MedTVT-QA", "mimic-iv-ecg")
     assert (len(asked.train.pairs), len(asked.test.pairs)) == (9, 3)  # one is in both files: it stays in the test
@@ -198,17 +130,13 @@ def test_medtvt_qa_is_joined_to_mimic_iv_ecg_and_whom_it_tests_on_is_not_pretrai
     published.encoder_identity = workspace.encoder_identity
     with pytest.raises(SeenInPretraining):
         generation(published, "merit")
-
-
-def test_pairs_about_nothing_that_is_there_are_a_reason(published):
-    path = next((published.data / "medtvt-qa").glob("test*"))
-    write_pairs(path, [Pair("<ecg>?", "x", "files/none")])
-    with pytest.raises(NotEnoughData, match="none of its 1 recordings is in the store"):
-        questions(published)
-    assert "none of its 1 recordings" in generation(published, "random")["reason"].item()
-
-
-# -- a generator as a thing to use -------------------------------------------------------------------------------------
+    # Pairs about nothing that is there are a reason, and so is no PTB-XL.
+    write_pairs(next((published.data / "medtvt-qa").glob("test*")), [Pair("<ecg>?", "x", "files/none")])
+    assert "none of its 1 recordings is in the store" in generation(published, "random")["reason"].item()
+    alone = again(workspace)
+    alone.sources = {"cpsc2018": alone.sources["cpsc2018"]}
+    for found in (generation(alone, "random"), common_answer(alone), generation(alone, "random", part="texts")):
+        assert "no such data set" in found["reason"].item()
 
 
 def test_a_generator_writes_about_a_record_and_says_what_it_lacks(workspace, folder, tmp_path):
@@ -226,26 +154,3 @@ def test_a_generator_writes_about_a_record_and_says_what_it_lacks(workspace, fol
         sampling.write(read_record(path), "What?")
     with pytest.raises(RejectedRecording, match="no header"):
         read_record(tmp_path / "nothing")
-
-
-def test_sixty_four_pairs_are_learnt_by_heart_and_need_their_ecgs(workspace, tmp_path):
-    """Overfit on 64 recordings through a real encoder: the findings come back, and not with other patients' ECGs."""
-    config = replace(
-        workspace.profile.generation, lm_width=48, lm_depth=2, lm_heads=4, lm_kv_heads=2, lm_vocabulary=1000,
-        lm_updates=60, updates=400, projector_width=64, lora_rank=16, batch=16, learning_rate=2e-2,
-        ecg_input="embedding", standardise=True, max_new_tokens=80,
-    )  # fmt: skip
-    records = workspace.store("ptb-xl").records.iloc[:64]
-    prompts, answers, _ = zip(*texts.composed_pairs(records))
-    ecg = workspace.embedding("merit", "ptb-xl")[: len(answers)]
-    lm = language_model.train_language_model(answers, config, tmp_path / "lm", progress=False, questions=prompts)
-    model = language_model.Conditioned(*language_model.load_language_model(lm, config), ecg.shape[1], config)
-    language_model.train(model, prompts, answers, ecg, config, tmp_path / "run", progress=False)
-    there, other = [asserted(answer) for answer in answers], ecg[swapped(records["patient_id"].tolist())]
-    own, shuffled = (
-        score_statements(there, language_model.generate(model, prompts, z, config, progress=False))["f1"]
-        for z in (ecg, other)
-    )
-    assert len(answers) == 64
-    assert own >= 0.9
-    assert own - shuffled >= 0.3

@@ -17,57 +17,37 @@ from merit.studies.information import clusters, information, known_information, 
 from merit.studies.workspace import NoCohort
 
 
-class Encoder:
+def encoder(name: str) -> SimpleNamespace:
     """Projects to length 1; without a shared space for mse."""
-
-    def __init__(self, name: str) -> None:
-        self.shares_space = name != "mse"
-
-    def project(self, z: np.ndarray) -> np.ndarray:
-        return z / np.linalg.norm(z, axis=1, keepdims=True)
+    unit = {"project": lambda z: z / np.linalg.norm(z, axis=1, keepdims=True)}
+    return SimpleNamespace(shares_space=name != "mse", **unit)
 
 
 class Space:
     """A workspace of 160 recordings with 120 distinct reports, in memory."""
 
-    pretraining_cohort = "mimic-iv-ecg"
-    text_identity = "t"
-
-    folder = Path("nowhere")
+    pretraining_cohort, text_identity, folder = "mimic-iv-ecg", "t", Path("nowhere")
 
     def __init__(self, n: int = 160) -> None:
         self.z = np.random.default_rng(0).normal(size=(n, 6)).astype(np.float32)
-        patients = [f"p{i // 2}" for i in range(n)]
-        reports = [f"report {i % 120}" for i in range(n)]
-        has_text = np.arange(n) % 8 != 0
-        columns = {"patient_id": patients, "group": patients, "report": reports, "has_text": has_text}
-        self.records = pd.DataFrame(columns)
-        self.pretraining_rows = np.arange(40)
+        patients, reports = [f"p{i // 2}" for i in range(n)], [f"report {i % 120}" for i in range(n)]
+        columns = {"patient_id": patients, "group": patients, "report": reports, "has_text": np.arange(n) % 8 != 0}
+        self.records, self.pretraining_rows = pd.DataFrame(columns), np.arange(40)
         self.results: dict[str, dict] = {}
-        self.profile = SimpleNamespace(name="smoke", pretrain=SimpleNamespace(validation_share=0.1))
+        self.profile = SimpleNamespace(name="smoke", pretrain=SimpleNamespace(validation_share=0.1), trial=True)
         self.known = pd.DataFrame(columns=["cohort", "patient_id", "record_id"])
-
-    def pretraining_seed(self, seed: int) -> int:
-        return 10 + seed
+        self.pretraining_seed, self.encoder = lambda seed: 10 + seed, lambda name, seed: encoder(name)
+        self.embedding_identity, self.seen = lambda *names: str(names), lambda encoder, seed: self.known
 
     def store(self, cohort: str) -> SimpleNamespace:
         return SimpleNamespace(records=self.records, identity=f"store of {cohort}")
-
-    def embedding_identity(self, encoder: str, cohort: str, seed: int) -> str:
-        return f"{encoder} {cohort} {seed}"
 
     def embedding(self, encoder: str, cohort: str, seed: int, rows: np.ndarray | None = None) -> np.ndarray:
         self.embedded = rows
         return self.z if rows is None else self.z[rows]
 
-    def projected_text(self, model: Encoder, texts: list[str]) -> np.ndarray:
+    def projected_text(self, model: SimpleNamespace, texts: list[str]) -> np.ndarray:
         return model.project(np.array([np.r_[int(t.split()[1]), np.ones(5)] for t in texts], dtype=np.float32))
-
-    def encoder(self, name: str, seed: int) -> Encoder:
-        return Encoder(name)
-
-    def seen(self, encoder: str, seed: int) -> pd.DataFrame:
-        return self.known
 
     def result(self, study, compute, arguments, inputs, source):
         key = json.dumps([study, str(arguments), inputs])
@@ -96,18 +76,13 @@ def test_pairs_are_counted_and_results_read_again():
     assert len(ws.results) == 2
 
 
-def test_unseen_pairs_leave_out_what_is_pretrained_on():
+def test_unseen_pairs_leave_out_what_is_pretrained_on_and_a_seen_patient_is_rejected():
     ws = Space()
     assert len(pairs(ws, "unseen", 0)[1]) == 140
     ws.pretraining_cohort = "ptb-xl"
     cohort, rows = pairs(ws, "unseen", 0)
-    assert cohort == "ptb-xl"
-    assert (rows.min(), len(rows)) == (41, 105)
-
-
-def test_a_seen_patient_is_rejected_among_the_unseen():
-    ws = Space()
-    ws.known = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p3"], "record_id": ["r"]})
+    assert (cohort, rows.min(), len(rows)) == ("ptb-xl", 41, 105)
+    ws.known = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p30"], "record_id": ["r"]})
     with pytest.raises(SeenInPretraining):
         information(ws, "merit", "unseen", **QUICK)
 
@@ -150,38 +125,29 @@ def test_estimators_against_known_pairs_have_a_row_each(monkeypatch):
     def estimate(x, y, groups, critic):
         asked.append((x.shape, y.shape, critic is not None))
         bound = {"info_nce": {"value": 1.0, "ceiling": 4.0}} if critic else {}
-        return bound | {
-            "ksg": {"value": 1.0, "plain": 0.8, "ceiling": 5.0, "no_vote": "no"},
-            "gaussian": {"value": 1},
-        }, []
+        ksg = {"value": 1.0, "plain": 0.8, "ceiling": 5.0, "no_vote": "no"}
+        return bound | {"ksg": ksg, "gaussian": {"value": 1}}, []
 
     monkeypatch.setattr("merit.evaluate.information.estimate", estimate)
-    ws = Space()
-    ws.profile.trial = True
-    found = known_information(ws)
-    assert asked[0] == ((200, 2), (200, 2), True)
-    assert asked[-1] == ((500, 69), (500, 4), True)
+    found = known_information(Space())
+    assert (asked[0], asked[-1]) == (((200, 2), (200, 2), True), ((500, 69), (500, 4), True))
     assert found["metric"].value_counts().to_dict() == {"ksg": 28, "gaussian": 28, "ksg_plain": 28, "info_nce": 20}
     assert found.loc[found["ceiling"].notna(), "metric"].unique().tolist() == ["info_nce"]
     assert found.loc[found["no_vote"].notna(), "metric"].unique().tolist() == ["ksg"]
-
-
-# -- rhythms -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def rhythms(monkeypatch) -> Space:
     """Sixty recordings with SR, PACE or AFIB, and ten without a rhythm, one a patient; a plane without UMAP."""
     monkeypatch.setattr(evaluate, "umap_plane", lambda x, config, cache: np.asarray(x[:, :2], dtype=float))
-    ws = Space(70)
+    ws, patients = Space(70), [f"p{i}" for i in range(70)]
     labels = [[["SR"], ["SR", "PACE"], ["AFIB", "NORM"]][i % 3] for i in range(60)] + [["NORM"]] * 10
-    patients = [f"p{i}" for i in range(70)]
     ws.records = ws.records.assign(labels=labels, patient_id=patients, group=patients)
     ws.pretraining_rows = np.arange(20)
     return ws
 
 
-def test_recordings_with_a_rhythm_count_as_the_rarest(rhythms):
+def test_rhythms_count_as_the_rarest_and_what_is_pretrained_on_is_left_out(rhythms):
     found = clusters(rhythms, "random", n_resamples=5)
     macro = found[found["class"] == "macro"].iloc[0]
     assert (macro["n"], macro["n_patients"], macro["n_several"], macro["n_seen"]) == (60, 60, 20, 0)
@@ -189,9 +155,6 @@ def test_recordings_with_a_rhythm_count_as_the_rarest(rhythms):
     assert counts.to_dict() == {"SR": 20, "AFIB": 20, "PACE": 20}
     points = clusters(rhythms, "random", n_resamples=5, part="points")
     assert points["class"].value_counts().to_dict() == {"SR": 20, "AFIB": 20, "PACE": 20}
-
-
-def test_what_is_pretrained_on_is_left_out_and_the_seen_are_rejected(rhythms):
     ws = rhythms
     ws.pretraining_cohort = "ptb-xl"
     assert with_rhythm(ws, False).min() == 20

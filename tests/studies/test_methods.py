@@ -7,12 +7,10 @@ import json
 
 import pytest
 
-from merit.config import PEERS, profile
-from merit.studies import Workspace
-from merit.studies.framework import costs, of_network
+from merit import scores
+from merit.config import PEERS, EncoderConfig, TinyVitConfig, profile
+from merit.studies import Workspace, framework
 from merit.studies.probing import linear_probe
-from merit.studies.shift import shift
-from merit.studies.zero_shot import zero_shot
 
 
 @pytest.fixture(scope="module")
@@ -31,26 +29,8 @@ def test_every_method_has_a_checkpoint_of_its_own(trained):
     assert len(trained.seen("clocs")) == len(trained.seen("merit"))
 
 
-def test_they_are_probed_and_moved_as_all_others(trained):
-    probed = linear_probe(trained, tuple(PEERS), "superclass", variant="as_published", scored="by fold")
-    auroc = probed[probed["metric"] == "auroc"]
-    assert list(auroc["encoder"]) == list(PEERS)
-    assert auroc["value"].between(0, 1).all()
-    moved = shift(trained, tuple(PEERS))
-    assert set(moved["encoder"]) == set(PEERS)
-
-
-def test_zero_shot_needs_a_space_shared_with_texts(trained):
-    found = zero_shot(trained, tuple(PEERS), "superclass").drop_duplicates("encoder").set_index("encoder")
-    assert 0 <= found.loc["merl-ours", "value"] <= 1
-    for name, reason in found["reason"].drop("merl-ours").items():
-        assert reason == f"{name} is pretrained without text: it shares no space with the prompts"
-        with pytest.raises(ValueError, match="expected one with a shared space"):
-            trained.shared(name, "ptb-xl")
-
-
 def test_costs_are_counted_and_read(trained):
-    rows = {row["encoder"]: row for row in costs(trained, ("merit", *PEERS, "random"), (0,))}
+    rows = {row["encoder"]: row for row in framework.costs(trained, ("merit", *PEERS, "random"), (0,))}
     vit = rows["merit"]["parameters"]
     assert rows["random"]["parameters"] == rows["simclr"]["parameters"] == rows["clocs"]["parameters"] == vit
     assert rows["st-mem-ours"]["parameters"] < vit  # no attention biases
@@ -68,7 +48,38 @@ def test_costs_are_counted_and_read(trained):
 
 def test_at_the_papers_size_merls_network_is_its_published_one():
     model, pretrain = profile("paper").model, dataclasses.replace(profile("paper").pretrain, objective="merl")
-    found = of_network(PEERS["merl-ours"].model(model), pretrain)
+    found = framework.of_network(PEERS["merl-ours"].model(model), pretrain)
     assert found["parameters"] == 3_848_832
     assert found["embedding_flops"] == pytest.approx(3.43e9 / 5, rel=0.01)  # a fifth of MERL's samples
     assert found["trained_parameters"] > found["parameters"]
+
+
+SMALL = TinyVitConfig(widths=(8, 16, 16, 32), depths=(1, 1, 1, 1), heads=(1, 2, 2, 4))
+
+
+@pytest.fixture(scope="module")
+def hierarchical(workspace) -> Workspace:
+    """The same folder, stores and text encoder, another network."""
+    encoder = EncoderConfig(kind="tiny_vit", patch=100, tiny_vit=SMALL)
+    model = dataclasses.replace(workspace.profile.model, encoder=encoder)
+    return Workspace(dataclasses.replace(workspace.profile, model=model), None, "cpu", workspace.folder)
+
+
+def test_it_is_probed_beside_its_random_start(hierarchical, workspace):
+    probed = linear_probe(hierarchical, ["merit", "random"], "superclass", variant="as_published")
+    auroc = scores.scored(probed, scored="by fold", metric="auroc")
+    assert list(auroc["encoder"]) == ["merit", "random"]
+    assert auroc["value"].between(0, 1).all()
+    other = linear_probe(workspace, "random", "superclass", variant="as_published")
+    assert not other["value"].equals(probed[probed["encoder"] == "random"]["value"].reset_index(drop=True))
+    assert hierarchical.embedding("merit", "ptb-xl").shape[1] == 32
+
+
+def test_its_facts_are_read_off_the_network(hierarchical):
+    found = framework.facts(hierarchical.profile.model)
+    assert found["shapes"]["encoder"] == {"in": [12, 1000], "out": [32, 32]}
+    assert found["shapes"]["encoder.blocks.0"]["in"] == [250, 8]
+    assert found["shapes"]["decoder"] == {"in": [32, 32], "out": [12, 10, 100]}
+    assert found["embedding"]["encoder"]["out"] == [32, 32]
+    for parts in found["flops"].values():
+        assert parts["encoder"]["all"] > parts["encoder"]["biases"] == 0  # added to the scores, not multiplied

@@ -58,19 +58,13 @@ def page(workspace, monkeypatch, tmp_path):
     return run
 
 
-def test_these_pages_take_encoders():
-    names = {path.stem for path in PAGES}
-    assert {"limits", "fig4_umap", "what_is_kept", "fig3_embedding_mi", "protocol", "table1_linear_probe"} <= names
+BESIDE = pytest.param("merit,cma,st-mem,merl", marks=pytest.mark.slow, id="beside others")
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("encoders", ["merl", BESIDE])
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_an_encoder_without_weights_is_a_line_beside_others(page, path):
-    text = page(path, **EXTRA, encoders="merit,cma,st-mem,merl")
+def test_an_encoder_without_weights_is_a_line(page, path, encoders):
+    assert len(PAGES) > 5
+    text = page(path, **EXTRA, encoders=encoders)
     assert WITHOUT_WEIGHTS.search(text)
     assert "Traceback" not in text
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_an_encoder_without_weights_alone_is_a_line(page, path):
-    assert WITHOUT_WEIGHTS.search(page(path, **EXTRA, encoders="merl"))

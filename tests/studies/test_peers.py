@@ -68,17 +68,12 @@ def test_every_peer_gives_rows_on_real_recordings(workspace, weights, tmp_path):
     assert set(scores.scored(zero_shot(real, WITH_TEXT, "superclass", n_resamples=5))["encoder"]) == set(WITH_TEXT)
 
 
-def test_a_peer_without_its_tokenizer_says_so_in_table_2(workspace, weights):
-    for path in sorted((weights / "merl" / "text").rglob("*"), reverse=True):
-        path.unlink()
-    (weights / "merl" / "text").rmdir()
+def test_missing_weights_or_tokenizer_are_a_reason(workspace, weights, monkeypatch, tmp_path):
+    shutil.rmtree(weights / "merl" / "text")
     _texts.cache_clear()
     (reason,) = zero_shot(workspace, "merl", "superclass")["reason"]
     assert "no folder weights/merl/text" in reason
     assert linear_probe(workspace, "merl", "superclass")["reason"].isna().all()
-
-
-def test_missing_weights_are_a_reason_and_an_absent_row(workspace, monkeypatch, tmp_path):
     monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path / "nothing"))
     names, absent = workspace.rows("merit,random", "all")
     assert names == ["merit", "random"]
@@ -86,42 +81,30 @@ def test_missing_weights_are_a_reason_and_an_absent_row(workspace, monkeypatch, 
     assert "no weights in weights/merl" in linear_probe(workspace, "merl", "superclass")["reason"].item()
 
 
-def test_a_peer_reads_its_own_rate(workspace, weights):
-    store = workspace.signals("merl", "csn")
-    assert store.fs_hz == 500
-    assert list(store.records["record_id"]) == list(workspace.store("csn").records["record_id"])
-    assert workspace.signals("medtvt-r1", "csn").fs_hz == 100
-    assert workspace.remarks("merl", "csn") == {"overlap": False, "n_band_limited": 0}
-    assert workspace.remarks("st-mem", "csn") == {"overlap": True, "n_band_limited": 0, "n_seen": None}
-    assert workspace.remarks("merit", "csn") == {}
-
-
-def test_of_a_large_cohort_the_rows_asked_for_alone_are_read_at_500_hz_and_embedded(
-    workspace, weights, monkeypatch, tmp_path
-):
+def test_of_a_large_cohort_the_rows_asked_for_alone_are_read_and_embedded(workspace, weights, monkeypatch, tmp_path):
     """As for MIMIC-IV-ECG's 800,035 recordings, all of which at 500 Hz would be a store of 96 GB."""
     rows = np.array([7, 2, 2, 11])
     expected = {name: workspace.embedding(name, "csn")[rows] for name in ("merl", "medtvt-r1", "merit")}
     again = Workspace(workspace.profile, None, "cpu", tmp_path / "again")
-    (tmp_path / "again").mkdir()
-    for name in ("raw", "stores/mimic-iv-ecg", "stores/ptb-xl", "stores/csn", "text", "checkpoints"):
-        if (workspace.folder / name).exists():
-            shutil.copytree(workspace.folder / name, again.folder / name)
+    shutil.copytree(workspace.folder, again.folder, ignore=shutil.ignore_patterns("*500hz*", "embeddings", "results"))
     monkeypatch.setattr(provides, "WHOLE", 5)
     for name, whole in expected.items():
         assert again.embedding(name, "csn", rows=rows) == pytest.approx(whole, abs=1e-5)
     (made,) = (again.folder / "stores").glob("csn-500hz*")
-    assert Store.open(made).records["record_id"].tolist() == again.store("csn").records["record_id"].iloc[
-        [2, 7, 11]
-    ].tolist()  # fmt: skip
+    records = again.store("csn").records.iloc[[2, 7, 11]]
+    assert Store.open(made).records["record_id"].tolist() == records["record_id"].tolist()
     assert sorted(len(np.load(path)) for path in (again.folder / "embeddings").glob("*.npy")) == [4, 4, 4]
 
 
-def test_rows_at_another_rate_are_found_by_record(workspace, weights, monkeypatch):
-    records = workspace.store("csn").records
+def test_a_peer_reads_its_own_rate_and_rows_at_another_are_found_by_record(workspace, weights, monkeypatch):
+    store, records = workspace.signals("merl", "csn"), workspace.store("csn").records
+    assert (store.fs_hz, workspace.signals("medtvt-r1", "csn").fs_hz) == (500, 100)
+    assert list(store.records["record_id"]) == list(records["record_id"])
+    assert workspace.remarks("merl", "csn") == {"overlap": False, "n_band_limited": 0}
+    assert workspace.remarks("st-mem", "csn") == {"overlap": True, "n_band_limited": 0, "n_seen": None}
+    assert workspace.remarks("merit", "csn") == {}
     monkeypatch.setattr(workspace, "signals", lambda *_: SimpleNamespace(records=records[::-1]))
-    rows = workspace._rows_of_signals("merl", "csn")
-    assert rows.tolist() == list(range(len(records)))[::-1]
+    assert workspace._rows_of_signals("merl", "csn").tolist() == list(range(len(records)))[::-1]
     monkeypatch.setattr(workspace, "signals", lambda *_: SimpleNamespace(records=records[1:]))
     with pytest.raises(NoCohort, match="1 recordings that can be read at 100 Hz cannot at 500 Hz"):
         workspace._rows_of_signals("merl", "csn")
@@ -139,19 +122,3 @@ def test_each_output_agrees_with_the_originals_and_facts_hold_together(workspace
         assert samples <= row["fs_hz"] * 10
         assert row["flops"] > 1e8
         assert row["parameters"] > 1e6
-
-
-def test_a_readers_own_encoder_has_rows_in_tables_1_and_7(workspace, monkeypatch):
-    from merit import runs
-    from merit.report import show
-
-    example = runs.PACKAGE_ROOT.parent / "book" / "examples" / "band_power.py"
-    monkeypatch.setenv("MERIT_ENCODER", str(example))
-    names, _ = workspace.rows("random", "none")
-    assert names == ["random", "band-power"]
-    probed = linear_probe(workspace, names, "superclass", variant="standardised", scored="by fold")
-    assert ">band-power<" in show.by_task(probed, "probed")
-    moved = shift(workspace, names)
-    whole = scores.scored(moved, **{"scored": "target", "class": "macro"})
-    assert "band-power" in set(whole["encoder"])
-    assert ">band-power<" in show.table(whole, "transfer", "shift")

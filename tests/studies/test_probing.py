@@ -4,13 +4,11 @@ hospitals.
 
 from __future__ import annotations
 
-import dataclasses
-
 import pandas as pd
 import pytest
 
 from merit import scores
-from merit.config import HospitalConfig, ProbeConfig, TextConfig, profile, replace
+from merit.config import HospitalConfig, ProbeConfig, profile, replace
 from merit.evaluate import protocol_effects as measures
 from merit.evaluate.tasks import SeenInPretraining
 from merit.studies import Workspace
@@ -20,20 +18,13 @@ SMOKE = profile("smoke")
 
 
 def test_a_line_per_variant_or_the_reason() -> None:
-    front = {"task": "form", "encoder": "merit"}
-    means = {"auroc": (0.9, 0.01), "f1": (None, None)}
-    rows = [
-        {**front, "variant": v, "scored": "by fold", "metric": m, "value": value, "sd": sd, "n": 480}
-        for v in ("as_published", "standardised")
-        for m, (value, sd) in means.items()
-    ]
+    front = {"task": "form", "encoder": "merit", "scored": "by fold", "n": 480}
+    auroc, f1 = {"metric": "auroc", "value": 0.9, "sd": 0.01}, {"metric": "f1", "value": None, "sd": None}
+    rows = [{**front, "variant": v, **row} for v in ("as_published", "standardised") for row in (auroc, f1)]
     found = lines(scores.frame([*rows, {**rows[0], "scored": "pooled"}]))
     assert found[0] == "form               as_published  merit   AUROC 90.0 ± 1.0   F1 none   (480 recordings)"
     assert len(found) == 2
     assert lines(scores.frame([{**front, "reason": "form: too few"}]))[0].endswith(" merit   form: too few")
-
-
-# -- groups of people -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -66,7 +57,7 @@ def test_groups_are_those_of_the_records_of_the_task(made_up) -> None:
     assert form.startswith("form: ")
 
 
-def test_groups_have_limits(made_up) -> None:
+def test_groups_have_limits_and_those_that_were_seen_are_not_scored(made_up, monkeypatch):
     strict = subgroups(made_up, "random", "superclass", min_positives=100_000)
     assert "no class has 100000" in macro(strict, "sex")["reason"].iloc[0]
     with pytest.raises(ValueError, match="min_records: expected at least 1; got 0"):
@@ -75,57 +66,25 @@ def test_groups_have_limits(made_up) -> None:
         subgroups(made_up, "random", "superclass", select="best_validation")
     with pytest.raises(ValueError, match="select: expected one of last"):
         protocol_effects(made_up, ["random"], ["superclass"], select="best_validation")
-
-
-def test_groups_that_were_seen_are_not_scored(made_up, monkeypatch) -> None:
     seen = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p7"], "record_id": ["x"]})
     monkeypatch.setattr(made_up, "seen", lambda *_: seen)
     with pytest.raises(SeenInPretraining, match="patient p7"):
         subgroups(made_up, "merit", "superclass")
     assert set(subgroups(made_up, "merit", "superclass", allow_seen=True)["n_seen"]) == {1}
-
-
-# -- protocol rules ---------------------------------------------------------------------------------------------------
-
-TINY = dataclasses.replace(
-    SMOKE,
-    hospitals=HospitalConfig(recordings={"mimic-iv-ecg": 60, "ptb-xl": 80, "cpsc2018": 12, "csn": 12}, workers=1),
-    text=TextConfig(width=16, depth=1, heads=2, vocabulary=400, updates=2, batch=8),
-    pretrain=dataclasses.replace(
-        SMOKE.pretrain, updates=2, batch=8, validate_every=2, save_every=2, validation_share=0.3
-    ),
-    probe=ProbeConfig(epochs=2, n_resamples=10, min_positives=1),
-)
+    with pytest.raises(SeenInPretraining):
+        protocol_effects(made_up, ["merit"], ["superclass"], epochs=1)
 
 
 @pytest.fixture(scope="module")
-def hospitals(tmp_path_factory) -> Workspace:
-    return Workspace(TINY, None, "cpu", tmp_path_factory.mktemp("run") / "smoke")
+def hospitals(workspace, tmp_path_factory) -> Workspace:
+    sizes = {"mimic-iv-ecg": 60, "ptb-xl": 80, "cpsc2018": 12, "csn": 12}
+    pretrain = replace(workspace.profile.pretrain, updates=2, validation_share=0.3)
+    probe, made = ProbeConfig(epochs=2, n_resamples=10, min_positives=1), HospitalConfig(recordings=sizes, workers=1)
+    tiny = replace(workspace.profile, hospitals=made, pretrain=pretrain, probe=probe)
+    return Workspace(tiny, None, "cpu", tmp_path_factory.mktemp("run") / "smoke")
 
 
-@pytest.fixture(scope="module")
-def results(hospitals) -> pd.DataFrame:
-    return protocol_effects(hospitals, ["random"], ["superclass", "csn"])
-
-
-def again(workspace: Workspace) -> Workspace:
-    """Another session on the same folder."""
-    return Workspace(workspace.profile, None, "cpu", workspace.folder)
-
-
-def test_every_rule_is_there_for_ptb_xl(results):
-    found = results[results["task"] == "superclass"]
-    assert set(found["rule"]) == {
-        "threshold", "sign_oracle", "sign", "epoch", "epoch_validation", "by_recording", "all",
-    }  # fmt: skip
-    row = found.iloc[0]
-    assert (row["encoder"], row["variant"], row["protocol"]) == ("random", "as_published", "ten folds")
-    published, corrected, effect = found.iloc[:3]["value"]
-    assert published - corrected == pytest.approx(effect)
-    assert "csn" in results[results["task"] == "csn"]["reason"].item()
-
-
-def test_seen_patients_are_told_from_held_out_ones_as_pretraining_did(hospitals, monkeypatch):
+def test_seen_patients_are_told_from_held_out_ones_as_pretraining_did(hospitals, monkeypatch, again):
     from merit.data.batches import hold_out_patients, pair
 
     caught = {}
@@ -150,15 +109,7 @@ def test_seen_patients_are_told_from_held_out_ones_as_pretraining_did(hospitals,
     assert list(probed["encoder"]) == ["merit", "mse"]
 
 
-def test_patients_that_were_seen_are_refused(hospitals, monkeypatch):
-    other = again(hospitals)
-    seen = pd.DataFrame(other.store("ptb-xl").records[["patient_id", "record_id"]].head(3)).assign(cohort="ptb-xl")
-    monkeypatch.setattr(other, "seen", lambda encoder, seed=0: seen)
-    with pytest.raises(SeenInPretraining):
-        protocol_effects(other, ["random"], ["superclass"], epochs=1)
-
-
-def test_where_ptb_xl_is_pretrained_on_folds_by_recording_are_not_drawn(hospitals):
+def test_where_ptb_xl_is_pretrained_on_folds_by_recording_are_not_drawn(hospitals, again):
     other = again(hospitals)
     other.sources.pop("mimic-iv-ecg")
     found = protocol_effects(other, ["merit", "random"], ["superclass"], epochs=1)

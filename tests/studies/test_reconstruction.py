@@ -37,14 +37,13 @@ def workspace(folder, stores: dict[str, pd.DataFrame], seen: dict[str, list[str]
     """A workspace on stores of noise; `seen`: patients of the pretraining cohort by encoder, whose checkpoints are
     untrained networks in `folder`."""
     chosen = dataclasses.replace(profile("smoke"), signal=SignalConfig(duration_s=1.2), model=replace(MODEL, **model))
-    generator = np.random.default_rng(0)
-    found = {
-        name: SimpleNamespace(
-            records=table, fs_hz=100.0, identity=name,
-            signal_uv=generator.integers(-900, 900, size=(len(table), 12, 120)).astype(np.int16),
-        )
-        for name, table in stores.items()
-    }  # fmt: skip
+    generator, found = np.random.default_rng(0), {}
+    for name, table in stores.items():
+        signal = generator.integers(-900, 900, size=(len(table), 12, 120)).astype(np.int16)
+        found[name] = SimpleNamespace(records=table, fs_hz=100.0, identity=name, signal_uv=signal)
+
+    def table(patients: list[str]) -> pd.DataFrame:
+        return pd.DataFrame([("ptb-xl", one, "r") for one in patients], columns=["cohort", "patient_id", "record_id"])
 
     def store(cohort: str):
         if cohort not in found:
@@ -52,32 +51,25 @@ def workspace(folder, stores: dict[str, pd.DataFrame], seen: dict[str, list[str]
         return found[cohort]
 
     def saved(name: str, seed: int = 0):
-        pretrain = replace(chosen.pretrain, objective=name)
+        pretrain, where = replace(chosen.pretrain, objective=name), folder / name
         settings = {"model": dataclasses.asdict(chosen.model), "pretrain": dataclasses.asdict(pretrain)}
-        where = folder / name
         where.mkdir(exist_ok=True)
-        table = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": ["p"], "record_id": ["r"]})
-        checkpoint.finish(where, train.build(chosen.model, pretrain), {**settings, "total_updates": 1}, table, 0.0)
+        built = train.build(chosen.model, pretrain)
+        checkpoint.finish(where, built, {**settings, "total_updates": 1}, table(["p"]), 0.0)
         return where
 
-    def seen_by(name: str, seed: int = 0) -> pd.DataFrame:
-        return pd.DataFrame([("ptb-xl", one, "r") for one in seen[name]], columns=["cohort", "patient_id", "record_id"])
-
     return SimpleNamespace(
-        profile=chosen, store=store, pretraining_cohort="ptb-xl", seen=seen_by, checkpoint=saved,
+        profile=chosen, store=store, pretraining_cohort="ptb-xl", seen=lambda name, seed=0: table(seen[name]),
         pretraining_rows=np.arange(3), checkpoints=lambda names, seeds: None, encoder_identity=lambda name, seed: name,
-        result=lambda study, compute, *_: {"values": compute()},
+        checkpoint=saved, result=lambda study, compute, *_: {"values": compute()},
     )  # fmt: skip
 
 
-def test_held_out_are_unseen_patients_once_each(tmp_path):
+def test_held_out_are_unseen_patients_once_each_of_another_cohort_where_all_were_seen(tmp_path):
     ws = workspace(tmp_path, {"ptb-xl": records(list("aabbccdd"))}, {"merit": ["a"], "mse": ["c"]})
     cohort, rows = held_out(ws, ("merit", "mse"), 0, 0, 10)
     assert (cohort, rows.tolist()) == ("ptb-xl", [2, 6])
     assert len(held_out(ws, ("merit", "mse"), 0, 0, 1)[1]) == 1
-
-
-def test_where_all_were_seen_another_cohort_is_taken(tmp_path):
     stores = {"ptb-xl": records(list("ab")), "csn": records(list("abc"))}
     ws = workspace(tmp_path, stores, {"merit": ["a", "b"]})
     assert held_out(ws, ("merit",), 0, 0, 10)[0] == "csn"

@@ -55,40 +55,28 @@ def test_every_study_gives_a_file_named_by_profile_and_kind(workspace: SimpleNam
     assert workspace.asked == [(("merit", "cma", "ib", "mse", "ib-0.1", "ib-1", "cma-whole"), (0, 1))]
     assert len(said) == 12
     about, found = scores.read(paths[0])
-    wanted = {
-        "study": "linear_probe",
-        "profile": "demo",
-        "synthetic": False,
-        "seeds": 2,
-        "device": "cpu",
-        "suffix": None,
-    }
-    assert about.items() >= wanted.items()
+    wanted = {"study": "linear_probe", "profile": "demo", "synthetic": False, "seeds": 2, "device": "cpu"}
+    assert about.items() >= {**wanted, "suffix": None}.items()
     assert len(scores.scored(found)) == 2 * 8
     assert found["value"][8 + 1] == 1.23333  # the ninth row is a reason; MERIT at the second seed
+    for path in paths:  # reasons travel without folders, and draws stay out
+        assert "no such data set under DATA; see artifacts/stores" in path.read_text()
+        for left_out in ("/secret", str(workspace.folder), "draws"):
+            assert left_out not in path.read_text()
     workspace.synthetic = True
     assert reference.run_name(workspace) == "demo"
 
 
-def test_reasons_travel_without_folders_and_draws_stay_out(workspace: SimpleNamespace, tmp_path: Path) -> None:
-    for path in reference.make_reference(workspace, 1, tmp_path / "out", groups=PAPER):
-        text = path.read_text()
-        assert "no such data set under DATA; see artifacts/stores" in text
-        assert "/secret" not in text
-        assert str(workspace.folder) not in text
-        assert "draws" not in text
+def test_a_limited_run_is_no_reference_and_one_without_pretraining_is(workspace, tmp_path) -> None:
+    workspace.checkpoints = lambda names, seeds: (_ for _ in ()).throw(NoCohort("expected mimic-iv-ecg"))
+    assert len(reference.make_reference(workspace, 1, tmp_path, groups=PAPER)) == 6
+    for limit, epochs in ((64, None), (None, 1)):
+        workspace.profile = SimpleNamespace(limit=limit, epochs=epochs)
+        with pytest.raises(ValueError, match=r"^reference: expected a whole run; leave LIMIT and EPOCHS"):
+            reference.make_reference(workspace, 1, tmp_path)
 
 
-@pytest.mark.parametrize("trial", [{"limit": 64}, {"epochs": 1}])
-def test_a_limited_run_is_no_reference(workspace: SimpleNamespace, tmp_path: Path, trial: dict) -> None:
-    workspace.profile = SimpleNamespace(**{"limit": None, "epochs": None, **trial})
-    with pytest.raises(ValueError, match=r"^reference: expected a whole run; leave LIMIT and EPOCHS"):
-        reference.make_reference(workspace, 1, tmp_path)
-
-
-def test_a_stopped_run_leaves_its_seeds_and_goes_on(
-    workspace: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_leaves_its_seeds_and_goes_on(workspace, tmp_path, monkeypatch) -> None:
     def stop_at(ws: Any, encoders: list[str], seed: int) -> pd.DataFrame:
         if seed == 2:
             raise KeyboardInterrupt
@@ -110,17 +98,7 @@ def test_a_stopped_run_leaves_its_seeds_and_goes_on(
     assert (scores.read(path)[0]["seeds"], scores.read(path)[1]["value"][0]) == (1, 0.5)
 
 
-def test_without_anything_to_pretrain_on_the_studies_still_run(workspace: SimpleNamespace, tmp_path: Path) -> None:
-    def nothing(names: Any, seeds: Any) -> None:
-        raise NoCohort("pretraining: expected mimic-iv-ecg")
-
-    workspace.checkpoints = nothing
-    assert len(reference.make_reference(workspace, 1, tmp_path, groups=PAPER)) == 6
-
-
-def test_peers_methods_are_a_group_of_their_own_in_files_of_their_own(
-    workspace: SimpleNamespace, tmp_path: Path
-) -> None:
+def test_peers_methods_are_a_group_of_their_own_in_files_of_their_own(workspace, tmp_path) -> None:
     paths = reference.make_reference(workspace, 2, tmp_path, groups=("objectives", "equal-budget"))
     own, peers = paths[:6], paths[6:]
     assert [path.name for path in peers] == [
@@ -136,12 +114,14 @@ def test_peers_methods_are_a_group_of_their_own_in_files_of_their_own(
     assert set(scores.read(own[0])[1]["encoder"]).isdisjoint({"simclr", "merl-ours"})
 
 
-def test_published_encoders_with_weights_have_one_seed(
-    workspace: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_published_encoders_have_one_seed_and_a_study_without_scores_no_file(workspace, tmp_path, monkeypatch):
+    paths = reference.make_reference(workspace, 1, tmp_path, groups=("dials",), encoders=("mse", "random"))
+    assert [path.name for path in tmp_path.iterdir()] == ["carried_over-demo-real.json"] == [paths[0].name]
+    assert workspace.asked == [(("mse",), (0,))]
+    assert set(scores.read(paths[0])[1]["encoder"]) == {"mse", "random"}
     monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path / "weights"))
     assert reference.make_reference(workspace, 2, tmp_path, groups=("published",)) == []
-    assert workspace.asked == []
+    workspace.asked.clear()
     for name, file in (("merl", "res18_best_ckpt.pth"), ("st-mem", "encoder.pth")):
         (tmp_path / "weights" / name).mkdir(parents=True)
         (tmp_path / "weights" / name / file).write_bytes(b"\x80")  # as a pickle begins
@@ -152,22 +132,11 @@ def test_published_encoders_with_weights_have_one_seed(
     assert list(found["encoder"] + found["encoder_seed"].astype(str)) == ["merit0", "st-mem0", "merl0", "merit1"]
 
 
-def test_a_study_without_scores_has_no_file_and_some_encoders_can_be_asked_for(
-    workspace: SimpleNamespace, tmp_path: Path
-) -> None:
-    paths = reference.make_reference(workspace, 1, tmp_path, groups=("dials",), encoders=("mse", "random"))
-    assert [path.name for path in tmp_path.iterdir()] == ["carried_over-demo-real.json"] == [paths[0].name]
-    assert workspace.asked == [(("mse",), (0,))]
-    assert set(scores.read(paths[0])[1]["encoder"]) == {"mse", "random"}
-
-
 def test_real_recordings_are_cross_fitted(workspace: SimpleNamespace, monkeypatch, tmp_path: Path) -> None:
     """Every rotation is pretrained and scored; files hold means over rotations and differences from merit."""
-    for study, (_, by) in reference.ROTATED.items():
-        front = dict.fromkeys(by, "x")
-        monkeypatch.setitem(
-            reference.ROTATED, study, (lambda *given, f=front, s=study: scored(s)(*given).assign(**f), by)
-        )
+    for name, (_, by) in reference.ROTATED.items():
+        answer = (lambda *given, n=name, by=by: scored(n)(*given).assign(**dict.fromkeys(by, "x"))), by
+        monkeypatch.setitem(reference.ROTATED, name, answer)
     turns = []
 
     def rotated(rotation: int) -> SimpleNamespace:

@@ -15,7 +15,7 @@ from merit.evaluate.retention import TRAINING_ONLY, RetentionConfig
 from merit.evaluate.tasks import OFFICIAL_SPLIT, TEN_FOLDS, SeenInPretraining
 from merit.studies import retention as module
 from merit.studies.retention import retention
-from merit.studies.workspace import NoCohort, Workspace
+from merit.studies.workspace import Workspace
 from merit.synthetic.labels import statements
 
 QUICK = {"n_resamples": 10, "folds": 2, "min_silent": 2, "min_positives": 10}
@@ -28,13 +28,7 @@ def forgotten():
     module._asked.cache_clear()
 
 
-@pytest.fixture(scope="module")
-def module_patch():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-def test_the_second_time_it_is_read(workspace, monkeypatch):
+def test_the_second_time_it_is_read_and_a_seen_patient_is_refused(workspace, monkeypatch):
     first = retention(workspace, ["merit", "random"], **QUICK)
     monkeypatch.setattr("merit.evaluate.retention.measure", None)
     pd.testing.assert_frame_equal(retention(workspace, ["merit", "random"], **QUICK), first)
@@ -46,6 +40,11 @@ def test_the_second_time_it_is_read(workspace, monkeypatch):
         beyond = summary.loc[("r2_partial", "linear")]
         assert beyond["low"] <= beyond["value"] <= beyond["high"]
         assert np.isfinite(summary.loc[("r2_partial_text", "linear"), "value"])
+    patient = workspace.store("ptb-xl").records["patient_id"].iloc[0]
+    seen = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": [patient], "record_id": ["r"]})
+    monkeypatch.setattr(workspace, "seen", lambda *a: seen)
+    with pytest.raises(SeenInPretraining):
+        retention(workspace, ["merit"], seed=7, **QUICK)
 
 
 def test_truth_lies_beside_its_recording_and_silence_is_said_in_no_words(workspace):
@@ -80,27 +79,13 @@ def test_patients_stay_in_one_fold_and_pretrained_folds_are_never_scored(workspa
     assert set(seen[0].folds[official == 10]) <= {1}
 
 
-def test_a_seen_patient_is_refused(workspace, monkeypatch):
-    patient = workspace.store("ptb-xl").records["patient_id"].iloc[0]
-    seen = pd.DataFrame({"cohort": ["ptb-xl"], "patient_id": [patient], "record_id": ["r"]})
-    monkeypatch.setattr(workspace, "seen", lambda *a: seen)
-    with pytest.raises(SeenInPretraining):
-        retention(workspace, ["merit"], seed=7, **QUICK)
-
-
-@pytest.fixture
-def unknown(workspace, monkeypatch) -> pd.DataFrame:
-    """The same recordings as if nobody knew their truth; the measurements that take its place."""
-    store = workspace.store("ptb-xl")
+def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(workspace, monkeypatch):
+    """The same recordings as if nobody knew their truth, and measurements that take its place."""
     truth = pd.read_parquet(workspace.sources["ptb-xl"] / "truth.parquet").set_index("record_id")
-    table = truth.loc[store.records["record_id"]].select_dtypes("number").reset_index()
+    table = truth.loc[workspace.store("ptb-xl").records["record_id"]].select_dtypes("number").reset_index()
     table.loc[table.index[:7], "qrs_ms"] = np.nan
     monkeypatch.setattr(Workspace, "truth", lambda *a: None)
     monkeypatch.setattr(module, "measured_factors", lambda *a: table.copy())
-    return table
-
-
-def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(workspace, unknown):
     found = retention(workspace, "random", **QUICK)
     about = found.iloc[0]
     assert (about["source"], about["n_failed"]) == ("measured", 7)
@@ -116,15 +101,6 @@ def test_without_truth_factors_are_measured_and_a_report_is_its_words_and_codes(
     for name, values in asked.question.factors.items():  # a failed delineation counts for nothing
         assert np.isnan(values[:7]).any(axis=1).all(), name
         assert name == "pr" or np.isfinite(values[7:]).all(), name
-
-
-def test_no_data_and_too_few_recordings_are_reasons(workspace, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(workspace, "embedding_identity", lambda *a: (_ for _ in ()).throw(NoCohort("no ptb-xl")))
-        assert list(retention(workspace, ["random"], **QUICK)["reason"]) == ["no ptb-xl"]
-    monkeypatch.setattr("merit.evaluate.information.fold_of", lambda groups, *a: np.full(len(groups), TRAINING_ONLY))
-    (reason,) = retention(workspace, ["random"], seed=8, **QUICK)["reason"]
-    assert "at least 60 scored recordings" in reason
 
 
 @pytest.mark.skipif("MERIT_REAL_DATA" not in os.environ, reason="real recordings: set MERIT_REAL_DATA")
@@ -149,13 +125,16 @@ def test_without_ludb_there_is_no_reliability_but_a_reason(workspace, tmp_path):
         found = module.reliability(ws)
         assert list(found["reason"].str[:4]) == ["LUDB"]
         assert found["value"].isna().all()
+    assert module.synthetic_to_real(workspace, ["merit"]).empty
+    assert module.report_omission(dataclasses.replace(workspace, data=tmp_path), ["merit"]).empty
 
 
 @pytest.fixture(scope="module")
-def omission(workspace, module_patch) -> pd.DataFrame:
+def omission(workspace) -> pd.DataFrame:
     """Of merit, mse and random at two shares."""
-    module_patch.setattr(module, "SHARES", (0.3, 1.0))
-    return module.report_omission(workspace, ["merit", "mse", "random"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SHARES", (0.3, 1.0))
+        return module.report_omission(workspace, ["merit", "mse", "random"])
 
 
 def test_who_reads_reports_is_scored_at_every_share_on_the_same_recordings(workspace, omission):
@@ -191,11 +170,6 @@ def test_reports_differ_and_hearts_do_not(workspace, omission):
     assert set(other.seen("merit")["cohort"]) == {"mimic-iv-ecg"}
 
 
-def test_synthetic_recordings_have_nothing_to_carry_over_to_and_real_ones_no_dial(workspace, tmp_path):
-    assert module.synthetic_to_real(workspace, ["merit"]).empty
-    assert module.report_omission(dataclasses.replace(workspace, data=tmp_path), ["merit"]).empty
-
-
 def test_what_carries_over_has_encoders_of_both_kinds_of_hearts(workspace, monkeypatch):
     """What counts as real is faked here; that real recordings are measured is tested above."""
     asked = []
@@ -210,8 +184,7 @@ def test_what_carries_over_has_encoders_of_both_kinds_of_hearts(workspace, monke
     monkeypatch.setattr(Workspace, "checkpoints", lambda self, names, seeds=(0,): [])
     monkeypatch.setattr(Workspace, "checkpoint_identity", lambda self, *a: (self.origin or self).folder.name)
     found = module.synthetic_to_real(real, ["merit", "random"])
-    assert list(zip(found["hearts"], found["encoder"])) == [
-        ("real hearts", "merit"), ("real hearts", "random"), ("synthetic hearts", "merit")
-    ]  # fmt: skip
+    assert list(found["hearts"]) == ["real hearts", "real hearts", "synthetic hearts"]
+    assert list(found["encoder"]) == ["merit", "random", "merit"]
     made = folder_name(workspace.profile, None)  # the tiny hospitals are not the profile's own
     assert asked == [(real.folder, "smoke-data-abc"), (real.folder, made)]

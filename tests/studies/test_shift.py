@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from merit.config import ProbeConfig, profile, replace
 from merit.data import taxonomy
+from merit.evaluate import shift as module
 from merit.evaluate.tasks import MERL_FOLDER, SeenInPretraining
 from merit.studies import Workspace
 from merit.studies.shift import TRANSFERS, label_alignment, shift, sinus_rhythm
@@ -27,8 +27,12 @@ def macro(found: pd.DataFrame, scored: str = "target") -> pd.DataFrame:
     return found[(found["scored"] == scored) & (found["class"] == "macro")].reset_index(drop=True)
 
 
-def test_six_directions_are_computed_once_and_then_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = shift(workspace, ["random"])
+def test_six_directions_are_computed_once_and_then_read(workspace, monkeypatch) -> None:
+    trained, train = [], module.train_head
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train_head", lambda task, *rest: (trained.append(task.task), train(task, *rest))[1])
+        found = shift(workspace, ["random"])
+    assert sorted(trained) == ["cpsc2018", "csn", "superclass"]  # once for both targets
     target = macro(found)
     assert list(target["transfer"]) == list(TRANSFERS)
     assert list(target["n_classes"]) == [3, 5, 3, 9, 5, 9]
@@ -39,15 +43,6 @@ def test_six_directions_are_computed_once_and_then_read(workspace: Workspace, mo
     pd.testing.assert_frame_equal(shift(workspace, ["random"]), found)
     kept = [result for name, result in workspace.used.items() if name.startswith("shift")]
     assert kept[0]["parameters"]["config"]["select"] == "best_validation"
-
-
-def test_a_head_is_trained_once_for_both_targets(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from merit.evaluate import shift as module
-
-    trained, train = [], module.train_head
-    monkeypatch.setattr(module, "train_head", lambda task, *rest: (trained.append(task.task), train(task, *rest))[1])
-    shift(workspace, ["random"])
-    assert sorted(trained) == ["cpsc2018", "csn", "superclass"]
 
 
 def test_a_missing_data_set_is_a_reason_and_not_a_stop(workspace: Workspace) -> None:
@@ -63,16 +58,14 @@ def test_a_missing_data_set_is_a_reason_and_not_a_stop(workspace: Workspace) -> 
     assert sinus_rhythm(workspace, "csn")["reason"][0] == "csn: no such data set under /nowhere"
 
 
-def test_what_was_pretrained_on_is_scored_on_folds_nine_and_ten_alone(workspace: Workspace) -> None:
+def test_what_was_pretrained_on_is_scored_on_folds_nine_and_ten_and_what_was_seen_is_refused(workspace, monkeypatch):
     workspace.pretrained_on_ptb_xl = True
     found = macro(shift(workspace, ["random"])).set_index("transfer")
     assert found.loc["cpsc2018>superclass", "n"] == 40
     assert "not seen" in found.loc["cpsc2018>superclass", "scope"]
     assert found.loc["superclass>cpsc2018", "n"] == 200
     assert set(found["n_seen"]) == {0}
-
-
-def test_what_was_seen_is_refused_unless_allowed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace.pretrained_on_ptb_xl = False
     seen = pd.DataFrame({"cohort": ["csn"], "patient_id": ["p3"], "record_id": ["x"]})
     monkeypatch.setattr(type(workspace), "seen", lambda *_: seen)
     with pytest.raises(SeenInPretraining, match="patient p3 of csn"):
@@ -95,18 +88,10 @@ def test_merls_lists_divide_a_data_set_where_they_are(workspace: Workspace, tmp_
     assert n_kept == 10  # the four directions with CPSC2018 twice
 
 
-def test_an_empty_part_leaves_the_target_and_takes_the_source(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = type(workspace).store
-
-    def without_fold_nine(self: Workspace, cohort: str) -> SimpleNamespace:
-        store = whole(self, cohort)
-        if cohort == "csn":
-            store.records["fold"] = store.records["fold"].mask(store.records["fold"] == 9)
-        return store
-
-    monkeypatch.setattr(type(workspace), "store", without_fold_nine)
+def test_an_empty_part_leaves_the_target_and_takes_the_source(workspace, monkeypatch) -> None:
+    csn, whole = workspace.store("csn"), type(workspace).store
+    csn.records["fold"] = csn.records["fold"].mask(csn.records["fold"] == 9)
+    monkeypatch.setattr(type(workspace), "store", lambda ws, cohort: csn if cohort == "csn" else whole(ws, cohort))
     found = shift(workspace, ["random"])
     assert macro(found).set_index("transfer").loc["superclass>csn", "n"] == 200
     reasons = found[found["reason"].notna()].drop_duplicates("transfer").set_index("transfer")["reason"]
@@ -114,30 +99,20 @@ def test_an_empty_part_leaves_the_target_and_takes_the_source(
     assert reasons["csn>superclass"] == "csn: no head, since training, validation or test part is empty"
 
 
-def test_positives_are_counted_as_a_loop_does(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = type(workspace).store
-
-    def some_without_a_label(self: Workspace, cohort: str) -> SimpleNamespace:
-        store = whole(self, cohort)
-        store.records["labels"] = [["XYZ"] if k < 7 else one for k, one in enumerate(store.records["labels"])]
-        return store
-
-    monkeypatch.setattr(type(workspace), "store", some_without_a_label)
+def test_positives_and_sinus_rhythm_alone_are_counted_as_loops_do(workspace, monkeypatch) -> None:
+    store = workspace.store("csn")
+    store.records["labels"] = [["XYZ"] if k < 7 else one for k, one in enumerate(store.records["labels"])]
+    whole, labels = type(workspace).store, store.records["labels"]
+    monkeypatch.setattr(type(workspace), "store", lambda ws, name: store if name == "csn" else whole(ws, name))
     found = label_alignment(workspace, "superclass>csn")
     found = found[found["side"] == "target"].set_index("class")
-    labels = workspace.store("csn").records["labels"]
-    wanted = {"RVH", "LVH"}
-    assert found.loc["HYP", "value"] == sum(bool(wanted & set(one)) for one in labels)
+    assert found.loc["HYP", "value"] == sum(bool({"RVH", "LVH"} & set(one)) for one in labels)
     assert found.loc["macro", "value"] == sum(bool(set(one) & set(taxonomy.classes("csn"))) for one in labels)
     assert found.loc["HYP", "codes"] == ["RVH", "LVH"]
     assert found.loc["macro", "n_classes"] == 38
-
-
-def test_sinus_rhythm_alone_is_counted_as_a_loop_does(workspace: Workspace) -> None:
-    found = sinus_rhythm(workspace, "csn").set_index("metric")
-    labels = workspace.store("csn").records["labels"]
-    assert found.loc["alone", "value"] == sum(set(one) == {"SR"} for one in labels)
-    assert found.loc["alone", "n"] == sum("SR" in one for one in labels)
+    sinus = sinus_rhythm(workspace, "csn").set_index("metric").loc["alone"]
+    assert sinus["value"] == sum(set(one) == {"SR"} for one in labels)
+    assert sinus["n"] == sum("SR" in one for one in labels)
 
 
 def test_a_table_of_ones_own_makes_results_of_its_own(workspace: Workspace, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 import pickle
 import subprocess
@@ -18,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 import merit
+from merit import runs
 from merit.config import changed, folder_name, profile, resolve, run_name
 from merit.data.batches import load_tokens
 from merit.evaluate import zero_shot as prompts
@@ -31,97 +31,10 @@ from merit.studies.workspace import NoCohort, Workspace
 from merit.studies.zero_shot import zero_shot
 
 
-def again(workspace: Workspace, **changes: str) -> Workspace:
+def reset(workspace: Workspace, **changes: str) -> Workspace:
     """Another session on the same folder, with these settings; `__` stands for a dot."""
     profile = changed(workspace.profile, {path.replace("__", "."): value for path, value in changes.items()})
     return Workspace(profile, None, "cpu", workspace.folder)
-
-
-def test_a_result_is_computed_once_and_then_read(workspace):
-    first = linear_probe(workspace, ["merit", "random"], "superclass")
-    files = sorted((workspace.folder / "results").glob("linear_probe-*.json"))
-    assert len(files) == 2
-    times = [f.stat().st_mtime_ns for f in files]
-    pd.testing.assert_frame_equal(first, linear_probe(again(workspace), ["merit", "random"], "superclass"))
-    assert times == [f.stat().st_mtime_ns for f in files]
-    assert list(first["encoder"].unique()) == ["merit", "random"]
-    assert first["protocol"].iloc[0] == "ten folds"
-    used = workspace.provenance().set_index("what")
-    assert used.loc["linear_probe merit superclass", ["device", "seed"]].tolist() == ["cpu", 0]
-    assert used.loc["store ptb-xl", "seed"] is None
-
-
-def test_the_random_encoder_depends_on_its_seed_alone(workspace):
-    z = [workspace.embedding("random", "csn", seed) for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(z[0], z[1])
-    assert not np.allclose(z[0], z[2])
-    assert workspace.seen("random").empty
-
-
-def test_side_by_side_equals_one_after_another(workspace, tmp_path, monkeypatch):
-    """The network's numbers depend neither on company nor on the number of cores."""
-    alone = {name: load_file(workspace.checkpoint(name) / "model.safetensors") for name in ("cma", "ib")}
-    for name in alone:
-        workspace.checkpoint(name).rename(tmp_path / name)
-    monkeypatch.setattr(training, "usable_cores", lambda: 2)
-    for name, folder in zip(alone, again(workspace).checkpoints(list(alone))):
-        beside = load_file(folder / "model.safetensors")
-        assert all(torch.equal(alone[name][k], beside[k]) for k in beside)
-
-
-def test_what_was_seen_is_not_scored(workspace, monkeypatch):
-    seen = pd.DataFrame(workspace.store("ptb-xl").records[["patient_id", "record_id"]].head(1)).assign(cohort="ptb-xl")
-    other = again(workspace)
-    monkeypatch.setattr(other, "seen", lambda encoder, seed=0: seen)
-    with pytest.raises(SeenInPretraining, match="1 of"):
-        linear_probe(other, "random", "superclass", epochs=2)
-    assert set(linear_probe(other, "random", "superclass", epochs=2, allow_seen=True)["n_seen"]) == {1}
-
-
-def test_ptb_xl_in_place_of_mimic_keeps_folds_nine_and_ten_out(workspace):
-    other = again(workspace)
-    other.sources.pop("mimic-iv-ecg")
-    records = other.store("ptb-xl").records
-    kept_out = records["fold"] > 8
-    twin = records.index[~kept_out][0]
-    records.loc[twin, "group"] = records.loc[kept_out, "group"].iloc[0]
-    rows = other.pretraining_rows
-    assert other.pretraining_cohort == "ptb-xl"
-    assert set(records["fold"].iloc[rows]) == set(range(1, 9))
-    assert twin not in rows
-    assert len(rows) == (~kept_out).sum() - 1
-
-
-def test_a_cohort_that_is_missing_is_a_reason_and_not_a_stop(workspace, tmp_path):
-    (tmp_path / "data").mkdir()
-    with pytest.raises(LookupError, match="looked for"):
-        Workspace.open("smoke", tmp_path / "data").store("ptb-xl")
-    with pytest.raises(NoCohort, match="there is no folder"):
-        Workspace.open("smoke", tmp_path / "nothing")
-    assert "csn" in linear_probe(workspace, "random", "csn", variant="as_published")["reason"].item()
-
-
-def test_without_anything_to_pretrain_on_the_random_encoder_is_still_scored(workspace):
-    other = again(workspace)
-    for cohort in ("mimic-iv-ecg", "ptb-xl"):
-        other.sources.pop(cohort)
-    assert other.histories().empty
-    assert "expected mimic-iv-ecg or ptb-xl" in bounds(other)["reason"][0]
-    assert "Nothing was pretrained" in other.note()
-    trained, random = (linear_probe(other, name, "cpsc2018")["reason"].iloc[0] for name in ("merit", "random"))
-    assert "expected mimic-iv-ecg or ptb-xl" in trained
-    assert "expected mimic-iv-ecg" not in str(random)
-
-
-def test_unknown_names_are_refused_with_the_right_ones(workspace):
-    known = r"one of merit, cma, ib, mse, cma-whole, st-mem-ours.* or ib-STRENGTH .* got 'merti'"
-    with pytest.raises(ValueError, match=known):
-        workspace.encoder_identity("merti")
-    for other in ("ib-much", "cma-0.1", "merit-", "-0.1"):
-        with pytest.raises(ValueError, match="encoder: expected one of"):
-            workspace.encoder_identity(other)
-    with pytest.raises(ValueError, match=r"unknown settings \['epoch'\] of ProbeConfig"):
-        linear_probe(workspace, ["random"], ["form"], epoch=3)
 
 
 CACHED = """
@@ -135,15 +48,91 @@ sys.exit('torch was imported' if 'torch' in sys.modules else 0)
 
 
 def test_a_result_that_is_there_is_read_without_torch(workspace):
-    linear_probe(workspace, "random", "superclass")
+    first = linear_probe(workspace, ["random"], "superclass")
+    (file,) = (workspace.folder / "results").glob("linear_probe-*.json")
+    written = file.stat().st_mtime_ns
+    pd.testing.assert_frame_equal(first, linear_probe(reset(workspace), ["random"], "superclass"))
+    used = workspace.provenance().set_index("what")
+    assert used.loc["linear_probe random superclass", ["device", "seed"]].tolist() == ["cpu", 0]
+    assert used.loc["store ptb-xl", "seed"] is None
     given = pickle.dumps((workspace.profile, workspace.folder))
     shown = subprocess.run([sys.executable, "-c", CACHED], input=given, capture_output=True, check=False)
     assert shown.returncode == 0, shown.stderr.decode()
-    assert float(shown.stdout) > 0
+    assert (float(shown.stdout) > 0, file.stat().st_mtime_ns) == (True, written)
+
+
+def test_the_random_encoder_depends_on_its_seed_alone_and_what_was_seen_is_not_scored(workspace):
+    z = [workspace.embedding("random", "csn", seed) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(z[0], z[1])
+    assert not np.allclose(z[0], z[2])
+    assert workspace.seen("random").empty
+    other, of = reset(workspace), workspace.store("ptb-xl").records[["patient_id", "record_id"]].head(1)
+    other.seen = lambda encoder, seed=0: of.assign(cohort="ptb-xl")
+    with pytest.raises(SeenInPretraining, match="1 of"):
+        linear_probe(other, "random", "superclass", epochs=2)
+    assert set(linear_probe(other, "random", "superclass", epochs=2, allow_seen=True)["n_seen"]) == {1}
+
+
+def test_side_by_side_equals_one_after_another(workspace, tmp_path, monkeypatch):
+    """The network's numbers depend neither on company nor on the number of cores."""
+    alone = {name: load_file(workspace.checkpoint(name) / "model.safetensors") for name in ("cma", "ib")}
+    for name in alone:
+        workspace.checkpoint(name).rename(tmp_path / name)
+    monkeypatch.setattr(training, "usable_cores", lambda: 2)
+    for name, folder in zip(alone, reset(workspace).checkpoints(list(alone))):
+        beside = load_file(folder / "model.safetensors")
+        assert all(torch.equal(alone[name][k], beside[k]) for k in beside)
+
+
+def test_ptb_xl_in_place_of_mimic_keeps_folds_nine_and_ten_out(workspace):
+    other = reset(workspace)
+    other.sources.pop("mimic-iv-ecg")
+    records = other.store("ptb-xl").records
+    kept_out = records["fold"] > 8
+    twin = records.index[~kept_out][0]
+    records.loc[twin, "group"] = records.loc[kept_out, "group"].iloc[0]
+    rows = other.pretraining_rows
+    assert other.pretraining_cohort == "ptb-xl"
+    assert set(records["fold"].iloc[rows]) == set(range(1, 9))
+    assert twin not in rows
+    assert len(rows) == (~kept_out).sum() - 1
+
+
+def test_without_anything_to_pretrain_on_or_score_there_is_a_reason(workspace, tmp_path):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(LookupError, match="looked for"):
+        Workspace.open("smoke", tmp_path / "data").store("ptb-xl")
+    with pytest.raises(NoCohort, match="there is no folder"):
+        Workspace.open("smoke", tmp_path / "nothing")
+    assert "csn" in linear_probe(workspace, "random", "csn", variant="as_published")["reason"].item()
+    other = reset(workspace)
+    for cohort in ("mimic-iv-ecg", "ptb-xl"):
+        other.sources.pop(cohort)
+    assert other.histories().empty
+    assert "expected mimic-iv-ecg or ptb-xl" in bounds(other)["reason"][0]
+    assert "Nothing was pretrained" in other.note()
+    trained, random = (linear_probe(other, name, "cpsc2018")["reason"].iloc[0] for name in ("merit", "random"))
+    assert "expected mimic-iv-ecg or ptb-xl" in trained
+    assert "expected mimic-iv-ecg" not in str(random)
+
+
+def test_unknown_names_and_rotations_are_refused_with_the_right_ones(workspace):
+    known = r"one of merit, cma, ib, mse, cma-whole, st-mem-ours.* or ib-STRENGTH .* got 'merti'"
+    with pytest.raises(ValueError, match=known):
+        workspace.encoder_identity("merti")
+    for other in ("ib-much", "cma-0.1", "merit-", "-0.1"):
+        with pytest.raises(ValueError, match="encoder: expected one of"):
+            workspace.encoder_identity(other)
+    with pytest.raises(ValueError, match=r"unknown settings \['epoch'\] of ProbeConfig"):
+        linear_probe(workspace, ["random"], ["form"], epoch=3)
+    with pytest.raises(ValueError, match=r"^rotation: expected PTB-XL to be pretrained on; mimic-iv-ecg is$"):
+        workspace.rotated(1)
+    with pytest.raises(ValueError, match=r"^rotation: expected one of 1, 2, 3, 4, 5; got 0$"):
+        workspace.rotated(0)
 
 
 def test_last_results_are_held_by_their_workspace_and_go_with_it(workspace):
-    calls, own = [], again(workspace)
+    calls, own = [], reset(workspace)
 
     @training.remembered(2)
     def double(ws: Workspace, x: int) -> int:
@@ -158,9 +147,6 @@ def test_last_results_are_held_by_their_workspace_and_go_with_it(workspace):
     assert gone() is None
 
 
-# -- settings: what they change, and what they share ------------------------------------------------------------------
-
-
 def test_every_setting_changes_the_identity_of_a_checkpoint(workspace):
     settings = (
         "pretrain.learning_rate=1e-4 pretrain.weight_decay=0.1 pretrain.batch=4 pretrain.updates=6 "
@@ -168,24 +154,32 @@ def test_every_setting_changes_the_identity_of_a_checkpoint(workspace):
         "model.temperature=0.1 text.updates=3 text.pooling=cls text.seed=1"
     )
     changes = [dict([setting.replace(".", "__", 1).split("=")]) for setting in settings.split()]
-    identities = [again(workspace, **change).checkpoint_identity("merit") for change in changes]
+    identities = [reset(workspace, **change).checkpoint_identity("merit") for change in changes]
     identities += [workspace.checkpoint_identity("merit", seed) for seed in (0, 1)]
     assert len(set(identities)) == len(identities)
-    assert again(workspace).checkpoint_identity("merit") == workspace.checkpoint_identity("merit")
+    assert reset(workspace).checkpoint_identity("merit") == workspace.checkpoint_identity("merit")
     assert workspace.checkpoint_identity("ib-0.5") == workspace.checkpoint_identity("ib")
     assert len({workspace.checkpoint_identity(name) for name in ("ib", "ib-0.1", "ib-1")}) == 3
+    other = reset(workspace, pretrain__seed="1")
+    assert other.checkpoint_identity("cma", 0) == workspace.checkpoint_identity("cma", 1)
+    assert other.encoder_identity("random", 0) == workspace.encoder_identity("random", 1)
+    assert other.checkpoint("cma").name.startswith("cma-seed1-")
+    assert other.configs("merit", 2)[1].seed == 3
+    other = reset(workspace, probe__epochs="2", generation__lora_rank="1", embed_batch="7")
+    assert other.checkpoint_identity("cma") == workspace.checkpoint_identity("cma")
+    probed = [linear_probe(ws, "cma", "superclass") for ws in (workspace, other)]
+    assert not probed[0]["value"].equals(probed[1]["value"])
 
 
 def digests(folder: Path) -> dict[str, str]:
     """All files by their bytes, but for locks and other notes for the next run, whose names begin with a dot."""
-    names = {path: path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
-    shown = {path: name for path, name in names.items() if not any(part.startswith(".") for part in name.parts)}
-    return {str(name): hashlib.sha256(path.read_bytes()).hexdigest() for path, name in shown.items()}
+    names = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {name: runs.file_digest(path) for name, path in names.items() if "/." not in f"/{name}"}
 
 
 def test_another_mask_is_trained_beside_and_nothing_of_the_default_changes(workspace):
     default = workspace.checkpoint("cma")
-    before, other = digests(workspace.folder), again(workspace, model__mask_ratio="0.5")
+    before, other = digests(workspace.folder), reset(workspace, model__mask_ratio="0.5")
     folder = other.checkpoint("cma")
     linear_probe(other, "cma", "superclass")
     after = digests(workspace.folder)
@@ -196,23 +190,8 @@ def test_another_mask_is_trained_beside_and_nothing_of_the_default_changes(works
     assert {name.split("/")[0] for name in set(after) - set(before)} == {"checkpoints", "embeddings", "results"}
 
 
-def test_a_setting_that_pretraining_does_not_see_trains_nothing_again(workspace):
-    other = again(workspace, probe__epochs="2", generation__lora_rank="1", embed_batch="7")
-    assert other.checkpoint_identity("cma") == workspace.checkpoint_identity("cma")
-    probed = [linear_probe(ws, "cma", "superclass") for ws in (workspace, other)]
-    assert not probed[0]["value"].equals(probed[1]["value"])
-
-
-def test_the_pretraining_seed_counts_for_all_runs(workspace):
-    other = again(workspace, pretrain__seed="1")
-    assert other.checkpoint_identity("cma", 0) == workspace.checkpoint_identity("cma", 1)
-    assert other.encoder_identity("random", 0) == workspace.encoder_identity("random", 1)
-    assert other.checkpoint("cma").name.startswith("cma-seed1-")
-    assert other.configs("merit", 2)[1].seed == 3
-
-
 def test_cma_and_ib_train_on_whole_recordings_and_reconstruction_refuses(workspace):
-    whole = again(workspace, model__mask_ratio="0")
+    whole = reset(workspace, model__mask_ratio="0")
     assert whole.checkpoint_identity("cma") == workspace.checkpoint_identity("cma-whole")
     assert whole.configs("ib", 0)[0].mask_ratio == 0
     for name in ("merit", "mse", "st-mem-ours"):
@@ -240,15 +219,13 @@ def test_a_workspace_says_what_is_set_and_where_it_lies(tmp_path, monkeypatch):
     assert not Workspace.open("demo").as_paper
 
 
-# -- TEXT_LAYERS: whoever asks a checkpoint for texts gets its own text encoder, not the frozen one --------------------
-
 TEXTS = ["atrial fibrillation", "sinus rhythm, normal ecg", "complete left bundle branch block, abnormal ecg"]
 
 
 @pytest.fixture(scope="module")
 def trained(workspace) -> Workspace:
     """The same recordings, the text encoder's one layer trained too, fast enough to be seen in four updates."""
-    made = again(workspace, pretrain__text_layers="1", pretrain__text_rate_scale="1")
+    made = reset(workspace, pretrain__text_layers="1", pretrain__text_rate_scale="1")
     made.checkpoint("merit")
     return made
 
@@ -264,10 +241,7 @@ def test_every_way_to_its_texts_is_one(trained, workspace, tmp_path):
     assert np.array_equal(workspace.text_embeddings(TEXTS), trained.text_embeddings(TEXTS))
     own = trained.projected_text(trained.encoder("merit"))
     np.testing.assert_allclose(own, trained.shared_text("merit", trained.distinct_reports()), atol=1e-6)
-
-
-def test_the_loop_and_the_encoder_read_texts_alike(trained):
-    """What the network makes of a batch's tokens in training is what its text encoder gives of the texts."""
+    # What the network makes of a batch's tokens in training is what its text encoder gives of the texts.
     (folder,) = (trained.folder / "text").glob("states-*")
     model, _ = checkpoint.load_model(trained.checkpoint("merit"))
     rows = np.array([3, 0, 5, 1])
@@ -292,15 +266,19 @@ def test_zero_shot_and_information_use_it_and_the_card_says_so(trained, workspac
 
 
 def test_what_reads_no_reports_is_the_same_run(trained):
-    frozen = again(trained, pretrain__text_layers="0")
+    frozen = reset(trained, pretrain__text_layers="0")
     for objective, same in {"mse": True, "st-mem-ours": True, "simclr": True, "cma": False, "merl-ours": False}.items():
         assert (trained.checkpoint_identity(objective) == frozen.checkpoint_identity(objective)) == same
 
 
-# -- from a workspace to use ------------------------------------------------------------------------------------------
-
-
-def test_a_file_has_the_embedding_and_scores_of_its_row(workspace):
+def test_a_checkpoint_says_where_it_comes_from_and_scores_a_file_as_its_row(workspace):
+    folder = workspace.checkpoint("merit")
+    said, card = checkpoint.read_origin(folder), (folder / "README.md").read_text()
+    assert said["synthetic"] is True
+    assert (folder / said["text"]["source"] / "model.safetensors").is_file()
+    assert said["text"]["max_tokens"] == workspace.profile.text.max_tokens
+    assert "**synthetic**" in card
+    assert json.loads((folder / "config.json").read_text())["pretrain"]["objective"] in card
     model = merit.load(workspace.checkpoint("merit"))
     store = workspace.store("ptb-xl")
     paths = [workspace.sources["ptb-xl"] / path for path in store.records["path"]]
@@ -312,19 +290,6 @@ def test_a_file_has_the_embedding_and_scores_of_its_row(workspace):
     nearest = model.similar(paths[:3], store, k=1)
     assert nearest["record"].tolist() == store.records["record_id"].tolist()[:3]
     assert model.similar(paths[:3], store.folder, k=1)["row"].tolist() == [0, 1, 2]
-
-
-def test_a_checkpoint_says_where_it_comes_from(workspace):
-    folder = workspace.checkpoint("merit")
-    said, card = checkpoint.read_origin(folder), (folder / "README.md").read_text()
-    assert said["synthetic"] is True
-    assert (folder / said["text"]["source"] / "model.safetensors").is_file()
-    assert said["text"]["max_tokens"] == workspace.profile.text.max_tokens
-    assert "**synthetic**" in card
-    assert json.loads((folder / "config.json").read_text())["pretrain"]["objective"] in card
-
-
-# -- cross-fitted pretraining ------------------------------------------------------------------------------------------
 
 
 def test_rotations_score_every_recording_once_by_an_encoder_that_has_not_seen_its_patient(real_data, tmp_path):
@@ -353,10 +318,3 @@ def test_rotations_score_every_recording_once_by_an_encoder_that_has_not_seen_it
         assert (scores["n_seen"].dropna() == 0).all()
     assert not found[0]["value"].equals(found[1]["value"])
     assert linear_probe(ws, "random", "superclass")["protocol"].iloc[0].startswith("official")
-
-
-def test_rotations_are_refused_in_one_line(workspace):
-    with pytest.raises(ValueError, match=r"^rotation: expected PTB-XL to be pretrained on; mimic-iv-ecg is$"):
-        workspace.rotated(1)
-    with pytest.raises(ValueError, match=r"^rotation: expected one of 1, 2, 3, 4, 5; got 0$"):
-        workspace.rotated(0)

@@ -13,14 +13,8 @@ from merit.data import taxonomy
 from merit.evaluate import metrics
 from merit.evaluate.tasks import SeenInPretraining
 from merit.evaluate.zero_shot import load_prompts
-from merit.studies import Workspace
 from merit.studies.workspace import NoCohort
 from merit.studies.zero_shot import prompt_facts, zero_shot
-
-
-def again(workspace: Workspace) -> Workspace:
-    """Another session on the same folder."""
-    return Workspace(workspace.profile, None, "cpu", workspace.folder)
 
 
 def auroc(found: pd.DataFrame) -> dict:
@@ -62,16 +56,13 @@ def test_whatever_changes_the_numbers_is_computed_again(workspace, tmp_path):
     assert n_new(prompts=own) == 1
 
 
-def test_what_was_seen_is_not_scored(workspace, monkeypatch):
+def test_what_was_seen_is_not_scored_and_of_ptb_xl_pretrained_on_only_folds_nine_and_ten(workspace, monkeypatch, again):
     seen = pd.DataFrame(workspace.store("ptb-xl").records[["patient_id", "record_id"]].head(1)).assign(cohort="ptb-xl")
     other = again(workspace)
     monkeypatch.setattr(other, "seen", lambda encoder, seed=0: seen)
     with pytest.raises(SeenInPretraining, match="1 of"):
         zero_shot(other, "random", "all", n_resamples=2)
     assert auroc(zero_shot(other, "random", "all", n_resamples=2, allow_seen=True))["n_seen"] == 1
-
-
-def test_where_ptb_xl_is_pretrained_on_only_folds_nine_and_ten_are_scored(workspace):
     other = again(workspace)
     other.sources.pop("mimic-iv-ecg")
     held_out = other.store("ptb-xl").records["fold"].isin((9, 10)).sum()
@@ -79,7 +70,7 @@ def test_where_ptb_xl_is_pretrained_on_only_folds_nine_and_ten_are_scored(worksp
     assert auroc(zero_shot(other, "random", "all", allow_seen=True))["n"] == len(other.store("ptb-xl").records)
 
 
-def test_what_cannot_be_scored_is_a_row_with_its_reason(workspace):
+def test_what_cannot_be_scored_is_a_row_with_its_reason(workspace, again):
     other = again(workspace)
     (mse,) = zero_shot(other, "mse", "superclass").to_dict("records")
     assert "shares no space" in mse["reason"]
@@ -104,7 +95,7 @@ def test_unknown_names_are_rejected_with_the_right_ones(workspace):
         zero_shot(workspace, "random", "superclass", n_resamples=-1)
 
 
-def test_facts_say_how_well_the_prompts_are_known(workspace):
+def test_facts_say_how_well_the_prompts_are_known(workspace, again):
     facts = prompt_facts(workspace, ["superclass", "form"])
     known = facts[facts["class"] == "macro"].pivot(index="task", columns="metric", values="value")
     worst = facts[facts["class"] != "macro"].set_index("task")
@@ -114,9 +105,6 @@ def test_facts_say_how_well_the_prompts_are_known(workspace):
     assert worst.loc["form", "class"] in taxonomy.classes("form")
     form = facts[facts["task"] == "form"].iloc[0]
     assert (form["n_classes"], form["n"]) == (19, len(load_prompts("enriched", "form").flat))
-
-
-def test_without_anything_to_pretrain_on_facts_are_a_reason(workspace):
     other = again(workspace)
     for cohort in ("mimic-iv-ecg", "ptb-xl"):
         other.sources.pop(cohort)
@@ -124,13 +112,3 @@ def test_without_anything_to_pretrain_on_facts_are_a_reason(workspace):
         assert "expected mimic-iv-ecg or ptb-xl" in found["reason"].iloc[0]
     with pytest.raises(NoCohort):
         _ = other.text_identity
-
-
-def test_a_projection_is_made_once_for_all_tasks_of_a_cohort(workspace, monkeypatch):
-    other = again(workspace)
-    made = []
-    shared = other.shared
-    monkeypatch.setattr(other, "shared", lambda *args: made.append(args) or shared(*args))
-    zero_shot(other, "random", ["superclass", "subclass", "rhythm"], n_resamples=4)
-    assert made == [("random", "ptb-xl", 0)]
-    assert np.allclose(np.linalg.norm(other.shared("random", "ptb-xl"), axis=1), 1, atol=1e-5)
