@@ -47,7 +47,7 @@ ONLY_IN = {
 }
 
 
-MOST_FILES, MOST_LINES, MOST_FUNCTIONS = 143, 29_400, 1_770
+MOST_FILES, MOST_LINES, MOST_FUNCTIONS = 105, 25_500, 1_265
 """Totals of the package; each goes down with what follows, 110 files and 22,000 lines are the aim."""
 
 

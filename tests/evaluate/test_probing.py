@@ -322,3 +322,13 @@ def test_each_task_is_timed_in_both_ways_and_a_whole_run_is_extrapolated(records
         clock[0] += 5 + 2 * config.epochs
 
     assert bench.whole_run(run, ProbeConfig(epochs=100), 3) == pytest.approx(5 + 2 * 100)
+
+
+def test_best_validation_epoch_is_chosen_on_validation(features: np.ndarray, task: TaskData) -> None:
+    found = by_fold(probe(features, task, replace(CONFIG, select="best_validation")))
+    split = make_splits(task.folds)[0]
+    figures = []
+    for epochs in range(1, CONFIG.epochs + 1):
+        heads = train(features, task.labels, [split], replace(CONFIG, epochs=epochs))
+        figures.append(metrics.auroc(task.labels[split.validation], heads.logits(features[split.validation])).mean())
+    assert found["epochs"]["auroc"][0] == int(np.argmax(figures)) + 1

@@ -235,3 +235,18 @@ def test_a_table_or_two_spaces_that_cannot_be_used_are_refused(tmp_path: Path):
         align("cpsc2018", "csn", table)
     with pytest.raises(ValueError, match="there is no file"):
         read_table(tmp_path / "none.csv")
+
+
+def test_ptb_xl_tasks_have_their_published_sizes(real_data: Path) -> None:
+    columns = ["ecg_id", "patient_id", "scp_codes", "strat_fold"]
+    table = pd.read_csv(real_data / "ptb-xl" / "ptbxl_database.csv", usecols=columns)
+    records = pd.DataFrame(
+        {
+            "record_id": table["ecg_id"].astype(str),
+            "patient_id": table["patient_id"].astype(str),
+            "fold": table["strat_fold"],
+            "labels": [list(ast.literal_eval(codes)) for codes in table["scp_codes"]],
+        }
+    )
+    sizes = {name: len(select(name, records).rows) for name in ("superclass", "subclass", "form", "rhythm", "all")}
+    assert sizes == {"superclass": 21388, "subclass": 21388, "form": 8978, "rhythm": 21030, "all": 21799}

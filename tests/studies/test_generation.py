@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from merit import scores
 from merit.data.recording import RejectedRecording
 from merit.data.wfdb_io import read_record
+from merit.encoders import ecg_only
 from merit.evaluate.generation import texts
 from merit.evaluate.generation.generator import Generator
 from merit.evaluate.generation.scores import score_statements, score_texts
@@ -154,3 +156,18 @@ def test_a_generator_writes_about_a_record_and_says_what_it_lacks(workspace, fol
         sampling.write(read_record(path), "What?")
     with pytest.raises(RejectedRecording, match="no header"):
         read_record(tmp_path / "nothing")
+
+
+def test_an_encoder_of_others_gets_its_row_from_its_file(workspace, monkeypatch, tmp_path):
+    monkeypatch.setenv("MERIT_WEIGHTS", str(tmp_path))
+    (reason,) = generation(workspace, "medtvt-r1")["reason"]
+    assert "no weights in weights/medtvt-r1; published: Hugging Face" in reason
+    (tmp_path / "medtvt-r1").mkdir()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save({"ecg_model": ecg_only.XResNet1d101().state_dict()}, tmp_path / "medtvt-r1" / "w.pt")
+    found = generation(workspace, "medtvt-r1", updates=1, test_pairs=2)
+    assert found[["encoder", "n", "n_seen"]].drop_duplicates().values.tolist() == [["medtvt-r1", 2, 0]]
+    (tmp_path / "medtvt-r1" / "other.pth").touch()
+    with pytest.raises(ValueError, match=r"expected one weights file; got other.pth, w.pt"):
+        generation(workspace, "medtvt-r1")

@@ -122,3 +122,19 @@ def test_each_output_agrees_with_the_originals_and_facts_hold_together(workspace
         assert samples <= row["fs_hz"] * 10
         assert row["flops"] > 1e8
         assert row["parameters"] > 1e6
+
+
+def test_a_readers_own_encoder_has_rows_in_tables_1_and_7(workspace, monkeypatch):
+    from merit import runs
+    from merit.report import show
+
+    example = runs.PACKAGE_ROOT.parent / "book" / "examples" / "band_power.py"
+    monkeypatch.setenv("MERIT_ENCODER", str(example))
+    names, _ = workspace.rows("random", "none")
+    assert names == ["random", "band-power"]
+    probed = linear_probe(workspace, names, "superclass", variant="standardised", scored="by fold")
+    assert ">band-power<" in show.by_task(probed, "probed")
+    moved = shift(workspace, names)
+    whole = scores.scored(moved, **{"scored": "target", "class": "macro"})
+    assert "band-power" in set(whole["encoder"])
+    assert ">band-power<" in show.table(whole, "transfer", "shift")
