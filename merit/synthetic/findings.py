@@ -138,10 +138,10 @@ def conduction(case: Case, code: str, s: float) -> None:
         code = "LAO/LAE" if rng.random() < 0.6 else "RAO/RAE"
     match code:
         case "LAFB":  # left anterior fascicular block: axis left and up, qR in aVL, rS in the inferior leads
-            set_axis(beat, vary(-52, 8, -75, -36))
+            set_axis(beat, vary(-36, 8, -60, -22))
             size = narrow_size(beat)
             qrs["q"].vector = size * np.array([-0.16, 0.30, 0.10])
-            qrs["s1"].vector = qrs["s1"].vector + size * np.array([0.10, -0.32, 0.0])
+            qrs["s1"].vector = qrs["s1"].vector + size * np.array([0.10, -0.22, 0.0])
             stretch(beat, 1.08)
         case "LPFB":  # left posterior fascicular block
             set_axis(beat, vary(112, 9, 98, 135))
@@ -159,31 +159,34 @@ def conduction(case: Case, code: str, s: float) -> None:
             qrs["late"] = wave(beat.j_ms() + 1, 8, 9, -0.22 * size * s, -0.05 * size, 0.34 * size * s)
             scale(qrs, s1=0.7)
         case "CRBBB":  # complete right bundle branch block: 120 ms or more, rsR' in V1, a broad S in I and V6
-            w = vary(1.04, 0.1, 0.88, 1.35)
-            late = rng.normal(0, 0.12, 3) + (-0.66, 0.02, 0.80)
-            scale(qrs, s1=0.3, r2=(0.9, 1.0, 0.75), s2=0.4)
-            qrs["late1"] = wave(43 * w, 11 * w, 15 * w, *(0.74 * size * late))
-            qrs["late2"] = wave(68 * w, 14 * w, 15 * w, *(0.46 * size * late))
-            away = direction(-0.55, 0, 0.85)
-            t_away(beat, away, 1.5, 0.22 * size)
+            w = vary(1.04, 0.09, 0.93, 1.32)
+            late = rng.normal(0, 0.10, 3) + (-0.46, 0.0, 0.82)
+            scale(qrs, s1=0.15, r2=(0.95, 1.0, 0.55), s2=0.2)
+            qrs["late1"] = wave(38 * w, 10 * w, 14 * w, *(0.66 * size * late))
+            qrs["late2"] = wave(61 * w, 13 * w, 14 * w, *(0.44 * size * late))
+            away = direction(-0.45, 0, 0.9)
+            t_away(beat, away, 1.5, 0.20 * size)
             beat.add_st(-0.05 * size * away)
             beat.extra_qt_ms += 18
-        case "CLBBB":  # complete left bundle branch block: a broad notched R in I, V5 and V6, a deep S in V1
-            size = np.clip(1.15 * size, 0.8, 2.0) * vary(1.0, 0.12, 0.75, 1.3)
-            w = vary(1.07, 0.08, 0.92, 1.3)
-            up = rng.normal(0.05, 0.3)
-            turn = rng.normal(0, 0.08, (4, 3))
-            parts = (
-                (-38, 12, 12, 0.42, (0.60, 0.35 + up, -0.15 + 0.35 * rng.random())),
-                (-12, 14, 15, 0.82, (0.66, 0.20 + up, -1.36)),
-                (26, 16, 17, 0.90, (0.72, 0.03 + up, -1.58)),
-                (60, 14, 16, 0.42, (0.78, -0.12 + up, -0.85)),
+        case "CLBBB":  # complete left bundle branch block: a broad notched R in I, aVL, V5 and V6, a deep S in V1..V3
+            size = np.clip(1.15 * size, 0.9, 1.7) * vary(1.0, 0.12, 0.75, 1.3)
+            w = vary(1.05, 0.07, 0.95, 1.25)
+            up = rng.normal(0.0, 0.13)
+            turn = rng.normal(0, 0.06, (5, 3))
+            parts = (  # from the septum to the left, through it and, after the notch, over the free wall
+                (-34, 11, 11, (0.26, 0.10, 0.02 + 0.2 * rng.random())),
+                (-12, 12, 13, (0.62, 0.08, -0.90)),
+                (8, 12, 13, (0.08, 0.00, -0.85)),
+                (28, 12, 13, (0.68, -0.06, -0.95)),
+                (50, 12, 13, (0.24, -0.06, -0.30)),
             )
             beat.qrs = {
-                f"l{k}": wave(at * w, rise * w, fall * w, *(part * size * (np.array(v) + turn[k])))
-                for k, (at, rise, fall, part, v) in enumerate(parts)
+                f"l{k}": wave(at * w, rise * w, fall * w, *(size * (np.array(v) + turn[k] + (0, up * abs(v[0]), 0))))
+                for k, (at, rise, fall, v) in enumerate(parts)
             }
-            discordant(beat, 0.38, 0.09)
+            for k in (1, 2, 3):  # the transition is late, beyond what the field says
+                beat.qrs[f"l{k}"].near = size * np.array([0.0, 0.0, -0.35, -0.45, 0.0, 0.06])
+            discordant(beat, 0.38, 0.07)
             beat.extra_qt_ms += 30
         case "ILBBB":  # incomplete left bundle branch block: the same direction, below 120 ms
             qrs["q"].vector = size * np.array([0.12, 0.05, 0.06])
@@ -217,11 +220,11 @@ def conduction(case: Case, code: str, s: float) -> None:
         case "LVH":  # left ventricular hypertrophy: tall R in V5 and V6, deep S in V1 and V2, sometimes with strain
             factor = max(vary(1.75, 0.22, 1.35, 2.4) * s**0.35 / size, 1.0 + 0.22 * s)
             for name in ("r2", "s1") if "r2" in qrs else tuple(qrs):
-                qrs[name].vector = qrs[name].vector * factor * (1.08, 0.9, 1.12)
+                qrs[name].vector = qrs[name].vector * factor * (1.15, 0.9, 1.06)
             stretch(beat, 1.06)
-            if rng.random() < 0.6:
-                strain = direction(0.95, 0.25, -0.05)
-                t_away(beat, strain, 1.2 * s, 0.16 * s * qrs_size(beat))
+            if rng.random() < 0.5:
+                strain = direction(0.90, 0.20, -0.45)
+                t_away(beat, strain, 1.15 * s, 0.13 * s * qrs_size(beat))
                 beat.add_st(-0.055 * s * qrs_size(beat) * strain, slope=0.35)
         case "VCLVH" | "HVOLT":
             if "LVH" not in case.findings:
@@ -286,7 +289,7 @@ def infarct(beat: Complex, place: str, s: float, acute: float, old_t: float) -> 
     unit, chest = TERRITORY[place], np.array(CHEST[place])
     size = qrs_size(beat)
     early = min(beat.qrs.values(), key=lambda w: w.at_ms).at_ms
-    depth = (0.22 if set(beat.qrs) & {"l0", "v0"} else 0.46) * s * size  # less in a broad QRS
+    depth = (0.22 if set(beat.qrs) & {"l0", "v0"} else 0.30 if place in ("I", "IL", "IP", "IPL") else 0.42) * s * size  # less in a broad QRS
     beat.qrs["dead"] = Wave(early + 9.0, 12.0, 15.0, -depth * unit, -0.10 * s * chest)
     for name, share in (("q", 0.75), ("r1", 0.85), ("r2", 0.38), ("l0", 0.4), ("l1", 0.2)):
         if name in beat.qrs:
@@ -304,7 +307,7 @@ def territorial(case: Case, code: str, s: float) -> None:
     beat, rng, vary = case.heart.complexes["N"], case.rng, case.vary
     if code in INFARCTS:
         acute = vary(0.17, 0.06, 0.05, 0.4) if rng.random() < 0.15 else 0.0
-        infarct(beat, INFARCTS[code], s, acute, 0.6 * s if rng.random() < 0.6 else 0.0)
+        infarct(beat, INFARCTS[code], s, acute, 0.5 * s if rng.random() < 0.4 else 0.0)
     elif code == "MI":
         infarct(beat, str(rng.choice(["I", "AS", "A", "AL", "IL"])), s, 0.12, 0.5)
     elif code == "ANEUR":
@@ -406,11 +409,11 @@ def shape(case: Case, code: str, s: float) -> None:
 
 # -- when the heart beats, and from where -----------------------------------------------------------------------------
 
-RHYTHMS = """NORM SR SBRAD STACH AT SVARR SARRH AFIB AFLT SVTAC PSVT JEB VEB PVC PAC PRC(S) BIGU VB TRIGU PACE 2AVB
+RHYTHMS = """SR NORM SBRAD STACH AT SVARR SARRH AFIB AFLT SVTAC PSVT JEB VEB PVC PAC PRC(S) BIGU VB TRIGU PACE 2AVB
 2AVB1 AVB 3AVB"""
 REGULAR: dict[str, tuple[str, tuple[float, float, float, float], dict[str, float | str]]] = {
-    "NORM": ("sinus", (73, 10, 56, 97), {}),
-    "SR": ("sinus", (73, 10, 56, 97), {}),
+    "SR": ("sinus", (74, 11, 54, 98), {}),
+    "NORM": ("sinus", (69.5, 10.5, 54, 96), {}),
     "SBRAD": ("sinus", (53, 4, 38, 60), {}),
     "STACH": ("sinus", (112, 11, 98, 152), {"breathing": 0.012, "scatter": 0.006}),
     "AT": ("atrial", (134, 13, 108, 172), {"breathing": 0.01, "scatter": 0.008}),
@@ -422,7 +425,7 @@ REGULAR: dict[str, tuple[str, tuple[float, float, float, float], dict[str, float
     "JEB": ("junctional", (50, 6, 38, 64), {}),
     "VEB": ("sinus", (58, 8, 42, 75), {"escape": "V"}),
     "PACE": ("paced", (68, 8, 55, 95), {}),
-    "3AVB": ("dissociated", (41, 6, 28, 54), {"breathing": 0.005, "scatter": 0.006}),
+    "3AVB": ("dissociated", (48, 5, 40, 60), {"breathing": 0.005, "scatter": 0.006}),
 }
 """Finding -> base of the rhythm, beats a minute (as for `Case.vary`), and fields of the plan that it sets."""
 FLUTTER = ((2,), (4,), (3,), (2, 4), (2, 3, 4), (3, 4))
@@ -444,7 +447,7 @@ def rhythm(case: Case, code: str, s: float) -> None:
             plan.breathing = 0.085 + 0.05 * s
         case "AFIB":
             plan.scatter = vary(0.21, 0.04, 0.12, 0.32)
-            size_mv = float(np.clip(0.05 * np.exp(rng.normal(0, 0.55)), 0.012, 0.12))
+            size_mv = float(np.clip(0.034 * np.exp(rng.normal(0, 0.5)), 0.014, 0.10))
             heart.atrial = {"fibrillation_mv": size_mv, "hz": vary(6.4, 0.8, 4.6, 8.5)}
         case "AFLT":
             plan.base, plan.flutter_hz = "flutter", vary(4.85, 0.4, 3.9, 5.7)
@@ -484,8 +487,10 @@ def rhythm(case: Case, code: str, s: float) -> None:
                 heart.pr_ms = max(heart.pr_ms, 165.0)
             elif not case.findings & {"1AVB", "3AVB"}:
                 heart.pr_ms = vary(248, 30, 206, 340)
-        case "3AVB":
-            plan.escape = "V" if rng.random() < 0.4 else "J"
+        case "3AVB":  # a junctional escape, narrow, or a slower and broad one of the ventricles
+            plan.escape = "V" if rng.random() < 0.25 else "J"
+            if plan.escape == "V":
+                plan.rate_bpm = vary(35, 3, 28, 40)
 
 
 def finish_rhythm(case: Case) -> None:
