@@ -140,8 +140,9 @@ def conduction(case: Case, code: str, s: float) -> None:
         case "LAFB":  # left anterior fascicular block: axis left and up, qR in aVL, rS in the inferior leads
             set_axis(beat, vary(-36, 8, -60, -22))
             size = narrow_size(beat)
-            qrs["q"].vector = size * np.array([-0.16, 0.30, 0.10])
-            qrs["s1"].vector = qrs["s1"].vector + size * np.array([0.10, -0.22, 0.0])
+            qrs["q"].vector = size * np.array([-0.13, 0.17, 0.10])
+            qrs["s1"].vector = qrs["s1"].vector + size * np.array([-0.12, -0.14, 0.0])
+            scale(qrs, r2=(0.85, 0.70, 1.0))
             stretch(beat, 1.08)
         case "LPFB":  # left posterior fascicular block
             set_axis(beat, vary(112, 9, 98, 135))
@@ -160,8 +161,8 @@ def conduction(case: Case, code: str, s: float) -> None:
             scale(qrs, s1=0.7)
         case "CRBBB":  # complete right bundle branch block: 120 ms or more, rsR' in V1, a broad S in I and V6
             w = vary(1.04, 0.09, 0.93, 1.32)
-            late = rng.normal(0, 0.10, 3) + (-0.46, 0.0, 0.82)
-            scale(qrs, s1=0.15, r2=(0.95, 1.0, 0.55), s2=0.2)
+            late = rng.normal(0, 0.10, 3) + (-0.40, 0.0, 0.82)
+            scale(qrs, s1=0.15, r2=(0.95, 1.0, 0.40), s2=0.2)
             qrs["late1"] = wave(38 * w, 10 * w, 14 * w, *(0.66 * size * late))
             qrs["late2"] = wave(61 * w, 13 * w, 14 * w, *(0.44 * size * late))
             away = direction(-0.45, 0, 0.9)
@@ -169,24 +170,26 @@ def conduction(case: Case, code: str, s: float) -> None:
             beat.add_st(-0.05 * size * away)
             beat.extra_qt_ms += 18
         case "CLBBB":  # complete left bundle branch block: a broad notched R in I, aVL, V5 and V6, a deep S in V1..V3
-            size = np.clip(1.15 * size, 0.9, 1.7) * vary(1.0, 0.12, 0.75, 1.3)
+            size = np.clip(0.98 * size, 0.8, 1.5) * vary(1.0, 0.12, 0.75, 1.3)
             w = vary(1.05, 0.07, 0.95, 1.25)
             up = rng.normal(0.0, 0.13)
             turn = rng.normal(0, 0.06, (5, 3))
             parts = (  # from the septum to the left, through it and, after the notch, over the free wall
                 (-34, 11, 11, (0.26, 0.10, 0.02 + 0.2 * rng.random())),
-                (-12, 12, 13, (0.62, 0.08, -0.90)),
-                (8, 12, 13, (0.08, 0.00, -0.85)),
-                (28, 12, 13, (0.68, -0.06, -0.95)),
-                (50, 12, 13, (0.24, -0.06, -0.30)),
+                (-12, 12, 13, (0.58, 0.08, -1.00)),
+                (8, 12, 13, (0.06, 0.00, -0.95)),
+                (28, 12, 13, (0.66, -0.06, -1.02)),
+                (50, 12, 13, (0.24, -0.06, -0.32)),
             )
             beat.qrs = {
                 f"l{k}": wave(at * w, rise * w, fall * w, *(size * (np.array(v) + turn[k] + (0, up * abs(v[0]), 0))))
                 for k, (at, rise, fall, v) in enumerate(parts)
             }
             for k in (1, 2, 3):  # the transition is late, beyond what the field says
-                beat.qrs[f"l{k}"].near = size * np.array([0.0, 0.0, -0.35, -0.45, 0.0, 0.06])
-            discordant(beat, 0.38, 0.07)
+                beat.qrs[f"l{k}"].near = size * np.array([0.12, 0.0, -0.38, -0.42, -0.10, -0.06])
+            discordant(beat, 0.38, 0.09)
+            for name in ("t1", "t2"):
+                beat.t[name].near = size * np.array([-0.06, 0.0, 0.22, 0.20, 0.10, 0.08])
             beat.extra_qt_ms += 30
         case "ILBBB":  # incomplete left bundle branch block: the same direction, below 120 ms
             qrs["q"].vector = size * np.array([0.12, 0.05, 0.06])
@@ -223,7 +226,7 @@ def conduction(case: Case, code: str, s: float) -> None:
                 qrs[name].vector = qrs[name].vector * factor * (1.15, 0.9, 1.06)
             stretch(beat, 1.06)
             if rng.random() < 0.5:
-                strain = direction(0.90, 0.20, -0.45)
+                strain = direction(0.88, 0.20, -0.60)
                 t_away(beat, strain, 1.15 * s, 0.13 * s * qrs_size(beat))
                 beat.add_st(-0.055 * s * qrs_size(beat) * strain, slope=0.35)
         case "VCLVH" | "HVOLT":
@@ -260,7 +263,7 @@ TERRITORY = {
     "IPL": direction(0.55, 0.60, -0.58),
 }
 CHEST = {
-    "AS": (0.9, 1.0, 0.7, 0.2, 0.0, 0.0),
+    "AS": (0.4, 0.8, 1.0, 0.7, 0.1, 0.0),
     "A": (0.2, 0.8, 1.0, 0.8, 0.2, 0.0),
     "AL": (0.0, 0.1, 0.5, 0.9, 1.0, 0.8),
     "L": (0.0, 0.0, 0.0, 0.2, 0.8, 1.0),
@@ -289,11 +292,13 @@ def infarct(beat: Complex, place: str, s: float, acute: float, old_t: float) -> 
     unit, chest = TERRITORY[place], np.array(CHEST[place])
     size = qrs_size(beat)
     early = min(beat.qrs.values(), key=lambda w: w.at_ms).at_ms
-    depth = (0.22 if set(beat.qrs) & {"l0", "v0"} else 0.30 if place in ("I", "IL", "IP", "IPL") else 0.42) * s * size  # less in a broad QRS
+    depth = (0.22 if set(beat.qrs) & {"l0", "v0"} else 0.19 if place in ("I", "IL", "IP", "IPL") else 0.32) * s * size  # less in a broad QRS
     beat.qrs["dead"] = Wave(early + 9.0, 12.0, 15.0, -depth * unit, -0.10 * s * chest)
     for name, share in (("q", 0.75), ("r1", 0.85), ("r2", 0.38), ("l0", 0.4), ("l1", 0.2)):
         if name in beat.qrs:
             beat.qrs[name].vector = drop_along(beat.qrs[name].vector, unit, min(share * s, 1.0))
+    if "r2" in beat.qrs:  # R is lost over the territory
+        beat.qrs["r2"].near = beat.qrs["r2"].near - 0.45 * s * size * np.maximum(chest, 0)
     if acute:
         beat.add_st(acute * unit, slope=0.15)
         add_near(beat.st, chest, 0.25 * acute)
@@ -447,7 +452,7 @@ def rhythm(case: Case, code: str, s: float) -> None:
             plan.breathing = 0.085 + 0.05 * s
         case "AFIB":
             plan.scatter = vary(0.21, 0.04, 0.12, 0.32)
-            size_mv = float(np.clip(0.034 * np.exp(rng.normal(0, 0.5)), 0.014, 0.10))
+            size_mv = float(np.clip(0.028 * np.exp(rng.normal(0, 0.5)), 0.014, 0.10))
             heart.atrial = {"fibrillation_mv": size_mv, "hz": vary(6.4, 0.8, 4.6, 8.5)}
         case "AFLT":
             plan.base, plan.flutter_hz = "flutter", vary(4.85, 0.4, 3.9, 5.7)
