@@ -160,7 +160,7 @@ def conduction(case: Case, code: str, s: float) -> None:
             qrs["late"] = wave(beat.j_ms() + 1, 8, 9, -0.22 * size * s, -0.05 * size, 0.34 * size * s)
             scale(qrs, s1=0.7)
         case "CRBBB":  # complete right bundle branch block: 120 ms or more, rsR' in V1, a broad S in I and V6
-            w = vary(1.04, 0.09, 0.93, 1.32)
+            w = vary(1.07, 0.08, 1.0, 1.32)
             late = rng.normal(0, 0.10, 3) + (-0.40, 0.0, 0.82)
             scale(qrs, s1=0.15, r2=(0.95, 1.0, 0.40), s2=0.2)
             qrs["late1"] = wave(38 * w, 10 * w, 14 * w, *(0.66 * size * late))
@@ -171,25 +171,26 @@ def conduction(case: Case, code: str, s: float) -> None:
             beat.extra_qt_ms += 18
         case "CLBBB":  # complete left bundle branch block: a broad notched R in I, aVL, V5 and V6, a deep S in V1..V3
             size = np.clip(0.98 * size, 0.8, 1.5) * vary(1.0, 0.12, 0.75, 1.3)
-            w = vary(1.05, 0.07, 0.95, 1.25)
+            w = vary(1.10, 0.07, 1.0, 1.3)
             up = rng.normal(0.0, 0.13)
             turn = rng.normal(0, 0.06, (5, 3))
             parts = (  # from the septum to the left, through it and, after the notch, over the free wall
-                (-34, 11, 11, (0.26, 0.10, 0.02 + 0.2 * rng.random())),
-                (-12, 12, 13, (0.58, 0.08, -1.00)),
-                (8, 12, 13, (0.06, 0.00, -0.95)),
-                (28, 12, 13, (0.66, -0.06, -1.02)),
-                (50, 12, 13, (0.24, -0.06, -0.32)),
+                (-36, 11, 12, (0.26, 0.10, 0.02 + 0.2 * rng.random())),
+                (-13, 13, 14, (0.54, 0.08, -0.92)),
+                (8, 13, 14, (0.13, 0.00, -0.88)),
+                (29, 13, 15, (0.58, -0.06, -0.96)),
+                (50, 12, 14, (0.22, -0.06, -0.28)),
             )
             beat.qrs = {
                 f"l{k}": wave(at * w, rise * w, fall * w, *(size * (np.array(v) + turn[k] + (0, up * abs(v[0]), 0))))
                 for k, (at, rise, fall, v) in enumerate(parts)
             }
             for k in (1, 2, 3):  # the transition is late, beyond what the field says
-                beat.qrs[f"l{k}"].near = size * np.array([0.12, 0.0, -0.38, -0.42, -0.10, -0.06])
+                beat.qrs[f"l{k}"].near = size * np.array([0.12, 0.0, -0.40, -0.48, 0.0, -0.06])
             discordant(beat, 0.38, 0.09)
             for name in ("t1", "t2"):
-                beat.t[name].near = size * np.array([-0.06, 0.0, 0.22, 0.20, 0.10, 0.08])
+                beat.t[name].near = size * np.array([-0.06, 0.0, 0.17, 0.10, 0.06, 0.04])
+                beat.t[name].rise_ms *= 1.3
             beat.extra_qt_ms += 30
         case "ILBBB":  # incomplete left bundle branch block: the same direction, below 120 ms
             qrs["q"].vector = size * np.array([0.12, 0.05, 0.06])
@@ -387,7 +388,7 @@ def shape(case: Case, code: str, s: float) -> None:
             if heart.pr_ms < 190:
                 heart.pr_ms += 15 * s
         case "LNGQT":
-            heart.qtc_ms = vary(470 + 22 * s, 18, 462, 590)
+            heart.qtc_ms = vary(478 + 22 * s, 18, 470, 590)
             for name in ("t1", "t2"):
                 beat.t[name].rise_ms *= 1.15
         case "EL":  # electrolytes: high potassium (tall narrow T) or low potassium (flat T, tall U)

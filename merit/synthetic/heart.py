@@ -195,7 +195,7 @@ def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float
         "r1": wave(-9.5 * w, 8.5 * w, 8.5 * w, 0.36 + 0.1 * wobble[1, 0], 0.18 + 0.12 * wobble[1, 1], 0.32),
         "r2": wave(3.5 * w, 8.5 * w, 9.0 * w, 1.12, 0.45 + 0.24 * wobble[2, 1], -0.46 + 0.16 * wobble[2, 2]),
         "s1": wave(19 * w, 8.0 * w, 8.5 * w, 0.08 + 0.10 * wobble[3, 0], 0.08 + 0.10 * wobble[3, 1], -0.56),
-        "s2": wave(34 * w, 11.0 * w, 12.0 * w, -0.08 + 0.06 * wobble[4, 0], -0.05 + 0.08 * wobble[4, 1], -0.12),
+        "s2": wave(33 * w, 10.0 * w, 11.0 * w, -0.08 + 0.06 * wobble[4, 0], -0.05 + 0.08 * wobble[4, 1], -0.12),
     }
     for k, part in enumerate(qrs.values()):
         part.vector = part.vector * size * s[k]
@@ -209,13 +209,13 @@ def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float
     }
     for name in ("t1", "t2"):
         waves_t[name].near = t * np.array([-0.02, 0.01, -0.06, -0.07, -0.03, 0.0])
-    pw, pa = np.exp(rng.normal(0, 0.10)) * (1.18 + 0.0012 * age), np.exp(rng.normal(0, 0.28))
+    pw, pa = np.exp(rng.normal(0, 0.09)) * (1.21 + 0.0012 * age), np.exp(rng.normal(-0.12, 0.22))
     atrial = {
-        "ra": wave(-15 * pw, 13 * pw, 15 * pw, *(pa * np.array([0.115, 0.082 + 0.018 * wobble[7, 1], 0.062]))),
-        "la": wave(15 * pw, 14 * pw, 14 * pw, *(pa * s[7] * np.array([0.135, 0.058, -0.036 + 0.014 * wobble[7, 2]]))),
+        "ra": wave(-12 * pw, 13.5 * pw, 16 * pw, *(pa * np.array([0.115, 0.082 + 0.018 * wobble[7, 1], 0.062]))),
+        "la": wave(12 * pw, 16 * pw, 15 * pw, *(pa * s[7] * np.array([0.135, 0.058, -0.036 + 0.014 * wobble[7, 2]]))),
     }
     for part in atrial.values():  # the chest electrodes lie farther from the atria than the field says
-        part.near = pa * np.array([0.02, -0.025, -0.075, -0.08, -0.065, -0.055])
+        part.near = pa * np.array([0.02, -0.025, -0.08, -0.095, -0.08, -0.065])
     heart = Heart(
         field=patient_field(rng, spread),
         p={"P": atrial},
@@ -386,7 +386,7 @@ def make_rhythm(plan: Plan, duration_s: float, pr_s: float, breath_hz: float, rn
         ventricular += [e for e in calm.ventricular if calm_from < e[0] - pr_s < calm_to]
     for kind, pattern in plan.early:
         atrial, ventricular = premature(sorted(atrial), sorted(ventricular), kind, pattern, pr_s, until, rng)
-    if plan.escape:  # the sinus node pauses, and one or two beats of another centre end that
+    if plan.escape and plan.base != "dissociated":  # the sinus node pauses, and one or two beats of another centre end that
         atrial, ventricular = sorted(atrial), sorted(ventricular)
         start = rng.uniform(0.15, 0.55) * duration_s
         pause, beats = rng.uniform(1.25, 1.7), int(rng.integers(1, 4))

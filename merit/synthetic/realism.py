@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from merit import runs
@@ -101,6 +102,25 @@ def table(rows: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
         for name, value in row.items():
             collected.setdefault(name, []).extend([value] if np.isfinite(value) else [])
     return {k: [round(float(q), 3) for q in np.quantile(v, QUANTILES)] if v else [] for k, v in collected.items()}
+
+
+def typical(truth: pd.DataFrame, finding: str, simple: int = 10) -> Any:
+    """Index of the recording in a table of hidden truth (`truth.parquet`) that is most like the others with a finding.
+
+    Among the recordings with the fewest other findings (`simple` of them, and ties) the one whose measurements lie
+    nearest to their medians: distances in interquartile ranges, intervals and axis weigh as much as all amplitudes.
+    """
+    rows = truth[[finding in found for found in truth["findings"]]]
+    if rows.empty:
+        raise ValueError(f"no recording has {finding!r}")
+    count = rows["findings"].map(len)
+    rows = rows[count <= count.nsmallest(simple).max()]
+    amplitudes = [name for name in rows if "_mv_" in name]
+    others = [name for name in rows if name in (*INTERVALS, "rr_sd_ms", "axis_deg")]
+    measured = rows[others + amplitudes].astype(float)
+    spread = measured.quantile(0.75) - measured.quantile(0.25)
+    distance = (measured - measured.median()).abs() / spread.where(spread > 0)
+    return (distance[others].mean(axis=1) + distance[amplitudes].mean(axis=1)).fillna(0).idxmin()
 
 
 def measure_ptb_xl(root: Path) -> dict[str, Any]:
