@@ -138,10 +138,10 @@ def conduction(case: Case, code: str, s: float) -> None:
         code = "LAO/LAE" if rng.random() < 0.6 else "RAO/RAE"
     match code:
         case "LAFB":  # left anterior fascicular block: axis left and up, qR in aVL, rS in the inferior leads
-            set_axis(beat, vary(-36, 8, -60, -22))
+            set_axis(beat, vary(-30, 8, -54, -18))
             size = narrow_size(beat)
             qrs["q"].vector = size * np.array([-0.13, 0.17, 0.10])
-            qrs["s1"].vector = qrs["s1"].vector + size * np.array([-0.12, -0.14, 0.0])
+            qrs["s1"].vector = qrs["s1"].vector + size * np.array([-0.28, -0.10, 0.0])
             scale(qrs, r2=(0.85, 0.70, 1.0))
             stretch(beat, 1.08)
         case "LPFB":  # left posterior fascicular block
@@ -161,18 +161,20 @@ def conduction(case: Case, code: str, s: float) -> None:
             scale(qrs, s1=0.7)
         case "CRBBB":  # complete right bundle branch block: 120 ms or more, rsR' in V1, a broad S in I and V6
             w = vary(1.07, 0.08, 1.0, 1.32)
-            late = rng.normal(0, 0.10, 3) + (-0.40, 0.0, 0.82)
+            late = rng.normal(0, 0.10, 3) + (-0.32, 0.0, 0.85)
             scale(qrs, s1=0.15, r2=(0.95, 1.0, 0.40), s2=0.2)
             qrs["late1"] = wave(38 * w, 10 * w, 14 * w, *(0.66 * size * late))
             qrs["late2"] = wave(61 * w, 13 * w, 14 * w, *(0.44 * size * late))
+            for name in ("late1", "late2"):  # less of it in the left leads than the field says
+                qrs[name].near = size * np.array([0.0, 0.0, 0.0, 0.0, 0.03, 0.07])
             away = direction(-0.45, 0, 0.9)
             t_away(beat, away, 1.5, 0.20 * size)
             beat.add_st(-0.05 * size * away)
             beat.extra_qt_ms += 18
         case "CLBBB":  # complete left bundle branch block: a broad notched R in I, aVL, V5 and V6, a deep S in V1..V3
-            size = np.clip(0.98 * size, 0.8, 1.5) * vary(1.0, 0.12, 0.75, 1.3)
+            size = np.clip(1.08 * size, 0.85, 1.5) * vary(1.0, 0.12, 0.75, 1.3)
             w = vary(1.10, 0.07, 1.0, 1.3)
-            up = rng.normal(0.0, 0.13)
+            up = rng.normal(0.0, 0.10)
             turn = rng.normal(0, 0.06, (5, 3))
             parts = (  # from the septum to the left, through it and, after the notch, over the free wall
                 (-36, 11, 12, (0.26, 0.10, 0.02 + 0.2 * rng.random())),
@@ -222,13 +224,13 @@ def conduction(case: Case, code: str, s: float) -> None:
         case "RAO/RAE":
             scale(p, ra=1.0 + 1.5 * s, la=0.9)
         case "LVH":  # left ventricular hypertrophy: tall R in V5 and V6, deep S in V1 and V2, sometimes with strain
-            factor = max(vary(1.75, 0.22, 1.35, 2.4) * s**0.35 / size, 1.0 + 0.22 * s)
+            factor = max(vary(2.0, 0.25, 1.5, 2.7) * s**0.35 / size, 1.0 + 0.22 * s)
             for name in ("r2", "s1") if "r2" in qrs else tuple(qrs):
                 qrs[name].vector = qrs[name].vector * factor * (1.15, 0.9, 1.06)
             stretch(beat, 1.06)
-            if rng.random() < 0.5:
-                strain = direction(0.88, 0.20, -0.60)
-                t_away(beat, strain, 1.15 * s, 0.13 * s * qrs_size(beat))
+            if rng.random() < 0.6:
+                strain = direction(0.88, 0.20, -0.50)
+                t_away(beat, strain, 1.2 * s, 0.15 * s * qrs_size(beat))
                 beat.add_st(-0.055 * s * qrs_size(beat) * strain, slope=0.35)
         case "VCLVH" | "HVOLT":
             if "LVH" not in case.findings:
@@ -264,7 +266,7 @@ TERRITORY = {
     "IPL": direction(0.55, 0.60, -0.58),
 }
 CHEST = {
-    "AS": (0.4, 0.8, 1.0, 0.7, 0.1, 0.0),
+    "AS": (0.4, 0.8, 1.1, 1.0, 0.3, 0.0),
     "A": (0.2, 0.8, 1.0, 0.8, 0.2, 0.0),
     "AL": (0.0, 0.1, 0.5, 0.9, 1.0, 0.8),
     "L": (0.0, 0.0, 0.0, 0.2, 0.8, 1.0),
@@ -293,7 +295,9 @@ def infarct(beat: Complex, place: str, s: float, acute: float, old_t: float) -> 
     unit, chest = TERRITORY[place], np.array(CHEST[place])
     size = qrs_size(beat)
     early = min(beat.qrs.values(), key=lambda w: w.at_ms).at_ms
-    depth = (0.22 if set(beat.qrs) & {"l0", "v0"} else 0.19 if place in ("I", "IL", "IP", "IPL") else 0.32) * s * size  # less in a broad QRS
+    depth = (
+        (0.22 if set(beat.qrs) & {"l0", "v0"} else 0.19 if place in ("I", "IL", "IP", "IPL") else 0.32) * s * size
+    )  # less in a broad QRS
     beat.qrs["dead"] = Wave(early + 9.0, 12.0, 15.0, -depth * unit, -0.10 * s * chest)
     for name, share in (("q", 0.75), ("r1", 0.85), ("r2", 0.38), ("l0", 0.4), ("l1", 0.2)):
         if name in beat.qrs:
@@ -457,7 +461,7 @@ def rhythm(case: Case, code: str, s: float) -> None:
             heart.atrial = {"fibrillation_mv": size_mv, "hz": vary(6.4, 0.8, 4.6, 8.5)}
         case "AFLT":
             plan.base, plan.flutter_hz = "flutter", vary(4.85, 0.4, 3.9, 5.7)
-            plan.conduction = FLUTTER[rng.choice(6, p=(0.3, 0.25, 0.08, 0.17, 0.12, 0.08))]
+            plan.conduction = FLUTTER[rng.choice(6, p=(0.42, 0.25, 0.04, 0.15, 0.08, 0.06))]
             heart.atrial = {"flutter_mv": vary(0.15, 0.04, 0.07, 0.28), "hz": plan.flutter_hz}
         case "SVTAC" | "PSVT":  # supraventricular tachycardia
             heart.complexes["N"].add_st(-0.07 * s * direction(0.5, 0.7, 0.3))
@@ -494,7 +498,7 @@ def rhythm(case: Case, code: str, s: float) -> None:
             elif not case.findings & {"1AVB", "3AVB"}:
                 heart.pr_ms = vary(248, 30, 206, 340)
         case "3AVB":  # a junctional escape, narrow, or a slower and broad one of the ventricles
-            plan.escape = "V" if rng.random() < 0.25 else "J"
+            plan.escape = "V" if rng.random() < 0.2 else "J"
             if plan.escape == "V":
                 plan.rate_bpm = vary(35, 3, 28, 40)
 

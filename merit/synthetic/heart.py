@@ -35,7 +35,7 @@ LEAD_FIELD = np.array(
 )
 """Nominal lead field [L, 3], mV of lead per mV of heart vector: Dower's coefficients, with z turned to the front."""
 
-CLOSENESS = np.array([[0.82], [1.16], [1.02], [1.0], [0.97], [0.95]])
+CLOSENESS = np.array([[0.78], [1.16], [1.02], [1.0], [0.97], [0.95]])
 """V1..V6: what the nominal field leaves out of how near the heart lies, set so that R and S match PTB-XL's medians."""
 
 ELECTRODES_TO_LEADS = np.zeros((8, 9))
@@ -89,8 +89,8 @@ def patient_field(rng: np.random.Generator, spread: float) -> np.ndarray:
     moved = np.arange(6) + rng.normal(0, 0.35 * spread) + rng.normal(0, 0.22 * spread, 6)
     chest = np.stack([np.interp(moved, np.arange(6), column) for column in LEAD_FIELD[2:].T], axis=1)
     chest = chest * CLOSENESS
-    size = np.exp(rng.normal(0, 0.12 * spread) + 0.16 * spread * smooth_chest(rng, 1, 0.5).T)
-    chest = chest * size + 0.10 * spread * smooth_chest(rng, 3, 0.6).T
+    size = np.exp(rng.normal(0, 0.12 * spread) + 0.14 * spread * smooth_chest(rng, 1, 0.5).T)
+    chest = chest * size + 0.075 * spread * smooth_chest(rng, 3, 0.6).T
     return np.concatenate([limb, chest]) @ rotation(*rng.normal(0, (0.14 * spread, 0.16 * spread, 0.10 * spread)))
 
 
@@ -193,14 +193,14 @@ def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float
     qrs = {
         "q": wave(-26 * w, 8.0 * w, 7.5 * w, -0.08, -0.02 + 0.06 * wobble[0, 1], 0.11 + 0.06 * wobble[0, 2]),
         "r1": wave(-9.5 * w, 8.5 * w, 8.5 * w, 0.36 + 0.1 * wobble[1, 0], 0.18 + 0.12 * wobble[1, 1], 0.32),
-        "r2": wave(3.5 * w, 8.5 * w, 9.0 * w, 1.12, 0.45 + 0.24 * wobble[2, 1], -0.46 + 0.16 * wobble[2, 2]),
-        "s1": wave(19 * w, 8.0 * w, 8.5 * w, 0.08 + 0.10 * wobble[3, 0], 0.08 + 0.10 * wobble[3, 1], -0.56),
+        "r2": wave(3.5 * w, 8.5 * w, 9.0 * w, 1.17, 0.53 + 0.24 * wobble[2, 1], -0.46 + 0.16 * wobble[2, 2]),
+        "s1": wave(19 * w, 8.0 * w, 8.5 * w, 0.08 + 0.10 * wobble[3, 0], 0.08 + 0.10 * wobble[3, 1], -0.63),
         "s2": wave(33 * w, 10.0 * w, 11.0 * w, -0.08 + 0.06 * wobble[4, 0], -0.05 + 0.08 * wobble[4, 1], -0.12),
     }
     for k, part in enumerate(qrs.values()):
         part.vector = part.vector * size * s[k]
-    early = np.array([0.16, 0.055, 0.20]) + 0.030 * wobble[5]
-    late = np.array([0.24, 0.10, 0.035]) + 0.032 * wobble[6]
+    early = np.array([0.17, 0.055, 0.20]) + 0.022 * wobble[5]
+    late = np.array([0.25, 0.10, 0.035]) + 0.024 * wobble[6]
     fall = 36 * np.exp(rng.normal(0, 0.09))
     waves_t = {
         "t1": wave(-2.65 * fall, 1.35 * fall, 1.1 * fall, *(early * t)),
@@ -208,14 +208,14 @@ def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float
         "u": wave(0.9 * fall + 45, 32, 34, *(np.array([0.012, 0.012, 0.022]) * s[9])),
     }
     for name in ("t1", "t2"):
-        waves_t[name].near = t * np.array([-0.02, 0.01, -0.06, -0.07, -0.03, 0.0])
+        waves_t[name].near = t * np.array([-0.02, 0.02, -0.06, -0.09, -0.065, -0.02])
     pw, pa = np.exp(rng.normal(0, 0.09)) * (1.21 + 0.0012 * age), np.exp(rng.normal(-0.12, 0.22))
     atrial = {
-        "ra": wave(-12 * pw, 13.5 * pw, 16 * pw, *(pa * np.array([0.115, 0.082 + 0.018 * wobble[7, 1], 0.062]))),
-        "la": wave(12 * pw, 16 * pw, 15 * pw, *(pa * s[7] * np.array([0.135, 0.058, -0.036 + 0.014 * wobble[7, 2]]))),
+        "ra": wave(-12 * pw, 13.5 * pw, 16 * pw, *(pa * np.array([0.125, 0.082 + 0.018 * wobble[7, 1], 0.062]))),
+        "la": wave(12 * pw, 16 * pw, 15 * pw, *(pa * s[7] * np.array([0.145, 0.058, -0.036 + 0.014 * wobble[7, 2]]))),
     }
     for part in atrial.values():  # the chest electrodes lie farther from the atria than the field says
-        part.near = pa * np.array([0.02, -0.025, -0.08, -0.095, -0.08, -0.065])
+        part.near = pa * np.array([0.025, -0.025, -0.08, -0.095, -0.08, -0.065])
     heart = Heart(
         field=patient_field(rng, spread),
         p={"P": atrial},
@@ -386,7 +386,9 @@ def make_rhythm(plan: Plan, duration_s: float, pr_s: float, breath_hz: float, rn
         ventricular += [e for e in calm.ventricular if calm_from < e[0] - pr_s < calm_to]
     for kind, pattern in plan.early:
         atrial, ventricular = premature(sorted(atrial), sorted(ventricular), kind, pattern, pr_s, until, rng)
-    if plan.escape and plan.base != "dissociated":  # the sinus node pauses, and one or two beats of another centre end that
+    if (
+        plan.escape and plan.base != "dissociated"
+    ):  # the sinus node pauses, and one or two beats of another centre end that
         atrial, ventricular = sorted(atrial), sorted(ventricular)
         start = rng.uniform(0.15, 0.55) * duration_s
         pause, beats = rng.uniform(1.25, 1.7), int(rng.integers(1, 4))

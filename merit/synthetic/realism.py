@@ -107,20 +107,17 @@ def table(rows: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
 def typical(truth: pd.DataFrame, finding: str, simple: int = 10) -> Any:
     """Index of the recording in a table of hidden truth (`truth.parquet`) that is most like the others with a finding.
 
-    Among the recordings with the fewest other findings (`simple` of them, and ties) the one whose measurements lie
-    nearest to their medians: distances in interquartile ranges, intervals and axis weigh as much as all amplitudes.
+    Among the recordings with the fewest other findings (`simple` of them, and ties) the one whose intervals, axis and
+    amplitudes lie nearest to their medians, in interquartile ranges; fourth powers, so that none of them is unusual.
     """
     rows = truth[[finding in found for found in truth["findings"]]]
     if rows.empty:
         raise ValueError(f"no recording has {finding!r}")
     count = rows["findings"].map(len)
     rows = rows[count <= count.nsmallest(simple).max()]
-    amplitudes = [name for name in rows if "_mv_" in name]
-    others = [name for name in rows if name in (*INTERVALS, "rr_sd_ms", "axis_deg")]
-    measured = rows[others + amplitudes].astype(float)
+    measured = rows[[name for name in rows if "_mv_" in name or name in (*INTERVALS, "axis_deg")]].astype(float)
     spread = measured.quantile(0.75) - measured.quantile(0.25)
-    distance = (measured - measured.median()).abs() / spread.where(spread > 0)
-    return (distance[others].mean(axis=1) + distance[amplitudes].mean(axis=1)).fillna(0).idxmin()
+    return (((measured - measured.median()) / spread.where(spread > 0)) ** 4).mean(axis=1).fillna(0).idxmin()
 
 
 def measure_ptb_xl(root: Path) -> dict[str, Any]:
