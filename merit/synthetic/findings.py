@@ -392,7 +392,7 @@ def shape(case: Case, code: str, s: float) -> None:
             if heart.pr_ms < 190:
                 heart.pr_ms += 15 * s
         case "LNGQT":
-            heart.qtc_ms = vary(478 + 22 * s, 18, 470, 590)
+            heart.qtc_ms = vary(482 + 22 * s, 18, 474, 590)
             for name in ("t1", "t2"):
                 beat.t[name].rise_ms *= 1.15
         case "EL":  # electrolytes: high potassium (tall narrow T) or low potassium (flat T, tall U)

@@ -187,7 +187,7 @@ def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float
     """A patient's healthy heart: amplitudes, widths and intervals as they vary between people."""
     size = np.exp(rng.normal(-0.04 if female else 0.07, 0.15)) * (1.12 - 0.0028 * (age - 30))
     s = np.exp(rng.normal(0, 1, 12) * (0.30, 0.28, 0.20, 0.32, 0.45, 0.22, 0.30, 0.3, 0.3, 0.3, 0.3, 0.3))
-    w = np.exp(rng.normal(0, 0.09)) * (1.02 if female else 1.09)
+    w = np.exp(rng.normal(0, 0.09)) * (1.06 if female else 1.13)
     t = size * np.exp(rng.normal(-0.05 if female else 0.08, 0.19)) * (1.1 - 0.004 * (age - 40))
     wobble = rng.normal(0, 1, (8, 3))
     qrs = {
@@ -221,12 +221,12 @@ def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float
         p={"P": atrial},
         complexes={"N": Complex(qrs, {}, waves_t)},
         pr_ms=float(np.clip(rng.normal(156 + 0.25 * (age - 50), 17), 116, 196)),
-        qtc_ms=float(np.clip(rng.normal(422 if female else 413, 16), 370, 458)),
+        qtc_ms=float(np.clip(rng.normal(424 if female else 415, 16), 372, 458)),
         nondipolar=nondipolar,
         texture=smooth_chest(rng, 24, 0.45),
     )
     early_repolarisation = np.array([0.15, 0.15, 1.5]) * rng.normal(0.05 if not female else 0.035, 0.022)
-    heart.complexes["N"].add_st(early_repolarisation * size, slope=0.25)
+    heart.complexes["N"].add_st(early_repolarisation * size, slope=0.5)
     return heart
 
 
