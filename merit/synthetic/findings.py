@@ -172,7 +172,7 @@ def conduction(case: Case, code: str, s: float) -> None:
             beat.add_st(-0.05 * size * away)
             beat.extra_qt_ms += 18
         case "CLBBB":  # complete left bundle branch block: a broad notched R in I, aVL, V5 and V6, a deep S in V1..V3
-            size = np.clip(1.08 * size, 0.85, 1.5) * vary(1.0, 0.12, 0.75, 1.3)
+            size = np.clip(1.04 * size * vary(1.0, 0.12, 0.75, 1.3), 0.85, 1.4)
             w = vary(1.10, 0.07, 1.0, 1.3)
             up = rng.normal(0.0, 0.10)
             turn = rng.normal(0, 0.06, (5, 3))
@@ -225,6 +225,7 @@ def conduction(case: Case, code: str, s: float) -> None:
             scale(p, ra=1.0 + 1.5 * s, la=0.9)
         case "LVH":  # left ventricular hypertrophy: tall R in V5 and V6, deep S in V1 and V2, sometimes with strain
             factor = max(vary(2.0, 0.25, 1.5, 2.7) * s**0.35 / size, 1.0 + 0.22 * s)
+            factor = factor if "r2" in qrs else min(factor, 1.25)  # a bundle branch block is deep already
             for name in ("r2", "s1") if "r2" in qrs else tuple(qrs):
                 qrs[name].vector = qrs[name].vector * factor * (1.15, 0.9, 1.06)
             stretch(beat, 1.06)

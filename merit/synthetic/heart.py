@@ -226,7 +226,7 @@ def draw_heart(rng: np.random.Generator, age: float, female: bool, spread: float
         texture=smooth_chest(rng, 24, 0.45),
     )
     early_repolarisation = np.array([0.15, 0.15, 1.5]) * rng.normal(0.05 if not female else 0.035, 0.022)
-    heart.complexes["N"].add_st(early_repolarisation * size, slope=0.5)
+    heart.complexes["N"].add_st(early_repolarisation * size, slope=0.25)
     return heart
 
 
