@@ -160,8 +160,8 @@ def fibrillation(heart: Heart, duration_s: float, fs_hz: int, rng: np.random.Gen
         phase = np.interp(t, grid, 2 * np.pi * (rng.random() + np.cumsum(hz) * 0.08))
         size, harmonic = np.interp(t, grid, np.exp(0.38 * drift[1])), np.interp(t, grid, 0.35 + 0.25 * drift[2])
         sources[k] = size * (np.sin(phase) + harmonic * np.sin(2 * phase + 0.8))
-    signal = heart.field @ (sources[:3] * [[0.32], [0.52], [0.16]])
-    signal[2:] += np.outer([1.0, 0.45, 0.15, 0.0, 0.0, 0.0], sources[3])
+    signal = heart.field @ (sources[:3] * [[0.28], [0.38], [0.12]])
+    signal[2:] += np.outer([1.1, 0.5, 0.15, 0.0, 0.0, 0.0], sources[3])
     return (heart.atrial["fibrillation_mv"] * signal).astype(np.float32)
 
 
