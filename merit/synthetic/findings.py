@@ -161,12 +161,12 @@ def conduction(case: Case, code: str, s: float) -> None:
             scale(qrs, s1=0.7)
         case "CRBBB":  # complete right bundle branch block: 120 ms or more, rsR' in V1, a broad S in I and V6
             w = vary(1.07, 0.08, 1.0, 1.32)
-            late = rng.normal(0, 0.07, 3) + (-0.40, 0.0, 0.84)
+            late = rng.normal(0, 0.06, 3) + (-0.46, 0.0, 0.84)
             scale(qrs, s1=0.15, r2=(0.95, 1.0, 0.40), s2=0.2)
             qrs["late1"] = wave(38 * w, 10 * w, 14 * w, *(0.66 * size * late))
             qrs["late2"] = wave(61 * w, 13 * w, 14 * w, *(0.44 * size * late))
             for name in ("late1", "late2"):  # less of it in the left leads than the field says
-                qrs[name].near = size * np.array([0.0, 0.0, 0.0, -0.03, 0.04, 0.10])
+                qrs[name].near = size * np.array([0.0, 0.0, -0.03, -0.06, 0.0, 0.10])
             away = direction(-0.45, 0, 0.9)
             t_away(beat, away, 1.5, 0.20 * size)
             beat.add_st(-0.05 * size * away)
