@@ -138,10 +138,11 @@ def conduction(case: Case, code: str, s: float) -> None:
         code = "LAO/LAE" if rng.random() < 0.6 else "RAO/RAE"
     match code:
         case "LAFB":  # left anterior fascicular block: axis left and up, qR in aVL, rS in the inferior leads
-            set_axis(beat, vary(-52, 8, -75, -36))
+            set_axis(beat, vary(-30, 8, -54, -18))
             size = narrow_size(beat)
-            qrs["q"].vector = size * np.array([-0.16, 0.30, 0.10])
-            qrs["s1"].vector = qrs["s1"].vector + size * np.array([0.10, -0.32, 0.0])
+            qrs["q"].vector = size * np.array([-0.13, 0.17, 0.10])
+            qrs["s1"].vector = qrs["s1"].vector + size * np.array([-0.28, -0.10, 0.0])
+            scale(qrs, r2=(0.85, 0.70, 1.0))
             stretch(beat, 1.08)
         case "LPFB":  # left posterior fascicular block
             set_axis(beat, vary(112, 9, 98, 135))
@@ -159,31 +160,39 @@ def conduction(case: Case, code: str, s: float) -> None:
             qrs["late"] = wave(beat.j_ms() + 1, 8, 9, -0.22 * size * s, -0.05 * size, 0.34 * size * s)
             scale(qrs, s1=0.7)
         case "CRBBB":  # complete right bundle branch block: 120 ms or more, rsR' in V1, a broad S in I and V6
-            w = vary(1.04, 0.1, 0.88, 1.35)
-            late = rng.normal(0, 0.12, 3) + (-0.66, 0.02, 0.80)
-            scale(qrs, s1=0.3, r2=(0.9, 1.0, 0.75), s2=0.4)
-            qrs["late1"] = wave(43 * w, 11 * w, 15 * w, *(0.74 * size * late))
-            qrs["late2"] = wave(68 * w, 14 * w, 15 * w, *(0.46 * size * late))
-            away = direction(-0.55, 0, 0.85)
-            t_away(beat, away, 1.5, 0.22 * size)
+            w = vary(1.07, 0.08, 1.0, 1.32)
+            late = rng.normal(0, 0.06, 3) + (-0.46, 0.0, 0.84)
+            scale(qrs, s1=0.15, r2=(0.95, 1.0, 0.40), s2=0.2)
+            qrs["late1"] = wave(38 * w, 10 * w, 14 * w, *(0.66 * size * late))
+            qrs["late2"] = wave(61 * w, 13 * w, 14 * w, *(0.44 * size * late))
+            for name in ("late1", "late2"):  # less of it in the left leads than the field says
+                qrs[name].near = size * np.array([0.0, 0.0, -0.03, -0.06, 0.0, 0.10])
+            away = direction(-0.45, 0, 0.9)
+            t_away(beat, away, 1.5, 0.20 * size)
             beat.add_st(-0.05 * size * away)
             beat.extra_qt_ms += 18
-        case "CLBBB":  # complete left bundle branch block: a broad notched R in I, V5 and V6, a deep S in V1
-            size = np.clip(1.15 * size, 0.8, 2.0) * vary(1.0, 0.12, 0.75, 1.3)
-            w = vary(1.07, 0.08, 0.92, 1.3)
-            up = rng.normal(0.05, 0.3)
-            turn = rng.normal(0, 0.08, (4, 3))
-            parts = (
-                (-38, 12, 12, 0.42, (0.60, 0.35 + up, -0.15 + 0.35 * rng.random())),
-                (-12, 14, 15, 0.82, (0.66, 0.20 + up, -1.36)),
-                (26, 16, 17, 0.90, (0.72, 0.03 + up, -1.58)),
-                (60, 14, 16, 0.42, (0.78, -0.12 + up, -0.85)),
+        case "CLBBB":  # complete left bundle branch block: a broad notched R in I, aVL, V5 and V6, a deep S in V1..V3
+            size = np.clip(1.04 * size * vary(1.0, 0.12, 0.75, 1.3), 0.85, 1.4)
+            w = vary(1.10, 0.07, 1.0, 1.3)
+            up = rng.normal(0.0, 0.10)
+            turn = rng.normal(0, 0.06, (5, 3))
+            parts = (  # from the septum to the left, through it and, after the notch, over the free wall
+                (-36, 11, 12, (0.26, 0.10, 0.02 + 0.2 * rng.random())),
+                (-13, 13, 14, (0.54, 0.08, -0.92)),
+                (8, 13, 14, (0.13, 0.00, -0.88)),
+                (29, 13, 15, (0.58, -0.06, -0.96)),
+                (50, 12, 14, (0.22, -0.06, -0.28)),
             )
             beat.qrs = {
-                f"l{k}": wave(at * w, rise * w, fall * w, *(part * size * (np.array(v) + turn[k])))
-                for k, (at, rise, fall, part, v) in enumerate(parts)
+                f"l{k}": wave(at * w, rise * w, fall * w, *(size * (np.array(v) + turn[k] + (0, up * abs(v[0]), 0))))
+                for k, (at, rise, fall, v) in enumerate(parts)
             }
+            for k in (1, 2, 3):  # the transition is late, beyond what the field says
+                beat.qrs[f"l{k}"].near = size * np.array([0.12, 0.0, -0.40, -0.48, 0.0, -0.06])
             discordant(beat, 0.38, 0.09)
+            for name in ("t1", "t2"):
+                beat.t[name].near = size * np.array([-0.06, 0.0, 0.17, 0.10, 0.06, 0.04])
+                beat.t[name].rise_ms *= 1.3
             beat.extra_qt_ms += 30
         case "ILBBB":  # incomplete left bundle branch block: the same direction, below 120 ms
             qrs["q"].vector = size * np.array([0.12, 0.05, 0.06])
@@ -215,13 +224,14 @@ def conduction(case: Case, code: str, s: float) -> None:
         case "RAO/RAE":
             scale(p, ra=1.0 + 1.5 * s, la=0.9)
         case "LVH":  # left ventricular hypertrophy: tall R in V5 and V6, deep S in V1 and V2, sometimes with strain
-            factor = max(vary(1.75, 0.22, 1.35, 2.4) * s**0.35 / size, 1.0 + 0.22 * s)
+            factor = max(vary(2.0, 0.25, 1.5, 2.7) * s**0.35 / size, 1.0 + 0.22 * s)
+            factor = factor if "r2" in qrs else min(factor, 1.25)  # a bundle branch block is deep already
             for name in ("r2", "s1") if "r2" in qrs else tuple(qrs):
-                qrs[name].vector = qrs[name].vector * factor * (1.08, 0.9, 1.12)
+                qrs[name].vector = qrs[name].vector * factor * (1.15, 0.9, 1.06)
             stretch(beat, 1.06)
             if rng.random() < 0.6:
-                strain = direction(0.95, 0.25, -0.05)
-                t_away(beat, strain, 1.2 * s, 0.16 * s * qrs_size(beat))
+                strain = direction(0.88, 0.20, -0.50)
+                t_away(beat, strain, 1.2 * s, 0.15 * s * qrs_size(beat))
                 beat.add_st(-0.055 * s * qrs_size(beat) * strain, slope=0.35)
         case "VCLVH" | "HVOLT":
             if "LVH" not in case.findings:
@@ -257,7 +267,7 @@ TERRITORY = {
     "IPL": direction(0.55, 0.60, -0.58),
 }
 CHEST = {
-    "AS": (0.9, 1.0, 0.7, 0.2, 0.0, 0.0),
+    "AS": (0.4, 0.8, 1.1, 1.0, 0.3, 0.0),
     "A": (0.2, 0.8, 1.0, 0.8, 0.2, 0.0),
     "AL": (0.0, 0.1, 0.5, 0.9, 1.0, 0.8),
     "L": (0.0, 0.0, 0.0, 0.2, 0.8, 1.0),
@@ -286,11 +296,15 @@ def infarct(beat: Complex, place: str, s: float, acute: float, old_t: float) -> 
     unit, chest = TERRITORY[place], np.array(CHEST[place])
     size = qrs_size(beat)
     early = min(beat.qrs.values(), key=lambda w: w.at_ms).at_ms
-    depth = (0.22 if set(beat.qrs) & {"l0", "v0"} else 0.46) * s * size  # less in a broad QRS
+    depth = (
+        (0.22 if set(beat.qrs) & {"l0", "v0"} else 0.19 if place in ("I", "IL", "IP", "IPL") else 0.32) * s * size
+    )  # less in a broad QRS
     beat.qrs["dead"] = Wave(early + 9.0, 12.0, 15.0, -depth * unit, -0.10 * s * chest)
     for name, share in (("q", 0.75), ("r1", 0.85), ("r2", 0.38), ("l0", 0.4), ("l1", 0.2)):
         if name in beat.qrs:
             beat.qrs[name].vector = drop_along(beat.qrs[name].vector, unit, min(share * s, 1.0))
+    if "r2" in beat.qrs:  # R is lost over the territory
+        beat.qrs["r2"].near = beat.qrs["r2"].near - 0.45 * s * size * np.maximum(chest, 0)
     if acute:
         beat.add_st(acute * unit, slope=0.15)
         add_near(beat.st, chest, 0.25 * acute)
@@ -304,7 +318,7 @@ def territorial(case: Case, code: str, s: float) -> None:
     beat, rng, vary = case.heart.complexes["N"], case.rng, case.vary
     if code in INFARCTS:
         acute = vary(0.17, 0.06, 0.05, 0.4) if rng.random() < 0.15 else 0.0
-        infarct(beat, INFARCTS[code], s, acute, 0.6 * s if rng.random() < 0.6 else 0.0)
+        infarct(beat, INFARCTS[code], s, acute, 0.5 * s if rng.random() < 0.4 else 0.0)
     elif code == "MI":
         infarct(beat, str(rng.choice(["I", "AS", "A", "AL", "IL"])), s, 0.12, 0.5)
     elif code == "ANEUR":
@@ -379,7 +393,7 @@ def shape(case: Case, code: str, s: float) -> None:
             if heart.pr_ms < 190:
                 heart.pr_ms += 15 * s
         case "LNGQT":
-            heart.qtc_ms = vary(470 + 22 * s, 18, 462, 590)
+            heart.qtc_ms = vary(482 + 22 * s, 18, 474, 590)
             for name in ("t1", "t2"):
                 beat.t[name].rise_ms *= 1.15
         case "EL":  # electrolytes: high potassium (tall narrow T) or low potassium (flat T, tall U)
@@ -406,11 +420,11 @@ def shape(case: Case, code: str, s: float) -> None:
 
 # -- when the heart beats, and from where -----------------------------------------------------------------------------
 
-RHYTHMS = """NORM SR SBRAD STACH AT SVARR SARRH AFIB AFLT SVTAC PSVT JEB VEB PVC PAC PRC(S) BIGU VB TRIGU PACE 2AVB
+RHYTHMS = """SR NORM SBRAD STACH AT SVARR SARRH AFIB AFLT SVTAC PSVT JEB VEB PVC PAC PRC(S) BIGU VB TRIGU PACE 2AVB
 2AVB1 AVB 3AVB"""
 REGULAR: dict[str, tuple[str, tuple[float, float, float, float], dict[str, float | str]]] = {
-    "NORM": ("sinus", (73, 10, 56, 97), {}),
-    "SR": ("sinus", (73, 10, 56, 97), {}),
+    "SR": ("sinus", (74, 11, 54, 98), {}),
+    "NORM": ("sinus", (69.5, 10.5, 54, 96), {}),
     "SBRAD": ("sinus", (53, 4, 38, 60), {}),
     "STACH": ("sinus", (112, 11, 98, 152), {"breathing": 0.012, "scatter": 0.006}),
     "AT": ("atrial", (134, 13, 108, 172), {"breathing": 0.01, "scatter": 0.008}),
@@ -422,7 +436,7 @@ REGULAR: dict[str, tuple[str, tuple[float, float, float, float], dict[str, float
     "JEB": ("junctional", (50, 6, 38, 64), {}),
     "VEB": ("sinus", (58, 8, 42, 75), {"escape": "V"}),
     "PACE": ("paced", (68, 8, 55, 95), {}),
-    "3AVB": ("dissociated", (41, 6, 28, 54), {"breathing": 0.005, "scatter": 0.006}),
+    "3AVB": ("dissociated", (48, 5, 40, 60), {"breathing": 0.005, "scatter": 0.006}),
 }
 """Finding -> base of the rhythm, beats a minute (as for `Case.vary`), and fields of the plan that it sets."""
 FLUTTER = ((2,), (4,), (3,), (2, 4), (2, 3, 4), (3, 4))
@@ -444,11 +458,11 @@ def rhythm(case: Case, code: str, s: float) -> None:
             plan.breathing = 0.085 + 0.05 * s
         case "AFIB":
             plan.scatter = vary(0.21, 0.04, 0.12, 0.32)
-            size_mv = float(np.clip(0.05 * np.exp(rng.normal(0, 0.55)), 0.012, 0.12))
+            size_mv = float(np.clip(0.028 * np.exp(rng.normal(0, 0.5)), 0.014, 0.10))
             heart.atrial = {"fibrillation_mv": size_mv, "hz": vary(6.4, 0.8, 4.6, 8.5)}
         case "AFLT":
             plan.base, plan.flutter_hz = "flutter", vary(4.85, 0.4, 3.9, 5.7)
-            plan.conduction = FLUTTER[rng.choice(6, p=(0.3, 0.25, 0.08, 0.17, 0.12, 0.08))]
+            plan.conduction = FLUTTER[rng.choice(6, p=(0.42, 0.25, 0.04, 0.15, 0.08, 0.06))]
             heart.atrial = {"flutter_mv": vary(0.15, 0.04, 0.07, 0.28), "hz": plan.flutter_hz}
         case "SVTAC" | "PSVT":  # supraventricular tachycardia
             heart.complexes["N"].add_st(-0.07 * s * direction(0.5, 0.7, 0.3))
@@ -484,8 +498,10 @@ def rhythm(case: Case, code: str, s: float) -> None:
                 heart.pr_ms = max(heart.pr_ms, 165.0)
             elif not case.findings & {"1AVB", "3AVB"}:
                 heart.pr_ms = vary(248, 30, 206, 340)
-        case "3AVB":
-            plan.escape = "V" if rng.random() < 0.4 else "J"
+        case "3AVB":  # a junctional escape, narrow, or a slower and broad one of the ventricles
+            plan.escape = "V" if rng.random() < 0.2 else "J"
+            if plan.escape == "V":
+                plan.rate_bpm = vary(35, 3, 28, 40)
 
 
 def finish_rhythm(case: Case) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from merit import runs
@@ -101,6 +102,22 @@ def table(rows: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
         for name, value in row.items():
             collected.setdefault(name, []).extend([value] if np.isfinite(value) else [])
     return {k: [round(float(q), 3) for q in np.quantile(v, QUANTILES)] if v else [] for k, v in collected.items()}
+
+
+def typical(truth: pd.DataFrame, finding: str, simple: int = 6) -> Any:
+    """Index of the recording in a table of hidden truth (`truth.parquet`) that is most like the others with a finding.
+
+    Its intervals, axis and amplitudes lie nearest to the medians of the class, in interquartile ranges; fourth powers,
+    so that none of them is unusual. Chosen from those with the fewest other findings (`simple` of them, and ties).
+    """
+    rows = truth[[finding in found for found in truth["findings"]]]
+    if rows.empty:
+        raise ValueError(f"no recording has {finding!r}")
+    measured = rows[[name for name in rows if "_mv_" in name or name in (*INTERVALS, "axis_deg")]].astype(float)
+    spread = measured.quantile(0.75) - measured.quantile(0.25)
+    distance = (((measured - measured.median()) / spread.where(spread > 0)) ** 4).mean(axis=1).fillna(0)
+    count = rows["findings"].map(len)
+    return distance[count <= count.nsmallest(simple).max()].idxmin()
 
 
 def measure_ptb_xl(root: Path) -> dict[str, Any]:
