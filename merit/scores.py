@@ -135,6 +135,8 @@ def over_rotations(scores: pd.DataFrame, by: Sequence[str], *, first: str = "mer
     """
     rows: list[dict[str, Any]] = []
     keys = [*by, "metric"]
+    if "other" in scores:  # differences within a rotation are taken anew
+        scores = scores[scores["other"].isna()]
     for values, cell in scored(scores).groupby(keys, sort=False, dropna=False):
         front = dict(zip(keys, values))
         sides: dict[str, dict[int, tuple[float, np.ndarray]]] = {}

@@ -132,7 +132,8 @@ def test_over_rotations_is_the_mean_of_means_over_seeds_and_pairs_within_a_rotat
                 drawn = list(value + patients + rng.normal(0, 0.001, 40))
                 about = {"encoder": name, "task": "form", "metric": "auroc", "encoder_seed": seed, "rotation": rotation}
                 rows.append({**about, "value": value, "draws": drawn})
-    found = scores.over_rotations(scores.frame(rows), ["task"]).set_index(["encoder", "other"])
+    difference_of_one = {**rows[0], "value": 9.0, "other": "random"}  # as `kept` has beside its scores
+    found = scores.over_rotations(scores.frame([*rows, difference_of_one]), ["task"]).set_index(["encoder", "other"])
     merit, difference = found.loc[("merit", None)], found.loc[("merit", "random")]
     each = [np.mean([values["merit", rotation, seed] for seed in (0, 1)]) for rotation in (1, 2, 3)]
     assert merit["each"] == pytest.approx(each)

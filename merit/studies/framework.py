@@ -105,11 +105,12 @@ def facts(config: ModelConfig) -> dict[str, Any]:
 
     with torch.device("meta"):
         model, plain = (
-            Merit(replace(config, encoder=replace(config.encoder, bias_start=start))).eval()
+            Merit(replace(config, encoder=replace(config.encoder, bias_start=start)), masks=config.hides).eval()
             for start in (config.encoder.bias_start, None)
         )
-    signal, text, visible = _example(config)
-    calls = {"pretraining": lambda m: m(signal, text, visible.to("meta")), "embedding": lambda m: m.embed(signal)}
+    signal, text, visible, decoded = _example(config)
+    masked = {"visible": visible.to("meta"), "decoded": decoded.to("meta")}
+    calls = {"pretraining": lambda m: m(signal, text, **masked), "embedding": lambda m: m.embed(signal)}
     counted, shapes = {}, {}
     for use, call in calls.items():
         whole, shapes[use] = traced(model, partial(call, model), WATCHED)
@@ -174,17 +175,20 @@ def traced(
     return flops, shapes
 
 
-def _example(config: ModelConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """One recording [1, L, T] and one text embedding [1, W] on the meta device; and visible patches [1, L, K]."""
+def _example(config: ModelConfig) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One recording [1, L, T] and one text embedding [1, W] on the meta device; visible patches [1, L, K], and hidden
+    ones that are predicted [1, L, M].
+    """
     import torch
 
-    from merit.model.vit import random_visible
+    from merit.model.vit import random_patches
 
     encoder = config.encoder
     shape = (1, encoder.n_leads, encoder.n_patches)
-    visible = random_visible(shape, config.mask_ratio, torch.Generator().manual_seed(MASK_SEED))
+    generator = torch.Generator().manual_seed(MASK_SEED)
+    visible, decoded = random_patches(shape, config.mask_ratio, config.decoder.decode_share, generator)
     signal = torch.zeros(1, encoder.n_leads, encoder.n_samples, device="meta")
-    return signal, torch.zeros(1, config.text_width, device="meta"), visible
+    return signal, torch.zeros(1, config.text_width, device="meta"), visible, decoded
 
 
 def text_encoder(ws: Workspace) -> dict[str, Any]:
@@ -309,9 +313,10 @@ def of_network(model: ModelConfig, pretrain: PretrainConfig | None) -> dict[str,
     from merit.pretrain.train import weights
 
     objective = "mse" if pretrain is None else pretrain.objective
+    views = pretrain is not None and pretrain.view_scale > 0
     with torch.device("meta"):
-        whole = network(model, objective).eval()
-    signal, text, _ = _example(model)
+        whole = network(model, objective, views=views).eval()
+    signal, text, *_ = _example(model)
     of_parts = parameters(whole)
     row = {
         "network": model.encoder.kind,
@@ -320,9 +325,10 @@ def of_network(model: ModelConfig, pretrain: PretrainConfig | None) -> dict[str,
     }
     if pretrain is None:
         return row
-    drawn = augmentation(objective).draw(1, model, pretrain.views, torch.Generator())
-    shown = augmentation(objective).apply(signal, {name: row.to("meta") for name, row in drawn.items()}, model.encoder)
-    forward, _ = traced(whole, lambda: whole(shown.signal_mv, text, shown.visible, shown.dropout))
+    way = augmentation(objective, views=views)
+    drawn = way.draw(1, model, pretrain.views, torch.Generator())
+    shown = way.apply(signal, {name: row.to("meta") for name, row in drawn.items()}, model.encoder)
+    forward, _ = traced(whole, lambda: whole(shown.signal_mv, text, *shown[1:]))
     return {
         **row,
         "terms": weights(objective, asdict(pretrain)),

@@ -19,7 +19,7 @@ import pandas as pd
 
 from merit import runs, scores
 from merit.config import ABLATIONS, PEERS, without_text
-from merit.data.taxonomy import TASK_COHORT, TASKS
+from merit.data.taxonomy import TASKS
 from merit.encoders import registry
 from merit.parallel import usable_cores
 from merit.studies.framework import costs
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from merit.studies.workspace import Workspace
 
 PAPER_TASKS = tuple(task for task in TASKS if task != "csn_as_released")
-PTB_XL_TASKS = tuple(task for task in PAPER_TASKS if TASK_COHORT[task] == "ptb-xl")
 WRITERS = ("merit", "merl-ours", "random", "medtvt-r1", "qoq", "ecg-chat")
 """Encoders that text is generated from here: adapting a language model costs as much as a pretraining."""
 NOT_COMMITTED = ("test_folds", "n_test", "classes", "unscored", "epochs", "n_positive", "n_folds")
@@ -58,7 +57,10 @@ STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
     ),
     "zero_shot": lambda ws, encoders, seed: _macro(zero_shot(ws, _with_text(encoders), PAPER_TASKS, encoder_seed=seed)),
     "shift": lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed),
-    "information": lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed),
+    "information": lambda ws, encoders, seed: information(ws, _with_text(encoders), encoder_seed=seed).drop(
+        columns="draws",
+        errors="ignore",  # deviations of halves from their mean, not values as in other studies
+    ),
     "clusters": lambda ws, encoders, seed: clusters(ws, encoders, encoder_seed=seed),
     "generation": lambda ws, encoders, seed: generation(
         ws, [name for name in encoders if name in WRITERS], encoder_seed=seed
@@ -72,24 +74,15 @@ STUDIES: dict[str, Callable[[Workspace, Sequence[str], int], pd.DataFrame]] = {
 """Study -> its scores of these encoders at one pretraining seed, as they are committed."""
 
 
-ROTATED: dict[str, tuple[Callable[[Workspace, Sequence[str], int], pd.DataFrame], tuple[str, ...]]] = {
-    "linear_probe": (
-        lambda ws, encoders, seed: _macro(linear_probe(ws, encoders, PTB_XL_TASKS, encoder_seed=seed, scored="pooled")),
-        ("task", "variant"),
-    ),
-    "zero_shot": (
-        lambda ws, encoders, seed: _macro(zero_shot(ws, _with_text(encoders), PTB_XL_TASKS, encoder_seed=seed)),
-        ("task",),
-    ),
-    "shift": (lambda ws, encoders, seed: shift(ws, encoders, encoder_seed=seed), ("transfer", "variant", "scored")),
-    "information": (
-        lambda ws, encoders, seed: information(ws, _with_text(encoders), scope="unseen", encoder_seed=seed),
-        ("scope",),
-    ),
-    "clusters": (lambda ws, encoders, seed: clusters(ws, encoders, encoder_seed=seed), ("space", "class")),
-    "kept": (lambda ws, encoders, seed: retention(ws, encoders, encoder_seed=seed), ("kind", "target", "decoder")),
+ROTATED: dict[str, tuple[str, ...]] = {
+    "linear_probe": ("task", "variant", "scored"),
+    "zero_shot": ("task",),
+    "shift": ("transfer", "variant", "scored"),
+    "information": ("scope",),
+    "clusters": ("space", "class"),
+    "kept": ("kind", "target", "decoder"),
 }
-"""Study -> its scores, with draws, under one rotation of cross-fitted pretraining; and which columns name a score."""
+"""Study that is cross-fitted -> the columns that name a score in it, besides encoder and metric."""
 
 
 class Group(NamedTuple):
@@ -187,7 +180,7 @@ def make_reference(
                     turn.checkpoints(pretrained, [seed] if rotates else range(seeds))
             for study in (name for name in GROUPS[group].studies if name in studies):
                 names = ours if seed else [*ours, *theirs]  # weights have one seed
-                of_seed = (ROTATED[study][0] if rotates else STUDIES[study])(turn, names, seed)
+                of_seed = STUDIES[study](turn, names, seed)
                 if of_seed.empty:
                     continue
                 if rotates:
@@ -196,7 +189,7 @@ def make_reference(
                 found[study] = pd.concat([found[study], of_seed], ignore_index=True) if study in found else of_seed
                 path = folder / f"{study}-{run_name(workspace, group)}.json"
                 written[path] = None
-                every = scores.over_rotations(found[study], ROTATED[study][1]) if rotates else found[study]
+                every = scores.over_rotations(found[study], ROTATED[study]) if rotates else found[study]
                 if not (path.exists() and scores.held(path, every)):
                     about = {
                         "study": study, "group": group, "suffix": GROUPS[group].suffix or None,

@@ -123,3 +123,17 @@ def test_text_encoders_and_lora_are_counted(tmp_path):
     assert llama["biases"] == 16 * (3 * 2048 + 2 * 8192) == 360_448
     assert llama["parameters"] == 1_235_814_400
     assert values["encoder"]["embedding"]["encoder"]["out"] == [12, 12, 32]
+
+
+def test_what_a_share_of_the_patches_saves_is_counted_and_every_network_has_its_facts():
+    """A forward of the decoder multiplies for as many mask tokens as an update predicts."""
+    paper, totals = profile("paper"), {}
+    for share in (1, 0.5):
+        decoder = replace(paper.model.decoder, attention="cross", decode_share=share)
+        cross = replace(paper.model, decoder=decoder)
+        totals[share] = sum(part["all"] for part in framework.facts(cross)["flops"]["pretraining"].values())
+        of = framework.of_network(cross, replace(paper.pretrain, view_scale=1.0))
+        assert of["update_flops"] == pytest.approx(totals[share], rel=0.01)
+    assert totals == {1: pytest.approx(4.40e9, rel=0.01), 0.5: pytest.approx(3.24e9, rel=0.01)}
+    resnet18 = replace(paper.model, encoder=replace(paper.model.encoder, kind="resnet18"))
+    assert "decoder" in framework.facts(resnet18)["flops"]["pretraining"]

@@ -134,9 +134,9 @@ def test_published_encoders_have_one_seed_and_a_study_without_scores_no_file(wor
 
 def test_real_recordings_are_cross_fitted(workspace: SimpleNamespace, monkeypatch, tmp_path: Path) -> None:
     """Every rotation is pretrained and scored; files hold means over rotations and differences from merit."""
-    for name, (_, by) in reference.ROTATED.items():
-        answer = (lambda *given, n=name, by=by: scored(n)(*given).assign(**dict.fromkeys(by, "x"))), by
-        monkeypatch.setitem(reference.ROTATED, name, answer)
+    for name, by in reference.ROTATED.items():
+        answer = lambda *given, n=name, by=by: scored(n)(*given).assign(**dict.fromkeys(by, "x"))  # noqa: E731
+        monkeypatch.setitem(reference.STUDIES, name, answer)
     turns = []
 
     def rotated(rotation: int) -> SimpleNamespace:
